@@ -1,0 +1,157 @@
+//! Who may do what: the request, the answer, and the [`Permit`] that proves the answer.
+use crate::id::{HostName, Principal, RepositoryName, ServiceName};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Action {
+    /// Put or delete artifacts.
+    ArtifactWrite,
+    /// Run steps on hosts, probe, kill and check them.
+    HostExecute,
+    /// Read what hosts run.
+    HostObserve,
+    /// Add, change or remove hosts.
+    HostWrite,
+    /// Start, pause, resume, confirm, skip, exclude, retry, kill, abort, roll back.
+    RolloutControl,
+    /// Create or change services and releases.
+    ServiceWrite,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::ArtifactWrite,
+        Self::HostExecute,
+        Self::HostObserve,
+        Self::HostWrite,
+        Self::RolloutControl,
+        Self::ServiceWrite,
+    ];
+
+    /// A stable, lower-case name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ArtifactWrite => "artifact_write",
+            Self::HostExecute => "host_execute",
+            Self::HostObserve => "host_observe",
+            Self::HostWrite => "host_write",
+            Self::RolloutControl => "rollout_control",
+            Self::ServiceWrite => "service_write",
+        }
+    }
+}
+
+/// What it is to be done to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Resource {
+    /// One host, for one service or (`None`) for ad-hoc runs and the record itself.
+    Host(HostName, Option<ServiceName>),
+    /// One repository of artifacts.
+    Repository(RepositoryName),
+    /// One service.
+    Service(ServiceName),
+    /// The whole installation.
+    System,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host, Some(service)) => write!(f, "host/{host} (service {service})"),
+            Self::Host(host, None) => write!(f, "host/{host}"),
+            Self::Repository(name) => write!(f, "repository/{name}"),
+            Self::Service(name) => write!(f, "service/{name}"),
+            Self::System => f.write_str("system"),
+        }
+    }
+}
+
+/// Who wants to do what to which.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct AccessRequest {
+    /// Who asks.
+    pub principal: Principal,
+    /// What for.
+    pub action: Action,
+    /// On what.
+    pub resource: Resource,
+}
+
+impl AccessRequest {
+    /// `principal` wants to do `action` to `resource`.
+    #[must_use]
+    pub const fn new(principal: Principal, action: Action, resource: Resource) -> Self {
+        Self { principal, action, resource }
+    }
+}
+
+/// May they? The texts name the rules that decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a third answer must break every caller")]
+pub enum Decision {
+    /// Yes, because of these.
+    Allow(Vec<String>),
+    /// No, because of these; empty where nothing allowed it.
+    Deny(Vec<String>),
+}
+
+/// Proof that an access check said yes. Every privileged method of a backend takes one, so that forgetting to
+/// authorize does not compile.
+///
+/// Only `backend::authorize` makes one.
+///
+/// ```compile_fail
+/// use deploy_core::access::{AccessRequest, Permit};
+/// fn forge(request: AccessRequest) -> Permit {
+///     Permit { request }
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    request: AccessRequest,
+}
+
+impl Permit {
+    #[cfg(feature = "engine")]
+    pub(crate) const fn granted(request: AccessRequest) -> Self {
+        Self { request }
+    }
+
+    /// Who may.
+    #[must_use]
+    pub const fn principal(&self) -> &Principal {
+        &self.request.principal
+    }
+
+    /// What.
+    #[must_use]
+    pub const fn action(&self) -> Action {
+        self.request.action
+    }
+
+    /// To what.
+    #[must_use]
+    pub const fn resource(&self) -> &Resource {
+        &self.request.resource
+    }
+
+    /// Whether this permit is for `action` on `resource`. A permit for [`Resource::System`] covers every resource;
+    /// one for a service covers that service on every host.
+    #[must_use]
+    pub fn covers(&self, action: Action, resource: &Resource) -> bool {
+        let same = match (&self.request.resource, resource) {
+            (Resource::System, _) => true,
+            (Resource::Service(mine), Resource::Host(_, Some(asked))) => mine == asked,
+            (mine, asked) => mine == asked,
+        };
+        same && self.request.action == action
+    }
+}

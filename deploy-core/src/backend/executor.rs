@@ -1,0 +1,378 @@
+use crate::{
+    access::Permit,
+    error::BackendResult,
+    host::Host,
+    id::{AccountName, ReleaseId, RolloutId, Seq, ServiceName},
+    plan::PlannedRelease,
+    spec::{AbsolutePath, Direction, Health as HealthPolicy, StepName},
+};
+use async_trait::async_trait;
+use std::{fmt, time::Duration};
+
+/// Which service on which host: what every request to an executor begins with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HostRequest {
+    /// The host.
+    pub host: Host,
+    /// The service; an ad-hoc run has one of its own.
+    pub service: ServiceName,
+    /// Where the service lies on the host.
+    pub deploy_path: AbsolutePath,
+    /// The account its steps run as; `None` is the account that logs in.
+    pub account: Option<AccountName>,
+}
+
+impl HostRequest {
+    /// `service` at `deploy_path` on `host`.
+    #[must_use]
+    pub const fn new(host: Host, service: ServiceName, deploy_path: AbsolutePath) -> Self {
+        Self { host, service, deploy_path, account: None }
+    }
+
+    /// With steps run as `account`.
+    #[must_use]
+    pub fn with_account(mut self, account: Option<AccountName>) -> Self {
+        self.account = account;
+        self
+    }
+}
+
+/// One attempt: the steps of a release from `first_step` on, on one host, under one generation.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AttemptRequest {
+    /// Which service on which host.
+    pub on: HostRequest,
+    /// Of which rollout.
+    pub rollout: RolloutId,
+    /// The fencing number: the journal position of the record that started the attempt.
+    pub generation: Seq,
+    /// 32 hexadecimal digits that the result has to come back with.
+    pub token: String,
+    /// Which way.
+    pub direction: Direction,
+    /// The release whose descriptor is run.
+    pub release: PlannedRelease,
+    /// Whether the host is to run `release` afterwards; `false` takes the service off the host.
+    pub keeps_release: bool,
+    /// What the host ran before.
+    pub previous: Option<PlannedRelease>,
+    /// The first step to run: those before it are done.
+    pub first_step: StepName,
+    /// What counts as healthy.
+    pub health: HealthPolicy,
+    /// How much of the attempt's log is stored already: the first byte to deliver.
+    pub log_offset: u64,
+}
+
+impl AttemptRequest {
+    /// An attempt at all of `release`'s forward steps, with the default idea of health.
+    #[must_use]
+    pub fn new(
+        on: HostRequest,
+        rollout: RolloutId,
+        generation: Seq,
+        token: String,
+        release: PlannedRelease,
+    ) -> Self {
+        Self {
+            on,
+            rollout,
+            generation,
+            token,
+            direction: Direction::Forward,
+            release,
+            keeps_release: true,
+            previous: None,
+            first_step: StepName::Fetch,
+            health: HealthPolicy::default(),
+            log_offset: 0,
+        }
+    }
+
+    /// The steps this attempt runs, in order.
+    pub fn steps(&self) -> impl Iterator<Item = &crate::spec::Step> {
+        let (direction, first) = (self.direction, self.first_step);
+        let stays = self.keeps_release;
+        self.release.steps.iter().filter(move |step| {
+            let needed = stays || step.name <= StepName::Rollback;
+            step.name >= first && step.name.runs_in(direction) && needed
+        })
+    }
+}
+
+/// How an attempt ended. There is no third way: what is neither is an error of kind `OutcomeUnknown`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttemptReport {
+    /// A step ended with another code than 0.
+    Failed {
+        /// Which.
+        step: StepName,
+        /// Its exit code; 128 and the signal's number if a signal ended it.
+        code: i32,
+        /// What is worth knowing beyond the code.
+        reason: String,
+    },
+    /// It was started, and has ended, but nobody can tell how far the step got.
+    Lost {
+        /// The step that was under way; `None` if not even that is known.
+        step: Option<StepName>,
+        /// Why nobody knows.
+        reason: String,
+    },
+    /// Somebody killed it, and nothing of it is left.
+    Killed,
+    /// Somebody killed it, or its time was up, and something of it is left.
+    KillFailed {
+        /// The processes left, as `PID:NAME`.
+        survivors: Vec<String>,
+    },
+    /// Every step ended with 0.
+    Succeeded,
+    /// A step took longer than it may, or the host did not get healthy in time; its process tree is gone.
+    TimedOut {
+        /// Which.
+        step: StepName,
+    },
+}
+
+/// Takes the output of an attempt as it comes.
+#[async_trait]
+pub trait AttemptLog: fmt::Debug + Send + Sync {
+    /// Bytes of the log, the first of them at `offset`. Offsets follow on without a gap from the request's `log_offset`.
+    async fn write(&self, offset: u64, bytes: &[u8]) -> BackendResult<()>;
+
+    /// A step has begun. For people to watch; nothing depends on it.
+    fn step(&self, step: StepName);
+}
+
+/// What to ask of an attempt.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ProbeRequest {
+    /// Which service on which host.
+    pub on: HostRequest,
+    /// Which attempt.
+    pub generation: Seq,
+    /// The attempt's token.
+    pub token: String,
+}
+
+impl ProbeRequest {
+    /// The attempt `generation` with `token`.
+    #[must_use]
+    pub const fn new(on: HostRequest, generation: Seq, token: String) -> Self {
+        Self { on, generation, token }
+    }
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProbeReport {
+    /// It has ended like this.
+    Ended(AttemptReport),
+    /// It never started, and from now on never will.
+    NeverStarted,
+    /// It is under way: run it again under the same generation to follow it to its end.
+    Running,
+}
+
+/// What to kill.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KillRequest {
+    /// Which service on which host.
+    pub on: HostRequest,
+    /// Which attempt.
+    pub generation: Seq,
+    /// The attempt's token.
+    pub token: String,
+    /// How long its processes have between TERM and KILL.
+    pub grace: Duration,
+}
+
+impl KillRequest {
+    /// Kills the attempt `generation`, with ten seconds of grace.
+    #[must_use]
+    pub const fn new(on: HostRequest, generation: Seq, token: String) -> Self {
+        Self { on, generation, token, grace: Duration::from_secs(10) }
+    }
+}
+
+/// What came of a kill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KillReport {
+    /// It had ended already, like this.
+    Ended(AttemptReport),
+    /// Nothing of it is left.
+    Killed,
+    /// These processes are left, as `PID:NAME`.
+    KillFailed {
+        /// The processes.
+        survivors: Vec<String>,
+    },
+    /// It never started, and from now on never will.
+    NeverStarted,
+}
+
+/// What to check.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CheckRequest {
+    /// Which service on which host.
+    pub on: HostRequest,
+    /// The attempt that put the release there.
+    pub generation: Seq,
+    /// How long the check may take.
+    pub timeout: Duration,
+}
+
+impl CheckRequest {
+    /// Whether what the attempt `generation` put there works.
+    #[must_use]
+    pub const fn new(on: HostRequest, generation: Seq, timeout: Duration) -> Self {
+        Self { on, generation, timeout }
+    }
+}
+
+/// Whether a service works on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// `verify` passes, or there is no such step.
+    Healthy,
+    /// `verify` does not pass.
+    Unhealthy {
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// Which step nobody knows the outcome of.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ResolveRequest {
+    /// The attempt.
+    pub attempt: AttemptRequest,
+    /// The step.
+    pub step: StepName,
+}
+
+impl ResolveRequest {
+    /// The `step` of `attempt`.
+    #[must_use]
+    pub const fn new(attempt: AttemptRequest, step: StepName) -> Self {
+        Self { attempt, step }
+    }
+}
+
+/// What the read-only check of a step says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the machine must handle each")]
+pub enum Resolution {
+    /// It cannot tell.
+    CannotTell,
+    /// The step took effect.
+    Done,
+    /// It did not.
+    NotDone,
+}
+
+/// What a host runs of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Observed {
+    /// The release that is current; `None` if the service is not there.
+    pub release: Option<ReleaseId>,
+    /// The newest generation the host has seen.
+    pub fence: Seq,
+    /// The attempt that is under way.
+    pub running: Option<Seq>,
+}
+
+impl Observed {
+    /// `release`, under `fence`.
+    #[must_use]
+    pub const fn new(release: Option<ReleaseId>, fence: Seq, running: Option<Seq>) -> Self {
+        Self { release, fence, running }
+    }
+}
+
+/// What an executor offers beyond the required.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExecutorCapabilities {
+    /// [`Executor::check`] works.
+    pub check: bool,
+    /// [`Executor::kill`] works.
+    pub kill: bool,
+}
+
+impl ExecutorCapabilities {
+    /// With or without [`Executor::check`].
+    #[must_use]
+    pub const fn with_check(mut self, check: bool) -> Self {
+        self.check = check;
+        self
+    }
+
+    /// With or without [`Executor::kill`].
+    #[must_use]
+    pub const fn with_kill(mut self, kill: bool) -> Self {
+        self.kill = kill;
+        self
+    }
+}
+
+/// Runs attempts on hosts.
+///
+/// # Contract
+/// * `run` starts an attempt **at most once**: a second `run` under the same generation attaches to the first, delivers its
+///   log from the offset asked for, and gives its result, however many callers there are and whatever became of them.
+/// * `run` under a generation older than the newest that the host has seen for the service is `Fenced`, and starts nothing.
+///   Comparing and setting the generation is one atomic act with the start.
+/// * `run` while another attempt of the service is alive on the host is `Conflict`, and starts nothing.
+/// * Steps run in order; the first that does not end with 0 ends the attempt. Steps before `first_step` are not run.
+/// * The log arrives byte for byte: no byte is lost or delivered twice, whatever was cut in between.
+/// * `Unavailable`, `Unauthenticated`, `NoSpace`, `InvalidInput`, `NotFound`, `PermissionDenied`, `Fenced` and `Conflict`
+///   promise that nothing was started. `OutcomeUnknown` promises nothing.
+/// * Dropping the future of `run` does not end the attempt.
+/// * `probe` raises the host's fence to at least the attempt's generation before it answers `NeverStarted`: an attempt that was not
+///   started by then never will be. It changes nothing else, and gives the result of an attempt that has ended.
+/// * `kill` ends all processes of an attempt and looks: `Killed` means that none is left. It raises the fence as `probe` does.
+/// * `check` and `observe` change nothing on the host.
+/// * An attempt's result is kept on the host: `probe` and `run` give the same answer for it later.
+/// * What the capabilities leave out is `Unsupported`.
+/// * A permit for another action or host is `PermissionDenied`: `observe` takes `HostObserve`, the others `HostExecute`.
+#[async_trait]
+pub trait Executor: fmt::Debug + Send + Sync + 'static {
+    /// What this executor offers.
+    fn capabilities(&self) -> ExecutorCapabilities;
+
+    /// Runs an attempt to its end, or follows one that runs.
+    async fn run(
+        &self,
+        permit: &Permit,
+        request: &AttemptRequest,
+        log: &dyn AttemptLog,
+    ) -> BackendResult<AttemptReport>;
+
+    /// Says what became of an attempt, and keeps it from starting later.
+    async fn probe(&self, permit: &Permit, request: &ProbeRequest) -> BackendResult<ProbeReport>;
+
+    /// Ends an attempt.
+    async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport>;
+
+    /// Asks the service's own `verify` once.
+    async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health>;
+
+    /// Asks the read-only check of a step whose outcome nobody knows; `CannotTell` where there is none.
+    async fn resolve(&self, permit: &Permit, request: &ResolveRequest) -> BackendResult<Resolution>;
+
+    /// Looks what the host runs.
+    async fn observe(&self, permit: &Permit, request: &HostRequest) -> BackendResult<Observed>;
+}

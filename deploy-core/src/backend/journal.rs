@@ -1,0 +1,113 @@
+use crate::{
+    access::Permit,
+    error::{BackendError, BackendResult, ErrorKind},
+    id::{RolloutId, Seq, StreamId},
+    rollout::Record,
+};
+use async_trait::async_trait;
+use std::fmt;
+
+/// Why nothing was appended, or may not have been.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The backend failed. On `OutcomeUnknown` the caller reads the stream again.
+    #[error("the journal could not be written")]
+    Backend(#[from] BackendError),
+    /// Somebody else has appended: this writer has to read on first.
+    #[error("the stream is at {actual}, not at {expected}")]
+    Conflict {
+        /// Where the stream is.
+        actual: Seq,
+        /// Where the caller thought it was.
+        expected: Seq,
+    },
+}
+
+/// Where a rollout lies in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RolloutRef {
+    /// Which rollout.
+    pub rollout: RolloutId,
+    /// In which stream.
+    pub stream: StreamId,
+    /// The position of its first record.
+    pub first: Seq,
+    /// The position of its last record; `None` while it is not over.
+    pub last: Option<Seq>,
+}
+
+impl RolloutRef {
+    /// A rollout that begins at `first` of `stream`, and if it is over ends at `last`.
+    #[must_use]
+    pub const fn new(rollout: RolloutId, stream: StreamId, first: Seq, last: Option<Seq>) -> Self {
+        Self { rollout, stream, first, last }
+    }
+}
+
+/// Append-only streams of facts: the only durable state of the engine.
+///
+/// # Contract
+/// * `append` is atomic, and durable when it returns `Ok`, also over a crash of the process or the machine.
+/// * `append` compares and sets the head: of any number of writers at one position, one wins, and the others get `Conflict`
+///   with the head as it is.
+/// * Records are numbered 1, 2, 3… without a gap. `append` of records that do not follow on from `expected`, or of none, is
+///   `InvalidInput`.
+/// * `read` gives records in order, after the position given and no more than asked for, exactly as they were appended, and
+///   sees every append that has returned.
+/// * `head` of a stream that nobody wrote is 0.
+/// * `rollouts` lists each rollout once, from its first record (`Record::is_first`) on, newest first, with the position of its last record
+///   (`Record::is_last`) once that is there; `rollout` finds one by its id, or is `NotFound`.
+/// * A second first record while a rollout of the stream is not over is `AlreadyExists`, and so is a rollout id that was used before.
+/// * A record of a newer format than this program knows makes `read` fail with `Unsupported`, never be skipped.
+/// * A permit for another action than `RolloutControl` on the stream's service (on the system, for an ad-hoc run) is `PermissionDenied`.
+#[async_trait]
+pub trait Journal: fmt::Debug + Send + Sync + 'static {
+    /// Appends `records` if the stream is at `expected`; gives the new head.
+    async fn append(
+        &self,
+        permit: &Permit,
+        stream: &StreamId,
+        expected: Seq,
+        records: &[Record],
+    ) -> Result<Seq, AppendError>;
+
+    /// Up to `limit` records after `after`.
+    async fn read(&self, stream: &StreamId, after: Seq, limit: usize) -> BackendResult<Vec<Record>>;
+
+    /// The position of the last record.
+    async fn head(&self, stream: &StreamId) -> BackendResult<Seq>;
+
+    /// Up to `limit` rollouts of one stream or of all, newest first.
+    async fn rollouts(&self, stream: Option<&StreamId>, limit: usize) -> BackendResult<Vec<RolloutRef>>;
+
+    /// Where a rollout lies.
+    async fn rollout(&self, id: &RolloutId) -> BackendResult<RolloutRef>;
+}
+
+/// Conveniences for callers. Backends implement none of these.
+pub trait JournalExt: Journal {
+    /// All records of one rollout, in order.
+    fn records(&self, rollout: &RolloutRef) -> impl Future<Output = BackendResult<Vec<Record>>> + Send {
+        async move {
+            const PAGE: usize = 4_096;
+            let first = rollout.first.get().checked_sub(1).ok_or_else(|| {
+                BackendError::new(ErrorKind::InvalidInput, "journal.records").with("first", rollout.first)
+            })?;
+            let mut records: Vec<Record> = Vec::new();
+            loop {
+                let after = records.last().map_or(Seq::new(first), |it| it.seq);
+                let page = self.read(&rollout.stream, after, PAGE).await?;
+                let full = page.len() == PAGE;
+                records.extend(page.into_iter().take_while(|it| it.rollout == rollout.rollout));
+                let over = records.last().is_some_and(Record::is_last);
+                if over || !full {
+                    return Ok(records);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Journal + ?Sized> JournalExt for T {}

@@ -1,0 +1,34 @@
+//! What a backend implements. One trait a file; every trait is object safe and carries its contract.
+//!
+//! Each bullet of a contract has a case in `conformance`; run the kit on your own backend.
+mod access;
+mod artifact;
+mod clock;
+mod executor;
+mod inventory;
+mod journal;
+mod lease;
+mod log;
+mod notifier;
+mod registry;
+mod scheduler;
+
+pub use crate::error::{BackendError, BackendResult, ErrorKind};
+pub use access::{AccessError, Authorizer, authorize};
+pub use artifact::{
+    ArtifactEntry, ArtifactKind, ArtifactMeta, ArtifactReader, ArtifactStore, ArtifactStoreCapabilities,
+    ArtifactStoreExt, Holder, ListArtifacts, PutArtifact,
+};
+pub use clock::Clock;
+pub use executor::{
+    AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Executor, ExecutorCapabilities, Health,
+    HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution,
+    ResolveRequest,
+};
+pub use inventory::{HostInventory, InventoryExt};
+pub use journal::{AppendError, Journal, JournalExt, RolloutRef};
+pub use lease::{AcquireLease, Lease, LeaseStore};
+pub use log::{LogChunk, LogPosition, LogQuery, LogStore};
+pub use notifier::{Notification, Notifier};
+pub use registry::{Expect, Revision, ServiceRegistry, ServiceRegistryExt, Versioned};
+pub use scheduler::{Placement, PlacementRequest, Scheduler};

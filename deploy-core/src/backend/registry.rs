@@ -1,0 +1,124 @@
+use crate::{
+    access::Permit,
+    error::BackendResult,
+    id::{ReleaseId, ServiceName},
+    spec::{Release, Service},
+};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Counts the changes of a record; the first is 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// The revision `number`.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// As a plain number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A value, and the revision to compare when setting it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Versioned<T> {
+    /// Which change this is.
+    pub revision: Revision,
+    /// The value.
+    pub value: T,
+}
+
+impl<T> Versioned<T> {
+    /// `value` at `revision`.
+    #[must_use]
+    pub const fn new(revision: Revision, value: T) -> Self {
+        Self { revision, value }
+    }
+}
+
+/// What must be there for a value to be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "complete by definition")]
+pub enum Expect {
+    /// Nothing.
+    Absent,
+    /// This revision.
+    At(Revision),
+}
+
+/// Knows services and their releases.
+///
+/// # Contract
+/// * `put_service` compares and sets: with `Expect::Absent` on a service that exists it is `AlreadyExists`; with `Expect::At` on
+///   another revision it is `Conflict`, on a missing service `NotFound`. A refused `put_service` changes nothing.
+/// * Of any number of writers at one revision, one wins.
+/// * `history` gives every value a service ever had, newest first, and no more than asked for.
+/// * `services` gives services in the order of their names, after the name given, and no more than asked for.
+/// * Releases are immutable: creating the same release again succeeds, creating another one under the same id is `AlreadyExists`.
+/// * A release of a service that does not exist is `NotFound`.
+/// * `releases` gives the releases of a service, newest first (by `created_at`, ties by id, descending), and no more than asked for.
+/// * A missing service or release is `NotFound`.
+/// * A permit for another action than `ServiceWrite` on the service is `PermissionDenied`.
+#[async_trait]
+pub trait ServiceRegistry: fmt::Debug + Send + Sync + 'static {
+    /// Adds or changes a service.
+    async fn put_service(&self, permit: &Permit, service: Service, expect: Expect) -> BackendResult<Revision>;
+
+    /// One service.
+    async fn service(&self, name: &ServiceName) -> BackendResult<Versioned<Service>>;
+
+    /// Up to `limit` services after `after`.
+    async fn services(
+        &self,
+        after: Option<&ServiceName>,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<Service>>>;
+
+    /// Up to `limit` values that a service had, newest first.
+    async fn history(&self, name: &ServiceName, limit: usize) -> BackendResult<Vec<Versioned<Service>>>;
+
+    /// Adds a release.
+    async fn create_release(&self, permit: &Permit, release: Release) -> BackendResult<()>;
+
+    /// One release.
+    async fn release(&self, id: &ReleaseId) -> BackendResult<Release>;
+
+    /// Up to `limit` releases of a service, newest first.
+    async fn releases(&self, service: &ServiceName, limit: usize) -> BackendResult<Vec<Release>>;
+}
+
+/// Conveniences for callers. Backends implement none of these.
+pub trait ServiceRegistryExt: ServiceRegistry {
+    /// All services, in the order of their names.
+    fn all_services(&self) -> impl Future<Output = BackendResult<Vec<Versioned<Service>>>> + Send {
+        async move {
+            const PAGE: usize = 1_000;
+            let mut all: Vec<Versioned<Service>> = Vec::new();
+            loop {
+                let page = self.services(all.last().map(|it| &it.value.name), PAGE).await?;
+                let last = page.len() < PAGE;
+                all.extend(page);
+                if last {
+                    return Ok(all);
+                }
+            }
+        }
+    }
+}
+
+impl<T: ServiceRegistry + ?Sized> ServiceRegistryExt for T {}

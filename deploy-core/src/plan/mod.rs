@@ -1,0 +1,202 @@
+//! Plans: what will be done, with no choice left for the time it is done.
+mod planner;
+mod report;
+
+use crate::{
+    digest::Digest,
+    host::Host,
+    id::{AccountName, HostName, Principal, ReleaseId, ServiceName, StreamId, Version},
+    spec::{AbsolutePath, ArtifactRef, Direction, ParameterName, Release, Step, Strategy},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+pub use planner::{PlanError, PlanInput, inventory_digest, inventory_diff, plan};
+pub use report::{HostReport, PlanReport, Verdict, Warning};
+
+/// The newest format of plans and journal records that this program reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// What a plan needs of a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PlannedRelease {
+    /// Its name.
+    pub id: ReleaseId,
+    /// The version people know it by.
+    pub version: Version,
+    /// What runs.
+    pub package: Option<ArtifactRef>,
+    /// How it is put there.
+    pub descriptor: ArtifactRef,
+    /// The steps of the descriptor, in order.
+    pub steps: Vec<Step>,
+    /// What scripts see as `P_<NAME>`.
+    pub parameters: BTreeMap<ParameterName, String>,
+}
+
+impl PlannedRelease {
+    /// The steps that an attempt in `direction` runs, in order.
+    pub fn steps_in(&self, direction: Direction) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(move |step| step.name.runs_in(direction))
+    }
+}
+
+impl From<&Release> for PlannedRelease {
+    fn from(release: &Release) -> Self {
+        Self {
+            id: release.id.clone(),
+            version: release.version.clone(),
+            package: release.package,
+            descriptor: release.descriptor,
+            steps: release.steps.clone(),
+            parameters: release.parameters.clone(),
+        }
+    }
+}
+
+/// What is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "the engine must handle each")]
+pub enum Work {
+    /// A release of a service goes onto its hosts.
+    Release,
+    /// A script runs once on each host; there is nothing to go back to.
+    Run,
+}
+
+/// A host that a plan changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Target {
+    /// The host, as it was when the plan was made.
+    pub host: Host,
+    /// What it ran then, and is to go back to: a key of [`Plan::releases`].
+    pub from: Option<ReleaseId>,
+}
+
+impl Target {
+    /// `host`, which ran `from`.
+    #[must_use]
+    pub const fn new(host: Host, from: Option<ReleaseId>) -> Self {
+        Self { host, from }
+    }
+}
+
+/// An immutable, hashed intention.
+///
+/// Invariants, checked by [`Plan::check`]: no host is in two waves, or in a wave and a no-op; no wave is empty; every
+/// release that is named is in `releases`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The version of this format.
+    pub format: u32,
+    /// What is carried out.
+    pub work: Work,
+    /// Which service; an ad-hoc run has one of its own.
+    pub service: ServiceName,
+    /// Where the service lies on hosts.
+    pub deploy_path: AbsolutePath,
+    /// The account steps run as.
+    pub account: Option<AccountName>,
+    /// What is rolled out: a key of `releases`.
+    pub release: ReleaseId,
+    /// All releases the plan speaks of.
+    pub releases: BTreeMap<ReleaseId, PlannedRelease>,
+    /// How it goes.
+    pub strategy: Strategy,
+    /// The targets, a wave at a time, each wave in the order in which its targets start.
+    pub waves: Vec<Vec<Target>>,
+    /// The selected hosts that run the release already.
+    pub no_ops: Vec<HostName>,
+    /// What the inventory looked like.
+    pub inventory: Digest,
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// The plan this one takes the place of.
+    pub parent: Option<Digest>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub created_by: Principal,
+}
+
+/// Why something is not a plan that can be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPlan {
+    /// A wave has no target.
+    #[error("wave {0} of the plan is empty")]
+    EmptyWave(usize),
+    /// It was written by a newer program.
+    #[error("the plan has format {0}, and this program knows formats up to {FORMAT}: use a newer one")]
+    Format(u32),
+    /// A host is named twice.
+    #[error("the plan names host `{0}` twice")]
+    HostTwice(HostName),
+    /// A release is not described.
+    #[error("the plan names release `{0}` and does not describe it")]
+    UnknownRelease(ReleaseId),
+}
+
+impl Plan {
+    /// Its name: the SHA-256 of all it says.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        crate::digest::digest_of(self)
+    }
+
+    /// The stream its rollout is journaled in; an ad-hoc run's service name is its rollout's id.
+    #[must_use]
+    pub fn stream(&self) -> StreamId {
+        match self.work {
+            Work::Release => StreamId::Service(self.service.clone()),
+            Work::Run => StreamId::Run(self.service.clone().into()),
+        }
+    }
+
+    /// The release it rolls out.
+    #[must_use]
+    pub fn planned(&self) -> Option<&PlannedRelease> {
+        self.releases.get(&self.release)
+    }
+
+    /// All targets, in the order in which they start.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.waves.iter().flatten()
+    }
+
+    /// How many targets it has.
+    #[must_use]
+    pub fn target_count(&self) -> u32 {
+        u32::try_from(self.waves.iter().map(Vec::len).sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
+    /// Checks the invariants.
+    ///
+    /// # Errors
+    /// If one does not hold.
+    pub fn check(&self) -> Result<(), InvalidPlan> {
+        if self.format > FORMAT {
+            return Err(InvalidPlan::Format(self.format));
+        }
+        if let Some(empty) = self.waves.iter().position(Vec::is_empty) {
+            return Err(InvalidPlan::EmptyWave(empty + 1));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        let hosts = self.targets().map(|it| &it.host.name).chain(&self.no_ops);
+        for host in hosts {
+            if !seen.insert(host) {
+                return Err(InvalidPlan::HostTwice(host.clone()));
+            }
+        }
+        let named = self.targets().filter_map(|it| it.from.as_ref()).chain([&self.release]);
+        match named.into_iter().find(|it| !self.releases.contains_key(*it)) {
+            Some(unknown) => Err(InvalidPlan::UnknownRelease(unknown.clone())),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,353 @@
+use crate::{
+    id::{HostName, Principal, RolloutId, Seq},
+    plan::{FORMAT, Plan},
+    spec::{Direction, StepName},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// How a rollout ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was stopped where it was.
+    Aborted,
+    /// It turned back, and some host could not be brought back: a person has to look.
+    Failed,
+    /// Every host that was touched runs what it ran before.
+    RolledBack,
+    /// Every target runs the release, or was taken out of the rollout by a person.
+    Succeeded,
+    /// As `Succeeded`, but for targets whose failures the budget allowed.
+    SucceededWithDebt,
+}
+
+impl Outcome {
+    /// A stable, lower-case name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aborted => "aborted",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled_back",
+            Self::Succeeded => "succeeded",
+            Self::SucceededWithDebt => "succeeded_with_debt",
+        }
+    }
+}
+
+/// Why a rollout pauses, turns back or is aborted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// More went wrong than the budget allows.
+    Budget {
+        /// Which column.
+        column: BudgetColumn,
+        /// Over what.
+        scope: BudgetScope,
+        /// How many there are.
+        count: u32,
+        /// How many were allowed.
+        limit: u32,
+    },
+    /// A person or a program asked for it.
+    Operator {
+        /// Who.
+        by: Principal,
+        /// What they said; may be empty.
+        note: String,
+    },
+    /// No target succeeded for too long.
+    ProgressDeadline,
+}
+
+/// What the failure budget counts apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BudgetColumn {
+    /// Any failure, one after another.
+    Consecutive,
+    /// Steps that failed, kills that did not, and hosts that got ill while their wave was watched.
+    Failed,
+    /// Steps that took too long.
+    TimedOut,
+    /// Outcomes nobody knows.
+    Unknown,
+    /// Hosts that could not be reached.
+    Unreachable,
+}
+
+impl BudgetColumn {
+    /// A stable, lower-case name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Consecutive => "consecutive",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Unknown => "unknown",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// Over what a budget is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "complete by definition")]
+pub enum BudgetScope {
+    /// All of the rollout.
+    Rollout,
+    /// This wave, counted from 0.
+    Wave(u32),
+}
+
+/// How an attempt ended, as a fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AttemptEnd {
+    /// A step ended with another code than 0, or the attempt was refused for good before it started.
+    Failed {
+        /// Which step; `None` if it never started.
+        step: Option<StepName>,
+        /// The step's exit code, where it has one.
+        code: Option<i32>,
+        /// What is worth knowing beyond it.
+        reason: String,
+    },
+    /// A kill left processes behind.
+    KillFailed {
+        /// They, as `PID:NAME`.
+        survivors: Vec<String>,
+    },
+    /// It was killed, and nothing of it is left.
+    Killed,
+    /// Nobody knows whether `step` took effect, and its descriptor does not say what then.
+    Lost {
+        /// Which step; `None` if not even that is known.
+        step: Option<StepName>,
+        /// Why nobody knows.
+        reason: String,
+    },
+    /// Nobody knew whether `step` took effect, and it turns out that it did: what is left begins after it.
+    ResolvedDone {
+        /// Which step.
+        step: StepName,
+    },
+    /// Nobody knew whether `step` took effect, and it turns out that it did not, or that this does not matter.
+    ResolvedNotDone {
+        /// Which step.
+        step: StepName,
+    },
+    /// Every step ended with 0.
+    Succeeded,
+    /// A step took too long.
+    TimedOut {
+        /// Which.
+        step: StepName,
+    },
+    /// The host could not be reached, and nothing was started.
+    Unreachable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How a person takes a target out of a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "complete by definition")]
+pub enum SkipKind {
+    /// For good: it no longer counts in the budget, and is not brought back either.
+    Exclude,
+    /// It is left as it is; what it did counts.
+    Skip,
+}
+
+/// A fact. Facts are appended, never changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// Nothing more starts, and the rollout ends once nothing is under way.
+    AbortStarted {
+        /// Why.
+        reason: Reason,
+    },
+    /// A plan was accepted: the first fact of every rollout.
+    Accepted {
+        /// What will be done.
+        plan: Box<Plan>,
+        /// Who wants it.
+        by: Principal,
+    },
+    /// An attempt has ended. A fact about an older generation than the target's is never written.
+    AttemptEnded {
+        /// On which host.
+        host: HostName,
+        /// Which attempt.
+        generation: Seq,
+        /// How.
+        end: AttemptEnd,
+        /// When the next try begins; `None` if this was the last.
+        retry_at: Option<Timestamp>,
+    },
+    /// A probe saw that an attempt goes on.
+    AttemptFound {
+        /// On which host.
+        host: HostName,
+        /// Which attempt.
+        generation: Seq,
+    },
+    /// An attempt is about to be made. Written before anything is sent; its position is the attempt's generation.
+    AttemptStarted {
+        /// On which host.
+        host: HostName,
+        /// Which way.
+        direction: Direction,
+        /// The first step to run.
+        first_step: StepName,
+    },
+    /// Nobody knows what became of an attempt: it has to be probed.
+    AttemptUncertain {
+        /// On which host.
+        host: HostName,
+        /// Which attempt.
+        generation: Seq,
+        /// Why.
+        reason: String,
+    },
+    /// A wave has been watched for long enough.
+    BakePassed {
+        /// Which, counted from 0.
+        wave: u32,
+    },
+    /// A wave is in place and being watched.
+    BakeStarted {
+        /// Which, counted from 0.
+        wave: u32,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A person let the next wave go.
+    Confirmed {
+        /// After which wave, counted from 0.
+        wave: u32,
+        /// Who.
+        by: Principal,
+    },
+    /// A person has to let the next wave go.
+    ConfirmRequested {
+        /// After which wave, counted from 0.
+        wave: u32,
+    },
+    /// The rollout is over: the last fact of every rollout.
+    Finished {
+        /// How.
+        outcome: Outcome,
+    },
+    /// Somebody wants an attempt ended.
+    KillRequested {
+        /// On which host.
+        host: HostName,
+        /// Which attempt.
+        generation: Seq,
+        /// Who.
+        by: Principal,
+    },
+    /// Nothing is under way any more: the rollout stands still.
+    Paused,
+    /// Nothing more starts.
+    PauseStarted {
+        /// Why.
+        reason: Reason,
+    },
+    /// Starts are allowed again.
+    Resumed {
+        /// Who.
+        by: Principal,
+    },
+    /// The rollout turns back.
+    RollbackStarted {
+        /// Why.
+        reason: Reason,
+    },
+    /// A person wants a target tried again.
+    TargetRetried {
+        /// Which host.
+        host: HostName,
+        /// Who.
+        by: Principal,
+    },
+    /// A person took a target out.
+    TargetSkipped {
+        /// Which host.
+        host: HostName,
+        /// How.
+        kind: SkipKind,
+        /// Who.
+        by: Principal,
+    },
+    /// A host got ill while its wave was watched.
+    TargetUnhealthy {
+        /// Which host.
+        host: HostName,
+        /// What its check said.
+        reason: String,
+    },
+    /// A wave begins.
+    WaveStarted {
+        /// Which, counted from 0.
+        wave: u32,
+    },
+}
+
+/// An event, its place in the journal, and when it was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Record {
+    /// The version of this format.
+    pub format: u32,
+    /// Where in its stream.
+    pub seq: Seq,
+    /// When.
+    pub at: Timestamp,
+    /// Of which rollout.
+    pub rollout: RolloutId,
+    /// What.
+    pub event: Event,
+}
+
+/// Why a record cannot be taken in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record {seq} of rollout `{rollout}` cannot follow the ones before it: {reason}")]
+pub struct RecordError {
+    pub(super) seq: Seq,
+    pub(super) rollout: RolloutId,
+    pub(super) reason: &'static str,
+}
+
+impl Record {
+    /// `event` of `rollout`, decided at `at`, to stand at `seq`.
+    #[must_use]
+    pub const fn new(seq: Seq, at: Timestamp, rollout: RolloutId, event: Event) -> Self {
+        Self { format: FORMAT, seq, at, rollout, event }
+    }
+
+    /// Whether it begins a rollout.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        matches!(self.event, Event::Accepted { .. })
+    }
+
+    /// Whether it ends a rollout.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        matches!(self.event, Event::Finished { .. })
+    }
+}

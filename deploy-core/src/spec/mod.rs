@@ -1,0 +1,18 @@
+//! What people declare: services, releases, and how a rollout is to go.
+mod budget;
+mod release;
+mod selector;
+mod service;
+mod step;
+mod strategy;
+mod waves;
+mod window;
+
+pub use budget::{Budget, FailureBudget, Limit, ParseLimitError};
+pub use release::{ArtifactRef, ParameterName, ParseParameterNameError, Release};
+pub use selector::{ParseSelectorError, Selector};
+pub use service::{AbsolutePath, ParsePathError, Service};
+pub use step::{Direction, Effect, Step, StepName};
+pub use strategy::{Confirm, Health, OnFailure, Order, Retries, Stagger, Strategy};
+pub use waves::{ParseWavesError, WaveSize, Waves};
+pub use window::{Freeze, ParseWindowError, Schedule, Window};
