@@ -6,7 +6,9 @@ use crate::{
     digest::Digest,
     host::Host,
     id::{AccountName, HostName, Principal, ReleaseId, ServiceName, StreamId, Version},
-    spec::{AbsolutePath, ArtifactRef, Direction, ParameterName, Release, Step, Strategy},
+    spec::{
+        AbsolutePath, ArtifactRef, Direction, ParameterName, Release, Selector, Step, Strategy,
+    },
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -63,6 +65,8 @@ impl From<&Release> for PlannedRelease {
 pub enum Work {
     /// A release of a service goes onto its hosts.
     Release,
+    /// Hosts go back to what each of them ran before a rollout that is over.
+    Rollback,
     /// A script runs once on each host; there is nothing to go back to.
     Run,
 }
@@ -75,13 +79,29 @@ pub struct Target {
     pub host: Host,
     /// What it ran then, and is to go back to: a key of [`Plan::releases`].
     pub from: Option<ReleaseId>,
+    /// What it ran then, if that is a release nobody can describe: going back takes the service off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unregistered: Option<ReleaseId>,
 }
 
 impl Target {
     /// `host`, which ran `from`.
     #[must_use]
     pub const fn new(host: Host, from: Option<ReleaseId>) -> Self {
-        Self { host, from }
+        Self { host, from, unregistered: None }
+    }
+
+    /// Which ran `release`, and nobody can describe that.
+    #[must_use]
+    pub fn with_unregistered(mut self, release: ReleaseId) -> Self {
+        self.unregistered = Some(release);
+        self
+    }
+
+    /// What it was seen to run, whether or not it can go back to that.
+    #[must_use]
+    pub fn ran(&self) -> Option<&ReleaseId> {
+        self.from.as_ref().or(self.unregistered.as_ref())
     }
 }
 
@@ -106,6 +126,9 @@ pub struct Plan {
     pub release: ReleaseId,
     /// All releases the plan speaks of.
     pub releases: BTreeMap<ReleaseId, PlannedRelease>,
+    /// What selected its hosts; `None` if they were chosen one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
     /// How it goes.
     pub strategy: Strategy,
     /// The targets, a wave at a time, each wave in the order in which its targets start.
@@ -153,9 +176,25 @@ impl Plan {
     #[must_use]
     pub fn stream(&self) -> StreamId {
         match self.work {
-            Work::Release => StreamId::Service(self.service.clone()),
+            Work::Release | Work::Rollback => StreamId::Service(self.service.clone()),
             Work::Run => StreamId::Run(self.service.clone().into()),
         }
+    }
+
+    /// What an attempt in `direction` on `target` comes to; `None` if there is nothing the target could go to or lose.
+    #[must_use]
+    pub fn movement(&self, target: &Target, direction: Direction) -> Option<Move<'_>> {
+        let described = |id: &Option<ReleaseId>| id.as_ref().and_then(|it| self.releases.get(it));
+        let (goal, left) = match direction {
+            Direction::Back => (described(&target.from), described(&target.to)),
+            Direction::Forward => (described(&target.to), described(&target.from)),
+        };
+        let direction = match self.work {
+            Work::Release | Work::Run => direction,
+            Work::Rollback => Direction::Back,
+        };
+        let release = goal.or(left)?;
+        Some(Move { direction, release, keeps_release: goal.is_some(), previous: left })
     }
 
     /// The release it rolls out.
@@ -193,7 +232,8 @@ impl Plan {
                 return Err(InvalidPlan::HostTwice(host.clone()));
             }
         }
-        let named = self.targets().filter_map(|it| it.from.as_ref()).chain([&self.release]);
+        let ends = self.targets().flat_map(|it| [&it.from, &it.to]).flatten();
+        let named = ends.chain([&self.release]);
         match named.into_iter().find(|it| !self.releases.contains_key(*it)) {
             Some(unknown) => Err(InvalidPlan::UnknownRelease(unknown.clone())),
             None => Ok(()),
