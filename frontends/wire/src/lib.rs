@@ -1,1 +1,28 @@
-//! See the workspace's ARCHITECTURE.md.
+//! The stable surface of the frontends: exit codes, problem codes, and what `--output json` prints.
+//!
+//! What people read may change with any release; what is in this crate may not. A field keeps its name and its meaning;
+//! new fields may appear, so a reader ignores what it does not know. An enumeration is written as lower-case text, and
+//! may get new values. Times are RFC 3339 in UTC with milliseconds, and names of durations end in their unit (`_ms`).
+//!
+//! ```
+//! use deploy_wire::{Exit, Problem, ProblemCode};
+//!
+//! let problem = Problem::new(ProblemCode::NotFound, "there is no service `web`")
+//!     .with_hint("`deploy service list` shows all of them")
+//!     .with_context("service", "web");
+//! assert_eq!(problem.code.as_str(), "not_found");
+//! assert_eq!(problem.code.exit(), Exit::Other);
+//! assert_eq!(Exit::Conflict.code(), 13);
+//! ```
+mod exit;
+mod problem;
+mod resource;
+
+pub use exit::Exit;
+pub use problem::{Problem, ProblemCode, ProblemDocument};
+pub use resource::{
+    Artifact, Budget, Change, Connection, Counts, DoctorCheck, DoctorReport, Explanation,
+    FailureBudget, Host, HostCheck, HostStatus, Import, LogLine, Order, Plan, PlanHost, PlanWave,
+    Release, ReleaseDiff, Removed, Retries, Rollout, RolloutSummary, Service, Stagger, Status,
+    Step, Strategy, Task, Verification, Wave,
+};

@@ -1,0 +1,23 @@
+use serde::{Deserialize, Serialize};
+
+/// What `doctor` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorReport {
+    /// Whether nothing is wrong.
+    pub healthy: bool,
+    /// What was looked at.
+    pub checks: Vec<DoctorCheck>,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorCheck {
+    /// What.
+    pub name: String,
+    /// `ok`, `warning` or `failed`.
+    pub result: String,
+    /// What was found.
+    pub detail: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}

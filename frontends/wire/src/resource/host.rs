@@ -1,0 +1,133 @@
+use deploy_core::host;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A machine record: `host show` prints one, `host list` a list of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// How it is reached.
+    pub connection: Connection,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Counts the changes of the record.
+    pub revision: u64,
+}
+
+/// How a host is reached. What does not apply, or comes from the SSH configuration, is null.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// `ssh` or `local`.
+    pub via: String,
+    /// A name or an address.
+    pub address: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// The account that logs in.
+    pub user: Option<String>,
+    /// The folder under which all paths of the host lie.
+    pub root: Option<String>,
+}
+
+impl Host {
+    /// `host` at `revision`.
+    #[must_use]
+    pub fn new(host: &host::Host, revision: u64) -> Self {
+        let labels = host
+            .labels
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()));
+        Self {
+            name: host.name.to_string(),
+            connection: Connection::from(&host.connection),
+            labels: labels.collect(),
+            revision,
+        }
+    }
+}
+
+impl From<&host::Connection> for Connection {
+    fn from(connection: &host::Connection) -> Self {
+        match connection {
+            host::Connection::Local { root } => Self {
+                via: "local".to_owned(),
+                root: Some(root.clone()),
+                ..Self::default()
+            },
+            host::Connection::Ssh(ssh) => Self {
+                via: "ssh".to_owned(),
+                address: ssh.address.clone(),
+                port: ssh.port,
+                user: ssh.user.as_ref().map(ToString::to_string),
+                root: ssh.root.clone(),
+            },
+            _ => Self {
+                via: "other".to_owned(),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+/// What `host import` did, or with `--dry-run` would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// Hosts that are new.
+    pub added: Vec<String>,
+    /// Hosts whose record differs.
+    pub changed: Vec<String>,
+    /// How many hosts are as the file says already.
+    pub unchanged: u64,
+    /// What was in the file and is not used.
+    pub warnings: Vec<String>,
+    /// Whether nothing was really written.
+    pub dry_run: bool,
+}
+
+/// What `host check` found: a list of these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostCheck {
+    /// Which host.
+    pub host: String,
+    /// Whether commands can be run on it.
+    pub reachable: bool,
+    /// A problem code, such as `unavailable`.
+    pub code: Option<String>,
+    /// What is wrong.
+    pub reason: Option<String>,
+    /// How long the answer took.
+    pub elapsed_ms: u64,
+}
+
+/// What `status` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The service.
+    pub service: String,
+    /// The release that was rolled out last, if any was.
+    pub release: Option<String>,
+    /// Its active rollout.
+    pub rollout: Option<String>,
+    /// Every host that is selected or was seen to run the service.
+    pub hosts: Vec<HostStatus>,
+}
+
+/// What one host is known to run of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Which host.
+    pub host: String,
+    /// The release it was last seen to run.
+    pub release: Option<String>,
+    /// When that was seen; null if it never was.
+    pub seen_at: Option<String>,
+    /// How long ago.
+    pub age_ms: Option<u64>,
+    /// Whether it differs from what it should run.
+    pub drift: bool,
+    /// Whether the service's selector selects it.
+    pub selected: bool,
+    /// Why it could not be looked at just now, with `--refresh`.
+    pub problem: Option<String>,
+}

@@ -1,0 +1,22 @@
+//! What `--output json` prints: one struct a resource.
+mod artifact;
+mod doctor;
+mod host;
+mod plan;
+mod release;
+mod rollout;
+mod service;
+
+pub use artifact::{Artifact, Removed, Verification};
+pub use doctor::{DoctorCheck, DoctorReport};
+pub use host::{Connection, Host, HostCheck, HostStatus, Import, Status};
+pub use plan::{Plan, PlanHost, PlanWave};
+pub use release::{Change, Release, ReleaseDiff, Step};
+pub use rollout::{Counts, Explanation, LogLine, Rollout, RolloutSummary, Task, Wave};
+pub use service::{Budget, FailureBudget, Order, Retries, Service, Stagger, Strategy};
+
+use std::time::Duration;
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,53 @@
+use super::Strategy;
+use serde::{Deserialize, Serialize};
+
+/// What `plan` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its name: the SHA-256 of all it says.
+    pub digest: String,
+    /// Which service; an ad-hoc run has one of its own.
+    pub service: String,
+    /// `release` or `run`.
+    pub work: String,
+    /// What is rolled out.
+    pub release: String,
+    /// The plan it takes the place of.
+    pub parent: Option<String>,
+    /// When it was made.
+    pub created_at: String,
+    /// By whom.
+    pub created_by: String,
+    /// How it goes.
+    pub strategy: Strategy,
+    /// The targets, a wave at a time, in the order in which they start.
+    pub waves: Vec<PlanWave>,
+    /// The selected hosts that run the release already.
+    pub no_ops: Vec<String>,
+    /// The hosts that are left out, and why.
+    pub left_out: Vec<PlanHost>,
+    /// What somebody should know before starting it.
+    pub warnings: Vec<String>,
+}
+
+/// One wave of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanWave {
+    /// Which, counted from 1.
+    pub wave: u32,
+    /// Its targets.
+    pub targets: Vec<PlanHost>,
+}
+
+/// What a plan says about one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanHost {
+    /// Which.
+    pub host: String,
+    /// What it runs.
+    pub from: Option<String>,
+    /// What it is to run.
+    pub to: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}

@@ -1,0 +1,97 @@
+use super::millis;
+use deploy_core::spec;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A release: `release create` and `release show` print one, `release list` a list of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Its name.
+    pub id: String,
+    /// Of which service.
+    pub service: String,
+    /// The version people know it by.
+    pub version: String,
+    /// The digest of what runs.
+    pub package: Option<String>,
+    /// The digest of how it is put there.
+    pub descriptor: String,
+    /// The steps of the descriptor, in order.
+    pub steps: Vec<Step>,
+    /// What scripts see as `P_<NAME>`.
+    pub parameters: BTreeMap<String, String>,
+    /// Where it came from.
+    pub provenance: String,
+    /// When it was made.
+    pub created_at: String,
+    /// By whom.
+    pub created_by: String,
+}
+
+/// One step of a descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Which, such as `pre_stop`.
+    pub name: String,
+    /// How long it may take.
+    pub timeout_ms: u64,
+    /// What may follow an unknown outcome: `once`, `check` or `idempotent`.
+    pub effect: String,
+}
+
+impl From<&spec::Release> for Release {
+    fn from(release: &spec::Release) -> Self {
+        let parameters = release.parameters.iter();
+        Self {
+            id: release.id.to_string(),
+            service: release.service.to_string(),
+            version: release.version.to_string(),
+            package: release.package.map(|it| it.digest.to_string()),
+            descriptor: release.descriptor.digest.to_string(),
+            steps: release.steps.iter().map(Step::from).collect(),
+            parameters: parameters
+                .map(|(name, it)| (name.to_string(), it.clone()))
+                .collect(),
+            provenance: release.provenance.clone(),
+            created_at: release.created_at.to_string(),
+            created_by: release.created_by.to_string(),
+        }
+    }
+}
+
+impl From<&spec::Step> for Step {
+    fn from(step: &spec::Step) -> Self {
+        let effect = match step.effect {
+            spec::Effect::Check => "check",
+            spec::Effect::Idempotent => "idempotent",
+            spec::Effect::Once => "once",
+        };
+        Self {
+            name: step.name.to_string(),
+            timeout_ms: millis(step.timeout),
+            effect: effect.to_owned(),
+        }
+    }
+}
+
+/// What `release diff` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseDiff {
+    /// The one release.
+    pub from: String,
+    /// The other.
+    pub to: String,
+    /// What differs; empty if nothing does.
+    pub changes: Vec<Change>,
+}
+
+/// One difference between two releases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What differs, such as `package` or `parameters.PORT`.
+    pub field: String,
+    /// What it was; null if it was not there.
+    pub from: Option<String>,
+    /// What it is; null if it is not there any more.
+    pub to: Option<String>,
+}

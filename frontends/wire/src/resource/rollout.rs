@@ -1,0 +1,134 @@
+use serde::{Deserialize, Serialize};
+
+/// A rollout as `rollout list` shows it: a list of these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutSummary {
+    /// Which.
+    pub id: String,
+    /// Of which service; an ad-hoc run has one of its own.
+    pub service: String,
+    /// What is rolled out.
+    pub release: String,
+    /// Its state, such as `running`, `paused` or `succeeded`.
+    pub state: String,
+    /// When it was accepted.
+    pub started_at: String,
+    /// Who started it.
+    pub started_by: String,
+    /// When it ended; null while it goes on.
+    pub ended_at: Option<String>,
+}
+
+/// A rollout in full: `rollout show` prints one, and `rollout start` and `watch` print one on a line whenever it has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// Which.
+    pub id: String,
+    /// Of which service; an ad-hoc run has one of its own.
+    pub service: String,
+    /// What is rolled out.
+    pub release: String,
+    /// The digest of the plan it executes.
+    pub plan: String,
+    /// Its state, such as `running`, `paused` or `succeeded`.
+    pub state: String,
+    /// Why it is in that state, if there is more to say.
+    pub reason: Option<String>,
+    /// When it was accepted.
+    pub started_at: String,
+    /// Who started it.
+    pub started_by: String,
+    /// When it ended; null while it goes on.
+    pub ended_at: Option<String>,
+    /// Targets by state, over all waves.
+    pub counts: Counts,
+    /// Its waves, in order.
+    pub waves: Vec<Wave>,
+    /// The targets that somebody should look at.
+    pub attention: Vec<Task>,
+    /// Every target; null unless asked for with `--hosts`.
+    pub tasks: Option<Vec<Task>>,
+}
+
+/// How many targets are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// All of them.
+    pub total: u32,
+    /// Not begun.
+    pub pending: u32,
+    /// Under way.
+    pub running: u32,
+    /// On the release.
+    pub succeeded: u32,
+    /// A step failed, or the host got ill.
+    pub failed: u32,
+    /// A step took too long.
+    pub timed_out: u32,
+    /// Could not be reached.
+    pub unreachable: u32,
+    /// Nobody knows.
+    pub unknown: u32,
+    /// Killed by a person.
+    pub killed: u32,
+    /// Taken out by a person.
+    pub skipped: u32,
+    /// Back on what it ran before.
+    pub rolled_back: u32,
+}
+
+/// One wave of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wave {
+    /// Which, counted from 1.
+    pub wave: u32,
+    /// `pending`, `running`, `baking`, `awaiting_confirm` or `done`.
+    pub state: String,
+    /// Its targets by state.
+    pub counts: Counts,
+}
+
+/// One target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// On which host.
+    pub host: String,
+    /// In which wave, counted from 1.
+    pub wave: u32,
+    /// Its state, such as `running`, `failed` or `timed_out`.
+    pub state: String,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// What happened, if there is more to say.
+    pub reason: Option<String>,
+}
+
+/// What `rollout why` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Of which rollout.
+    pub rollout: String,
+    /// On which host.
+    pub host: String,
+    /// The target's state.
+    pub state: String,
+    /// What it waits for, or why it ended, in one sentence.
+    pub summary: String,
+    /// What happened to it, oldest first.
+    pub history: Vec<String>,
+}
+
+/// A piece of an attempt's output: `rollout logs` prints one on a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// From which host.
+    pub host: String,
+    /// Of which attempt.
+    pub generation: u64,
+    /// Where in the attempt's output it begins.
+    pub offset: u64,
+    /// When it arrived.
+    pub at: String,
+    /// The text; what is not UTF-8 is replaced.
+    pub text: String,
+}
