@@ -1,0 +1,49 @@
+# Receives one attempt: `sh -c '<this>' deploy CTL GENERATION TOKEN PACKAGE OFFSET`, a tar stream on stdin.
+# It travels in a command line, so it only unpacks; what decides anything is launcher.sh, which it unpacks and becomes.
+umask 022
+trap '' HUP
+c=$1 p=$4 i=$1/incoming.$3.$$ n=0
+fail() {
+	df -P "$c" 2>/dev/null | {
+		read -r _
+		read -r _ _ _ free _
+		if [ "$1" != missing_tool ] && [ "${free:-9999}" -lt 64 ]; then set -- no_space "no%20space%20left"; fi
+		printf 'deploy:error code=%s message=%s\n' "$1" "$2" >&2
+	}
+	rm -rf "$i"
+	exit 1
+}
+for t in tar flock setsid gzip sha256sum; do
+	command -v "$t" >/dev/null || fail missing_tool "$t"
+done
+[ -d "$c" ] || mkdir -p "${c%/*}" 2>/dev/null
+umask 077
+if ! mkdir "$i" "$i/tmp" 2>/dev/null; then
+	rm -rf "$i"
+	mkdir -p "$c/attempts" "$c/packages" "$i/tmp" || fail not_writable "cannot%20make%20the%20control%20folder"
+fi
+f=$c/packages/$p.tar.gz
+if [ "$p" != - ]; then
+	if [ -e "$f" ]; then n=$(wc -c <"$f"); elif [ -e "$f.part" ]; then n=$(wc -c <"$f.part"); fi
+	n=$((n))
+	echo "deploy:have bytes=$n" >&2
+fi
+if tar -xof - -C "$i" && [ -f "$i/launcher.sh" ]; then
+	trap - HUP
+	exec sh "$i/launcher.sh" start "$c" "$2" "$3" "$p" "$5" "$n" "$i"
+fi
+# The stream was cut. What came of the package is kept, so that the next try goes on from there.
+if [ -s "$i/package.chunk" ] && [ "$p" != - ] && [ ! -e "$f" ]; then
+	exec 9>>"$c/packages/lock"
+	flock 9
+	s=0
+	[ ! -e "$f.part" ] || s=$(wc -c <"$f.part")
+	if [ "$((s))" -ne "$n" ]; then
+		:
+	elif [ "$n" -eq 0 ]; then
+		mv -f "$i/package.chunk" "$f.part"
+	else
+		cat "$i/package.chunk" >>"$f.part"
+	fi
+fi
+fail bad_stream "the%20stream%20ended%20early"

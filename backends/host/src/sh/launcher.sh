@@ -1,0 +1,1049 @@
+#!/bin/sh
+# The launcher: starts, watches, finds again and ends the attempts of one service on one host.
+# docs/host-contract.md is its contract. Called as
+#
+#     sh launcher.sh start CTL GENERATION TOKEN PACKAGE OFFSET HAVE INCOMING     (by boot.sh)
+#     sh -s -- attach CTL GENERATION OFFSET                                      (fed on stdin, as are those below)
+#     sh -s -- probe CTL GENERATION FENCE
+#     sh -s -- kill CTL GENERATION GRACE_SECONDS
+#     sh -s -- check CTL SECONDS
+#     sh -s -- observe CTL
+#     sh launcher.sh __supervise CTL GENERATION      (own session; runs the steps)
+#     sh launcher.sh __check CTL GENERATION SECONDS  (own session; runs `verify` once)
+#
+# POSIX sh. A process costs more than everything else here, so what a builtin can do is done by a builtin: the kernel's
+# files are read with `read`, sizes come from /proc/self/fdinfo, and nothing is forked to find out the time.
+# The words of the `attempt` file (token, release, steps …) are variables of this shell; everything else has other names.
+# shellcheck disable=SC2015,SC2034,SC2154 # `a && b || fail` is meant so; variables come from and go to other files
+#
+# Descriptors: 3 the caller's stderr (supervisor, until it has started), 4 the log, 5 progress, 6 the log being read,
+# 7 `alive` being waited for, 8 `alive` held, 9 `lock`.
+
+BOOT_ID_FILE=/proc/sys/kernel/random/boot_id
+STEP_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+KEEP_ATTEMPTS=20
+PRUNE_SLACK=8
+KILL_SECONDS=10
+NL='
+'
+
+umask 077
+LC_ALL=C
+export LC_ALL
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Words to the caller
+
+# say WORD [KEY=VALUE]…: one control line. The values must be encoded.
+say() {
+	printf 'deploy:%s\n' "$*" >&2
+}
+
+# encode VALUE: leaves VALUE in ENCODED, percent-encoded where it holds a space, a `%` or a control character.
+encode() {
+	ENCODED=$1
+	case $1 in
+	*[[:cntrl:]\ %]*) ;;
+	*) return 0 ;;
+	esac
+	ENCODED='' en_rest=$1
+	while [ -n "$en_rest" ]; do
+		en_tail=${en_rest#?}
+		en_char=${en_rest%"$en_tail"}
+		en_rest=$en_tail
+		case $en_char in
+		"$NL") ENCODED=$ENCODED%0A ;;
+		[[:cntrl:]\ %]) ENCODED=$ENCODED$(printf '%%%02X' "'$en_char") ;;
+		*) ENCODED=$ENCODED$en_char ;;
+		esac
+	done
+}
+
+# fail CODE MESSAGE: the call ends with an error; a full disk is called that whatever it broke.
+fail() {
+	if [ "$1" = not_writable ] && full "$CTL"; then set -- no_space "no space left in $CTL"; fi
+	encode "$2"
+	say error "code=$1" "message=$ENCODED"
+	[ -z "${INCOMING:-}" ] || rm -rf "$INCOMING"
+	exit 1
+}
+
+# full FOLDER: is its file system out of space or inodes?
+full() {
+	if fu_free=$(free_of -Pk "$1") && [ "$fu_free" -lt 64 ]; then return 0; fi
+	fu_free=$(free_of -Pi "$1") && [ "$fu_free" -eq 0 ]
+}
+
+free_of() {
+	df "$1" "$2" 2>/dev/null | {
+		read -r _
+		read -r _ fo_all _ fo_free _
+		case ${fo_all:-x}${fo_free:-x} in
+		0* | *[!0-9]*) exit 1 ;;
+		esac
+		echo "$fo_free"
+	}
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Time, processes, files
+
+# uptime: leaves the centiseconds since boot in UP.
+uptime() {
+	read -r UP _ </proc/uptime
+	UP=${UP%.*}${UP#*.}
+	while :; do
+		case $UP in
+		0?*) UP=${UP#0} ;;
+		*) break ;;
+		esac
+	done
+}
+
+# pause: a tenth of a second, or a second where `sleep` knows no fractions.
+pause() {
+	sleep 0.1 2>/dev/null || sleep 1
+}
+
+# durable PATH…: on the disk when it returns 0. An old `sync` that takes no names syncs everything, which is as good.
+durable() {
+	if command -v sync >/dev/null; then
+		sync "$@"
+	else
+		fsync "$@"
+	fi
+}
+
+# replace FILE LINE: FILE holds LINE, durably, or what it held before.
+replace() {
+	printf '%s\n' "$2" >"$1.new.$$" && durable "$1.new.$$" && mv -f "$1.new.$$" "$1" && durable "${1%/*}"
+}
+
+# stat_of PID: leaves state, parent, group, session and start time in ST_*; fails when there is no such process.
+stat_of() {
+	st_all=''
+	{ while IFS= read -r st_line || [ -n "$st_line" ]; do st_all=$st_all$st_line; done <"/proc/$1/stat"; } 2>/dev/null
+	[ -n "$st_all" ] || return 1
+	ST_PID=${st_all%% *}
+	st_name=${st_all#*\(}
+	ST_NAME=${st_name%)*}
+	# shellcheck disable=SC2086 # numbers and one letter, to be split
+	set -- ${st_all##*) }
+	ST_STATE=$1 ST_PARENT=$2 ST_GROUP=$3 ST_SESSION=$4
+	shift 19
+	ST_START=$1
+}
+
+# running PID START: is that process there and not a zombie? A zombie whose threads live is there.
+running() {
+	stat_of "$1" && [ "$ST_START" = "$2" ] || return 1
+	case $ST_STATE in
+	Z | X) set -- "/proc/$1/task"/* && [ $# -gt 1 ] ;;
+	esac
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Killing, with proof
+
+# find_tree INDEX [PID START]: leaves in TREE, as ` PID:START PID:START `, every living process of a step: those that
+# carry its mark in their environment, its process group and session, and the descendants of all of these.
+find_tree() {
+	TREE=' ' ft_in=' ' ft_out='' ft_group=${2:-}
+	# A group's number may have gone to somebody else, but not while anything of ours is in it.
+	if [ -n "$ft_group" ] && stat_of "$ft_group" && [ "$ST_START" != "$3" ]; then ft_group=''; fi
+	ft_marked=" $(grep -lszxF "DEPLOY_ATTEMPT=$token.$1" /proc/[0-9]*/environ 2>/dev/null | {
+		while IFS=/ read -r _ _ ft_pid _; do printf '%s ' "$ft_pid"; done
+	})"
+	for ft_dir in /proc/[0-9]*; do
+		ft_pid=${ft_dir#/proc/}
+		stat_of "$ft_pid" || continue
+		ft_start=$ST_START
+		case $ST_STATE in
+		Z | X) running "$ft_pid" "$ft_start" || continue ;;
+		esac
+		if [ -n "$ft_group" ]; then
+			case $ft_group in
+			"$ST_PID" | "$ST_GROUP" | "$ST_SESSION") ft_marked="$ft_marked$ft_pid " ;;
+			esac
+		fi
+		case $ft_marked in
+		*" $ft_pid "*)
+			TREE="$TREE$ft_pid:$ft_start "
+			ft_in="$ft_in$ft_pid "
+			;;
+		*) ft_out="$ft_out $ft_pid:$ft_start:$ST_PARENT" ;;
+		esac
+	done
+	ft_more=1
+	while [ -n "$ft_more" ]; do
+		ft_more='' ft_rest=''
+		for ft_one in $ft_out; do
+			case $ft_in in
+			*" ${ft_one##*:} "*)
+				TREE="$TREE${ft_one%:*} "
+				ft_in="$ft_in${ft_one%%:*} "
+				ft_more=1
+				;;
+			*) ft_rest="$ft_rest $ft_one" ;;
+			esac
+		done
+		ft_out=$ft_rest
+	done
+	[ "$TREE" != ' ' ]
+}
+
+# signal_tree SIGNAL: the group at once, then each process of TREE.
+signal_tree() {
+	[ -z "$ft_group" ] || kill -s "$1" -- "-$ft_group" 2>/dev/null
+	for sg_one in $TREE; do
+		running "${sg_one%:*}" "${sg_one#*:}" && kill -s "$1" "${sg_one%:*}" 2>/dev/null
+	done
+}
+
+# tree_left: is any process of TREE still there?
+tree_left() {
+	for tl_one in $TREE; do
+		running "${tl_one%:*}" "${tl_one#*:}" && return 0
+	done
+	return 1
+}
+
+# kill_tree GRACE_SECONDS INDEX [PID START]: TERM, wait, KILL, look again until nothing is found. Fails with SURVIVORS.
+kill_tree() {
+	SURVIVORS='' kt_grace=$1
+	shift
+	find_tree "$@" || return 0
+	signal_tree TERM
+	uptime
+	kt_end=$((UP + kt_grace * 100))
+	while uptime && [ "$UP" -lt "$kt_end" ]; do
+		pause
+		tree_left && continue
+		find_tree "$@" || return 0
+		signal_tree TERM
+	done
+	uptime
+	kt_end=$((UP + KILL_SECONDS * 100))
+	while find_tree "$@"; do
+		signal_tree KILL
+		uptime
+		if [ "$UP" -ge "$kt_end" ]; then
+			find_tree "$@" || return 0
+			for kt_one in $TREE; do
+				stat_of "${kt_one%:*}" || continue
+				encode "$ST_NAME"
+				SURVIVORS="${SURVIVORS:+$SURVIVORS,}$ST_PID:$ENCODED"
+				[ ${#SURVIVORS} -lt 1000 ] || break
+			done
+			return 1
+		fi
+		tree_left && pause
+	done
+	return 0
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The supervisor. Its working folder is the attempt's.
+
+# claim RUN WORD: exactly one of the supervisor, the watchdog and a killer says how a run of a step ended.
+# Leaves the word that stands in CLAIM.
+claim() {
+	set -C
+	if { echo "$2" >"verdict.$1"; } 2>/dev/null; then CLAIM=$2; else CLAIM=''; fi
+	set +C
+	cl_tries=0
+	while [ -z "$CLAIM" ]; do
+		{ read -r CLAIM <"verdict.$1"; } 2>/dev/null && break
+		[ "$cl_tries" -lt 20 ] || CLAIM=$2
+		cl_tries=$((cl_tries + 1))
+		pause
+	done
+	[ "$CLAIM" = "$2" ]
+}
+
+# root_of RUN: leaves `PID START` of a run's first process in ROOT.
+root_of() {
+	ROOT=''
+	{ read -r ROOT <"root.$1"; } 2>/dev/null
+}
+
+# end_from_outside RUN INDEX WORD GRACE: ends a run that has not ended by itself.
+end_from_outside() {
+	claim "$1" "$3" || return 0
+	root_of "$1"
+	# shellcheck disable=SC2086 # two words
+	kill_tree "$4" "$2" $ROOT
+}
+
+# log_size: leaves the log's length, by what was written through descriptor 4, in LOG_SIZE.
+log_size() {
+	read -r _ LOG_SIZE </proc/self/fdinfo/4
+}
+
+# watch: ends runs that last too long and runs of steps that print too much. Forked once an attempt.
+watch() {
+	wd_tick=1 wd_ticks=0 wd_seen=0
+	while sleep "$wd_tick"; do
+		kill -0 $$ 2>/dev/null || return
+		wd_tick=1 wd_ticks=$((wd_ticks + 1)) wd_run=''
+		{ read -r wd_run wd_index wd_end wd_name <now; } 2>/dev/null
+		[ -n "$wd_run" ] || continue
+		log_size
+		[ $((wd_ticks % 16)) -ne 0 ] || LOG_SIZE=$(wc -c <log)
+		uptime
+		if [ "$UP" -ge "$wd_end" ]; then
+			wd_word=timed_out
+		elif [ "$((LOG_SIZE))" -gt "$log_limit" ]; then
+			wd_word=log_limit
+		else
+			if [ "$wd_ticks" -gt 10 ] && [ $((LOG_SIZE - wd_seen)) -lt 1000000 ] && [ $((wd_end - UP)) -gt 200 ]; then
+				wd_tick=2
+			fi
+			wd_seen=$LOG_SIZE
+			continue
+		fi
+		end_from_outside "$wd_run" "$wd_index" "$wd_word" "$kill_grace" && continue
+		# The supervisor waits for a process that nothing ends: the record is ours to write.
+		root_of "$wd_run"
+		# shellcheck disable=SC2086 # two words
+		if [ -n "$ROOT" ] && running $ROOT; then
+			index=$wd_index name=$wd_name
+			(finish kill_failed 137 "$wd_word")
+			kill -s KILL $$
+		fi
+	done
+}
+
+# account: leaves HOME, USER and SHELL of the account in ACCOUNT_*.
+account() {
+	while read -r ac_key _ ac_uid _; do
+		[ "$ac_key" != Uid: ] || break
+	done </proc/self/status
+	ac_lines=0 ACCOUNT_NAME=''
+	if [ -r /etc/passwd ]; then
+		while IFS=: read -r ac_name _ ac_id _ _ ac_home ac_shell; do
+			if [ "$ac_id" = "$ac_uid" ]; then
+				ACCOUNT_NAME=$ac_name ACCOUNT_HOME=$ac_home ACCOUNT_SHELL=$ac_shell
+				return
+			fi
+			ac_lines=$((ac_lines + 1))
+			[ "$ac_lines" -lt 200 ] || break
+		done </etc/passwd
+	fi
+	IFS=: read -r ACCOUNT_NAME _ _ _ _ ACCOUNT_HOME ACCOUNT_SHELL <<-EOF
+		$(getent passwd "$ac_uid" 2>/dev/null)
+	EOF
+	if [ -z "$ACCOUNT_NAME" ]; then
+		ACCOUNT_NAME=$(id -un 2>/dev/null) || ACCOUNT_NAME=$ac_uid
+		ACCOUNT_HOME=/ ACCOUNT_SHELL=/bin/sh
+	fi
+}
+
+# step_environment: called in the child that becomes the step; sets exactly the contract's variables.
+step_environment() {
+	set -a
+	# shellcheck source=/dev/null
+	[ ! -e "$ATTEMPT/env" ] || . "$ATTEMPT/env"
+	DEPLOY_SERVICE=$service DEPLOY_RELEASE=$release DEPLOY_VERSION=$version
+	DEPLOY_PREVIOUS_RELEASE=$previous_release DEPLOY_PREVIOUS_VERSION=$previous_version
+	DEPLOY_DIRECTION=$direction DEPLOY_HOST=$host DEPLOY_STEP=$name DEPLOY_STEP_KEY=$step_key_prefix.$name
+	DEPLOY_GENERATION=$generation DEPLOY_PATH=$deploy_path DEPLOY_SHARED=$deploy_path/shared
+	DEPLOY_RELEASE_DIR='' DEPLOY_PACKAGE='' DEPLOY_PACKAGE_DIGEST=$package_digest
+	[ -z "$release" ] || DEPLOY_RELEASE_DIR=$deploy_path/releases/$release
+	[ -z "$package_digest" ] || DEPLOY_PACKAGE=$CTL/packages/$package_digest.tar.gz
+	DEPLOY_DESCRIPTOR_DIR=$ATTEMPT/descriptor DEPLOY_LIB=$ATTEMPT/lib/deployutils.sh
+	DEPLOY_ATTEMPT=$token.$index
+	set +a
+	unset LC_ALL PWD OLDPWD SHLVL
+}
+
+# run_step RUN SECONDS PATH: one run of the step `index` `name`, to its end. Leaves its code in CODE, and in CLAIM
+# `ended`, `timed_out`, `log_limit` or `killed`.
+run_step() {
+	uptime
+	RUN_END=$((UP + $2 * 100))
+	echo "$1 $index $RUN_END $name" >now
+	# In the foreground: a shell makes what it starts with `&` ignore SIGINT for good.
+	(
+		trap - HUP
+		read -r rs_line </proc/self/stat
+		stat_of "${rs_line%% *}"
+		echo "$ST_PID $ST_START" >"root.$1"
+		rs_first=''
+		{ IFS= read -r rs_first <"$3"; } 2>/dev/null
+		set -- "$3"
+		step_environment
+		umask 022
+		# shellcheck disable=SC3045 # every sh there is has it
+		ulimit -c 0
+		cd "$deploy_path" || exit 127
+		case $rs_first in
+		'#!'*) [ ! -x "$1" ] || exec setsid "$1" ;;
+		esac
+		exec setsid sh "$1"
+	) >&4 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+	CODE=$?
+	claim "$1" ended
+	: >now
+	root_of "$1"
+}
+
+# now_ms: leaves the time of day, in milliseconds, in NOW. CLOCK was taken once, when the supervisor started.
+now_ms() {
+	uptime
+	NOW=$((CLOCK + UP * 10))
+}
+
+# finish OUTCOME CODE REASON: writes the exit record into the space kept for it since the start, and ends the supervisor.
+finish() {
+	now_ms
+	fi_length=0
+	[ ! -s log ] || fi_length=$(($(wc -c <log)))
+	encode "$name"
+	set -- "exit token=$token generation=$generation outcome=$1 step=$index name=$ENCODED code=$2 reason=$3 log_length=$fi_length duration_ms=$((NOW - BEGAN))${SURVIVORS:+ survivors=$SURVIVORS}"
+	[ -z "${WATCHDOG:-}" ] || kill "$WATCHDOG" 2>/dev/null
+	printf '%s\n' "$1" 1<>exit.tmp
+	durable log progress exit.tmp && mv -f exit.tmp exit
+	exit 0
+}
+
+# end_step OUTCOME REASON: a run that did not succeed: nothing of it may be left.
+end_step() {
+	# shellcheck disable=SC2086 # two words
+	kill_tree "$kill_grace" "$index" $ROOT || set -- kill_failed "$2"
+	now_ms
+	echo "end $index $name $CODE $NOW" >&5
+	finish "$1" "$CODE" "$2"
+}
+
+# end_run: what a run that did not pass means for the attempt, whatever the step.
+end_run() {
+	case $CLAIM in
+	killed) end_step killed kill_request ;;
+	log_limit) end_step failed log_limit ;;
+	esac
+}
+
+# run_verify RUN SECONDS PATH: runs `verify` once a second until it has passed for `min_healthy` seconds on end.
+run_verify() {
+	uptime
+	rv_deadline=$((UP + healthy_deadline * 100)) rv_since='' rv_run=0
+	while :; do
+		uptime
+		rv_limit=$2
+		rv_left=$(((rv_deadline - UP + 99) / 100))
+		[ "$rv_left" -ge 1 ] || rv_left=1
+		[ "$rv_limit" -le "$rv_left" ] || rv_limit=$rv_left
+		rv_began=$UP rv_run=$((rv_run + 1))
+		run_step "$1.$rv_run" "$rv_limit" "$3"
+		end_run
+		uptime
+		if [ "$CLAIM" = ended ] && [ "$CODE" -eq 0 ]; then
+			: "${rv_since:=$UP}"
+			[ $((UP - rv_since)) -lt $((min_healthy * 100)) ] || return 0
+		else
+			rv_since=''
+			# shellcheck disable=SC2086 # two words
+			kill_tree "$kill_grace" "$index" $ROOT || end_step kill_failed unhealthy
+			uptime
+		fi
+		[ "$UP" -lt "$rv_deadline" ] || end_step timed_out healthy_deadline
+		[ ! -e kill ] || end_step killed kill_request
+		# Runs begin a second apart, whatever they take.
+		[ $((UP - rv_began)) -ge 100 ] || sleep 1
+		[ $((rv_run % 32)) -ne 0 ] || rm -f "verdict.$1."* "root.$1."*
+	done
+}
+
+# give_up CODE MESSAGE: nothing has been run and nothing will be. Says so to the caller that is starting us.
+give_up() {
+	if full .; then set -- no_space "no space left in $CTL"; fi
+	encode "$2"
+	: >progress
+	: >started
+	trap '' PIPE
+	say error "code=$1" "message=$ENCODED" 2>&3
+	exit 1
+}
+
+supervise() {
+	exec >/dev/null 2>supervisor.log
+	trap '' HUP
+	# shellcheck source=/dev/null
+	. ./attempt
+	read -r BOOT <"$BOOT_ID_FILE"
+	uptime
+	CLOCK=$(($(date +%s) * 1000 - UP * 10))
+	now_ms
+	BEGAN=$NOW ROOT='' SURVIVORS='' WATCHDOG=''
+	stat_of $$
+	exec 4>>log 5>>progress || give_up not_writable "cannot write the attempt"
+	echo "$$ $ST_START $BOOT" >started || give_up not_writable "cannot write the attempt"
+	sv_first=1
+	for sv_step in $steps; do
+		index=${sv_step%%:*} sv_rest=${sv_step#*:}
+		name=${sv_rest%%:*} sv_rest=${sv_rest#*:}
+		sv_seconds=${sv_rest%%:*} sv_path=${sv_rest#*:}
+		CODE=0 CLAIM=ended
+		now_ms
+		if [ -n "$sv_first" ]; then
+			# Both lines and the folder's own name go to the disk at once, before anything runs.
+			echo "begin $index $name $NOW" >&5 && durable started progress exit.tmp . .. ||
+				give_up not_writable "cannot write the attempt durably"
+			exec 9>&-
+			trap '' PIPE
+			say started "pid=$$" "boot=$BOOT" 2>&3
+			trap - PIPE
+			exec 3>&-
+			account
+			HOME=$ACCOUNT_HOME USER=$ACCOUNT_NAME LOGNAME=$ACCOUNT_NAME SHELL=${ACCOUNT_SHELL:-/bin/sh}
+			export HOME USER LOGNAME SHELL
+			watch 8>&- &
+			WATCHDOG=$! sv_first=''
+		elif [ -e kill ]; then
+			finish killed 0 kill_request
+		else
+			echo "begin $index $name $NOW" >&5 && durable progress || finish failed 0 not_durable
+		fi
+		if [ "$name" = verify ]; then
+			run_verify "$index" "$sv_seconds" "$ATTEMPT/$sv_path"
+		else
+			run_step "$index" "$sv_seconds" "$ATTEMPT/$sv_path"
+			end_run
+			[ "$CLAIM" != timed_out ] || end_step timed_out step_timeout
+			[ "$CODE" -eq 0 ] || end_step failed exit_code
+		fi
+		now_ms
+		echo "end $index $name $CODE $NOW" >&5
+	done
+	finish succeeded 0 -
+}
+
+# check_once SECONDS: runs `verify` of the attempt in the working folder, with its state elsewhere.
+check_once() {
+	exec >/dev/null 2>&1
+	trap '' HUP
+	# shellcheck source=/dev/null
+	. ./attempt
+	ATTEMPT=$PWD ROOT='' SURVIVORS=''
+	index=check
+	for ck_step in $steps; do
+		name=${ck_step#*:}
+		name=${name%%:*}
+		[ "$name" != verify ] || break
+	done
+	ck_path=${ck_step#*:*:*:}
+	account
+	HOME=$ACCOUNT_HOME USER=$ACCOUNT_NAME LOGNAME=$ACCOUNT_NAME SHELL=${ACCOUNT_SHELL:-/bin/sh}
+	export HOME USER LOGNAME SHELL
+	ck_path=$ATTEMPT/$ck_path
+	cd "$CHECK" || exit 1
+	exec 4>>log
+	watch &
+	WATCHDOG=$!
+	run_step check "$1" "$ck_path"
+	kill "$WATCHDOG" 2>/dev/null
+	if [ "$CLAIM" != ended ] || [ "$CODE" -ne 0 ]; then
+		[ "$CLAIM" != timed_out ] || CODE=124
+		# shellcheck disable=SC2086 # two words
+		kill_tree "$kill_grace" check $ROOT
+	fi
+	echo "$CODE" >code
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What there is: attempts, the fence, verdicts
+
+# lock: only one launcher at a time goes on from here.
+lock() {
+	exec 9>>"$CTL/lock"
+	flock 9 || fail not_writable "cannot lock $CTL/lock"
+}
+
+unlock() {
+	exec 9>&-
+}
+
+# control_folder: makes it where there is none, because a fence must be raised even before the first attempt.
+control_folder() {
+	[ -d "$CTL/attempts" ] && [ -w "$CTL" ] && return
+	(umask 022 && mkdir -p "${CTL%/*}") 2>/dev/null
+	mkdir -p "$CTL/attempts" "$CTL/packages" 2>/dev/null || fail not_writable "cannot make $CTL"
+}
+
+# number VALUE: is it one?
+number() {
+	case $1 in
+	'' | *[!0-9]*) return 1 ;;
+	esac
+}
+
+# read_fence: leaves in FENCE the newest generation seen: what `fence` says or the newest attempt's folder, which is how
+# a start raises the fence in the same rename that makes the attempt. Leaves the newest attempt in NEWEST.
+read_fence() {
+	FENCE=0 NEWEST=''
+	if [ -e "$CTL/fence" ]; then
+		read -r FENCE <"$CTL/fence"
+		number "$FENCE" || fail corrupt "the fence is not a number"
+	fi
+	for rf_dir in "$CTL/attempts"/*; do
+		rf_one=${rf_dir##*/}
+		number "$rf_one" || continue
+		[ -n "$NEWEST" ] && [ "$rf_one" -lt "$NEWEST" ] || NEWEST=$rf_one
+		[ "$rf_one" -le "$FENCE" ] || FENCE=$rf_one
+	done
+}
+
+raise_fence() {
+	read_fence
+	[ "$1" -gt "$FENCE" ] || return 0
+	replace "$CTL/fence" "$1" 2>/dev/null || fail not_writable "cannot write the fence"
+	FENCE=$1
+}
+
+# last_begun: leaves the step of the last `begin` line in INDEX and NAME; fails when there is none.
+last_begun() {
+	INDEX='' NAME=''
+	while read -r lb_word lb_index lb_name lb_time; do
+		[ "$lb_word" = begin ] && [ -n "$lb_time" ] && INDEX=$lb_index NAME=$lb_name
+	done <"$ATTEMPT/progress"
+	[ -n "$INDEX" ]
+} 2>/dev/null
+
+# read_exit: leaves the exit record in RECORD.
+read_exit() {
+	{ IFS= read -r RECORD <"$ATTEMPT/exit"; } 2>/dev/null || return 1
+	case $RECORD in
+	"exit token="*" log_length="*" duration_ms="*) ;;
+	*) fail corrupt "the exit record of $ATTEMPT is not one" ;;
+	esac
+}
+
+# started: does the attempt have a whole `started`? Leaves its process and boot in SUPERVISOR*.
+started() {
+	SUPERVISOR='' SUPERVISOR_BOOT=''
+	{ read -r SUPERVISOR _ SUPERVISOR_BOOT <"$ATTEMPT/started"; } 2>/dev/null && [ -n "$SUPERVISOR_BOOT" ]
+}
+
+# attempt GENERATION: the one that what follows is about.
+attempt() {
+	GENERATION=$1 ATTEMPT=$CTL/attempts/$1
+}
+
+# alive: does the supervisor hold its lock? Asked with a shared lock, so that two who ask do not see each other.
+alive() {
+	[ -r "$ATTEMPT/alive" ] || return 1
+	exec 7<"$ATTEMPT/alive"
+	if flock -s -n 7; then
+		exec 7<&-
+		return 1
+	fi
+}
+
+# verdict: the recovery table. Leaves in VERDICT `running`, `exit`, `never_started` or `died`; in the last case nothing
+# of the attempt is left (SURVIVORS, if that could not be had). Needs `lock`, but where the attempt has an exit record.
+verdict() {
+	SURVIVORS=''
+	if read_exit; then VERDICT="exit" && return; fi
+	if ! started; then VERDICT=never_started && return; fi
+	if alive; then VERDICT=running && return; fi
+	if read_exit; then VERDICT="exit" && return; fi
+	read -r vd_boot <"$BOOT_ID_FILE"
+	if [ "$vd_boot" != "$SUPERVISOR_BOOT" ]; then
+		last_begun || INDEX=0 NAME=-
+		VERDICT=died REASON=rebooted
+	elif last_begun; then
+		VERDICT=died REASON=supervisor_lost
+		# shellcheck source=/dev/null
+		. "$ATTEMPT/attempt"
+		vd_run=$INDEX
+		{ read -r vd_run _ <"$ATTEMPT/now"; } 2>/dev/null
+		ROOT=''
+		{ read -r ROOT <"$ATTEMPT/root.${vd_run:-$INDEX}"; } 2>/dev/null
+		# shellcheck disable=SC2086 # two words
+		kill_tree "$kill_grace" "$INDEX" $ROOT
+	else
+		VERDICT=never_started
+	fi
+}
+
+say_verdict() {
+	case $VERDICT in
+	exit) say "$RECORD" ;;
+	died)
+		encode "$NAME"
+		say died "reason=$REASON" "step=$INDEX" "name=$ENCODED${SURVIVORS:+ survivors=$SURVIVORS}"
+		;;
+	running)
+		last_begun || INDEX=0 NAME=-
+		encode "$NAME"
+		say running "generation=$GENERATION" "pid=$SUPERVISOR" "step=$INDEX" "name=$ENCODED"
+		;;
+	never_started) say never_started ;;
+	esac
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# attach
+
+# print_log FROM LENGTH: the bytes of the log from FROM up to LENGTH.
+print_log() {
+	[ "$1" -lt "$2" ] || return 0
+	if [ "$1" -eq 0 ]; then
+		head -c "$2" "$ATTEMPT/log"
+	else
+		tail -c "+$(($1 + 1))" "$ATTEMPT/log" | head -c "$(($2 - $1))"
+	fi
+}
+
+# follow OFFSET: prints the log while the supervisor runs and says how the attempt ended.
+follow() {
+	fl_offset=$1
+	exec 7<"$ATTEMPT/alive"
+	# A short attempt costs one process here, and one more when it printed something.
+	if ! flock -s -w 1 7 2>/dev/null; then
+		started
+		if tail -c 0 --pid=1 /dev/null 2>/dev/null; then
+			# It ends when the supervisor has ended and it has printed everything.
+			tail -c "+$((fl_offset + 1))" -s 0.3 "--pid=$SUPERVISOR" -f "$ATTEMPT/log" || exit 1
+			fl_offset=''
+			flock -s 7
+		else
+			follow_by_steps
+		fi
+	fi
+	exec 7<&-
+	if ! read_exit; then
+		lock
+		verdict
+		unlock
+	else
+		VERDICT="exit"
+	fi
+	if [ -n "$fl_offset" ] && [ "$VERDICT" != never_started ]; then
+		if [ "$VERDICT" = exit ]; then
+			fl_length=${RECORD#* log_length=}
+			fl_length=${fl_length%% *}
+		else
+			fl_length=$(($(wc -c <"$ATTEMPT/log")))
+		fi
+		print_log "$fl_offset" "$fl_length" || exit 1
+	fi
+	say_verdict
+}
+
+# follow_by_steps: the same without a `tail` that can wait for a process. The place is kept by the kernel: descriptor 6
+# is shared with each `cat`, so no byte is lost or printed twice.
+follow_by_steps() {
+	exec 6<"$ATTEMPT/log"
+	dd bs=1 count=0 "skip=$fl_offset" <&6 2>/dev/null
+	while ! flock -s -n 7; do
+		cat <&6 || exit 1
+		flock -s -w 1 7 2>/dev/null && break
+		flock -s -n 7 && break
+		sleep 1
+	done
+	read -r _ fl_offset </proc/$$/fdinfo/6
+	exec 6<&-
+}
+
+verb_attach() {
+	attempt "$1"
+	if ! started && ! read_exit; then
+		# A start may be under way: it holds the lock until `started` is on the disk.
+		[ ! -d "$ATTEMPT" ] || lock
+		if ! started; then
+			say never_started
+			return
+		fi
+		unlock
+	fi
+	if [ -e "$ATTEMPT/exit" ]; then
+		say attached state=finished
+	else
+		say attached state=running
+	fi
+	follow "$2"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# start
+
+# package DIGEST HAVE: makes the package whole from what was on the host and what came.
+package() {
+	pk_file=$CTL/packages/$1.tar.gz pk_part=$CTL/packages/$1.tar.gz.part pk_chunk=$INCOMING/package.chunk
+	# Not under `lock`: a digest over gigabytes must not hold up a probe.
+	exec 9>>"$CTL/packages/lock"
+	flock 9
+	if [ ! -e "$pk_file" ]; then
+		pk_size=0
+		[ ! -e "$pk_part" ] || pk_size=$(($(wc -c <"$pk_part")))
+		if [ -e "$pk_chunk" ] && [ "$pk_size" -eq 0 ] && [ "$2" -eq 0 ]; then
+			mv -f "$pk_chunk" "$pk_part"
+		elif [ -s "$pk_chunk" ] && [ "$pk_size" -ge "$2" ]; then
+			# Somebody else may have brought a piece of it meanwhile: the same bytes, so ours go on behind them.
+			tail -c "+$((pk_size - $2 + 1))" "$pk_chunk" >>"$pk_part" || fail not_writable "cannot write the package"
+		fi
+		[ -e "$pk_part" ] || fail bad_stream "no package came"
+		pk_size=$(($(wc -c <"$pk_part")))
+		[ "$pk_size" -ge "$package_size" ] || fail bad_stream "the package has $pk_size of $package_size bytes"
+		pk_sum=$(sha256sum <"$pk_part")
+		if [ "$pk_size" -ne "$package_size" ] || [ "${pk_sum%% *}" != "$1" ]; then
+			rm -f "$pk_part"
+			fail bad_digest "the package is not what its digest says"
+		fi
+		durable "$pk_part" && mv -f "$pk_part" "$pk_file" && durable "$CTL/packages" ||
+			fail not_writable "cannot write the package"
+	fi
+	[ ! -e "$pk_chunk" ] || rm -f "$pk_chunk"
+	exec 9>&-
+}
+
+# others GENERATION: no other attempt of the service may be alive, and of one that died nothing may be left.
+others() {
+	for ot_dir in "$CTL/attempts"/*; do
+		[ ! -e "$ot_dir/exit" ] && [ -e "$ot_dir/started" ] && [ "${ot_dir##*/}" != "$1" ] || continue
+		attempt "${ot_dir##*/}"
+		verdict
+		if [ "$VERDICT" = running ] || [ -n "$SURVIVORS" ]; then
+			say busy "generation=$GENERATION${SURVIVORS:+ survivors=$SURVIVORS}"
+			return 1
+		fi
+	done
+}
+
+# prune: the newest attempts stay, and the packages they name. It runs rarely: there is some slack.
+prune() {
+	set -- "$CTL/attempts"/*
+	[ $# -gt $((KEEP_ATTEMPTS + PRUNE_SLACK)) ] || return 0
+	for pr_one in $(for pr_dir in "$@"; do echo "${pr_dir##*/}"; done | sort -rn | tail -n "+$((KEEP_ATTEMPTS + 1))"); do
+		number "$pr_one" || continue
+		attempt "$pr_one"
+		if [ ! -e "$ATTEMPT/exit" ] && [ -e "$ATTEMPT/alive" ] && alive; then continue; fi
+		rm -rf "$ATTEMPT"
+	done
+	for pr_one in "$CTL/packages"/*.tar.gz; do
+		pr_digest=${pr_one##*/}
+		grep -qsF "${pr_digest%.tar.gz}" "$CTL/attempts"/*/attempt || rm -f "$pr_one"
+	done
+	find "$CTL/packages" -name '*.part' -mtime +7 -exec rm -f {} + 2>/dev/null
+}
+
+# sweep: what starts that were killed left behind.
+sweep() {
+	for sw_dir in "$CTL"/incoming.*; do
+		[ "$sw_dir" != "$INCOMING" ] && [ -d "$sw_dir" ] || continue
+		[ -d "/proc/${sw_dir##*.}" ] || rm -rf "$sw_dir"
+	done
+}
+
+verb_start() {
+	st_generation=$1 st_token=$2 st_package=$3 st_offset=$4 st_have=$5 INCOMING=$6
+	# shellcheck source=/dev/null
+	[ -r "$INCOMING/attempt" ] && . "$INCOMING/attempt" || fail bad_stream "no attempt came"
+	[ "$token" = "$st_token" ] && [ "$generation" = "$st_generation" ] || fail bad_stream "the attempt is another one"
+	[ "$st_package" = - ] || package "$st_package" "$st_have"
+	lock
+	attempt "$st_generation"
+	if [ -e "$ATTEMPT" ]; then
+		if started || read_exit; then
+			unlock
+			rm -rf "$INCOMING"
+			INCOMING=''
+			verb_attach "$st_generation" "$st_offset"
+			return
+		fi
+		# Its launcher died before anything ran.
+		rm -rf "$ATTEMPT"
+	fi
+	others "$st_generation" || {
+		rm -rf "$INCOMING"
+		return
+	}
+	read_fence
+	if [ "$st_generation" -le "$FENCE" ]; then
+		unlock
+		rm -rf "$INCOMING"
+		say fenced "seen=$FENCE"
+		return
+	fi
+	attempt "$st_generation"
+	# The space for the exit record is taken now, so that a full disk cannot hide how the attempt ended.
+	{
+		printf '' >"$INCOMING/log" && printf '' >"$INCOMING/progress" && printf '' >"$INCOMING/started" &&
+			printf '' >"$INCOMING/now" && printf '%2000s\n' '' >"$INCOMING/exit.tmp" && printf '' >"$INCOMING/alive"
+	} 2>/dev/null || fail not_writable "cannot write $INCOMING"
+	exec 8>>"$INCOMING/alive"
+	flock -n 8 || fail not_writable "cannot lock $INCOMING/alive"
+	mv "$INCOMING" "$ATTEMPT" || fail not_writable "cannot make $ATTEMPT"
+	INCOMING=''
+	set -- env -i "PATH=$STEP_PATH" LANG=C.UTF-8 "TMPDIR=$ATTEMPT/tmp" sh "$ATTEMPT/launcher.sh" __supervise "$CTL" "$st_generation"
+	# `setsid` forks by itself where it can, because what a shell starts with `&` ignores SIGINT for good.
+	setsid -f "$@" 3>&2 >/dev/null 2>&1 6>&- 7>&- || { setsid "$@" 3>&2 >/dev/null 2>&1 6>&- 7>&- & }
+	exec 8>&- 9>&-
+	prune
+	sweep
+	attempt "$st_generation"
+	follow "$st_offset"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# probe, kill, check, observe
+
+verb_probe() {
+	control_folder
+	lock
+	raise_fence "$2"
+	attempt "$1"
+	verdict
+	unlock
+	say_verdict
+}
+
+verb_kill() {
+	control_folder
+	lock
+	raise_fence "$1"
+	attempt "$1"
+	verdict
+	if [ "$VERDICT" != running ]; then
+		say_verdict
+		return
+	fi
+	# From here on no further step begins.
+	echo "$2" >"$ATTEMPT/kill" || fail not_writable "cannot write $ATTEMPT/kill"
+	unlock
+	# shellcheck source=/dev/null
+	. "$ATTEMPT/attempt"
+	cd "$ATTEMPT" || fail corrupt "no folder $ATTEMPT"
+	uptime
+	ki_end=$((UP + ($2 + KILL_SECONDS + 5) * 100))
+	while uptime && [ "$UP" -lt "$ki_end" ]; do
+		ki_run=''
+		{ read -r ki_run ki_index _ <now; } 2>/dev/null
+		[ -z "$ki_run" ] || end_from_outside "$ki_run" "$ki_index" killed "$2" || break
+		flock -s -w 1 7 2>/dev/null && break
+		flock -s -n 7 && break
+		pause
+	done
+	if read_exit; then
+		case $RECORD in
+		*" outcome=killed "*) say killed ;;
+		*" outcome=kill_failed "*) say kill_failed "survivors=${RECORD#* survivors=}" ;;
+		*) say "$RECORD" ;;
+		esac
+	elif [ -n "$SURVIVORS" ]; then
+		say kill_failed "survivors=$SURVIVORS"
+	else
+		lock
+		verdict
+		unlock
+		[ "$VERDICT" != running ] || SURVIVORS=$SUPERVISOR:supervisor
+		if [ -n "$SURVIVORS" ]; then say kill_failed "survivors=$SURVIVORS"; else say_verdict; fi
+	fi
+}
+
+# current: leaves in CURRENT the release that is current, or nothing.
+current() {
+	CURRENT=''
+	[ -e "${CTL%/*}/current/." ] || return 1
+	CURRENT=$(cd -P "${CTL%/*}/current" && echo "${PWD##*/}")
+}
+
+verb_check() {
+	ck_found=''
+	current && for ck_dir in "$CTL/attempts"/*; do
+		[ -e "$ck_dir/exit" ] || continue
+		[ -z "$ck_found" ] || [ "${ck_dir##*/}" -gt "$ck_found" ] || continue
+		# shellcheck source=/dev/null
+		. "$ck_dir/attempt"
+		[ "$release" != "$CURRENT" ] || ck_found=${ck_dir##*/}
+	done
+	[ -n "$ck_found" ] || {
+		say unsupported
+		return
+	}
+	attempt "$ck_found"
+	# shellcheck source=/dev/null
+	. "$ATTEMPT/attempt"
+	case " $steps" in
+	*\ *:verify:*) ;;
+	*)
+		say unsupported
+		return
+		;;
+	esac
+	INCOMING=$CTL/incoming.check.$$
+	mkdir "$INCOMING" || fail not_writable "cannot write $CTL"
+	setsid env -i "PATH=$STEP_PATH" LANG=C.UTF-8 "TMPDIR=$INCOMING" sh "$ATTEMPT/launcher.sh" __check "$CTL" "$ck_found" "$1" "$INCOMING" >/dev/null 2>&1
+	ck_code=''
+	{ read -r ck_code <"$INCOMING/code"; } 2>/dev/null || ck_code=127
+	if [ "$ck_code" -eq 0 ]; then
+		say healthy
+	else
+		# What it printed is noise, and must not look like a control line.
+		tail -c 2000 "$INCOMING/log" | sed 's/^/| /' >&2
+		say unhealthy "code=$ck_code"
+	fi
+	rm -rf "$INCOMING"
+}
+
+verb_observe() {
+	if [ ! -d "$CTL" ]; then
+		say observed fence=0 release= generation=0 running=0
+		return
+	fi
+	read_fence
+	current
+	encode "$CURRENT"
+	ob_running=0
+	for ob_dir in "$CTL/attempts"/*; do
+		[ ! -e "$ob_dir/exit" ] && [ -e "$ob_dir/alive" ] || continue
+		attempt "${ob_dir##*/}"
+		if started && alive; then ob_running=$GENERATION; fi
+	done
+	say observed "fence=$FENCE" "release=$ENCODED" "generation=${NEWEST:-0}" "running=$ob_running"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+usage() {
+	CTL=/
+	fail bad_stream "not a call of the launcher: $*"
+}
+
+main() {
+	VERB=${1:-} CTL=${2:-} INCOMING=''
+	case $VERB:$# in
+	__supervise:3 | __check:5 | start:8 | attach:4 | probe:4 | kill:4 | check:3) number "$3" || usage "$@" ;;
+	observe:2) ;;
+	*) usage "$@" ;;
+	esac
+	case $VERB in
+	attach | probe | kill) number "$4" || usage "$@" ;;
+	start) number "$6" || usage "$@" ;;
+	esac
+	case $VERB in
+	__supervise)
+		ATTEMPT=$CTL/attempts/$3
+		cd "$ATTEMPT" && supervise
+		;;
+	__check)
+		CHECK=$5
+		cd "$CTL/attempts/$3" && check_once "$4"
+		;;
+	start) shift 2 && verb_start "$@" ;;
+	attach) verb_attach "$3" "$4" ;;
+	probe) verb_probe "$3" "$4" ;;
+	kill) verb_kill "$3" "$4" ;;
+	check) verb_check "$3" ;;
+	observe) verb_observe ;;
+	esac
+}
+
+# Read to its end before it runs, because this text may be coming in on stdin; what it starts has nothing to read there.
+{
+	exec </dev/null
+	main "$@"
+	exit 0
+}
