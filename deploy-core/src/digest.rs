@@ -1,4 +1,6 @@
 //! SHA-256 digests, and the digest of any serialisable value.
+mod canonical;
+
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -138,7 +140,18 @@ impl fmt::Debug for Hasher {
 }
 
 /// The digest of what `value` says, whatever it is written as.
+///
+/// Two values have the same digest if and only if they say the same: the names of their fields and variants and all that
+/// these hold. The width of an integer does not matter, nor do fields that `value` skips when serialised. Maps count in the
+/// order in which they are walked, so use sorted ones. A float counts by its bits.
+///
+/// ```
+/// use deploy_core::digest::digest_of;
+///
+/// assert_eq!(digest_of(&[1_u8, 2]), digest_of(&[1_u64, 2]));
+/// assert_ne!(digest_of(&["ab", "c"]), digest_of(&["a", "bc"]));
+/// ```
 #[must_use]
-pub fn digest_of<T: Serialize>(_value: &T) -> Digest {
-    Digest::of(b"")
+pub fn digest_of<T: Serialize + ?Sized>(value: &T) -> Digest {
+    canonical::Canonical::digest(value)
 }

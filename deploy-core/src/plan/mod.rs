@@ -7,7 +7,8 @@ use crate::{
     host::Host,
     id::{AccountName, HostName, Principal, ReleaseId, ServiceName, StreamId, Version},
     spec::{
-        AbsolutePath, ArtifactRef, Direction, ParameterName, Release, Selector, Step, Strategy,
+        AbsolutePath, ArtifactRef, Direction, ParameterName, Release, Selector, Step, StepName,
+        Strategy,
     },
     time::Timestamp,
 };
@@ -79,16 +80,18 @@ pub struct Target {
     pub host: Host,
     /// What it ran then, and is to go back to: a key of [`Plan::releases`].
     pub from: Option<ReleaseId>,
+    /// What it is to run: a key of [`Plan::releases`]; `None` takes the service off.
+    pub to: Option<ReleaseId>,
     /// What it ran then, if that is a release nobody can describe: going back takes the service off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unregistered: Option<ReleaseId>,
 }
 
 impl Target {
-    /// `host`, which ran `from`.
+    /// `host`, which ran `from` and is to run `to`.
     #[must_use]
-    pub const fn new(host: Host, from: Option<ReleaseId>) -> Self {
-        Self { host, from, unregistered: None }
+    pub const fn new(host: Host, from: Option<ReleaseId>, to: Option<ReleaseId>) -> Self {
+        Self { host, from, to, unregistered: None }
     }
 
     /// Which ran `release`, and nobody can describe that.
@@ -102,6 +105,28 @@ impl Target {
     #[must_use]
     pub fn ran(&self) -> Option<&ReleaseId> {
         self.from.as_ref().or(self.unregistered.as_ref())
+    }
+}
+
+/// What an attempt on a target comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Move<'a> {
+    /// Which way the steps run.
+    pub direction: Direction,
+    /// The release whose descriptor is run.
+    pub release: &'a PlannedRelease,
+    /// Whether the host is to run `release` afterwards; `false` takes the service off the host.
+    pub keeps_release: bool,
+    /// What the host ran before.
+    pub previous: Option<&'a PlannedRelease>,
+}
+
+impl<'a> Move<'a> {
+    /// The steps it runs, in order: none after `rollback` where nothing is left to run.
+    pub fn steps(self) -> impl Iterator<Item = &'a Step> {
+        let needed = move |step: &&Step| self.keeps_release || step.name <= StepName::Rollback;
+        self.release.steps_in(self.direction).filter(needed)
     }
 }
 
