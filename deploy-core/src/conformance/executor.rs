@@ -6,6 +6,8 @@ use crate::{
     spec::{Step, StepName},
 };
 
+pub use crate::memory::Act;
+
 /// Makes executors that reach a host of their own, and releases that behave as a case needs it.
 ///
 /// A harness for real hosts turns [`ScriptedStep`]s into shell scripts of a descriptor; one for a simulated host simulates
@@ -59,27 +61,6 @@ impl ScriptedStep {
             check: None,
         }
     }
-}
-
-/// Something a script does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a harness must know how to do each"
-)]
-pub enum Act {
-    /// Makes the release of the attempt the current one of the service.
-    Activate,
-    /// Waits for [`ExecutorHarness::unblock`], at most for a minute.
-    Block,
-    /// Ends the script with this code.
-    Exit(i32),
-    /// Ignores TERM from here on, and all processes it starts later do as well.
-    IgnoreTerm,
-    /// Leaves a process in a session of its own that lives for a minute, holds no output open, and ends on TERM.
-    LeaveDaemon,
-    /// Writes these bytes to its standard output.
-    Print(Vec<u8>),
 }
 
 /// One test for each case of [`Executor`]; see [`conformance`](crate::conformance).

@@ -5,12 +5,8 @@ use crate::{
     id::{Principal, RolloutId, Seq, StreamId, Version},
     plan::{FORMAT, Plan, PlannedRelease, Target, Work},
     rollout::{Event, Outcome, Record},
-    spec::{ArtifactRef, Release, Selector, Service, Step, StepName, Strategy},
+    spec::{ArtifactRef, Release, Service, Step, StepName, Strategy},
     time::Timestamp,
-};
-use serde::{
-    Deserialize as _,
-    de::{IntoDeserializer as _, value::StrDeserializer},
 };
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -52,13 +48,11 @@ pub fn host(text: &str) -> Host {
 /// If `text` is no service name.
 #[must_use]
 pub fn service(text: &str) -> Service {
-    let selector: StrDeserializer<'_, serde::de::value::Error> = "zone=a".into_deserializer();
-    let selector = Selector::deserialize(selector).unwrap();
     Service::new(
         name(text),
         principal("ann"),
         name(&format!("/srv/{text}")),
-        selector,
+        name("zone=a"),
     )
 }
 
@@ -91,8 +85,9 @@ pub fn plan(service: &str) -> Plan {
         account: None,
         release: release.id.clone(),
         releases: BTreeMap::from([(release.id.clone(), PlannedRelease::from(&release))]),
+        selector: None,
         strategy: Strategy::new(),
-        waves: vec![vec![Target::new(host("h1"), None)]],
+        waves: vec![vec![Target::new(host("h1"), None, Some(release.id))]],
         no_ops: Vec::new(),
         inventory: Digest::of(b"inventory"),
         seed: 7,

@@ -1,1 +1,55 @@
-//! In-memory reference implementations.
+//! A strict in-memory reference of every backend trait: for tests, for demonstrations, and to compare a real backend with.
+//!
+//! Strict means that what a contract leaves open is refused rather than let through.
+mod artifact_store;
+mod authorizer;
+mod clock;
+mod executor;
+mod host_inventory;
+mod journal;
+mod lease_store;
+mod log_store;
+mod notifier;
+mod scheduler;
+mod service_registry;
+
+pub use artifact_store::MemoryArtifactStore;
+pub use authorizer::{MemoryAuthorizer, PrincipalPattern, Rule};
+pub use clock::{ManualClock, SystemClock, TokioClock};
+pub use executor::{Act, HostFaults, MemoryExecutor, Script};
+pub use host_inventory::MemoryHostInventory;
+pub use journal::MemoryJournal;
+pub use lease_store::MemoryLeaseStore;
+pub use log_store::MemoryLogStore;
+pub use notifier::MemoryNotifier;
+pub use scheduler::SpreadScheduler;
+pub use service_registry::MemoryServiceRegistry;
+
+use crate::{
+    access::{Action, Permit, Resource},
+    error::{BackendError, BackendResult, ErrorKind},
+};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a mutex guards, also after a panic: every change under these locks is all or nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Refuses a permit for something else than `action` on `resource`.
+fn demand(
+    permit: &Permit,
+    action: Action,
+    resource: &Resource,
+    operation: &'static str,
+) -> BackendResult<()> {
+    if permit.covers(action, resource) {
+        return Ok(());
+    }
+    Err(BackendError::new(ErrorKind::PermissionDenied, operation)
+        .with("needs", format_args!("{} on {resource}", action.as_str()))
+        .with(
+            "has",
+            format_args!("{} on {}", permit.action().as_str(), permit.resource()),
+        ))
+}
