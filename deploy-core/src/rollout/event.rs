@@ -284,6 +284,22 @@ pub enum Event {
         /// Who.
         by: Principal,
     },
+    /// Nobody knows whether a step took effect: its own check is to be asked.
+    StepUnresolved {
+        /// On which host.
+        host: HostName,
+        /// Of which attempt.
+        generation: Seq,
+        /// Which step.
+        step: StepName,
+        /// Why nobody knows.
+        reason: String,
+    },
+    /// A host was healthy all the time its wave was watched.
+    TargetHealthy {
+        /// Which host.
+        host: HostName,
+    },
     /// A person took a target out.
     TargetSkipped {
         /// Which host.
@@ -325,10 +341,9 @@ pub struct Record {
 
 /// Why a record cannot be taken in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("record {seq} of rollout `{rollout}` cannot follow the ones before it: {reason}")]
+#[error("record {seq} cannot follow the ones before it: {reason}")]
 pub struct RecordError {
     pub(super) seq: Seq,
-    pub(super) rollout: RolloutId,
     pub(super) reason: &'static str,
 }
 

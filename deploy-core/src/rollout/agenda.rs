@@ -1,0 +1,124 @@
+//! What is outstanding: a function of the state alone, so the same after any crash.
+use super::{Phase, Rollout, TaskState, state::TargetIx};
+use crate::{
+    id::{HostName, Seq},
+    spec::{Direction, StepName},
+    time::Timestamp,
+};
+
+/// Something to do in the world.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Effect {
+    /// On which host.
+    pub host: HostName,
+    /// For which attempt.
+    pub generation: Seq,
+    /// What.
+    pub kind: EffectKind,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::exhaustive_enums, reason = "a driver that misses an effect must not build")]
+pub enum EffectKind {
+    /// End the attempt.
+    Kill,
+    /// Find out what became of the attempt, and keep it from starting if it has not.
+    Probe,
+    /// Ask a step's own check what became of the step.
+    Resolve {
+        /// Which way the attempt went.
+        direction: Direction,
+        /// The first step of the attempt.
+        first_step: StepName,
+        /// The step in question.
+        step: StepName,
+    },
+    /// Run the attempt, or follow it if it runs.
+    Run {
+        /// Which way it goes.
+        direction: Direction,
+        /// Its first step.
+        first_step: StepName,
+    },
+    /// Check the host's health.
+    Watch {
+        /// Until when.
+        until: Timestamp,
+    },
+}
+
+impl Rollout {
+    /// All that is outstanding, in the order of the plan. Something that has left the agenda is to be left alone.
+    #[must_use]
+    pub fn agenda(&self) -> Vec<Effect> {
+        let mut targets: Vec<TargetIx> = self.in_flight.iter().chain(&self.watching).copied().collect();
+        targets.sort_unstable();
+        targets.into_iter().filter_map(|ix| self.effect_of(ix)).collect()
+    }
+
+    /// What is outstanding on one target. There is never more than one thing.
+    pub(super) fn effect_of(&self, ix: TargetIx) -> Option<Effect> {
+        if self.outcome.is_some() {
+            return None;
+        }
+        let host = self.name(ix)?.clone();
+        if let Some((direction, task)) = self.under_way(ix) {
+            let first_step = task.first_step;
+            let kind = match (task.state, task.unresolved) {
+                (TaskState::Killing, _) => EffectKind::Kill,
+                (TaskState::Resolving, Some(step)) => EffectKind::Resolve { direction, first_step, step },
+                (TaskState::Running, _) => EffectKind::Run { direction, first_step },
+                _ => EffectKind::Probe,
+            };
+            return Some(Effect { host, generation: task.generation, kind });
+        }
+        match self.phase {
+            Phase::Baking { until } if self.watching.contains(&ix) => {
+                let generation = self.slot(Direction::Forward, ix)?.generation;
+                Some(Effect { host, generation, kind: EffectKind::Watch { until } })
+            }
+            _ => None,
+        }
+    }
+
+    fn under_way(&self, ix: TargetIx) -> Option<(Direction, &super::Task)> {
+        [Direction::Back, Direction::Forward]
+            .into_iter()
+            .filter_map(|it| Some((it, self.slot(it, ix)?)))
+            .find(|(_, task)| task.state.is_in_flight())
+    }
+
+    /// When to look again, if nothing happens before; `None` if nothing depends on the time.
+    #[must_use]
+    pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.outcome.is_some() {
+            return None;
+        }
+        let doubt = self.doubts.first().map(|it| it.0);
+        let bake = match self.phase {
+            Phase::Baking { until } if self.direction == Direction::Forward => Some(until),
+            _ => None,
+        };
+        let start = if self.is_held() || self.aborting.is_some() { None } else { self.start_at(now) };
+        [doubt, bake, start, self.progress_deadline()].into_iter().flatten().min()
+    }
+
+    /// When something may start that cannot start now, for no other reason than the time.
+    pub(super) fn start_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let full = u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX) >= self.limit();
+        let between = self.direction == Direction::Forward
+            && matches!(self.phase, Phase::Baked | Phase::Settled)
+            || self.phase == Phase::Rolling && self.open == 0;
+        let retry = self.delayed.first().map(|it| it.0);
+        let candidate = if between || !self.ready.is_empty() { Some(now) } else { retry };
+        let candidate = candidate.filter(|_| between || !full)?;
+        let staggered = if between { candidate } else { self.staggered_until().unwrap_or(candidate) };
+        let at = candidate.max(staggered).max(now);
+        if self.direction == Direction::Back {
+            return Some(at);
+        }
+        self.plan().strategy.schedule.next_allowed(at)
+    }
+}

@@ -1,0 +1,373 @@
+//! What an input means: facts to journal.
+use super::{
+    AttemptEnd, Event, Input, Reason, Record, Reply, Rollout, TaskState,
+    agenda::Effect,
+    apply::Touched,
+    state::{Hold, TargetIx},
+};
+use crate::{
+    id::{HostName, Seq},
+    spec::{Direction, Effect as StepEffect, StepName},
+    time::Timestamp,
+};
+use std::{collections::BTreeSet, time::Duration};
+
+/// Tries of an idempotent step after an unknown outcome, beyond the retries that the strategy allows.
+const EXTRA_TRIES: u32 = 3;
+
+/// A rollout that has decided, and waits for its facts to be journaled.
+///
+/// It has no agenda: what follows from the facts can be asked for only once they are durable and [`commit`](Self::commit)
+/// has given the rollout back. If they cannot be journaled, drop it and replay the journal.
+#[derive(Debug)]
+#[must_use = "the facts have to be journaled, and the rollout taken back"]
+pub struct Pending {
+    rollout: Rollout,
+    expected: Seq,
+    records: Vec<Record>,
+    touched: BTreeSet<TargetIx>,
+}
+
+impl Rollout {
+    /// What `input` means, as facts to journal.
+    ///
+    /// Stale and repeated inputs, and such as [`admits`](Self::admits) refuses, mean nothing and give no fact.
+    pub fn decide(self, input: &Input, now: Timestamp) -> Pending {
+        let expected = self.head;
+        let pending =
+            Pending { rollout: self, expected, records: Vec::new(), touched: BTreeSet::new() };
+        pending.and(input, now)
+    }
+}
+
+impl Pending {
+    /// What a further input means, on top: so that many inputs cost one append.
+    pub fn and(mut self, input: &Input, now: Timestamp) -> Self {
+        if self.rollout.outcome.is_none() {
+            self.react(input, now);
+            while let Some(event) = self.rollout.advance(now) {
+                self.emit(event, now);
+            }
+        }
+        self
+    }
+
+    /// The facts, in order; they follow on from [`expected`](Self::expected).
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The position at which the journal has to be for the facts to be appended.
+    #[must_use]
+    pub const fn expected(&self) -> Seq {
+        self.expected
+    }
+
+    /// Takes the rollout back once the facts are durable, with every target whose effect may have changed, and what that
+    /// effect is now.
+    #[must_use]
+    pub fn commit(self) -> (Rollout, Vec<(HostName, Option<Effect>)>) {
+        let Self { rollout, touched, .. } = self;
+        let changed = touched
+            .into_iter()
+            .filter_map(|ix| Some((rollout.name(ix)?.clone(), rollout.effect_of(ix))))
+            .collect();
+        (rollout, changed)
+    }
+
+    fn emit(&mut self, event: Event, now: Timestamp) {
+        let record = Record::new(self.rollout.head.next(), now, self.rollout.id.clone(), event);
+        match self.rollout.take(&record) {
+            Ok(Touched::Many(many)) => self.touched.extend(many),
+            Ok(Touched::Nothing) => {}
+            Ok(Touched::One(one)) => {
+                self.touched.insert(one);
+            }
+            Err(err) => debug_assert!(false, "the machine decides only what it can apply: {err}"),
+        }
+        self.records.push(record);
+    }
+
+    fn react(&mut self, input: &Input, now: Timestamp) {
+        if self.rollout.admits(input).is_err() {
+            return;
+        }
+        match input {
+            Input::Replied { host, generation, reply } => self.replied(host, *generation, reply, now),
+            Input::Tick => self.give_up_doubts(now),
+            Input::Abort { kill, .. } => {
+                self.command(input, now);
+                if *kill {
+                    self.kill_all(input, now);
+                }
+            }
+            Input::Retry { host: None, by } => {
+                for host in self.rollout.in_trouble() {
+                    self.emit(Event::TargetRetried { host, by: by.clone() }, now);
+                }
+            }
+            Input::Confirm { .. }
+            | Input::Kill { .. }
+            | Input::Pause { .. }
+            | Input::Resume { .. }
+            | Input::Retry { .. }
+            | Input::Rollback { .. }
+            | Input::Skip { .. } => self.command(input, now),
+        }
+    }
+
+    fn command(&mut self, input: &Input, now: Timestamp) {
+        if let Some(event) = self.rollout.commanded(input) {
+            self.emit(event, now);
+        }
+    }
+
+    fn kill_all(&mut self, input: &Input, now: Timestamp) {
+        let Input::Abort { by, .. } = input else { return };
+        let running: Vec<TargetIx> = self.rollout.in_flight.iter().copied().collect();
+        for ix in running {
+            if let Some(event) = self.rollout.kill(ix, by) {
+                self.emit(event, now);
+            }
+        }
+    }
+
+    fn replied(&mut self, host: &HostName, generation: Seq, reply: &Reply, now: Timestamp) {
+        let Some(&ix) = self.rollout.frame.index.get(host) else { return };
+        let Some(direction) = self.rollout.direction_of(ix, generation) else { return };
+        let event = match reply {
+            Reply::Healthy if self.rollout.watching.contains(&ix) => {
+                Some(Event::TargetHealthy { host: host.clone() })
+            }
+            Reply::Unhealthy { reason } if self.rollout.watching.contains(&ix) => {
+                Some(Event::TargetUnhealthy { host: host.clone(), reason: reason.clone() })
+            }
+            Reply::Healthy | Reply::Unhealthy { .. } => None,
+            other => self.rollout.attempt_replied(ix, direction, other, now),
+        };
+        let Some(event) = event else { return };
+        self.emit(event, now);
+        self.stop_if_over_budget(ix, now);
+    }
+
+    /// What has been uncertain for too long becomes unknown.
+    fn give_up_doubts(&mut self, now: Timestamp) {
+        let over: Vec<TargetIx> =
+            self.rollout.doubts.iter().take_while(|(until, _)| *until <= now).map(|it| it.1).collect();
+        for ix in over {
+            let Some((host, generation)) = self.rollout.attempt(ix) else { continue };
+            let step = self.rollout.newest_in_flight(ix).and_then(|it| it.unresolved);
+            let reason = "the host could not be asked for too long".to_owned();
+            let end = AttemptEnd::Lost { step, reason };
+            self.emit(Event::AttemptEnded { host, generation, end, retry_at: None }, now);
+            self.stop_if_over_budget(ix, now);
+        }
+    }
+
+    fn stop_if_over_budget(&mut self, ix: TargetIx, now: Timestamp) {
+        if let Some(reason) = self.rollout.over_budget(ix) {
+            let event = self.rollout.stop(reason);
+            self.emit(event, now);
+        }
+    }
+}
+
+impl Rollout {
+    fn commanded(&self, input: &Input) -> Option<Event> {
+        let operator = |by: &crate::id::Principal, note: &String| Reason::Operator {
+            by: by.clone(),
+            note: note.clone(),
+        };
+        Some(match input {
+            Input::Abort { by, note, .. } => Event::AbortStarted { reason: operator(by, note) },
+            Input::Confirm { by } => Event::Confirmed { wave: self.wave?, by: by.clone() },
+            Input::Kill { host, by } => return self.kill(*self.frame.index.get(host)?, by),
+            Input::Pause { by, note } => Event::PauseStarted { reason: operator(by, note) },
+            Input::Resume { by } => Event::Resumed { by: by.clone() },
+            Input::Retry { host, by } => {
+                Event::TargetRetried { host: host.clone()?, by: by.clone() }
+            }
+            Input::Rollback { by, note } => Event::RollbackStarted { reason: operator(by, note) },
+            Input::Skip { host, kind, by } => {
+                Event::TargetSkipped { host: host.clone(), kind: *kind, by: by.clone() }
+            }
+            Input::Replied { .. } | Input::Tick => return None,
+        })
+    }
+
+    fn kill(&self, ix: TargetIx, by: &crate::id::Principal) -> Option<Event> {
+        let (host, generation) = self.attempt(ix)?;
+        let killing = self.newest_in_flight(ix)?.state == TaskState::Killing;
+        (!killing).then(|| Event::KillRequested { host, generation, by: by.clone() })
+    }
+
+    /// The attempt of a target that is in flight.
+    fn attempt(&self, ix: TargetIx) -> Option<(HostName, Seq)> {
+        Some((self.name(ix)?.clone(), self.newest_in_flight(ix)?.generation))
+    }
+
+    pub(super) fn newest_in_flight(&self, ix: TargetIx) -> Option<&super::Task> {
+        [Direction::Back, Direction::Forward]
+            .into_iter()
+            .filter_map(|it| self.slot(it, ix))
+            .find(|it| it.state.is_in_flight())
+    }
+
+    fn in_trouble(&self) -> Vec<HostName> {
+        let tasks = match self.direction {
+            Direction::Back => &self.back,
+            Direction::Forward => &self.forward,
+        };
+        let troubled = (0..).zip(tasks).filter(|(_, task)| task.state.is_trouble());
+        troubled.filter_map(|(ix, _)| self.name(ix).cloned()).collect()
+    }
+
+    fn attempt_replied(
+        &self,
+        ix: TargetIx,
+        direction: Direction,
+        reply: &Reply,
+        now: Timestamp,
+    ) -> Option<Event> {
+        let task = self.slot(direction, ix)?;
+        let (host, generation) = (self.name(ix)?.clone(), task.generation);
+        let in_flight = task.state.is_in_flight();
+        match reply {
+            Reply::Ended(end) if in_flight => self.ended(ix, direction, end.clone(), now),
+            // A result that comes late is still the truth.
+            Reply::Ended(end) if task.state == TaskState::Unknown => match end {
+                AttemptEnd::Lost { .. } => None,
+                end => Some(Event::AttemptEnded { host, generation, end: end.clone(), retry_at: None }),
+            },
+            Reply::NeverStarted if in_flight => {
+                let end = AttemptEnd::Unreachable { reason: "the attempt never started".to_owned() };
+                self.ended(ix, direction, end, now)
+            }
+            Reply::CannotTell if task.state == TaskState::Resolving => {
+                let reason = "its check cannot tell either".to_owned();
+                let end = AttemptEnd::Lost { step: task.unresolved, reason };
+                Some(Event::AttemptEnded { host, generation, end, retry_at: None })
+            }
+            Reply::StillRunning if task.state == TaskState::Uncertain => {
+                Some(Event::AttemptFound { host, generation })
+            }
+            Reply::Unknown { reason } if task.state == TaskState::Running => {
+                Some(Event::AttemptUncertain { host, generation, reason: reason.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    fn ended(
+        &self,
+        ix: TargetIx,
+        direction: Direction,
+        end: AttemptEnd,
+        now: Timestamp,
+    ) -> Option<Event> {
+        let task = self.slot(direction, ix)?;
+        let host = self.name(ix)?.clone();
+        let generation = task.generation;
+        let killing = task.state == TaskState::Killing;
+        let effect = self.effect_of_step(direction, ix, &end);
+        Some(match (end, effect) {
+            (AttemptEnd::Lost { step: Some(step), reason }, Some(StepEffect::Check))
+                if task.state != TaskState::Resolving && !killing =>
+            {
+                Event::StepUnresolved { host, generation, step, reason }
+            }
+            (AttemptEnd::Lost { step: Some(step), reason }, Some(StepEffect::Idempotent)) => {
+                let end = AttemptEnd::ResolvedNotDone { step };
+                match self.retry_at(ix, direction, &end, now) {
+                    Some(at) => Event::AttemptEnded { host, generation, end, retry_at: Some(at) },
+                    None => {
+                        let end = AttemptEnd::Lost { step: Some(step), reason };
+                        Event::AttemptEnded { host, generation, end, retry_at: None }
+                    }
+                }
+            }
+            (AttemptEnd::ResolvedDone { step }, _) if self.is_last(direction, ix, step) => {
+                Event::AttemptEnded { host, generation, end: AttemptEnd::Succeeded, retry_at: None }
+            }
+            (end, _) => {
+                let retry_at = self.retry_at(ix, direction, &end, now);
+                Event::AttemptEnded { host, generation, end, retry_at }
+            }
+        })
+    }
+
+    fn effect_of_step(&self, direction: Direction, ix: TargetIx, end: &AttemptEnd) -> Option<StepEffect> {
+        let name = end.step()?;
+        self.frame.steps(direction, ix).find(|it| it.name == name).map(|it| it.effect)
+    }
+
+    fn is_last(&self, direction: Direction, ix: TargetIx, step: StepName) -> bool {
+        self.frame.steps(direction, ix).all(|it| it.name <= step)
+    }
+
+    /// When an attempt that ended like this is followed by another; `None` if it is not.
+    fn retry_at(
+        &self,
+        ix: TargetIx,
+        direction: Direction,
+        end: &AttemptEnd,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let task = self.slot(direction, ix)?;
+        let stopped = self.aborting.is_some() || direction != self.direction;
+        if stopped || task.state == TaskState::Killing {
+            return None;
+        }
+        let retries = self.plan().strategy.retries.retries;
+        let allowed = match end {
+            AttemptEnd::ResolvedDone { .. } => return Some(now),
+            AttemptEnd::ResolvedNotDone { .. } => retries.saturating_add(EXTRA_TRIES),
+            AttemptEnd::Failed { .. } | AttemptEnd::TimedOut { .. } | AttemptEnd::Unreachable { .. } => {
+                retries
+            }
+            AttemptEnd::KillFailed { .. }
+            | AttemptEnd::Killed
+            | AttemptEnd::Lost { .. }
+            | AttemptEnd::Succeeded => return None,
+        };
+        let same = end.step().is_none_or(|it| it == task.first_step);
+        let tries = if same { task.tries } else { 1 };
+        (tries <= allowed).then(|| now.after(self.backoff(tries, task.generation)))
+    }
+
+    fn backoff(&self, tries: u32, generation: Seq) -> Duration {
+        let retries = self.plan().strategy.retries;
+        let doubled = 2_u32.saturating_pow(tries.saturating_sub(1));
+        let wait = retries.backoff.saturating_mul(doubled).min(retries.max_backoff);
+        wait.saturating_add(self.chance(generation.get(), wait / 10))
+    }
+
+    /// A wait of up to `most`, from the plan's seed and something that tells this draw from others.
+    pub(super) fn chance(&self, salt: u64, most: Duration) -> Duration {
+        let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+        // The mixing function of SplitMix64 (Steele, Lea, Flood 2014).
+        let mut z = self.plan().seed ^ salt.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        Duration::from_millis(z.checked_rem(most.saturating_add(1)).unwrap_or(0))
+    }
+
+    /// The fact that stops starts, for `reason`, as the strategy has it.
+    pub(super) fn stop(&self, reason: Reason) -> Event {
+        match self.plan().strategy.on_failure {
+            crate::spec::OnFailure::Abort => Event::AbortStarted { reason },
+            crate::spec::OnFailure::Rollback if self.can_turn_back() => {
+                Event::RollbackStarted { reason }
+            }
+            crate::spec::OnFailure::Pause | crate::spec::OnFailure::Rollback => {
+                Event::PauseStarted { reason }
+            }
+        }
+    }
+
+    pub(super) const fn is_held(&self) -> bool {
+        !matches!(self.hold, Hold::None)
+    }
+}

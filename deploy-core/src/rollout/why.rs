@@ -1,0 +1,230 @@
+//! Why a target is where it is, from the journal alone.
+use super::{AttemptEnd, BudgetScope, Phase, Reason, Rollout, TaskState, TaskView, state::Hold};
+use crate::{id::HostName, spec::Direction, time::Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a target waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "for", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WaitsFor {
+    /// The end of the rollout, which is being aborted.
+    Abort {
+        /// Why it is.
+        reason: Reason,
+    },
+    /// The wave's time under watch.
+    Bake {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A person who lets the next wave go.
+    Confirm,
+    /// The wave before its own.
+    EarlierWave {
+        /// The wave that is under way, counted from 1; 0 if none has begun.
+        current: u32,
+        /// Its targets that are not done.
+        open: u32,
+    },
+    /// A person who resumes the rollout.
+    Resume {
+        /// Why it is paused.
+        reason: Reason,
+    },
+    /// The time of its next try.
+    Retry {
+        /// When.
+        at: Timestamp,
+    },
+    /// A place among the targets that are worked on at a time.
+    Slot {
+        /// How many are worked on.
+        in_flight: u32,
+        /// How many may be.
+        limit: u32,
+    },
+    /// The wait between two starts.
+    Stagger {
+        /// When it is over.
+        until: Timestamp,
+    },
+    /// Its attempt's end.
+    TheAttempt,
+    /// A window.
+    Window {
+        /// When it opens; `None` if never.
+        opens: Option<Timestamp>,
+    },
+}
+
+/// Why a target is where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The target.
+    pub task: TaskView,
+    /// How many waves there are.
+    pub waves: u32,
+    /// What it waits for; `None` if it is done.
+    pub waits_for: Option<WaitsFor>,
+}
+
+impl Rollout {
+    /// Why `host` is where it is; `None` if the plan does not have it as a target.
+    #[must_use]
+    pub fn why(&self, host: &HostName, now: Timestamp) -> Option<Explanation> {
+        let task = self.task_of(host)?;
+        let waits_for = if self.outcome.is_some() { None } else { self.waits_for(&task, now) };
+        Some(Explanation { task, waves: self.frame.wave_count(), waits_for })
+    }
+
+    fn waits_for(&self, task: &TaskView, now: Timestamp) -> Option<WaitsFor> {
+        if task.state.is_in_flight() {
+            return Some(WaitsFor::TheAttempt);
+        }
+        if task.state.is_settled() {
+            let watched = self.frame.index.get(&task.host).is_some_and(|it| self.watching.contains(it));
+            return match self.phase {
+                Phase::Baking { until } if watched => Some(WaitsFor::Bake { until }),
+                _ => None,
+            };
+        }
+        if let Some(reason) = &self.aborting {
+            return Some(WaitsFor::Abort { reason: reason.clone() });
+        }
+        if let Hold::Paused(reason) | Hold::Pausing(reason) = &self.hold {
+            return Some(WaitsFor::Resume { reason: reason.clone() });
+        }
+        if let Some(at) = task.retry_at.filter(|at| *at > now) {
+            return Some(WaitsFor::Retry { at });
+        }
+        let begun = self.direction == Direction::Back || task.wave <= self.wave.map_or(0, |it| it + 1);
+        if begun { Some(self.waits_for_start(now)) } else { Some(self.waits_for_wave(now)) }
+    }
+
+    fn waits_for_wave(&self, now: Timestamp) -> WaitsFor {
+        match self.phase {
+            Phase::AwaitingConfirm => WaitsFor::Confirm,
+            Phase::Baking { until } => WaitsFor::Bake { until },
+            Phase::Baked | Phase::Rolling | Phase::Settled => {
+                if self.open == 0 && !self.may_start(now) {
+                    return self.waits_for_window(now);
+                }
+                WaitsFor::EarlierWave { current: self.wave.map_or(0, |it| it + 1), open: self.open }
+            }
+        }
+    }
+
+    fn waits_for_start(&self, now: Timestamp) -> WaitsFor {
+        if !self.may_start(now) {
+            return self.waits_for_window(now);
+        }
+        let in_flight = u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX);
+        match self.staggered_until() {
+            Some(until) if in_flight < self.limit() && until > now => WaitsFor::Stagger { until },
+            _ => WaitsFor::Slot { in_flight, limit: self.limit() },
+        }
+    }
+
+    fn waits_for_window(&self, now: Timestamp) -> WaitsFor {
+        WaitsFor::Window { opens: self.plan().strategy.schedule.next_allowed(now) }
+    }
+}
+
+impl fmt::Display for Explanation {
+    /// One line, such as `wave 4 of 9: pending; paused: failed 6, and 5 are allowed`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TaskView { wave, state, direction, attempts, last_end, .. } = &self.task;
+        write!(f, "wave {wave} of {}: ", self.waves)?;
+        if *direction == Direction::Back {
+            f.write_str("going back, ")?;
+        }
+        write!(f, "{state}")?;
+        if *attempts > 1 {
+            write!(f, " after {attempts} attempts")?;
+        }
+        if let Some(end) = last_end
+            && *state != TaskState::Succeeded
+        {
+            write!(f, "; last attempt {end}")?;
+        }
+        match &self.waits_for {
+            Some(waits) => write!(f, "; {waits}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for WaitsFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Abort { reason } => write!(f, "never starts: aborted {reason}"),
+            Self::Bake { until } => write!(f, "its wave is watched until {until}"),
+            Self::Confirm => f.write_str("waits for somebody to confirm the wave before"),
+            Self::EarlierWave { current: 0, .. } => f.write_str("waits for the first wave to begin"),
+            Self::EarlierWave { current, open } => {
+                write!(f, "waits for wave {current}, of which {open} are not done")
+            }
+            Self::Resume { reason } => write!(f, "the rollout is paused {reason}"),
+            Self::Retry { at } => write!(f, "next retry {at}"),
+            Self::Slot { in_flight, limit } => {
+                write!(f, "waits for a place: {in_flight} of {limit} are taken")
+            }
+            Self::Stagger { until } => write!(f, "waits for its turn until {until}"),
+            Self::TheAttempt => f.write_str("its attempt is under way"),
+            Self::Window { opens: Some(at) } => write!(f, "the window opens {at}"),
+            Self::Window { opens: None } => f.write_str("no window ever opens"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Budget { column, scope, count, limit } => {
+                write!(f, "by the failure budget: {} {count}/{limit}", column.as_str())?;
+                match scope {
+                    BudgetScope::Rollout => Ok(()),
+                    BudgetScope::Wave(wave) => write!(f, " in wave {}", wave + 1),
+                }
+            }
+            Self::Operator { by, note } if note.is_empty() => write!(f, "by {by}"),
+            Self::Operator { by, note } => write!(f, "by {by}: {note}"),
+            Self::ProgressDeadline => f.write_str("because no target succeeded before the progress deadline"),
+        }
+    }
+}
+
+impl fmt::Display for AttemptEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { step, code, reason } => {
+                match step {
+                    Some(step) => write!(f, "failed in {step}")?,
+                    None => f.write_str("was refused before it began")?,
+                }
+                if let Some(code) = code {
+                    write!(f, " with code {code}")?;
+                }
+                if reason.is_empty() { Ok(()) } else { write!(f, ": {reason}") }
+            }
+            Self::KillFailed { survivors } => {
+                write!(f, "could not be killed: left are {}", survivors.join(", "))
+            }
+            Self::Killed => f.write_str("was killed"),
+            Self::Lost { step: Some(step), reason } => {
+                write!(f, "was lost in {step}, and nobody knows how far it got: {reason}")
+            }
+            Self::Lost { step: None, reason } => write!(f, "was lost: {reason}"),
+            Self::ResolvedDone { step } => write!(f, "was cut in {step}, which turned out done"),
+            Self::ResolvedNotDone { step } => {
+                write!(f, "was cut in {step}, which may be run again")
+            }
+            Self::Succeeded => f.write_str("succeeded"),
+            Self::TimedOut { step } => write!(f, "timed out in {step}"),
+            Self::Unreachable { reason } => write!(f, "could not reach the host: {reason}"),
+        }
+    }
+}
