@@ -1,1 +1,2 @@
-//! See the workspace's ARCHITECTURE.md.
+//! `deploy`: the command line.
+mod files;

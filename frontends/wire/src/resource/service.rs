@@ -141,11 +141,9 @@ impl From<&spec::Strategy> for Strategy {
             spec::OnFailure::Rollback => "rollback",
         };
         Self {
-            waves: strategy
-                .waves
-                .sizes()
-                .iter()
-                .map(ToString::to_string)
+            waves: Vec::from(strategy.waves.clone())
+                .into_iter()
+                .map(String::from)
                 .collect(),
             max_parallel: strategy.max_parallel.map(Into::into),
             confirm: confirm.to_owned(),
