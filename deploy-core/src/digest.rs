@@ -48,7 +48,9 @@ impl Digest {
     pub fn hex(&self) -> String {
         let mut text = String::with_capacity(64);
         for byte in self.0 {
-            text.extend([byte >> 4, byte & 15].map(|it| char::from_digit(it.into(), 16).unwrap_or('0')));
+            text.extend(
+                [byte >> 4, byte & 15].map(|it| char::from_digit(it.into(), 16).unwrap_or('0')),
+            );
         }
         text
     }
@@ -65,7 +67,9 @@ impl FromStr for Digest {
 
     fn from_str(input: &str) -> Result<Self, ParseDigestError> {
         let parsed = input.strip_prefix("sha256:").and_then(parse_hex);
-        parsed.map(Self).ok_or_else(|| ParseDigestError { input: input.chars().take(80).collect() })
+        parsed.map(Self).ok_or_else(|| ParseDigestError {
+            input: input.chars().take(80).collect(),
+        })
     }
 }
 

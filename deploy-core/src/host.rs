@@ -1,7 +1,7 @@
 //! Hosts: what the inventory knows of a machine.
 use crate::{
-    id::{AccountName, HostName, LabelKey, LabelValue, ReleaseId, Seq},
     digest::Digest,
+    id::{AccountName, HostName, LabelKey, LabelValue, ReleaseId, Seq},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,11 @@ impl Host {
     /// A host with no labels.
     #[must_use]
     pub const fn new(name: HostName, connection: Connection) -> Self {
-        Self { name, connection, labels: Labels::new() }
+        Self {
+            name,
+            connection,
+            labels: Labels::new(),
+        }
     }
 
     /// With these labels.
@@ -129,6 +133,17 @@ impl Installed {
         generation: Seq,
         seen_at: Timestamp,
     ) -> Self {
-        Self { release, package, generation, seen_at }
+        Self {
+            release,
+            package,
+            generation,
+            seen_at,
+        }
+    }
+
+    /// Whether this is `release`, and with no other package than `package`.
+    #[must_use]
+    pub fn is_exactly(&self, release: &ReleaseId, package: Option<Digest>) -> bool {
+        self.release.as_ref() == Some(release) && self.package == package
     }
 }

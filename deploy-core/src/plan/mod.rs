@@ -1,10 +1,14 @@
 //! Plans: what will be done, with no choice left for the time it is done.
+mod drift;
+mod input;
+mod order;
 mod planner;
 mod report;
+mod warning;
 
 use crate::{
     digest::Digest,
-    host::Host,
+    host::{Host, Installed},
     id::{AccountName, HostName, Principal, ReleaseId, ServiceName, StreamId, Version},
     spec::{
         AbsolutePath, ArtifactRef, Direction, ParameterName, Release, Selector, Step, StepName,
@@ -15,8 +19,11 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-pub use planner::{PlanError, PlanInput, inventory_digest, inventory_diff, plan};
-pub use report::{HostReport, PlanReport, Verdict, Warning};
+pub use drift::{InventoryChange, inventory_diff, inventory_digest};
+pub use input::PlanInput;
+pub use planner::{PlanError, plan};
+pub use report::{ChangeKind, HostReport, OutReason, PlanReport, Verdict};
+pub use warning::Warning;
 
 /// The newest format of plans and journal records that this program reads and writes.
 pub const FORMAT: u32 = 1;
@@ -40,9 +47,18 @@ pub struct PlannedRelease {
 }
 
 impl PlannedRelease {
+    /// Whether a host that was seen like this runs it, with the very package it has.
+    #[must_use]
+    pub fn is_installed(&self, seen: Option<&Installed>) -> bool {
+        let package = self.package.map(|it| it.digest);
+        seen.is_some_and(|it| it.is_exactly(&self.id, package))
+    }
+
     /// The steps that an attempt in `direction` runs, in order.
     pub fn steps_in(&self, direction: Direction) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(move |step| step.name.runs_in(direction))
+        self.steps
+            .iter()
+            .filter(move |step| step.name.runs_in(direction))
     }
 }
 
@@ -91,7 +107,12 @@ impl Target {
     /// `host`, which ran `from` and is to run `to`.
     #[must_use]
     pub const fn new(host: Host, from: Option<ReleaseId>, to: Option<ReleaseId>) -> Self {
-        Self { host, from, to, unregistered: None }
+        Self {
+            host,
+            from,
+            to,
+            unregistered: None,
+        }
     }
 
     /// Which ran `release`, and nobody can describe that.
@@ -180,7 +201,9 @@ pub enum InvalidPlan {
     #[error("wave {0} of the plan is empty")]
     EmptyWave(usize),
     /// It was written by a newer program.
-    #[error("the plan has format {0}, and this program knows formats up to {FORMAT}: use a newer one")]
+    #[error(
+        "the plan has format {0}, and this program knows formats up to {FORMAT}: use a newer one"
+    )]
     Format(u32),
     /// A host is named twice.
     #[error("the plan names host `{0}` twice")]
@@ -219,7 +242,12 @@ impl Plan {
             Work::Rollback => Direction::Back,
         };
         let release = goal.or(left)?;
-        Some(Move { direction, release, keeps_release: goal.is_some(), previous: left })
+        Some(Move {
+            direction,
+            release,
+            keeps_release: goal.is_some(),
+            previous: left,
+        })
     }
 
     /// The release it rolls out.
@@ -259,7 +287,10 @@ impl Plan {
         }
         let ends = self.targets().flat_map(|it| [&it.from, &it.to]).flatten();
         let named = ends.chain([&self.release]);
-        match named.into_iter().find(|it| !self.releases.contains_key(*it)) {
+        match named
+            .into_iter()
+            .find(|it| !self.releases.contains_key(*it))
+        {
             Some(unknown) => Err(InvalidPlan::UnknownRelease(unknown.clone())),
             None => Ok(()),
         }

@@ -43,8 +43,10 @@ impl FromStr for AbsolutePath {
     type Err = ParsePathError;
 
     fn from_str(input: &str) -> Result<Self, ParsePathError> {
-        Self::check(input)
-            .map_err(|reason| ParsePathError { input: input.chars().take(200).collect(), reason })?;
+        Self::check(input).map_err(|reason| ParsePathError {
+            input: input.chars().take(200).collect(),
+            reason,
+        })?;
         Ok(Self(input.into()))
     }
 }
@@ -92,8 +94,21 @@ pub struct Service {
 impl Service {
     /// A service on all hosts that `selector` selects, with the default strategy.
     #[must_use]
-    pub fn new(name: ServiceName, owner: Principal, deploy_path: AbsolutePath, selector: Selector) -> Self {
-        Self { name, owner, deploy_path, account: None, selector, count: None, strategy: Strategy::new() }
+    pub fn new(
+        name: ServiceName,
+        owner: Principal,
+        deploy_path: AbsolutePath,
+        selector: Selector,
+    ) -> Self {
+        Self {
+            name,
+            owner,
+            deploy_path,
+            account: None,
+            selector,
+            count: None,
+            strategy: Strategy::new(),
+        }
     }
 
     /// Whose steps run as `account`.

@@ -117,7 +117,9 @@ impl fmt::Display for StepName {
 }
 
 /// What may follow when nobody knows whether a step took effect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "the machine must handle each")]
 pub enum Effect {
@@ -159,7 +161,11 @@ impl Step {
             | StepName::Stop
             | StepName::Undrain => Effect::Once,
         };
-        Self { name, timeout: Duration::from_secs(300), effect }
+        Self {
+            name,
+            timeout: Duration::from_secs(300),
+            effect,
+        }
     }
 
     /// With another timeout.

@@ -82,7 +82,11 @@ pub struct Retries {
 
 impl Default for Retries {
     fn default() -> Self {
-        Self { retries: 0, backoff: Duration::from_secs(5), max_backoff: Duration::from_secs(300) }
+        Self {
+            retries: 0,
+            backoff: Duration::from_secs(5),
+            max_backoff: Duration::from_secs(300),
+        }
     }
 }
 
