@@ -26,8 +26,8 @@ f=$c/packages/$p.tar.gz
 if [ "$p" != - ]; then
 	if [ -e "$f" ]; then n=$(wc -c <"$f"); elif [ -e "$f.part" ]; then n=$(wc -c <"$f.part"); fi
 	n=$((n))
-	echo "deploy:have bytes=$n" >&2
 fi
+echo "deploy:have bytes=$n" >&2
 if tar -xof - -C "$i" && [ -f "$i/launcher.sh" ]; then
 	trap - HUP
 	exec sh "$i/launcher.sh" start "$c" "$2" "$3" "$p" "$5" "$n" "$i"

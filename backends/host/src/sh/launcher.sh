@@ -7,9 +7,10 @@
 #     sh -s -- probe CTL GENERATION FENCE
 #     sh -s -- kill CTL GENERATION GRACE_SECONDS
 #     sh -s -- check CTL SECONDS
+#     sh -s -- resolve CTL GENERATION STEP SECONDS
 #     sh -s -- observe CTL
 #     sh launcher.sh __supervise CTL GENERATION      (own session; runs the steps)
-#     sh launcher.sh __check CTL GENERATION SECONDS  (own session; runs `verify` once)
+#     sh launcher.sh __ask CTL GENERATION STEP SECONDS PATH FOLDER     (own session; runs one read-only script once)
 #
 # POSIX sh. A process costs more than everything else here, so what a builtin can do is done by a builtin: the kernel's
 # files are read with `read`, sizes come from /proc/self/fdinfo, and nothing is forked to find out the time.
@@ -352,7 +353,7 @@ step_environment() {
 	[ -z "$release" ] || DEPLOY_RELEASE_DIR=$deploy_path/releases/$release
 	[ -z "$package_digest" ] || DEPLOY_PACKAGE=$CTL/packages/$package_digest.tar.gz
 	DEPLOY_DESCRIPTOR_DIR=$ATTEMPT/descriptor DEPLOY_LIB=$ATTEMPT/lib/deployutils.sh
-	DEPLOY_ATTEMPT=$token.$index
+	DEPLOY_ATTEMPT=$token.$index DEPLOY_KEEPS_RELEASE=${keeps_release:-yes}
 	set +a
 	unset LC_ALL PWD OLDPWD SHLVL
 }
@@ -475,7 +476,7 @@ supervise() {
 	uptime
 	CLOCK=$(($(date +%s) * 1000 - UP * 10))
 	now_ms
-	BEGAN=$NOW ROOT='' SURVIVORS='' WATCHDOG=''
+	BEGAN=$NOW ROOT='' SURVIVORS='' WATCHDOG='' index=0 name=-
 	stat_of $$
 	exec 4>>log 5>>progress || give_up not_writable "cannot write the attempt"
 	echo "$$ $ST_START $BOOT" >started || give_up not_writable "cannot write the attempt"
@@ -519,34 +520,27 @@ supervise() {
 	finish succeeded 0 -
 }
 
-# check_once SECONDS: runs `verify` of the attempt in the working folder, with its state elsewhere.
-check_once() {
+# ask STEP SECONDS PATH FOLDER: runs a read-only script of the attempt in the working folder once; its state, output and
+# code are in FOLDER.
+ask() {
 	exec >/dev/null 2>&1
 	trap '' HUP
 	# shellcheck source=/dev/null
 	. ./attempt
-	ATTEMPT=$PWD ROOT='' SURVIVORS=''
-	index=check
-	for ck_step in $steps; do
-		name=${ck_step#*:}
-		name=${name%%:*}
-		[ "$name" != verify ] || break
-	done
-	ck_path=${ck_step#*:*:*:}
+	ROOT='' SURVIVORS='' index=ask name=$1
 	account
 	HOME=$ACCOUNT_HOME USER=$ACCOUNT_NAME LOGNAME=$ACCOUNT_NAME SHELL=${ACCOUNT_SHELL:-/bin/sh}
 	export HOME USER LOGNAME SHELL
-	ck_path=$ATTEMPT/$ck_path
-	cd "$CHECK" || exit 1
+	cd "$4" || return
 	exec 4>>log
 	watch &
 	WATCHDOG=$!
-	run_step check "$1" "$ck_path"
+	run_step ask "$2" "$ATTEMPT/$3"
 	kill "$WATCHDOG" 2>/dev/null
+	[ "$CLAIM" != timed_out ] || CODE=124
 	if [ "$CLAIM" != ended ] || [ "$CODE" -ne 0 ]; then
-		[ "$CLAIM" != timed_out ] || CODE=124
 		# shellcheck disable=SC2086 # two words
-		kill_tree "$kill_grace" check $ROOT
+		kill_tree "$kill_grace" ask $ROOT
 	fi
 	echo "$CODE" >code
 }
@@ -696,17 +690,32 @@ print_log() {
 	fi
 }
 
+# say_steps: the `begin` lines on stdin, but the first STEPS_SAID ones, as control lines; the rest are counted.
+say_steps() {
+	ss_seen=0
+	while read -r ss_word ss_index ss_name ss_time; do
+		[ "$ss_word" = begin ] && [ -n "$ss_time" ] || continue
+		ss_seen=$((ss_seen + 1))
+		[ "$ss_seen" -gt "$STEPS_SAID" ] || continue
+		STEPS_SAID=$ss_seen
+		say step "index=$ss_index" "name=$ss_name"
+	done
+}
+
 # follow OFFSET: prints the log while the supervisor runs and says how the attempt ended.
 follow() {
-	fl_offset=$1
+	fl_offset=$1 STEPS_SAID=0
 	exec 7<"$ATTEMPT/alive"
 	# A short attempt costs one process here, and one more when it printed something.
 	if ! flock -s -w 1 7 2>/dev/null; then
 		started
-		if tail -c 0 --pid=1 /dev/null 2>/dev/null; then
-			# It ends when the supervisor has ended and it has printed everything.
+		if [ "$fl_offset" -le "$(wc -c <"$ATTEMPT/log")" ] && tail -c 0 --pid=1 /dev/null 2>/dev/null; then
+			# Both end when the supervisor has ended and they have printed everything.
+			tail -n +1 -s 0.3 "--pid=$SUPERVISOR" -f "$ATTEMPT/progress" | say_steps &
+			fl_steps=$!
 			tail -c "+$((fl_offset + 1))" -s 0.3 "--pid=$SUPERVISOR" -f "$ATTEMPT/log" || exit 1
-			fl_offset=''
+			fl_offset='' STEPS_SAID=1000
+			wait "$fl_steps"
 			flock -s 7
 		else
 			follow_by_steps
@@ -727,6 +736,7 @@ follow() {
 		else
 			fl_length=$(($(wc -c <"$ATTEMPT/log")))
 		fi
+		say_steps <"$ATTEMPT/progress"
 		print_log "$fl_offset" "$fl_length" || exit 1
 	fi
 	say_verdict
@@ -738,6 +748,7 @@ follow_by_steps() {
 	exec 6<"$ATTEMPT/log"
 	dd bs=1 count=0 "skip=$fl_offset" <&6 2>/dev/null
 	while ! flock -s -n 7; do
+		say_steps <"$ATTEMPT/progress"
 		cat <&6 || exit 1
 		flock -s -w 1 7 2>/dev/null && break
 		flock -s -n 7 && break
@@ -946,63 +957,85 @@ verb_kill() {
 # current: leaves in CURRENT the release that is current, or nothing.
 current() {
 	CURRENT=''
-	[ -e "${CTL%/*}/current/." ] || return 1
+	[ -d "${CTL%/*}/current" ] || return 1
 	CURRENT=$(cd -P "${CTL%/*}/current" && echo "${PWD##*/}")
 }
 
-verb_check() {
-	ck_found=''
-	current && for ck_dir in "$CTL/attempts"/*; do
-		[ -e "$ck_dir/exit" ] || continue
-		[ -z "$ck_found" ] || [ "${ck_dir##*/}" -gt "$ck_found" ] || continue
-		# shellcheck source=/dev/null
-		. "$ck_dir/attempt"
-		[ "$release" != "$CURRENT" ] || ck_found=${ck_dir##*/}
+# find_step LIST NAME: leaves in SCRIPT the path that a list of `INDEX:NAME:SECONDS:PATH` or `NAME:PATH` has for NAME.
+find_step() {
+	SCRIPT=''
+	for fs_one in $1; do
+		case $fs_one in
+		"$2:"* | [0-9]*":$2:"*) SCRIPT=${fs_one##*:} && return 0 ;;
+		esac
 	done
-	[ -n "$ck_found" ] || {
-		say unsupported
-		return
-	}
-	attempt "$ck_found"
-	# shellcheck source=/dev/null
-	. "$ATTEMPT/attempt"
-	case " $steps" in
-	*\ *:verify:*) ;;
-	*)
-		say unsupported
-		return
-		;;
-	esac
-	INCOMING=$CTL/incoming.check.$$
-	mkdir "$INCOMING" || fail not_writable "cannot write $CTL"
-	setsid env -i "PATH=$STEP_PATH" LANG=C.UTF-8 "TMPDIR=$INCOMING" sh "$ATTEMPT/launcher.sh" __check "$CTL" "$ck_found" "$1" "$INCOMING" >/dev/null 2>&1
-	ck_code=''
-	{ read -r ck_code <"$INCOMING/code"; } 2>/dev/null || ck_code=127
-	if [ "$ck_code" -eq 0 ]; then
-		say healthy
-	else
-		# What it printed is noise, and must not look like a control line.
-		tail -c 2000 "$INCOMING/log" | sed 's/^/| /' >&2
-		say unhealthy "code=$ck_code"
-	fi
+	return 1
+}
+
+# run_script STEP SECONDS: runs SCRIPT of the attempt. Leaves its code in CODE, and what it printed on stderr as noise
+# that cannot be taken for control lines.
+run_script() {
+	INCOMING=$CTL/incoming.ask.$$
 	rm -rf "$INCOMING"
+	mkdir "$INCOMING" || fail not_writable "cannot write $CTL"
+	: >"$INCOMING/now"
+	setsid env -i "PATH=$STEP_PATH" LANG=C.UTF-8 "TMPDIR=$INCOMING" \
+		sh "$ATTEMPT/launcher.sh" __ask "$CTL" "$GENERATION" "$1" "$2" "$SCRIPT" "$INCOMING" >/dev/null 2>&1
+	CODE=''
+	{ read -r CODE <"$INCOMING/code"; } 2>/dev/null
+	number "$CODE" || CODE=127
+	[ ! -s "$INCOMING/log" ] || tail -c 2000 "$INCOMING/log" | sed 's/^/| /' >&2
+	rm -rf "$INCOMING"
+	INCOMING=''
+}
+
+verb_check() {
+	ch_found=''
+	current && for ch_dir in "$CTL/attempts"/*; do
+		[ -e "$ch_dir/exit" ] || continue
+		[ -z "$ch_found" ] || [ "${ch_dir##*/}" -gt "$ch_found" ] || continue
+		# shellcheck source=/dev/null
+		. "$ch_dir/attempt"
+		[ "$release" != "$CURRENT" ] || ch_found=${ch_dir##*/}
+	done
+	[ -z "$ch_found" ] || {
+		attempt "$ch_found"
+		# shellcheck source=/dev/null
+		. "$ATTEMPT/attempt"
+	}
+	if [ -z "$ch_found" ] || ! find_step "$steps" verify; then
+		say unsupported
+		return
+	fi
+	run_script verify "$1"
+	if [ "$CODE" -eq 0 ]; then say healthy; else say unhealthy "code=$CODE"; fi
+}
+
+verb_resolve() {
+	attempt "$1"
+	re_result=cannot_tell checks=''
+	# shellcheck source=/dev/null
+	if [ -r "$ATTEMPT/attempt" ] && . "$ATTEMPT/attempt" && find_step "$checks" "$2"; then
+		run_script "$2" "$3"
+		case $CODE in
+		0) re_result="done" ;;
+		1) re_result=not_done ;;
+		esac
+	fi
+	say resolved "result=$re_result"
 }
 
 verb_observe() {
-	if [ ! -d "$CTL" ]; then
-		say observed fence=0 release= generation=0 running=0
-		return
-	fi
 	read_fence
 	current
 	encode "$CURRENT"
-	ob_running=0
+	ob_running=-
 	for ob_dir in "$CTL/attempts"/*; do
 		[ ! -e "$ob_dir/exit" ] && [ -e "$ob_dir/alive" ] || continue
 		attempt "${ob_dir##*/}"
 		if started && alive; then ob_running=$GENERATION; fi
 	done
-	say observed "fence=$FENCE" "release=$ENCODED" "generation=${NEWEST:-0}" "running=$ob_running"
+	say observed "fence=$FENCE" "release=${ENCODED:--}" "generation=${NEWEST:--}" "running=$ob_running"
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1015,28 +1048,30 @@ usage() {
 main() {
 	VERB=${1:-} CTL=${2:-} INCOMING=''
 	case $VERB:$# in
-	__supervise:3 | __check:5 | start:8 | attach:4 | probe:4 | kill:4 | check:3) number "$3" || usage "$@" ;;
+	__supervise:3 | __ask:7 | start:8 | attach:4 | probe:4 | kill:4 | check:3 | resolve:5) number "$3" || usage "$@" ;;
 	observe:2) ;;
 	*) usage "$@" ;;
 	esac
 	case $VERB in
 	attach | probe | kill) number "$4" || usage "$@" ;;
 	start) number "$6" || usage "$@" ;;
+	resolve) number "$5" || usage "$@" ;;
 	esac
 	case $VERB in
 	__supervise)
 		ATTEMPT=$CTL/attempts/$3
 		cd "$ATTEMPT" && supervise
 		;;
-	__check)
-		CHECK=$5
-		cd "$CTL/attempts/$3" && check_once "$4"
+	__ask)
+		ATTEMPT=$CTL/attempts/$3
+		cd "$ATTEMPT" && ask "$4" "$5" "$6" "$7"
 		;;
 	start) shift 2 && verb_start "$@" ;;
 	attach) verb_attach "$3" "$4" ;;
 	probe) verb_probe "$3" "$4" ;;
 	kill) verb_kill "$3" "$4" ;;
 	check) verb_check "$3" ;;
+	resolve) verb_resolve "$3" "$4" "$5" ;;
 	observe) verb_observe ;;
 	esac
 }

@@ -17,7 +17,6 @@ run_case() {
 		set -eu
 		cd "$T"
 		CTL=$T/app/.deploy
-		DEPLOY_TEST=$T
 		"case_$1"
 	)
 }
@@ -80,7 +79,7 @@ step() {
 }
 
 stream() {
-	tar -C "$STAGE" -cf - .
+	(cd "$STAGE" && tar -cf - attempt env steps lib descriptor "$@" launcher.sh)
 }
 
 boot() {
@@ -122,6 +121,7 @@ supervisor_of() {
 	read -r SUP _ <"$CTL/attempts/$1/started"
 }
 
+# gone PID: is it no more, or only waiting for its parent to notice?
 gone() {
-	never kill -0 "$1" 2>/dev/null
+	[ ! -e "/proc/$1" ] || grep -q '^State:.[ZX]' "/proc/$1/status" || [ ! -e "/proc/$1" ] || die "process $1 lives"
 }

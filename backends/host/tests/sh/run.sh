@@ -5,9 +5,18 @@
 
 HERE=$(cd "$(dirname "$0")" && pwd)
 SH=$HERE/../../src/sh
+. "$HERE/harness.sh"
+for file in "$HERE"/cases/*.sh; do . "$file"; done
+
+# `run.sh --one SHELL NAME`, in the environment that the loop below makes: one case, in a process with a time limit.
+if [ "${1:-}" = --one ]; then
+	run_case "$3"
+	exit
+fi
+
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/host sh.XXXXXX")
 PASSED=0 FAILED=0
-trap 'chmod -R u+w "$WORK"; [ -n "${KEEP:-}" ] || rm -rf "$WORK"' EXIT
+trap '[ -n "${KEEP:-}" ] || rm -rf "$WORK"' EXIT
 [ $# -gt 0 ] || set -- dash bash busybox applets
 
 # A folder whose `sh` is the shell under test, and copies of the scripts that use it.
@@ -32,17 +41,26 @@ shell_folder() {
 	SCRIPTS=$WORK/$1/sh
 }
 
-. "$HERE/harness.sh"
-for file in "$HERE"/cases/*.sh; do . "$file"; done
+# What a case has left running carries the case's folder in its environment.
+clean_up() {
+	for left in $(grep -lszF "$T" /proc/[0-9]*/environ); do
+		left=${left#/proc/}
+		[ "${left%/*}" = $$ ] || kill -s KILL "${left%/*}"
+	done
+} 2>/dev/null
 
+export WORK BIN LOGIN_PATH SCRIPTS T shell
 for shell in "$@"; do
 	shell_folder "$shell"
 	for name in $(sed -n 's/^case_\([a-z0-9_]*\)() {.*/\1/p' "$HERE"/cases/*.sh); do
 		[ -z "${CASE:-}" ] || [ "$CASE" = "$name" ] || continue
 		T="$WORK/$shell/$name it's"
 		mkdir -p "$T"
-		out=$(run_case "$name" 2>&1)
-		case $? in
+		timeout "${LIMIT:-120}" sh "$HERE/run.sh" --one "$shell" "$name" >"$WORK/output" 2>&1 </dev/null
+		status=$?
+		out=$(cat "$WORK/output")
+		clean_up
+		case $status in
 		0) PASSED=$((PASSED + 1)) && echo "ok     $shell $name" ;;
 		77) echo "skip   $shell $name: $(printf '%s\n' "$out" | tail -n 1)" ;;
 		*)

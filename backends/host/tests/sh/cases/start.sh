@@ -85,7 +85,7 @@ case_a_probe_raises_the_fence_against_a_late_start() {
 	last_says 'exit .*outcome=succeeded'
 	same "$(cat "$CTL/fence")" 5
 	call observe
-	last_says 'observed fence=6 release= generation=6 running=0$'
+	last_says 'observed fence=6 release=- generation=6 running=-$'
 }
 
 case_another_live_attempt_is_busy() {
@@ -115,7 +115,7 @@ case_the_environment_is_the_contracts() {
 	chmod +x "$STAGE/steps/0-run"
 	SECRET=1 start
 	last_says 'exit .*succeeded'
-	same "$(sed 's/=.*//' app/env | grep -vE '^(PWD|OLDPWD|SHLVL|_)$' | sort | tr '\n' ' ')" "DEPLOY_ATTEMPT DEPLOY_DESCRIPTOR_DIR DEPLOY_DIRECTION DEPLOY_GENERATION DEPLOY_HOST DEPLOY_LIB DEPLOY_PACKAGE DEPLOY_PACKAGE_DIGEST DEPLOY_PATH DEPLOY_PREVIOUS_RELEASE DEPLOY_PREVIOUS_VERSION DEPLOY_RELEASE DEPLOY_RELEASE_DIR DEPLOY_SERVICE DEPLOY_SHARED DEPLOY_STEP DEPLOY_STEP_KEY DEPLOY_VERSION DU_START HOME LANG LOGNAME PATH P_A SHELL TMPDIR USER "
+	same "$(sed 's/=.*//' app/env | grep -vE '^(PWD|OLDPWD|SHLVL|_)$' | sort | tr '\n' ' ')" "DEPLOY_ATTEMPT DEPLOY_DESCRIPTOR_DIR DEPLOY_DIRECTION DEPLOY_GENERATION DEPLOY_HOST DEPLOY_KEEPS_RELEASE DEPLOY_LIB DEPLOY_PACKAGE DEPLOY_PACKAGE_DIGEST DEPLOY_PATH DEPLOY_PREVIOUS_RELEASE DEPLOY_PREVIOUS_VERSION DEPLOY_RELEASE DEPLOY_RELEASE_DIR DEPLOY_SERVICE DEPLOY_SHARED DEPLOY_STEP DEPLOY_STEP_KEY DEPLOY_VERSION DU_START HOME LANG LOGNAME PATH P_A SHELL TMPDIR USER "
 	grep -qx 'P_A=a b' app/env
 	grep -qx "DEPLOY_PREVIOUS_RELEASE=r 4" app/env
 	grep -qx "DEPLOY_RELEASE_DIR=$T/app/releases/r5" app/env
