@@ -1,1 +1,43 @@
-//! See the workspace's ARCHITECTURE.md.
+//! Content-addressed artifacts, in a folder or in any [`object_store`].
+//!
+//! [`ObjectArtifactStore::open_local`] keeps them in a folder of this machine; [`ObjectArtifactStore::new`] takes whatever
+//! speaks [`object_store::ObjectStore`]. Both keep the contract of
+//! [`ArtifactStore`](deploy_core::backend::ArtifactStore), with one difference that the capabilities tell: only a folder
+//! resumes interrupted puts.
+//!
+//! ```
+//! use deploy_artifacts::ObjectArtifactStore;
+//! use deploy_core::backend::{ArtifactStore as _, ListArtifacts};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let folder = tempfile::tempdir()?;
+//! let store = ObjectArtifactStore::open_local(folder.path())?;
+//! assert_eq!(store.list(&ListArtifacts::new()).await?, []);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Layout
+//! ```text
+//! format                                      which layout this is
+//! lock                                        flock: who publishes or removes
+//! blobs/sha256/<ab>/<hex>                     the bytes of an artifact
+//! entries/<repository>/<kind>/<version>.json  which artifact a version is
+//! holds/<hex>/release/<release id>            who needs an artifact
+//! partial/<hex>.<n>                           puts that are under way or were interrupted
+//! ```
+//! `format`, `lock` and `partial` exist in a folder only.
+mod catalogue;
+mod draft;
+mod fault;
+mod folder;
+mod garbage;
+mod gate;
+mod holds;
+mod layout;
+mod put;
+mod read;
+mod store;
+
+pub use garbage::{CollectGarbage, GarbageReport};
+pub use store::ObjectArtifactStore;

@@ -1,0 +1,164 @@
+//! What nobody needs goes.
+use crate::{
+    catalogue, fault, layout,
+    store::{ObjectArtifactStore, permitted},
+};
+use deploy_core::{
+    access::{Permit, Resource},
+    backend::{ArtifactEntry, ArtifactKind, BackendResult, ListArtifacts},
+    digest::Digest,
+    id::RepositoryName,
+    time::Timestamp,
+};
+use futures_util::TryStreamExt as _;
+use object_store::ObjectStore as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+const OPERATION: &str = "artifact.collect";
+
+/// What to keep.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CollectGarbage {
+    /// How many of the newest versions of each repository and kind stay.
+    pub keep: usize,
+    /// What time it is.
+    pub now: Timestamp,
+    /// How long what is not listed anywhere stays: interrupted puts, and bytes that a crash left behind.
+    pub min_age: Duration,
+}
+
+impl CollectGarbage {
+    /// Keeps the `keep` newest versions of each repository and kind, and a day's worth of interrupted puts.
+    #[must_use]
+    pub const fn new(keep: usize, now: Timestamp) -> Self {
+        Self {
+            keep,
+            now,
+            min_age: Duration::from_hours(24),
+        }
+    }
+
+    /// Keeps what is not listed anywhere for `min_age`.
+    #[must_use]
+    pub const fn with_min_age(mut self, min_age: Duration) -> Self {
+        self.min_age = min_age;
+        self
+    }
+}
+
+/// What was collected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GarbageReport {
+    /// The versions that are no longer listed.
+    pub entries: Vec<ArtifactEntry>,
+    /// The versions that would have gone, had nobody held them.
+    pub held: Vec<ArtifactEntry>,
+    /// The artifacts that are gone.
+    pub artifacts: BTreeSet<Digest>,
+    /// How many bytes they had.
+    pub bytes: u64,
+    /// How many interrupted puts are gone.
+    pub partials: u64,
+}
+
+impl ObjectArtifactStore {
+    /// Removes old versions, and what no version names any more. What somebody holds stays, and so does its version.
+    ///
+    /// Puts and reads go on meanwhile; a put that ends, a hold and a deletion wait. Needs a permit for
+    /// [`ArtifactWrite`](deploy_core::access::Action::ArtifactWrite) on the system.
+    ///
+    /// # Errors
+    /// As the operations of [`ArtifactStore`](deploy_core::backend::ArtifactStore). It can be called again after any of
+    /// them.
+    pub async fn collect(
+        &self,
+        permit: &Permit,
+        request: CollectGarbage,
+    ) -> BackendResult<GarbageReport> {
+        permitted(OPERATION, permit, &Resource::System)?;
+        let before = request.now.as_millis();
+        let before = before.saturating_sub(Timestamp::default().after(request.min_age).as_millis());
+        let _entered = self.gate.enter(OPERATION).await?;
+        let mut report = self.collect_entries(request.keep).await?;
+        self.collect_artifacts(before, &mut report).await?;
+        let swept = self.in_folder(OPERATION, 0, move |folder| {
+            folder.sweep_staged()?;
+            folder.sweep_kept(before)
+        });
+        report.partials = swept.await?;
+        Ok(report)
+    }
+
+    async fn collect_entries(&self, keep: usize) -> BackendResult<GarbageReport> {
+        let held = self.holds.all(OPERATION).await?;
+        let entries = self
+            .catalogue
+            .list(OPERATION, &ListArtifacts::new())
+            .await?;
+        let mut report = GarbageReport::default();
+        for entry in beyond(keep, entries) {
+            if held.contains(&entry.meta.digest) {
+                report.held.push(entry);
+            } else {
+                self.catalogue.remove(OPERATION, &entry).await?;
+                report.entries.push(entry);
+            }
+        }
+        let gone = report.entries.iter().map(catalogue::path_of).collect();
+        self.sync_removal(OPERATION, gone).await?;
+        Ok(report)
+    }
+
+    /// Removes artifacts that nothing names: those that just lost their last version now, others when they are old.
+    async fn collect_artifacts(
+        &self,
+        before: u64,
+        report: &mut GarbageReport,
+    ) -> BackendResult<()> {
+        let mut needed = self.holds.all(OPERATION).await?;
+        let entries = self
+            .catalogue
+            .list(OPERATION, &ListArtifacts::new())
+            .await?;
+        needed.extend(entries.iter().map(|entry| entry.meta.digest));
+        let dropped: BTreeSet<_> = report
+            .entries
+            .iter()
+            .map(|entry| entry.meta.digest)
+            .collect();
+        let blobs = self
+            .store
+            .list(Some(&layout::blobs()))
+            .try_collect::<Vec<_>>()
+            .await;
+        for blob in blobs.map_err(|err| fault::reading(OPERATION, layout::blobs(), err))? {
+            let Some(digest) = layout::blob_digest(&blob.location) else {
+                continue;
+            };
+            let old = u64::try_from(blob.last_modified.timestamp_millis()).unwrap_or(0) <= before;
+            if !needed.contains(&digest) && (old || dropped.contains(&digest)) {
+                self.remove(OPERATION, &digest, &[]).await?;
+                report.artifacts.insert(digest);
+                report.bytes = report.bytes.saturating_add(blob.size);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All but the `keep` newest of each repository and kind; `entries` are ordered with the newest first.
+fn beyond(keep: usize, entries: Vec<ArtifactEntry>) -> impl Iterator<Item = ArtifactEntry> {
+    let mut seen: BTreeMap<(RepositoryName, ArtifactKind), usize> = BTreeMap::new();
+    entries.into_iter().filter(move |entry| {
+        let count = seen
+            .entry((entry.repository.clone(), entry.kind))
+            .or_default();
+        *count = count.saturating_add(1);
+        *count > keep
+    })
+}

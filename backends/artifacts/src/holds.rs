@@ -1,0 +1,81 @@
+//! Who needs which artifact.
+use crate::{fault, layout};
+use deploy_core::{
+    backend::{BackendError, BackendResult, ErrorKind, Holder},
+    digest::Digest,
+};
+use futures_util::TryStreamExt as _;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload, path::Path};
+use std::{collections::BTreeSet, sync::Arc};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Holds {
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Holds {
+    pub(crate) const fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
+    pub(crate) async fn add(&self, digest: &Digest, holder: &Holder) -> BackendResult<()> {
+        let path = layout::hold(digest, holder);
+        let put = self.store.put(&path, PutPayload::new()).await;
+        put.map(drop)
+            .map_err(|err| fault::writing("artifact.hold", path, err))
+    }
+
+    pub(crate) async fn remove(&self, digest: &Digest, holder: &Holder) -> BackendResult<()> {
+        let path = layout::hold(digest, holder);
+        match self.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(err) => Err(fault::writing("artifact.let_go", path, err)),
+        }
+    }
+
+    pub(crate) async fn of(&self, digest: &Digest) -> BackendResult<BTreeSet<Holder>> {
+        let operation = "artifact.holders";
+        let held = self.under(operation, &layout::holds_of(digest)).await?;
+        held.into_iter()
+            .map(|(_, holder)| parse_holder(operation, &holder))
+            .collect()
+    }
+
+    /// Anybody who holds `digest`, as text: a holder of a kind that this version does not know holds as well.
+    pub(crate) async fn any(
+        &self,
+        operation: &'static str,
+        digest: &Digest,
+    ) -> BackendResult<Option<String>> {
+        let held = self.under(operation, &layout::holds_of(digest)).await?;
+        Ok(held.into_iter().next().map(|(_, holder)| holder))
+    }
+
+    /// All that is held by anybody.
+    pub(crate) async fn all(&self, operation: &'static str) -> BackendResult<BTreeSet<Digest>> {
+        let held = self.under(operation, &layout::holds()).await?;
+        Ok(held.into_iter().map(|(digest, _)| digest).collect())
+    }
+
+    async fn under(
+        &self,
+        operation: &'static str,
+        prefix: &Path,
+    ) -> BackendResult<BTreeSet<(Digest, String)>> {
+        let holds = self.store.list(Some(prefix));
+        let holds = holds.try_filter_map(async |it| Ok(layout::hold_of(&it.location)));
+        holds
+            .try_collect()
+            .await
+            .map_err(|err| fault::reading(operation, prefix, err))
+    }
+}
+
+fn parse_holder(operation: &'static str, text: &str) -> BackendResult<Holder> {
+    let release = text.strip_prefix("release/").and_then(|id| id.parse().ok());
+    release.map(Holder::Release).ok_or_else(|| {
+        BackendError::new(ErrorKind::Unsupported, operation)
+            .with("holder", text)
+            .with("hint", "a newer version of this program wrote it")
+    })
+}
