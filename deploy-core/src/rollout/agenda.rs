@@ -1,5 +1,5 @@
 //! What is outstanding: a function of the state alone, so the same after any crash.
-use super::{Phase, Rollout, TaskState, state::TargetIx};
+use super::{Phase, Rollout, Task, TaskState, state::TargetIx};
 use crate::{
     id::{HostName, Seq},
     spec::{Direction, StepName},
@@ -14,6 +14,10 @@ pub struct Effect {
     pub host: HostName,
     /// For which attempt.
     pub generation: Seq,
+    /// Which way the attempt goes.
+    pub direction: Direction,
+    /// The attempt's first step.
+    pub first_step: StepName,
     /// What.
     pub kind: EffectKind,
 }
@@ -28,20 +32,11 @@ pub enum EffectKind {
     Probe,
     /// Ask a step's own check what became of the step.
     Resolve {
-        /// Which way the attempt went.
-        direction: Direction,
-        /// The first step of the attempt.
-        first_step: StepName,
         /// The step in question.
         step: StepName,
     },
     /// Run the attempt, or follow it if it runs.
-    Run {
-        /// Which way it goes.
-        direction: Direction,
-        /// Its first step.
-        first_step: StepName,
-    },
+    Run,
     /// Check the host's health.
     Watch {
         /// Until when.
@@ -58,32 +53,30 @@ impl Rollout {
         targets.into_iter().filter_map(|ix| self.effect_of(ix)).collect()
     }
 
-    /// What is outstanding on one target. There is never more than one thing.
+    /// What is outstanding on `host`. There is never more than one thing.
+    #[must_use]
+    pub fn effect_on(&self, host: &HostName) -> Option<Effect> {
+        self.effect_of(*self.frame.index.get(host)?)
+    }
+
     pub(super) fn effect_of(&self, ix: TargetIx) -> Option<Effect> {
         if self.outcome.is_some() {
             return None;
         }
         let host = self.name(ix)?.clone();
-        if let Some((direction, task)) = self.under_way(ix) {
-            let first_step = task.first_step;
-            let kind = match (task.state, task.unresolved) {
-                (TaskState::Killing, _) => EffectKind::Kill,
-                (TaskState::Resolving, Some(step)) => EffectKind::Resolve { direction, first_step, step },
-                (TaskState::Running, _) => EffectKind::Run { direction, first_step },
-                _ => EffectKind::Probe,
-            };
-            return Some(Effect { host, generation: task.generation, kind });
-        }
-        match self.phase {
-            Phase::Baking { until } if self.watching.contains(&ix) => {
-                let generation = self.slot(Direction::Forward, ix)?.generation;
-                Some(Effect { host, generation, kind: EffectKind::Watch { until } })
+        let (direction, task, kind) = match (self.under_way(ix), self.phase) {
+            (Some((direction, task)), _) => (direction, task, kind_of(task)),
+            (None, Phase::Baking { until }) if self.watching.contains(&ix) => {
+                let task = self.slot(Direction::Forward, ix)?;
+                (Direction::Forward, task, EffectKind::Watch { until })
             }
-            _ => None,
-        }
+            (None, _) => return None,
+        };
+        let (generation, first_step) = (task.generation, task.first_step);
+        Some(Effect { host, generation, direction, first_step, kind })
     }
 
-    fn under_way(&self, ix: TargetIx) -> Option<(Direction, &super::Task)> {
+    fn under_way(&self, ix: TargetIx) -> Option<(Direction, &Task)> {
         [Direction::Back, Direction::Forward]
             .into_iter()
             .filter_map(|it| Some((it, self.slot(it, ix)?)))
@@ -120,5 +113,14 @@ impl Rollout {
             return Some(at);
         }
         self.plan().strategy.schedule.next_allowed(at)
+    }
+}
+
+const fn kind_of(task: &Task) -> EffectKind {
+    match (task.state, task.unresolved) {
+        (TaskState::Killing, _) => EffectKind::Kill,
+        (TaskState::Resolving, Some(step)) => EffectKind::Resolve { step },
+        (TaskState::Running, _) => EffectKind::Run,
+        _ => EffectKind::Probe,
     }
 }

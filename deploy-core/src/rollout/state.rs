@@ -51,7 +51,7 @@ pub(super) enum Hold {
 /// What does not change while a rollout runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Frame {
-    pub(super) plan: Plan,
+    pub(super) plan: Arc<Plan>,
     pub(super) index: BTreeMap<HostName, TargetIx>,
     /// The targets of each wave.
     pub(super) waves: Vec<Range<TargetIx>>,
@@ -75,7 +75,7 @@ impl Frame {
         let widest = waves.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
         let widest = u32::try_from(widest).unwrap_or(u32::MAX);
         let back_limit = plan.strategy.max_parallel.map_or(widest, |it| it.get().min(widest));
-        Self { plan, index, waves, back_limit }
+        Self { plan: Arc::new(plan), index, waves, back_limit }
     }
 
     pub(super) fn wave(&self, wave: u32) -> Range<TargetIx> {
@@ -214,6 +214,18 @@ impl Rollout {
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.frame.plan
+    }
+
+    /// What is being done, to be kept beside the rollout.
+    #[must_use]
+    pub fn shared_plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.frame.plan)
+    }
+
+    /// The target of the plan on `host`.
+    #[must_use]
+    pub fn target(&self, host: &HostName) -> Option<&Target> {
+        self.frame.target(*self.frame.index.get(host)?)
     }
 
     /// Who wanted it.

@@ -1,0 +1,118 @@
+use crate::{
+    backend::{AccessError, AppendError},
+    digest::Digest,
+    error::{BackendError, ErrorKind},
+    id::{Principal, ReleaseId, RolloutId, ServiceName},
+    plan::{InvalidPlan, InventoryChange, PlanError},
+    rollout::{RecordError, Refusal},
+    time::Timestamp,
+};
+
+/// Why the platform did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlatformError {
+    /// Whoever asked may not.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// Another rollout of the service is not over.
+    #[error(
+        "rollout `{rollout}` of service `{service}` is not over: {by} started it at {at} with plan {}; wait for it, or abort it",
+        .plan.short()
+    )]
+    ActiveRollout {
+        /// Which service.
+        service: ServiceName,
+        /// The other rollout.
+        rollout: RolloutId,
+        /// Who started it.
+        by: Principal,
+        /// When.
+        at: Timestamp,
+        /// With which plan.
+        plan: Digest,
+    },
+    /// A backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A plan does nothing.
+    #[error("the plan changes no host: every selected host runs release `{0}` already")]
+    NothingToDo(ReleaseId),
+    /// The inventory is not what the plan was made for.
+    #[error("the inventory has changed since the plan was made: {}; make a new plan", changes(.0))]
+    InventoryChanged(Vec<InventoryChange>),
+    /// A plan breaks its own invariants.
+    #[error("the plan cannot be carried out")]
+    InvalidPlan(#[from] InvalidPlan),
+    /// The journal took no more records.
+    #[error("the journal took no more records")]
+    Journal(#[from] AppendError),
+    /// A rollout cannot be undone because it is not over, or changed nothing.
+    #[error("rollout `{0}` changed no host that could go back")]
+    NothingToGoBackTo(RolloutId),
+    /// No plan can be made.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The journal contradicts itself.
+    #[error("the journal of rollout `{rollout}` could not be replayed")]
+    Record {
+        /// Which rollout.
+        rollout: RolloutId,
+        /// What does not fit.
+        #[source]
+        source: RecordError,
+    },
+    /// The rollout does not take the command as it stands.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+fn changes(changes: &[InventoryChange]) -> String {
+    const SHOWN: usize = 5;
+    let mut text: Vec<String> = changes.iter().take(SHOWN).map(ToString::to_string).collect();
+    if let Some(more) = changes.len().checked_sub(SHOWN).filter(|it| *it > 0) {
+        text.push(format!("and {more} more"));
+    }
+    text.join("; ")
+}
+
+impl PlatformError {
+    /// A stable, lower-case name.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Access(AccessError::Denied { .. }) => "denied",
+            Self::Access(AccessError::Unchecked(_)) => "access_unchecked",
+            Self::ActiveRollout { .. } => "active_rollout",
+            Self::Backend(err) | Self::Journal(AppendError::Backend(err)) => err.kind().as_str(),
+            Self::InvalidPlan(_) => "invalid_plan",
+            Self::InventoryChanged(_) => "inventory_changed",
+            Self::Journal(AppendError::Conflict { .. }) => "conflict",
+            Self::NothingToDo(_) => "nothing_to_do",
+            Self::NothingToGoBackTo(_) => "nothing_to_go_back_to",
+            Self::Plan(err) => err.code(),
+            Self::Record { .. } => "corrupt",
+            Self::Refused(refusal) => refusal.code(),
+        }
+    }
+
+    /// Whether it is a conflict with what somebody else does or did.
+    #[must_use]
+    pub const fn is_conflict(&self) -> bool {
+        match self {
+            Self::ActiveRollout { .. }
+            | Self::InventoryChanged(_)
+            | Self::Journal(AppendError::Conflict { .. })
+            | Self::Refused(_) => true,
+            Self::Backend(err) | Self::Journal(AppendError::Backend(err)) => {
+                matches!(err.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists)
+            }
+            Self::Access(_)
+            | Self::InvalidPlan(_)
+            | Self::NothingToDo(_)
+            | Self::NothingToGoBackTo(_)
+            | Self::Plan(_)
+            | Self::Record { .. } => false,
+        }
+    }
+}

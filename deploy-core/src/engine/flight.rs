@@ -1,0 +1,124 @@
+//! The effects that are under way.
+use super::perform::Performer;
+use crate::{
+    id::HostName,
+    plan::Target,
+    rollout::{Effect, Input, Reply, Rollout},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, task::AbortHandle};
+
+/// The wait before an effect that came to nothing is tried again; it doubles up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// An effect that came back.
+#[derive(Debug)]
+pub(super) struct Landed {
+    pub(super) effect: Effect,
+    pub(super) reply: Reply,
+}
+
+impl Landed {
+    pub(super) fn input(&self) -> Input {
+        Input::Replied {
+            host: self.effect.host.clone(),
+            generation: self.effect.generation,
+            reply: self.reply.clone(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Flight {
+    effect: Effect,
+    /// How often it came to nothing.
+    vain: u32,
+    task: Option<AbortHandle>,
+}
+
+/// The effects that are under way, one a host. Dropping it leaves them all alone: what runs on hosts goes on there.
+#[derive(Debug)]
+pub(super) struct Flights {
+    performer: Arc<Performer>,
+    landed: mpsc::UnboundedSender<Landed>,
+    by_host: BTreeMap<HostName, Flight>,
+}
+
+impl Flights {
+    pub(super) const fn new(
+        performer: Arc<Performer>,
+        landed: mpsc::UnboundedSender<Landed>,
+    ) -> Self {
+        Self { performer, landed, by_host: BTreeMap::new() }
+    }
+
+    /// Makes `effect` the one that is under way on `host`.
+    pub(super) fn set(&mut self, rollout: &Rollout, host: &HostName, effect: Option<Effect>) {
+        let under_way = self.by_host.get(host);
+        if under_way.is_some_and(|it| Some(&it.effect) == effect.as_ref() && it.task.is_some()) {
+            return;
+        }
+        let vain = under_way.filter(|it| Some(&it.effect) == effect.as_ref()).map_or(0, |it| it.vain);
+        if let Some(task) = self.by_host.remove(host).and_then(|it| it.task) {
+            task.abort();
+        }
+        if let (Some(effect), Some(target)) = (effect, rollout.target(host)) {
+            let task = self.launch(effect.clone(), target.clone(), wait_after(vain));
+            self.by_host.insert(host.clone(), Flight { effect, vain, task: Some(task) });
+        }
+    }
+
+    /// Makes the whole agenda be under way, and nothing else.
+    pub(super) fn set_all(&mut self, rollout: &Rollout) {
+        let agenda = rollout.agenda();
+        let wanted: BTreeMap<HostName, Effect> =
+            agenda.into_iter().map(|it| (it.host.clone(), it)).collect();
+        let gone: Vec<HostName> =
+            self.by_host.keys().filter(|it| !wanted.contains_key(*it)).cloned().collect();
+        for host in gone {
+            self.set(rollout, &host, None);
+        }
+        for (host, effect) in wanted {
+            self.set(rollout, &host, Some(effect));
+        }
+    }
+
+    /// Notes that an effect has come back. If it is still wanted it came to nothing, and is tried again later.
+    pub(super) fn land(&mut self, effect: &Effect) {
+        if let Some(flight) = self.by_host.get_mut(&effect.host)
+            && flight.effect == *effect
+        {
+            flight.task = None;
+            flight.vain = flight.vain.saturating_add(1);
+        }
+    }
+
+    fn launch(&self, effect: Effect, target: Target, wait: Duration) -> AbortHandle {
+        let (performer, landed) = (Arc::clone(&self.performer), self.landed.clone());
+        tokio::spawn(async move {
+            if !wait.is_zero() {
+                let clock = &performer.parts.clock;
+                clock.sleep_until(clock.now().after(wait)).await;
+            }
+            let reply = performer.perform(&effect, &target).await;
+            let _gone = landed.send(Landed { effect, reply });
+        })
+        .abort_handle()
+    }
+}
+
+impl Drop for Flights {
+    fn drop(&mut self) {
+        for task in self.by_host.values().filter_map(|it| it.task.as_ref()) {
+            task.abort();
+        }
+    }
+}
+
+fn wait_after(vain: u32) -> Duration {
+    match vain.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(doublings) => FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_WAIT),
+    }
+}

@@ -1,0 +1,296 @@
+//! Performs one effect, and says what came of it.
+use super::{
+    Parts,
+    log::{AttemptWriter, LogWriter},
+};
+use crate::{
+    access::{Action, Permit, Resource},
+    backend::{
+        AttemptReport, AttemptRequest, CheckRequest, Health, HostRequest, KillReport, KillRequest,
+        ProbeReport, ProbeRequest, Resolution, ResolveRequest, authorize,
+    },
+    digest::Hasher,
+    error::{BackendError, ErrorKind},
+    host::Installed,
+    id::{Principal, RolloutId},
+    plan::{Plan, Target},
+    rollout::{AttemptEnd, Effect, EffectKind, Reply},
+    spec::StepName,
+    time::Timestamp,
+};
+use std::{sync::Arc, time::Duration};
+
+/// How long one look at a host's health may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What performing effects of one rollout takes.
+#[derive(Debug)]
+pub(super) struct Performer {
+    pub(super) parts: Parts,
+    pub(super) principal: Principal,
+    pub(super) rollout: RolloutId,
+    pub(super) plan: Arc<Plan>,
+    pub(super) logs: LogWriter,
+}
+
+impl Performer {
+    #[tracing::instrument(
+        level = "debug",
+        target = "deploy::effect",
+        name = "effect",
+        skip_all,
+        fields(deploy.host = %effect.host, deploy.generation = effect.generation.get())
+    )]
+    pub(super) async fn perform(&self, effect: &Effect, target: &Target) -> Reply {
+        let permit = match self.permit(target).await {
+            Ok(permit) => permit,
+            Err(refused) => return refused,
+        };
+        let at = Place { performer: self, permit, target, effect };
+        match effect.kind {
+            EffectKind::Kill => at.kill().await,
+            EffectKind::Probe => at.probe().await,
+            EffectKind::Resolve { step } => at.resolve(step).await,
+            EffectKind::Run => at.run().await,
+            EffectKind::Watch { until } => at.watch(until).await,
+        }
+    }
+
+    async fn permit(&self, target: &Target) -> Result<Permit, Reply> {
+        let resource = Resource::Host(target.host.name.clone(), Some(self.plan.service.clone()));
+        let authorizer = &*self.parts.authorizer;
+        let asked = authorize(authorizer, self.principal.clone(), Action::HostExecute, resource).await;
+        asked.map_err(|err| {
+            Reply::Ended(AttemptEnd::Failed { step: None, code: None, reason: err.to_string() })
+        })
+    }
+}
+
+/// One attempt on one target.
+struct Place<'a> {
+    performer: &'a Performer,
+    permit: Permit,
+    target: &'a Target,
+    effect: &'a Effect,
+}
+
+impl Place<'_> {
+    async fn run(&self) -> Reply {
+        let Some(mut request) = self.request() else {
+            let reason = "there is nothing that the host could go to".to_owned();
+            return Reply::Ended(AttemptEnd::Failed { step: None, code: None, reason });
+        };
+        let parts = &self.performer.parts;
+        match self.stored().await {
+            Ok(length) => request.log_offset = length,
+            Err(err) => return Reply::Unknown { reason: err.chain() },
+        }
+        let log = self.log();
+        let ran = parts.executor.run(&self.permit, &request, &log).await;
+        if let Err(err) = log.flush().await {
+            // The output is still on the host: the attempt is followed again, from where the store is.
+            return Reply::Unknown { reason: err.chain() };
+        }
+        match ran {
+            Ok(report) => {
+                self.record(&request, &report).await;
+                Reply::Ended(end_of(report))
+            }
+            Err(err) => reply_to(&err),
+        }
+    }
+
+    async fn probe(&self) -> Reply {
+        let request = ProbeRequest::new(self.on(), self.effect.generation, self.token());
+        match self.performer.parts.executor.probe(&self.permit, &request).await {
+            Ok(ProbeReport::Ended(report)) => self.collect(report).await,
+            Ok(ProbeReport::NeverStarted) => Reply::NeverStarted,
+            Ok(ProbeReport::Running) => Reply::StillRunning,
+            Err(err) => Reply::Unknown { reason: err.chain() },
+        }
+    }
+
+    async fn kill(&self) -> Reply {
+        let request = KillRequest::new(self.on(), self.effect.generation, self.token());
+        match self.performer.parts.executor.kill(&self.permit, &request).await {
+            Ok(KillReport::Ended(report)) => self.collect(report).await,
+            Ok(KillReport::Killed) => self.collect(AttemptReport::Killed).await,
+            Ok(KillReport::KillFailed { survivors }) => Reply::Ended(AttemptEnd::KillFailed { survivors }),
+            Ok(KillReport::NeverStarted) => Reply::Ended(AttemptEnd::Killed),
+            Err(err) => Reply::Unknown { reason: err.chain() },
+        }
+    }
+
+    /// The attempt has ended while nobody followed it: fetches what is missing of its output.
+    async fn collect(&self, report: AttemptReport) -> Reply {
+        if let Some(mut request) = self.request() {
+            let log = self.log();
+            if let Ok(length) = self.stored().await {
+                request.log_offset = length;
+                let followed = self.performer.parts.executor.run(&self.permit, &request, &log).await;
+                if log.flush().await.is_err() || followed.is_err() {
+                    tracing::warn!(target: "deploy::effect", "the rest of the output could not be fetched");
+                }
+            }
+            self.record(&request, &report).await;
+        }
+        Reply::Ended(end_of(report))
+    }
+
+    async fn resolve(&self, step: StepName) -> Reply {
+        let Some(attempt) = self.request() else { return Reply::CannotTell };
+        let request = ResolveRequest::new(attempt, step);
+        match self.performer.parts.executor.resolve(&self.permit, &request).await {
+            Ok(Resolution::CannotTell) => Reply::CannotTell,
+            Ok(Resolution::Done) => Reply::Ended(AttemptEnd::ResolvedDone { step }),
+            Ok(Resolution::NotDone) => Reply::Ended(AttemptEnd::ResolvedNotDone { step }),
+            Err(err) if err.kind() == ErrorKind::Unsupported => Reply::CannotTell,
+            Err(err) => Reply::Unknown { reason: err.chain() },
+        }
+    }
+
+    /// Looks at the host's health until the wave's time under watch is over.
+    async fn watch(&self, until: Timestamp) -> Reply {
+        let parts = &self.performer.parts;
+        let every = self.performer.plan.strategy.health.check_interval;
+        loop {
+            let next = parts.clock.now().after(every).min(until);
+            parts.clock.sleep_until(next).await;
+            let over = parts.clock.now() >= until;
+            let request = CheckRequest::new(self.on(), self.effect.generation, CHECK_TIMEOUT);
+            match parts.executor.check(&self.permit, &request).await {
+                Ok(Health::Healthy) if over => return Reply::Healthy,
+                Ok(Health::Healthy) => {}
+                Ok(Health::Unhealthy { reason }) => return Reply::Unhealthy { reason },
+                Err(err) if err.kind() == ErrorKind::Unsupported && over => return Reply::Healthy,
+                Err(err) if err.kind() == ErrorKind::Unsupported => {}
+                Err(err) if over => {
+                    let reason = format!("it could not be checked: {}", err.chain());
+                    return Reply::Unhealthy { reason };
+                }
+                Err(_passing) => {}
+            }
+        }
+    }
+
+    /// Keeps what the host runs now, as far as the attempt tells.
+    async fn record(&self, request: &AttemptRequest, report: &AttemptReport) {
+        let parts = &self.performer.parts;
+        let release = &request.release;
+        let seen = match report {
+            AttemptReport::Succeeded if request.keeps_release => {
+                Some((Some(release.id.clone()), release.package.map(|it| it.digest)))
+            }
+            AttemptReport::Succeeded => Some((None, None)),
+            _ => match parts.executor.observe(&self.permit, &request.on).await {
+                Ok(observed) => {
+                    let planned = observed.release.as_ref().and_then(|it| self.performer.plan.releases.get(it));
+                    let package = planned.and_then(|it| it.package).map(|it| it.digest);
+                    Some((observed.release, package))
+                }
+                Err(_unseen) => None,
+            },
+        };
+        let Some((release, package)) = seen else { return };
+        if self.performer.plan.work == crate::plan::Work::Run {
+            return;
+        }
+        let seen = Installed::new(release, package, self.effect.generation, parts.clock.now());
+        let service = &self.performer.plan.service;
+        let kept = parts.inventory.record(&self.permit, &self.target.host.name, service, seen).await;
+        if let Err(err) = kept {
+            tracing::warn!(
+                target: "deploy::backend",
+                { error.kind = err.kind().as_str() }, "what the host runs could not be recorded"
+            );
+        }
+    }
+
+    fn request(&self) -> Option<AttemptRequest> {
+        let plan = &self.performer.plan;
+        let movement = plan.movement(self.target, self.effect.direction)?;
+        let mut request = AttemptRequest::new(
+            self.on(),
+            self.performer.rollout.clone(),
+            self.effect.generation,
+            self.token(),
+            movement.release.clone(),
+        );
+        request.direction = movement.direction;
+        request.keeps_release = movement.keeps_release;
+        request.previous = movement.previous.cloned();
+        request.first_step = self.effect.first_step;
+        request.health = plan.strategy.health;
+        Some(request)
+    }
+
+    fn on(&self) -> HostRequest {
+        let plan = &self.performer.plan;
+        HostRequest::new(self.target.host.clone(), plan.service.clone(), plan.deploy_path.clone())
+            .with_account(plan.account.clone())
+    }
+
+    /// What the attempt's result has to come back with: the same after a crash, and different for every attempt.
+    fn token(&self) -> String {
+        let mut hasher = Hasher::new();
+        for part in [self.performer.rollout.as_str(), self.target.host.name.as_str()] {
+            hasher.update(part);
+            hasher.update([0]);
+        }
+        hasher.update(self.performer.plan.seed.to_be_bytes());
+        hasher.update(self.effect.generation.get().to_be_bytes());
+        hasher.finish().hex().chars().take(32).collect()
+    }
+
+    async fn stored(&self) -> Result<u64, BackendError> {
+        let performer = self.performer;
+        let host = &self.target.host.name;
+        performer.parts.logs.length(&performer.rollout, host, self.effect.generation).await
+    }
+
+    fn log(&self) -> AttemptWriter {
+        let performer = self.performer;
+        performer.logs.attempt(
+            Arc::clone(&performer.parts.clock),
+            performer.rollout.clone(),
+            self.target.host.name.clone(),
+            self.effect.generation,
+        )
+    }
+}
+
+fn end_of(report: AttemptReport) -> AttemptEnd {
+    match report {
+        AttemptReport::Failed { step, code, reason } => {
+            AttemptEnd::Failed { step: Some(step), code: Some(code), reason }
+        }
+        AttemptReport::KillFailed { survivors } => AttemptEnd::KillFailed { survivors },
+        AttemptReport::Killed => AttemptEnd::Killed,
+        AttemptReport::Lost { step, reason } => AttemptEnd::Lost { step, reason },
+        AttemptReport::Succeeded => AttemptEnd::Succeeded,
+        AttemptReport::TimedOut { step } => AttemptEnd::TimedOut { step },
+    }
+}
+
+/// What an executor's error means for the attempt. Only kinds that promise that nothing was started end it.
+fn reply_to(err: &BackendError) -> Reply {
+    let reason = err.chain();
+    match err.kind() {
+        ErrorKind::Conflict
+        | ErrorKind::RateLimited
+        | ErrorKind::Unauthenticated
+        | ErrorKind::Unavailable => Reply::Ended(AttemptEnd::Unreachable { reason }),
+        ErrorKind::Fenced
+        | ErrorKind::InvalidInput
+        | ErrorKind::NoSpace
+        | ErrorKind::NotFound
+        | ErrorKind::PermissionDenied => {
+            Reply::Ended(AttemptEnd::Failed { step: None, code: None, reason })
+        }
+        ErrorKind::AlreadyExists
+        | ErrorKind::Corrupt
+        | ErrorKind::Internal
+        | ErrorKind::OutcomeUnknown
+        | ErrorKind::Unsupported => Reply::Unknown { reason },
+    }
+}
