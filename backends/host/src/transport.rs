@@ -19,7 +19,10 @@ impl HostCommand {
     /// `line`, run as the account that logs in.
     #[must_use]
     pub const fn new(line: String) -> Self {
-        Self { line, account: None }
+        Self {
+            line,
+            account: None,
+        }
     }
 
     /// To be run as `account` (`sudo -n -H -u` where the login account is another).
@@ -32,7 +35,10 @@ impl HostCommand {
 
 /// Something a process on a host wrote, or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a reader that misses a stream must not build")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a reader that misses a stream must not build"
+)]
 pub enum HostOutput {
     /// Bytes of its standard output.
     Stdout(Bytes),
@@ -63,5 +69,6 @@ pub trait HostProcess: fmt::Debug + Send + Sync {
 #[async_trait]
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Starts `command` on `host`.
-    async fn open(&self, host: &Host, command: &HostCommand) -> BackendResult<Box<dyn HostProcess>>;
+    async fn open(&self, host: &Host, command: &HostCommand)
+    -> BackendResult<Box<dyn HostProcess>>;
 }

@@ -1,0 +1,376 @@
+//! The attempt folder, as the tar stream in which it travels.
+//!
+//! What all hosts of a release share is built once and shared; a host of its own costs a few hundred bytes. The launcher comes last, so that a
+//! stream that was cut can have started nothing.
+use super::failure::invalid;
+use crate::{
+    descriptor::{Bundle, Descriptor, HttpCheck, Script, Start, Template, Values},
+    duration::whole_seconds,
+    quote::assign,
+    shell,
+};
+use bytes::Bytes;
+use deploy_core::{backend::AttemptRequest, digest::Digest, error::BackendResult, spec::StepName};
+use std::{collections::BTreeSet, io, sync::LazyLock};
+use tar::{Builder, EntryType, Header};
+
+const BLOCK: usize = 512;
+/// How long processes have between TERM and KILL when a step's time is up.
+const KILL_GRACE_SECONDS: u64 = 10;
+/// How much an attempt may print.
+const LOG_LIMIT: u64 = 64 << 20;
+
+/// The end of every stream: the launcher, and the end of the archive.
+static TAIL: LazyLock<Bytes> = LazyLock::new(|| {
+    let mut tail = Segment::new();
+    tail.file("launcher.sh", shell::LAUNCHER.as_bytes(), false);
+    let mut bytes = tail.finish().unwrap_or_default();
+    bytes.resize(bytes.len() + 2 * BLOCK, 0);
+    bytes.into()
+});
+
+/// What all attempts at a release have in common.
+#[derive(Debug)]
+pub(super) struct ReleaseParts {
+    descriptor: Descriptor,
+    /// `steps/`, `lib/` and `descriptor/`.
+    shared: Bytes,
+}
+
+impl ReleaseParts {
+    pub(super) fn new(bundle: Bundle) -> io::Result<Self> {
+        let mut segment = Segment::new();
+        segment.folder("lib");
+        segment.file("lib/deployutils.sh", shell::LIBRARY.as_bytes(), false);
+        segment.folder("steps");
+        for described in bundle
+            .descriptor
+            .steps
+            .iter()
+            .filter(|it| it.script == Script::Default)
+        {
+            let name = described.step.name;
+            if let Some(text) = shell::default_step(name) {
+                segment.file(&format!("steps/{name}.sh"), text.as_bytes(), false);
+            }
+        }
+        segment.folder("descriptor");
+        let mut folders = BTreeSet::new();
+        for (path, file) in &bundle.files {
+            for (at, _) in path.match_indices('/') {
+                let folder = path.get(..at).unwrap_or_default();
+                if folders.insert(folder) {
+                    segment.folder(&format!("descriptor/{folder}"));
+                }
+            }
+            segment.file(&format!("descriptor/{path}"), &file.bytes, file.executable);
+        }
+        Ok(Self {
+            descriptor: bundle.descriptor,
+            shared: segment.finish()?.into(),
+        })
+    }
+
+    /// What runs the step, relative to the attempt folder.
+    fn path_of(&self, name: StepName) -> BackendResult<String> {
+        let described = self.descriptor.step(name).ok_or_else(|| {
+            invalid("executor.run")
+                .with("step", name)
+                .because("the release has a step that its descriptor does not have")
+        })?;
+        Ok(match &described.script {
+            Script::Custom(path) => format!("descriptor/{path}"),
+            Script::Default => format!("steps/{name}.sh"),
+        })
+    }
+}
+
+/// The stream of one attempt, but for the package.
+#[derive(Clone, Debug)]
+pub(super) struct AttemptParts {
+    /// Comes first.
+    pub(super) head: [Bytes; 2],
+    /// Comes after the package.
+    pub(super) tail: Bytes,
+    /// The package whose bytes come in between.
+    pub(super) package: Option<Digest>,
+    /// How large it is.
+    pub(super) package_size: u64,
+}
+
+impl AttemptParts {
+    pub(super) fn new(
+        request: &AttemptRequest,
+        deploy_path: &str,
+        parts: &ReleaseParts,
+    ) -> BackendResult<Self> {
+        let package = request.release.package.filter(|_| request.keeps_release);
+        let mut own = Segment::new();
+        let attempt = attempt_file(request, deploy_path, parts, package.map(|it| it.digest))?;
+        own.file("attempt", attempt.as_bytes(), false);
+        own.file(
+            "env",
+            env_file(request, &parts.descriptor)?.as_bytes(),
+            false,
+        );
+        let own = own
+            .finish()
+            .map_err(|err| invalid("executor.run").because(err))?;
+        Ok(Self {
+            head: [own.into(), parts.shared.clone()],
+            tail: TAIL.clone(),
+            package: package.map(|it| it.digest),
+            package_size: package.map_or(0, |it| it.size),
+        })
+    }
+
+    /// What `start` is told: the package's digest, or `-`.
+    pub(super) fn package_word(&self) -> String {
+        self.package.map_or_else(|| "-".to_owned(), |it| it.hex())
+    }
+
+    /// The header of the entry that holds the package from byte `have` on, and what fills up its last block.
+    pub(super) fn package_frame(&self, have: u64) -> (Vec<u8>, Vec<u8>) {
+        let size = self.package_size.saturating_sub(have);
+        let header = header("package.chunk", EntryType::Regular, 0o600, size);
+        let used = usize::try_from(size % BLOCK as u64).unwrap_or(0);
+        (header.as_bytes().to_vec(), vec![0; (BLOCK - used) % BLOCK])
+    }
+}
+
+fn attempt_file(
+    request: &AttemptRequest,
+    deploy_path: &str,
+    parts: &ReleaseParts,
+    package: Option<Digest>,
+) -> BackendResult<String> {
+    let previous = request.previous.as_ref();
+    let key = format!("{}/{}", request.rollout, request.on.host.name);
+    let size = request
+        .release
+        .package
+        .filter(|_| package.is_some())
+        .map_or(0, |it| it.size);
+    let fields: [(&str, &str); 21] = [
+        ("generation", &request.generation.to_string()),
+        ("token", &request.token),
+        ("service", request.on.service.as_str()),
+        ("release", request.release.id.as_str()),
+        ("version", request.release.version.as_str()),
+        ("previous_release", previous.map_or("", |it| it.id.as_str())),
+        (
+            "previous_version",
+            previous.map_or("", |it| it.version.as_str()),
+        ),
+        ("direction", request.direction.as_str()),
+        (
+            "keeps_release",
+            if request.keeps_release { "yes" } else { "no" },
+        ),
+        ("host", request.on.host.name.as_str()),
+        ("deploy_path", deploy_path),
+        (
+            "package_digest",
+            &package.map(|it| it.hex()).unwrap_or_default(),
+        ),
+        ("package_size", &size.to_string()),
+        ("step_key_prefix", &Digest::of(key.as_bytes()).short()),
+        ("kill_grace", &KILL_GRACE_SECONDS.to_string()),
+        ("log_limit", &LOG_LIMIT.to_string()),
+        (
+            "min_healthy",
+            &whole_seconds(request.health.min_healthy_time).to_string(),
+        ),
+        (
+            "healthy_deadline",
+            &whole_seconds(request.health.healthy_deadline).to_string(),
+        ),
+        ("steps", &steps(request, parts)?),
+        ("checks", &checks(request, parts)),
+        ("format", "1"),
+    ];
+    let mut text = String::new();
+    for (name, value) in fields {
+        assign(&mut text, name, value);
+    }
+    Ok(text)
+}
+
+fn steps(request: &AttemptRequest, parts: &ReleaseParts) -> BackendResult<String> {
+    let steps = request.steps().enumerate().map(|(index, step)| {
+        let seconds = whole_seconds(step.timeout).max(1);
+        Ok(format!(
+            "{index}:{}:{seconds}:{}",
+            step.name,
+            parts.path_of(step.name)?
+        ))
+    });
+    let steps = steps.collect::<BackendResult<Vec<_>>>()?;
+    if steps.is_empty() {
+        return Err(invalid("executor.run").because("the attempt has no steps"));
+    }
+    Ok(steps.join(" "))
+}
+
+fn checks(request: &AttemptRequest, parts: &ReleaseParts) -> String {
+    let checks = request.steps().filter_map(|step| {
+        let check = parts.descriptor.step(step.name)?.check.as_ref()?;
+        Some(format!("{}:descriptor/{check}", step.name))
+    });
+    checks.collect::<Vec<_>>().join(" ")
+}
+
+fn env_file(request: &AttemptRequest, descriptor: &Descriptor) -> BackendResult<String> {
+    let mut text = String::new();
+    for (name, value) in &request.release.parameters {
+        if value.contains('\0') {
+            return Err(invalid("executor.run")
+                .with("parameter", name)
+                .because("a parameter holds a NUL"));
+        }
+        assign(&mut text, &format!("P_{name}"), value);
+    }
+    let values = Values {
+        parameters: &request.release.parameters,
+        host: request.on.host.name.as_str(),
+        release: request.release.id.as_str(),
+        service: request.on.service.as_str(),
+        version: request.release.version.as_str(),
+    };
+    let mut options = Options {
+        text: &mut text,
+        values,
+    };
+    options.all(descriptor)?;
+    Ok(text)
+}
+
+/// Writes the options of default steps.
+struct Options<'a> {
+    text: &'a mut String,
+    values: Values<'a>,
+}
+
+impl Options<'_> {
+    fn all(&mut self, descriptor: &Descriptor) -> BackendResult<()> {
+        match &descriptor.start {
+            Some(Start::Command(command)) => self.plain("D_START_COMMAND", command),
+            Some(Start::Unit(unit)) => self.word("D_START_UNIT", unit)?,
+            None => {}
+        }
+        self.plain(
+            "D_STOP_TIMEOUT",
+            &whole_seconds(descriptor.stop.timeout).to_string(),
+        );
+        if let Some(command) = &descriptor.stop.command {
+            self.plain("D_STOP_COMMAND", command);
+        }
+        if let Some(http) = &descriptor.verify.http {
+            self.http(http)?;
+        }
+        if let Some(tcp) = &descriptor.verify.tcp {
+            self.word("D_VERIFY_TCP", tcp)?;
+        }
+        if let Some(command) = &descriptor.verify.command {
+            self.plain("D_VERIFY_COMMAND", command);
+        }
+        if let Some(unit) = &descriptor.verify.unit {
+            self.word("D_VERIFY_UNIT", unit)?;
+        }
+        self.plain("D_KEEP_RELEASES", &descriptor.keep_releases.to_string());
+        Ok(())
+    }
+
+    fn http(&mut self, http: &HttpCheck) -> BackendResult<()> {
+        self.word("D_VERIFY_HTTP", &http.url)?;
+        self.plain("D_VERIFY_STATUS", &http.status.to_string());
+        if let Some(contains) = &http.contains {
+            self.plain("D_VERIFY_CONTAINS", &contains.fill(&self.values));
+        }
+        Ok(())
+    }
+
+    /// A text that is to stay one word of one line, whatever the parameters in it hold.
+    fn word(&mut self, name: &'static str, template: &Template) -> BackendResult<()> {
+        let value = template.fill(&self.values);
+        if value.is_empty()
+            || value.starts_with('-')
+            || value
+                .chars()
+                .any(|it| it.is_whitespace() || it.is_control())
+        {
+            return Err(invalid("executor.run").with("option", template).because(
+                "with the release's parameters it is empty, begins with `-` or holds a space",
+            ));
+        }
+        self.plain(name, &value);
+        Ok(())
+    }
+
+    fn plain(&mut self, name: &str, value: &str) {
+        assign(self.text, name, value);
+    }
+}
+
+/// A piece of a tar stream, without an end.
+struct Segment {
+    tar: Builder<Vec<u8>>,
+    failure: Option<io::Error>,
+}
+
+impl Segment {
+    fn new() -> Self {
+        Self {
+            tar: Builder::new(Vec::new()),
+            failure: None,
+        }
+    }
+
+    fn folder(&mut self, path: &str) {
+        self.append(path, EntryType::Directory, 0o700, &[]);
+    }
+
+    fn file(&mut self, path: &str, bytes: &[u8], executable: bool) {
+        self.append(
+            path,
+            EntryType::Regular,
+            if executable { 0o700 } else { 0o600 },
+            bytes,
+        );
+    }
+
+    fn append(&mut self, path: &str, kind: EntryType, mode: u32, bytes: &[u8]) {
+        let mut header = header("", kind, mode, bytes.len() as u64);
+        if let Err(err) = self.tar.append_data(&mut header, path, bytes) {
+            self.failure.get_or_insert(err);
+        }
+    }
+
+    fn finish(self) -> io::Result<Vec<u8>> {
+        if let Some(err) = self.failure {
+            return Err(err);
+        }
+        let mut bytes = self.tar.into_inner()?;
+        bytes.truncate(bytes.len().saturating_sub(2 * BLOCK));
+        Ok(bytes)
+    }
+}
+
+/// `path` must be short and plain.
+fn header(path: &str, kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    if let Some(name) = header
+        .as_gnu_mut()
+        .and_then(|it| it.name.get_mut(..path.len()))
+    {
+        name.copy_from_slice(path.as_bytes());
+    }
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(size);
+    header.set_cksum();
+    header
+}

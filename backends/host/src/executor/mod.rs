@@ -1,0 +1,167 @@
+//! An executor for every host on which processes can be started.
+mod attempt;
+mod cache;
+mod call;
+mod failure;
+mod reports;
+mod run;
+mod upload;
+mod verbs;
+
+use crate::{archive::Limits, transport::Transport};
+use async_trait::async_trait;
+use cache::Artifacts;
+use deploy_core::{
+    access::{Action, Permit, Resource},
+    backend::{
+        ArtifactStore, AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, Executor,
+        ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport,
+        ProbeRequest, Resolution, ResolveRequest,
+    },
+    error::{BackendError, BackendResult, ErrorKind},
+    host::{Connection, Host},
+    spec::AbsolutePath,
+};
+use std::{sync::Arc, time::Duration};
+
+/// Runs attempts through the launcher of `docs/host-contract.md`, over any [`Transport`].
+///
+/// An attempt outlives the connection: when that is lost, the executor connects anew, goes on with the log at the exact byte, and takes the result
+/// from the host's own record. Only when a host stays away for longer than [`with_reconnect_for`](Self::with_reconnect_for) is the outcome unknown.
+///
+/// What is sent is judged before: a descriptor or package that breaks a rule of [`archive`](crate::archive) reaches no host.
+#[derive(Debug)]
+pub struct ShellExecutor<T> {
+    transport: T,
+    artifacts: Artifacts,
+    clock: Arc<dyn Clock>,
+    reconnect_for: Duration,
+}
+
+impl<T: Transport> ShellExecutor<T> {
+    /// An executor that reaches hosts through `transport` and takes artifacts from `store`.
+    #[must_use]
+    pub fn new(transport: T, store: Arc<dyn ArtifactStore>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            transport,
+            artifacts: Artifacts::new(store, Limits::PACKAGE),
+            clock,
+            reconnect_for: Duration::from_secs(300),
+        }
+    }
+
+    /// With another patience for hosts that went away during an attempt; five minutes by default.
+    #[must_use]
+    pub const fn with_reconnect_for(mut self, reconnect_for: Duration) -> Self {
+        self.reconnect_for = reconnect_for;
+        self
+    }
+
+    /// With other limits for packages.
+    #[must_use]
+    pub const fn with_package_limits(mut self, limits: Limits) -> Self {
+        self.artifacts.set_limits(limits);
+        self
+    }
+
+    /// What connects it to hosts.
+    #[must_use]
+    pub const fn transport(&self) -> &T {
+        &self.transport
+    }
+}
+
+#[async_trait]
+impl<T: Transport> Executor for ShellExecutor<T> {
+    fn capabilities(&self) -> ExecutorCapabilities {
+        ExecutorCapabilities::default()
+            .with_check(true)
+            .with_kill(true)
+    }
+
+    async fn run(
+        &self,
+        permit: &Permit,
+        request: &AttemptRequest,
+        log: &dyn AttemptLog,
+    ) -> BackendResult<AttemptReport> {
+        allow(permit, Action::HostExecute, &request.on, "executor.run")?;
+        self.run_attempt(request, log).await
+    }
+
+    async fn probe(&self, permit: &Permit, request: &ProbeRequest) -> BackendResult<ProbeReport> {
+        allow(permit, Action::HostExecute, &request.on, "executor.probe")?;
+        self.probe_attempt(request).await
+    }
+
+    async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport> {
+        allow(permit, Action::HostExecute, &request.on, "executor.kill")?;
+        self.kill_attempt(request).await
+    }
+
+    async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {
+        allow(permit, Action::HostExecute, &request.on, "executor.check")?;
+        self.check_service(request).await
+    }
+
+    async fn resolve(
+        &self,
+        permit: &Permit,
+        request: &ResolveRequest,
+    ) -> BackendResult<Resolution> {
+        allow(
+            permit,
+            Action::HostExecute,
+            &request.attempt.on,
+            "executor.resolve",
+        )?;
+        self.resolve_step(request).await
+    }
+
+    async fn observe(&self, permit: &Permit, request: &HostRequest) -> BackendResult<Observed> {
+        allow(permit, Action::HostObserve, request, "executor.observe")?;
+        self.observe_service(request).await
+    }
+}
+
+fn allow(
+    permit: &Permit,
+    action: Action,
+    on: &HostRequest,
+    operation: &'static str,
+) -> BackendResult<()> {
+    let resource = Resource::Host(on.host.name.clone(), Some(on.service.clone()));
+    if permit.covers(action, &resource) {
+        return Ok(());
+    }
+    Err(BackendError::new(ErrorKind::PermissionDenied, operation)
+        .with("action", action.as_str())
+        .with("resource", resource))
+}
+
+/// Where a service lies on a host, with the host's own root before it.
+fn deploy_path(on: &HostRequest, operation: &'static str) -> BackendResult<String> {
+    let root = root(&on.host).trim_end_matches('/');
+    if !root.is_empty() {
+        let parsed = root.parse::<AbsolutePath>();
+        parsed.map_err(|err| {
+            failure::invalid(operation)
+                .with("host", &on.host.name)
+                .because(err)
+        })?;
+    }
+    Ok(format!("{root}{}", on.deploy_path))
+}
+
+fn root(host: &Host) -> &str {
+    match &host.connection {
+        Connection::Local { root } => root,
+        Connection::Ssh(ssh) => ssh.root.as_deref().unwrap_or_default(),
+        _ => "",
+    }
+}
+
+/// The control folder of a service on a host.
+fn control_folder(deploy_path: &str) -> String {
+    format!("{deploy_path}/.deploy")
+}
