@@ -147,9 +147,10 @@ running() {
 # Killing, with proof
 
 # find_tree INDEX [PID START]: leaves in TREE, as ` PID:START PID:START `, every living process of a step: those that
-# carry its mark in their environment, its process group and session, and the descendants of all of these.
+# carry its mark in their environment, its process group and session, and the descendants of all of these. Those that
+# a signal to the group does not reach are in OUTSIDE, too.
 find_tree() {
-	TREE=' ' ft_in=' ' ft_out='' ft_group=${2:-}
+	TREE=' ' OUTSIDE='' ft_in=' ' ft_out='' ft_group=${2:-}
 	# A group's number may have gone to somebody else, but not while anything of ours is in it.
 	if [ -n "$ft_group" ] && stat_of "$ft_group" && [ "$ST_START" != "$3" ]; then ft_group=''; fi
 	ft_marked=" $(grep -lszxF "DEPLOY_ATTEMPT=$token.$1" /proc/[0-9]*/environ 2>/dev/null | {
@@ -171,6 +172,7 @@ find_tree() {
 		*" $ft_pid "*)
 			TREE="$TREE$ft_pid:$ft_start "
 			ft_in="$ft_in$ft_pid "
+			[ "$ST_GROUP" = "$ft_group" ] || OUTSIDE="$OUTSIDE $ft_pid:$ft_start"
 			;;
 		*) ft_out="$ft_out $ft_pid:$ft_start:$ST_PARENT" ;;
 		esac
@@ -182,6 +184,7 @@ find_tree() {
 			case $ft_in in
 			*" ${ft_one##*:} "*)
 				TREE="$TREE${ft_one%:*} "
+				OUTSIDE="$OUTSIDE ${ft_one%:*}"
 				ft_in="$ft_in${ft_one%%:*} "
 				ft_more=1
 				;;
@@ -193,10 +196,10 @@ find_tree() {
 	[ "$TREE" != ' ' ]
 }
 
-# signal_tree SIGNAL: the group at once, then each process of TREE.
+# signal_tree SIGNAL: once to each process of TREE, to the group at one blow.
 signal_tree() {
 	[ -z "$ft_group" ] || kill -s "$1" -- "-$ft_group" 2>/dev/null
-	for sg_one in $TREE; do
+	for sg_one in $OUTSIDE; do
 		running "${sg_one%:*}" "${sg_one#*:}" && kill -s "$1" "${sg_one%:*}" 2>/dev/null
 	done
 }
@@ -285,7 +288,7 @@ log_size() {
 watch() {
 	wd_tick=1 wd_ticks=0 wd_seen=0
 	while sleep "$wd_tick"; do
-		kill -0 $$ 2>/dev/null || return
+		running $$ "$SELF_START" || return
 		wd_tick=1 wd_ticks=$((wd_ticks + 1)) wd_run=''
 		{ read -r wd_run wd_index wd_end wd_name <now; } 2>/dev/null
 		[ -n "$wd_run" ] || continue
@@ -478,6 +481,7 @@ supervise() {
 	now_ms
 	BEGAN=$NOW ROOT='' SURVIVORS='' WATCHDOG='' index=0 name=-
 	stat_of $$
+	SELF_START=$ST_START
 	exec 4>>log 5>>progress || give_up not_writable "cannot write the attempt"
 	echo "$$ $ST_START $BOOT" >started || give_up not_writable "cannot write the attempt"
 	sv_first=1
@@ -499,7 +503,8 @@ supervise() {
 			account
 			HOME=$ACCOUNT_HOME USER=$ACCOUNT_NAME LOGNAME=$ACCOUNT_NAME SHELL=${ACCOUNT_SHELL:-/bin/sh}
 			export HOME USER LOGNAME SHELL
-			watch 8>&- &
+			# Closed with `exec`: to a redirection of the call itself, dash would keep a copy.
+			(exec 8>&- && watch) &
 			WATCHDOG=$! sv_first=''
 		elif [ -e kill ]; then
 			finish killed 0 kill_request
@@ -533,6 +538,8 @@ ask() {
 	export HOME USER LOGNAME SHELL
 	cd "$4" || return
 	exec 4>>log
+	stat_of $$
+	SELF_START=$ST_START
 	watch &
 	WATCHDOG=$!
 	run_step ask "$2" "$ATTEMPT/$3"

@@ -1,0 +1,4 @@
+# The default step `fetch`.
+# shellcheck shell=sh source=backends/host/src/sh/deployutils.sh
+. "$DEPLOY_LIB"
+du_fetch
