@@ -54,6 +54,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use std::{fmt, sync::Arc, time::Duration};
+use tokio::{sync::Barrier, task::JoinSet};
 
 /// Makes fresh, empty backends.
 pub trait Harness<T: ?Sized + Send + Sync>: Send + Sync {
@@ -115,6 +116,22 @@ fn refused<T: fmt::Debug>(result: BackendResult<T>, want: ErrorKind) {
         Ok(value) => panic!("gave {value:?} where `{}` was due", want.as_str()),
         Err(err) => assert_eq!(err.kind(), want, "{}", err.chain()),
     }
+}
+
+/// Runs all of `tasks` at once, and gives what came of each.
+async fn race<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    tasks: impl Iterator<Item = F> + Send,
+) -> Vec<T> {
+    let tasks: Vec<_> = tasks.collect();
+    let start = Arc::new(Barrier::new(tasks.len()));
+    let racers = tasks.into_iter().map(|task| {
+        let start = Arc::clone(&start);
+        async move {
+            start.wait().await;
+            task.await
+        }
+    });
+    racers.collect::<JoinSet<_>>().join_all().await
 }
 
 /// Waits until `predicate` holds; fails the case after half a minute.

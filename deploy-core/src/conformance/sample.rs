@@ -132,3 +132,16 @@ pub fn last(seq: u64, rollout: &str) -> Record {
     };
     Record::new(Seq::new(seq), at(seq), name(rollout), event)
 }
+
+/// `length` bytes that hold every value, look like chance and are always the same.
+#[must_use]
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..length).map(|_| next()).collect()
+}
