@@ -1,0 +1,358 @@
+use crate::{
+    access::demand,
+    body::{Body, decode},
+    database::Database,
+    row::{Damage, Row},
+    store::{Arg, Store, Transaction, int, limit},
+};
+use async_trait::async_trait;
+use deploy_core::{
+    access::{Action, Permit, Resource},
+    backend::{AppendError, Journal, RolloutRef},
+    error::{BackendError, BackendResult, ErrorKind},
+    id::{RolloutId, Seq, StreamId},
+    plan::FORMAT,
+    rollout::Record,
+};
+
+const APPEND: &str = "journal.append";
+
+/// Keeps journals in SQL. Every append is one transaction and, on SQLite, one `fsync`.
+#[derive(Clone, Debug)]
+pub struct SqlJournal {
+    store: Store,
+}
+
+impl SqlJournal {
+    /// The journal in `database`.
+    #[must_use]
+    pub fn new(database: &Database) -> Self {
+        Self {
+            store: database.main().clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for SqlJournal {
+    async fn append(
+        &self,
+        permit: &Permit,
+        stream: &StreamId,
+        expected: Seq,
+        records: &[Record],
+    ) -> Result<Seq, AppendError> {
+        demand(permit, Action::RolloutControl, &resource(stream), APPEND)?;
+        let append = Append::new(stream, expected, records)?;
+        let mut transaction = self.store.begin(APPEND).await?;
+        let outcome = append.run(&self.store, &mut transaction).await;
+        transaction.finish(outcome).await
+    }
+
+    async fn read(&self, stream: &StreamId, after: Seq, most: usize) -> BackendResult<Vec<Record>> {
+        const READ: &str = "journal.read";
+        const SQL: &str = "SELECT seq, format, checksum, body FROM records \
+             WHERE stream_id = (SELECT id FROM streams WHERE name = $1) AND seq > $2 \
+             ORDER BY seq LIMIT $3";
+        let name = stream.to_string();
+        // No record lies past what a column can hold.
+        let after = i64::try_from(after.get()).unwrap_or(i64::MAX);
+        let rows = self
+            .store
+            .fetch(
+                READ,
+                SQL,
+                &[name.as_str().into(), after.into(), limit(most)],
+            )
+            .await?;
+        let mut records = Vec::with_capacity(rows.len());
+        for (row, due) in rows.iter().zip(after.saturating_add(1)..) {
+            let record = decode_record(row, due).map_err(|damage| {
+                self.store
+                    .place(READ, "records")
+                    .error(&format!("{name} {due}"), damage)
+            })?;
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    async fn head(&self, stream: &StreamId) -> BackendResult<Seq> {
+        const HEAD: &str = "journal.head";
+        let name = stream.to_string();
+        let row = self
+            .store
+            .fetch_optional(HEAD, SELECT_HEAD, &[name.as_str().into()])
+            .await?;
+        decode_head(&self.store, HEAD, row.as_ref())
+    }
+
+    async fn rollouts(
+        &self,
+        stream: Option<&StreamId>,
+        most: usize,
+    ) -> BackendResult<Vec<RolloutRef>> {
+        const ROLLOUTS: &str = "journal.rollouts";
+        const ALL: &str = "SELECT r.id, s.name, r.first_seq, r.last_seq \
+             FROM rollouts r JOIN streams s ON s.id = r.stream_id \
+             ORDER BY r.ordinal DESC LIMIT $1";
+        const OF_STREAM: &str = "SELECT r.id, s.name, r.first_seq, r.last_seq \
+             FROM rollouts r JOIN streams s ON s.id = r.stream_id \
+             WHERE r.stream_id = (SELECT id FROM streams WHERE name = $2) \
+             ORDER BY r.ordinal DESC LIMIT $1";
+        let rows = match stream {
+            None => self.store.fetch(ROLLOUTS, ALL, &[limit(most)]).await?,
+            Some(stream) => {
+                let name = stream.to_string();
+                self.store
+                    .fetch(ROLLOUTS, OF_STREAM, &[limit(most), name.as_str().into()])
+                    .await?
+            }
+        };
+        self.store
+            .place(ROLLOUTS, "rollouts")
+            .decode_all(&rows, decode_rollout)
+    }
+
+    async fn rollout(&self, id: &RolloutId) -> BackendResult<RolloutRef> {
+        const ROLLOUT: &str = "journal.rollout";
+        const SQL: &str = "SELECT r.id, s.name, r.first_seq, r.last_seq \
+             FROM rollouts r JOIN streams s ON s.id = r.stream_id WHERE r.id = $1";
+        let rows = self
+            .store
+            .fetch(ROLLOUT, SQL, &[id.as_str().into()])
+            .await?;
+        let found = self
+            .store
+            .place(ROLLOUT, "rollouts")
+            .decode_all(&rows, decode_rollout)?;
+        let missing = || {
+            self.store
+                .error(ErrorKind::NotFound, ROLLOUT)
+                .with("rollout", id)
+        };
+        found.into_iter().next().ok_or_else(missing)
+    }
+}
+
+const SELECT_HEAD: &str = "SELECT name, head FROM streams WHERE name = $1";
+
+/// One append, checked as far as it can be without the database.
+struct Append<'a> {
+    stream: String,
+    expected: Seq,
+    head: Seq,
+    records: &'a [Record],
+    bodies: Vec<Body>,
+}
+
+/// The stream as the compare-and-set left it.
+struct Stream {
+    id: i64,
+    rollout: Option<String>,
+}
+
+impl<'a> Append<'a> {
+    fn new(stream: &StreamId, expected: Seq, records: &'a [Record]) -> BackendResult<Self> {
+        let head = check_numbers(expected, records)?;
+        let encode = |it: &Record| Body::encode(APPEND, it.format, it);
+        let bodies = records.iter().map(encode).collect::<BackendResult<_>>()?;
+        Ok(Self {
+            stream: stream.to_string(),
+            expected,
+            head,
+            records,
+            bodies,
+        })
+    }
+
+    async fn run(&self, store: &Store, transaction: &mut Transaction) -> Result<Seq, AppendError> {
+        let Some(stream) = self.advance(store, transaction).await? else {
+            return Err(self.conflict(store, transaction).await?);
+        };
+        let under_way = self.follow_rollouts(transaction, &stream).await?;
+        if under_way != stream.rollout.as_deref() {
+            const SQL: &str = "UPDATE streams SET rollout = $2 WHERE id = $1";
+            transaction
+                .execute(SQL, &[stream.id.into(), under_way.into()])
+                .await?;
+        }
+        self.insert(transaction, stream.id).await?;
+        Ok(self.head)
+    }
+
+    /// Compares and sets the head. From here on other writers of the stream wait for the end of this transaction.
+    async fn advance(
+        &self,
+        store: &Store,
+        transaction: &mut Transaction,
+    ) -> BackendResult<Option<Stream>> {
+        const FIRST: &str = "INSERT INTO streams (name, head) VALUES ($1, $2) \
+             ON CONFLICT (name) DO NOTHING RETURNING id, rollout";
+        const NEXT: &str = "UPDATE streams SET head = $2 WHERE name = $1 AND head = $3 \
+             RETURNING id, rollout";
+        let name = self.stream.as_str().into();
+        let head = int(APPEND, "head", self.head.get())?;
+        let expected = int(APPEND, "expected", self.expected.get())?;
+        let row = if self.expected == Seq::ZERO {
+            transaction
+                .fetch_optional(FIRST, &[name, head.into()])
+                .await?
+        } else {
+            transaction
+                .fetch_optional(NEXT, &[name, head.into(), expected.into()])
+                .await?
+        };
+        let decode = |row: &Row| {
+            Ok(Stream {
+                id: row.int(0)?,
+                rollout: row.maybe_text(1)?,
+            })
+        };
+        let damaged = |damage| store.place(APPEND, "streams").error(&self.stream, damage);
+        row.as_ref().map(decode).transpose().map_err(damaged)
+    }
+
+    async fn conflict(
+        &self,
+        store: &Store,
+        transaction: &mut Transaction,
+    ) -> BackendResult<AppendError> {
+        let row = transaction
+            .fetch_optional(SELECT_HEAD, &[self.stream.as_str().into()])
+            .await?;
+        let actual = decode_head(store, APPEND, row.as_ref())?;
+        Ok(AppendError::Conflict {
+            actual,
+            expected: self.expected,
+        })
+    }
+
+    /// Keeps the index of rollouts, and gives the one that is under way after the last record.
+    async fn follow_rollouts<'s>(
+        &'s self,
+        transaction: &mut Transaction,
+        stream: &'s Stream,
+    ) -> BackendResult<Option<&'s str>> {
+        let mut under_way = stream.rollout.as_deref();
+        for record in self.records {
+            let id = record.rollout.as_str();
+            match (record.is_first(), under_way) {
+                (true, Some(_)) => {
+                    return Err(self.refused(
+                        ErrorKind::AlreadyExists,
+                        record,
+                        "another rollout is not over",
+                    ));
+                }
+                (true, None) => self.begin_rollout(transaction, stream.id, record).await?,
+                (false, Some(current)) if current == id => {}
+                (false, _) => {
+                    return Err(self.refused(
+                        ErrorKind::InvalidInput,
+                        record,
+                        "its rollout is not under way",
+                    ));
+                }
+            }
+            under_way = Some(id);
+            if record.is_last() {
+                const SQL: &str = "UPDATE rollouts SET last_seq = $2 WHERE id = $1";
+                let seq = int(APPEND, "seq", record.seq.get())?;
+                transaction.execute(SQL, &[id.into(), seq.into()]).await?;
+                under_way = None;
+            }
+        }
+        Ok(under_way)
+    }
+
+    async fn begin_rollout(
+        &self,
+        transaction: &mut Transaction,
+        stream_id: i64,
+        record: &Record,
+    ) -> BackendResult<()> {
+        const SQL: &str = "INSERT INTO rollouts (id, stream_id, first_seq) VALUES ($1, $2, $3) \
+             ON CONFLICT (id) DO NOTHING";
+        let seq = int(APPEND, "seq", record.seq.get())?;
+        let args = [record.rollout.as_str().into(), stream_id.into(), seq.into()];
+        match transaction.execute(SQL, &args).await? {
+            0 => Err(self.refused(ErrorKind::AlreadyExists, record, "its id was used before")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn insert(&self, transaction: &mut Transaction, stream_id: i64) -> BackendResult<()> {
+        const SQL: &str = "INSERT INTO records (stream_id, seq, format, checksum, body)";
+        let mut args: Vec<Arg<'_>> = Vec::with_capacity(self.records.len() * 5);
+        for (record, body) in self.records.iter().zip(&self.bodies) {
+            args.push(stream_id.into());
+            args.push(int(APPEND, "seq", record.seq.get())?.into());
+            args.extend(body.args());
+        }
+        transaction.insert(SQL, 5, &args).await
+    }
+
+    fn refused(&self, kind: ErrorKind, record: &Record, reason: &'static str) -> BackendError {
+        BackendError::new(kind, APPEND)
+            .with("stream", &self.stream)
+            .with("rollout", &record.rollout)
+            .with("seq", record.seq)
+            .with("reason", reason)
+    }
+}
+
+fn resource(stream: &StreamId) -> Resource {
+    match stream {
+        StreamId::Run(_) => Resource::System,
+        StreamId::Service(name) => Resource::Service(name.clone()),
+    }
+}
+
+/// Gives the new head.
+fn check_numbers(expected: Seq, records: &[Record]) -> BackendResult<Seq> {
+    let refused = || BackendError::new(ErrorKind::InvalidInput, APPEND);
+    if records.is_empty() {
+        return Err(refused().with("records", 0));
+    }
+    let mut head = expected;
+    for record in records {
+        head = head.next();
+        if record.seq != head {
+            return Err(refused().with("seq", record.seq).with("due", head));
+        }
+    }
+    Ok(head)
+}
+
+fn decode_record(row: &Row, due: i64) -> Result<Record, Damage> {
+    if row.int(0)? != due {
+        return Err(Damage::Contradiction(
+            "it is missing, and later records are there",
+        ));
+    }
+    let record: Record = decode(row, 1, FORMAT)?;
+    if record.seq.get() != row.number(0)? {
+        return Err(Damage::Contradiction("its body is that of another record"));
+    }
+    Ok(record)
+}
+
+fn decode_head(store: &Store, operation: &'static str, row: Option<&Row>) -> BackendResult<Seq> {
+    let Some(row) = row else { return Ok(Seq::ZERO) };
+    let place = store.place(operation, "streams");
+    let heads = place.decode_all(std::slice::from_ref(row), |row| {
+        Ok(Seq::new(row.number(1)?))
+    })?;
+    Ok(heads.into_iter().next().unwrap_or_default())
+}
+
+fn decode_rollout(row: &Row) -> Result<RolloutRef, Damage> {
+    let last = row.maybe_int(3)?.map(u64::try_from).transpose()?;
+    Ok(RolloutRef::new(
+        row.text(0)?.parse()?,
+        row.text(1)?.parse()?,
+        Seq::new(row.number(2)?),
+        last.map(Seq::new),
+    ))
+}

@@ -1,0 +1,250 @@
+use super::{OpenError, OpenReason};
+use crate::{
+    fault::{Fault, sqlite_code},
+    schema::{self, Migration},
+    store::{SqliteStore, Store},
+};
+use rustix::{fs::Access, io::Errno};
+use sqlx::{
+    ConnectOptions as _, SqliteConnection, SqlitePool,
+    sqlite::{
+        SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    },
+};
+use std::{
+    fs::OpenOptions,
+    io::ErrorKind as IoErrorKind,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// How to open an SQLite file.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OpenSqlite {
+    /// The file.
+    pub path: PathBuf,
+    /// How long to wait while another process writes.
+    pub busy_timeout: Duration,
+}
+
+impl OpenSqlite {
+    /// The file at `path`, waiting ten seconds for other processes.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            busy_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Waiting `busy_timeout` for other processes.
+    #[must_use]
+    pub const fn with_busy_timeout(mut self, busy_timeout: Duration) -> Self {
+        self.busy_timeout = busy_timeout;
+        self
+    }
+}
+
+/// What one of the two files is for.
+pub(crate) struct Role {
+    /// What takes the place of the file's extension.
+    extension: Option<&'static str>,
+    synchronous: SqliteSynchronous,
+    migrations: &'static [Migration],
+}
+
+/// `FULL`: with anything less a power cut loses what was confirmed.
+pub(crate) const MAIN: Role = Role {
+    extension: None,
+    synchronous: SqliteSynchronous::Full,
+    migrations: schema::SQLITE,
+};
+
+/// `NORMAL`: a killed process loses nothing, a power cut the newest chunks. Those are fetched again, by offset, from
+/// the host that keeps them; waiting for the disk after every piece of output would buy nothing.
+pub(crate) const LOGS: Role = Role {
+    extension: Some("logs.db"),
+    synchronous: SqliteSynchronous::Normal,
+    migrations: schema::SQLITE_LOGS,
+};
+
+/// Readers that may run at the same time.
+const READERS: u32 = 4;
+/// How often a file is tried that another process is just making.
+const RETRY_EVERY: Duration = Duration::from_millis(20);
+/// A write-ahead log that grew over this is cut back once it has been taken in.
+const WAL_LIMIT: u32 = 64 << 20;
+
+pub(crate) async fn open(request: &OpenSqlite, role: &Role) -> Result<Store, OpenError> {
+    let path = role.path(&request.path)?;
+    let label = path.display().to_string();
+    create_private(&path, &label)?;
+    let options = role.options(&path, request.busy_timeout);
+    let store = Store::Sqlite(Arc::new(SqliteStore {
+        writer: pool(1, options.clone(), role.synchronous),
+        readers: pool(
+            READERS,
+            options.pragma("query_only", "ON"),
+            role.synchronous,
+        ),
+        label,
+    }));
+    wait_until_made(&store, request.busy_timeout)
+        .await
+        .map_err(|fault| explain(&path, &store, fault))?;
+    schema::migrate(&store, role.migrations).await?;
+    Ok(store)
+}
+
+impl Role {
+    fn path(&self, main: &Path) -> Result<PathBuf, OpenError> {
+        let label = || main.display().to_string();
+        // Absolute, so that it means the same for ever, and so that SQLite never takes it for a URI.
+        let path = std::path::absolute(main)
+            .map_err(|err| OpenError::new(label(), OpenReason::NotADatabase).because(err))?;
+        if path.file_name().is_none() || path.to_str().is_none() {
+            return Err(
+                OpenError::new(label(), OpenReason::NotADatabase).because("its path is not usable")
+            );
+        }
+        Ok(self
+            .extension
+            .map_or_else(|| path.clone(), |extension| path.with_extension(extension)))
+    }
+
+    fn options(&self, path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(busy_timeout)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(self.synchronous)
+            .foreign_keys(true)
+            // Where there is no such thing (all but macOS) it changes nothing.
+            .pragma("fullfsync", "ON")
+            .pragma("journal_size_limit", WAL_LIMIT.to_string())
+            // Values do not belong in a log.
+            .disable_statement_logging()
+    }
+}
+
+fn pool(size: u32, options: SqliteConnectOptions, synchronous: SqliteSynchronous) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(size)
+        // A writer that queues behind others in this process waits for them; only what hangs ends in an error.
+        .acquire_timeout(Duration::from_secs(60))
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(move |connection, _| Box::pin(check(connection, synchronous.clone())))
+        .connect_lazy_with(options)
+}
+
+/// Reads the settings back: SQLite ignores what it cannot do.
+async fn check(
+    connection: &mut SqliteConnection,
+    synchronous: SqliteSynchronous,
+) -> Result<(), sqlx::Error> {
+    let (number, name) = match synchronous {
+        SqliteSynchronous::Normal => (1, "NORMAL"),
+        _ => (2, "FULL"),
+    };
+    let refuse = |setting: &str, value: String, needed| {
+        Err(OpenReason::NotDurable {
+            setting: setting.to_owned(),
+            value,
+            needed,
+        }
+        .into())
+    };
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&mut *connection)
+        .await?;
+    if mode != "wal" {
+        return refuse("journal_mode", mode, "wal");
+    }
+    let found: i64 = sqlx::query_scalar("PRAGMA synchronous")
+        .fetch_one(&mut *connection)
+        .await?;
+    if found != number {
+        return refuse("synchronous", found.to_string(), name);
+    }
+    let keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys")
+        .fetch_one(&mut *connection)
+        .await?;
+    if keys != 1 {
+        return refuse("foreign_keys", keys.to_string(), "ON");
+    }
+    Ok(())
+}
+
+/// Makes the file if it is missing, for this account alone; SQLite gives its companions the same permissions.
+fn create_private(path: &Path, label: &str) -> Result<(), OpenError> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    let Err(err) = made else { return Ok(()) };
+    let reason = match err.kind() {
+        IoErrorKind::AlreadyExists if path.is_dir() => OpenReason::NotADatabase,
+        IoErrorKind::AlreadyExists => return Ok(()),
+        IoErrorKind::NotADirectory | IoErrorKind::NotFound => OpenReason::FolderMissing,
+        IoErrorKind::PermissionDenied | IoErrorKind::ReadOnlyFilesystem => {
+            OpenReason::FolderReadOnly
+        }
+        IoErrorKind::QuotaExceeded | IoErrorKind::StorageFull => OpenReason::NoSpace,
+        _ => OpenReason::Failed {
+            kind: deploy_core::error::ErrorKind::Internal,
+            why: "it cannot be made".to_owned(),
+        },
+    };
+    Err(OpenError::new(label, reason).because(err))
+}
+
+/// Connects. A process that is just turning the file into a database holds it in a way that no busy timeout waits for.
+async fn wait_until_made(store: &Store, at_most: Duration) -> Result<(), Fault> {
+    let Store::Sqlite(sqlite) = store else {
+        return Ok(());
+    };
+    let mut ticks = tokio::time::interval(RETRY_EVERY);
+    let attempts = async {
+        loop {
+            ticks.tick().await;
+            match sqlite.writer.acquire().await {
+                Err(err) if is_busy(&err) => {}
+                Err(err) => return Err(err),
+                Ok(_) => return Ok(()),
+            }
+        }
+    };
+    match tokio::time::timeout(at_most.max(RETRY_EVERY * 2), attempts).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Fault::Late(at_most)),
+    }
+}
+
+fn is_busy(err: &sqlx::Error) -> bool {
+    let err = err
+        .as_database_error()
+        .and_then(|it| it.try_downcast_ref::<SqliteError>());
+    err.and_then(sqlite_code)
+        .is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+/// SQLite says "unable to open database file" of a folder that it cannot write.
+fn explain(path: &Path, store: &Store, fault: Fault) -> OpenError {
+    if matches!(fault, Fault::Late(_)) {
+        return OpenError::new(store.label(), OpenReason::Locked);
+    }
+    let err = OpenError::from_fault(store.label(), fault);
+    let folder = path.parent().unwrap_or(path);
+    match (err.reason(), rustix::fs::access(folder, Access::WRITE_OK)) {
+        (OpenReason::Failed { .. } | OpenReason::ReadOnly, Err(Errno::ACCESS | Errno::ROFS)) => {
+            OpenError::new(store.label(), OpenReason::FolderReadOnly).because(err)
+        }
+        _ => err,
+    }
+}
