@@ -1,5 +1,6 @@
 //! Plans: what will be done, with no choice left for the time it is done.
 mod drift;
+mod error;
 mod input;
 mod order;
 mod planner;
@@ -20,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub use drift::{InventoryChange, inventory_diff, inventory_digest};
+pub use error::PlanError;
 pub use input::PlanInput;
-pub use planner::{PlanError, plan};
+pub use planner::plan;
 pub use report::{ChangeKind, HostReport, OutReason, PlanReport, Verdict};
 pub use warning::Warning;
 

@@ -322,11 +322,11 @@ fn of_budget(plan: &Plan) -> Vec<Warning> {
 }
 
 const ROLLOUT_FIELDS: [&str; 5] = [
-    "failure_budget.rollout.max_failed",
-    "failure_budget.rollout.max_unreachable",
-    "failure_budget.rollout.max_timed_out",
-    "failure_budget.rollout.max_consecutive",
-    "failure_budget.rollout.max_unknown",
+    "failure_budget.max_failed",
+    "failure_budget.max_unreachable",
+    "failure_budget.max_timed_out",
+    "failure_budget.max_consecutive",
+    "failure_budget.max_unknown",
 ];
 const WAVE_FIELDS: [&str; 5] = [
     "failure_budget.wave.max_failed",
