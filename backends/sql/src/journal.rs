@@ -16,6 +16,8 @@ use deploy_core::{
 };
 
 const APPEND: &str = "journal.append";
+const READ: &str = "journal.read";
+const LOST: Damage = Damage::Contradiction("it is missing, and others show that it was there");
 
 /// Keeps journals in SQL. Every append is one transaction and, on SQLite, one `fsync`.
 #[derive(Clone, Debug)]
@@ -50,29 +52,37 @@ impl Journal for SqlJournal {
     }
 
     async fn read(&self, stream: &StreamId, after: Seq, most: usize) -> BackendResult<Vec<Record>> {
-        const READ: &str = "journal.read";
-        const SQL: &str = "SELECT seq, format, checksum, body FROM records \
-             WHERE stream_id = (SELECT id FROM streams WHERE name = $1) AND seq > $2 \
-             ORDER BY seq LIMIT $3";
+        // The head comes with every row, so that records that were lost at the end are missed too.
+        const SQL: &str = "SELECT s.head, r.seq, r.format, r.checksum, r.body \
+             FROM streams s LEFT JOIN records r ON r.stream_id = s.id AND r.seq > $2 \
+             WHERE s.name = $1 ORDER BY r.seq LIMIT $3";
         let name = stream.to_string();
         // No record lies past what a column can hold.
         let after = i64::try_from(after.get()).unwrap_or(i64::MAX);
-        let rows = self
-            .store
-            .fetch(
-                READ,
-                SQL,
-                &[name.as_str().into(), after.into(), limit(most)],
-            )
-            .await?;
+        let args = [name.as_str().into(), after.into(), limit(most)];
+        let rows = self.store.fetch(READ, SQL, &args).await?;
         let mut records = Vec::with_capacity(rows.len());
-        for (row, due) in rows.iter().zip(after.saturating_add(1)..) {
-            let record = decode_record(row, due).map_err(|damage| {
+        let mut last = after;
+        for row in &rows {
+            let decoded = decode_record(row, last);
+            let damaged = |damage| {
                 self.store
                     .place(READ, "records")
-                    .error(&format!("{name} {due}"), damage)
-            })?;
+                    .error(&format!("{name} {}", last + 1), damage)
+            };
+            let Some(record) = decoded.map_err(damaged)? else {
+                break;
+            };
             records.push(record);
+            last += 1;
+        }
+        if records.len() < most
+            && rows
+                .last()
+                .is_some_and(|row| row.int(0).is_ok_and(|head| head > last))
+        {
+            let key = format!("{name} {}", last + 1);
+            return Err(self.store.place(READ, "records").error(&key, LOST));
         }
         Ok(records)
     }
@@ -325,17 +335,19 @@ fn check_numbers(expected: Seq, records: &[Record]) -> BackendResult<Seq> {
     Ok(head)
 }
 
-fn decode_record(row: &Row, due: i64) -> Result<Record, Damage> {
-    if row.int(0)? != due {
-        return Err(Damage::Contradiction(
-            "it is missing, and later records are there",
-        ));
+/// The record after `last`; `None` if there is none.
+fn decode_record(row: &Row, last: i64) -> Result<Option<Record>, Damage> {
+    let Some(seq) = row.maybe_int(1)? else {
+        return Ok(None);
+    };
+    if seq != last + 1 {
+        return Err(LOST);
     }
-    let record: Record = decode(row, 1, FORMAT)?;
-    if record.seq.get() != row.number(0)? {
+    let record: Record = decode(row, 2, FORMAT)?;
+    if record.seq.get() != row.number(1)? {
         return Err(Damage::Contradiction("its body is that of another record"));
     }
-    Ok(record)
+    Ok(Some(record))
 }
 
 fn decode_head(store: &Store, operation: &'static str, row: Option<&Row>) -> BackendResult<Seq> {

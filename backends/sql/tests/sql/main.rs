@@ -1,3 +1,7 @@
 //! Both databases, as they are: files, a server that these tests start, crashes, full disks.
 mod conformance;
+mod crash;
+mod damage;
+mod full;
+mod open;
 mod support;

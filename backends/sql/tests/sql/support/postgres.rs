@@ -158,6 +158,14 @@ impl<'a> TestDatabase<'a> {
     pub(crate) fn psql(&self, sql: &str) -> String {
         self.server.psql(&self.name, sql)
     }
+
+    /// Changes a setting for new connections.
+    pub(crate) fn set(&self, setting: &str, value: &str) {
+        self.psql(&format!(
+            "ALTER DATABASE {} SET {setting} = {value}",
+            self.name
+        ));
+    }
 }
 
 impl Drop for TestDatabase<'_> {
