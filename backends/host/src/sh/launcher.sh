@@ -567,7 +567,7 @@ unlock() {
 
 # control_folder: makes it where there is none, because a fence must be raised even before the first attempt.
 control_folder() {
-	[ -d "$CTL/attempts" ] && [ -w "$CTL" ] && return
+	[ -d "$CTL/attempts" ] && [ -d "$CTL/packages" ] && [ -w "$CTL" ] && return
 	(umask 022 && mkdir -p "${CTL%/*}") 2>/dev/null
 	mkdir -p "$CTL/attempts" "$CTL/packages" 2>/dev/null || fail not_writable "cannot make $CTL"
 }
@@ -860,6 +860,7 @@ verb_start() {
 	# shellcheck source=/dev/null
 	[ -r "$INCOMING/attempt" ] && . "$INCOMING/attempt" || fail bad_stream "no attempt came"
 	[ "$token" = "$st_token" ] && [ "$generation" = "$st_generation" ] || fail bad_stream "the attempt is another one"
+	control_folder
 	[ "$st_package" = - ] || package "$st_package" "$st_have"
 	lock
 	attempt "$st_generation"
