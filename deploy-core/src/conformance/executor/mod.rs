@@ -1,12 +1,19 @@
 //! Cases for [`Executor`].
+mod control;
+mod run;
+mod scene;
+
 use super::Harness;
 use crate::{
     backend::{Executor, HostRequest, Resolution},
     plan::PlannedRelease,
-    spec::{Step, StepName},
+    spec::{Effect, Step, StepName},
 };
+use std::time::Duration;
 
 pub use crate::memory::Act;
+pub use control::*;
+pub use run::*;
 
 /// Makes executors that reach a host of their own, and releases that behave as a case needs it.
 ///
@@ -61,13 +68,69 @@ impl ScriptedStep {
             check: None,
         }
     }
+
+    /// That may take `timeout`.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.step.timeout = timeout;
+        self
+    }
+
+    /// Whose read-only check says `check`.
+    #[must_use]
+    pub const fn with_check(mut self, check: Resolution) -> Self {
+        self.step.effect = Effect::Check;
+        self.check = Some(check);
+        self
+    }
 }
 
-/// One test for each case of [`Executor`]; see [`conformance`](crate::conformance).
+/// One test for each case of [`Executor`](crate::backend::Executor); see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! executor_conformance {
-    ($harness:expr, $($tier:ident),+ $(,)?) => { $( $crate::executor_conformance!(@$tier $harness); )+ };
-    (@core $harness:expr) => { $crate::conformance_tests!(executor, $harness;); };
-    (@durable $harness:expr) => { $crate::conformance_tests!(executor, $harness;); };
-    (@concurrent $harness:expr) => { $crate::conformance_tests!(executor, $harness;); };
+    ($harness:expr, $($tier:ident),+ $(,)?) => {
+        $( $crate::executor_conformance!(@$tier [$crate::conformance_tests] $harness); )+
+    };
+    (@core [$($then:tt)+] $harness:expr) => {
+        $($then)+! {
+            executor, $harness;
+            run_starts_an_attempt_at_most_once
+            many_callers_share_an_attempt
+            attaching_delivers_from_an_offset
+            an_older_generation_is_fenced
+            of_racing_starts_one_takes_place
+            one_attempt_at_a_time
+            steps_run_in_order
+            a_step_that_fails_ends_the_attempt
+            an_attempt_begins_at_its_first_step
+            the_log_is_exact
+            the_log_survives_a_cut
+            what_is_refused_starts_nothing
+            an_attempt_outlives_its_caller
+            what_never_started_never_will
+            probe_leaves_an_attempt_alone
+            kill_leaves_no_process
+            kill_ends_what_ignores_term
+            kill_keeps_an_attempt_from_starting
+            a_step_has_a_time_limit
+            looking_changes_nothing
+            check_tells_ill_from_healthy
+            resolve_asks_the_step
+            results_are_kept
+            capabilities_tell_the_truth
+            reaching_a_host_takes_a_permit
+        }
+    };
+    (@durable [$($then:tt)+] $harness:expr) => {
+        $($then)+! {
+            executor, $harness;
+            an_attempt_outlives_the_executor
+        }
+    };
+    (@concurrent [$($then:tt)+] $harness:expr) => {
+        $($then)+! {
+            executor, $harness;
+            two_processes_start_an_attempt_once
+        }
+    };
 }

@@ -1,0 +1,238 @@
+//! Harnesses over the in-memory reference.
+use deploy_core::{
+    access::{Action, Resource},
+    backend::{
+        ArtifactStore, Authorizer, Clock, Executor, HostInventory, HostRequest, Journal,
+        LeaseStore, LogStore, Notification, Notifier, Scheduler, ServiceRegistry,
+    },
+    conformance::{
+        ConcurrentHarness, DurableHarness, Harness,
+        artifact_store::ArtifactStoreHarness,
+        authorizer::{AuthorizerHarness, GivenRule},
+        clock::ClockHarness,
+        executor::{ExecutorHarness, ScriptedStep},
+        journal::JournalHarness,
+        lease_store::LeaseStoreHarness,
+        notifier::NotifierHarness,
+        sample,
+    },
+    digest::Digest,
+    id::Version,
+    memory::{
+        ManualClock, MemoryArtifactStore, MemoryAuthorizer, MemoryExecutor, MemoryHostInventory,
+        MemoryJournal, MemoryLeaseStore, MemoryLogStore, MemoryNotifier, MemoryServiceRegistry,
+        PrincipalPattern, Rule, Script, SpreadScheduler, SystemClock,
+    },
+    plan::PlannedRelease,
+    spec::{ArtifactRef, Release, StepName},
+};
+use std::{sync::Arc, time::Duration};
+
+/// The in-memory reference of `T`, as seen through something around it.
+pub(crate) struct Through<T: ?Sized>(pub(crate) fn(Arc<T>) -> Arc<T>);
+
+/// What a trait's plain reference is, where it has no state but its own.
+macro_rules! plain_harness {
+    ($($Trait:ident: $Memory:ident;)+) => { $(
+        impl Harness<dyn $Trait> for Through<dyn $Trait> {
+            type Guard = Arc<$Memory>;
+
+            async fn fresh(&self) -> (Arc<dyn $Trait>, Self::Guard) {
+                let plain = Arc::new($Memory::new());
+                ((self.0)(plain.clone()), plain)
+            }
+        }
+
+        impl ConcurrentHarness<dyn $Trait> for Through<dyn $Trait> {
+            async fn another(&self, plain: &Self::Guard) -> Arc<dyn $Trait> {
+                (self.0)(plain.clone())
+            }
+        }
+    )+ };
+}
+
+plain_harness! {
+    ArtifactStore: MemoryArtifactStore;
+    HostInventory: MemoryHostInventory;
+    Journal: MemoryJournal;
+    LogStore: MemoryLogStore;
+    Notifier: MemoryNotifier;
+    Scheduler: SpreadScheduler;
+    ServiceRegistry: MemoryServiceRegistry;
+}
+
+impl ArtifactStoreHarness for Through<dyn ArtifactStore> {
+    async fn rot(&self, plain: &Self::Guard, digest: &Digest) {
+        plain.rot(digest);
+    }
+}
+
+impl JournalHarness for Through<dyn Journal> {}
+
+impl NotifierHarness for Through<dyn Notifier> {
+    async fn delivered(&self, plain: &Self::Guard) -> Vec<Notification> {
+        plain.delivered()
+    }
+}
+
+impl AuthorizerHarness for Through<dyn Authorizer> {
+    type Guard = ();
+
+    async fn with_rules(&self, rules: &[GivenRule]) -> (Arc<dyn Authorizer>, ()) {
+        let rules = rules.iter().map(|given| {
+            let principal = PrincipalPattern::Exactly(given.principal.clone());
+            let make: fn(PrincipalPattern, [Action; 1]) -> Rule = if given.denies {
+                Rule::deny
+            } else {
+                Rule::allow
+            };
+            let rule = make(principal, [given.action]);
+            match &given.resource {
+                Resource::Service(service) => rule.on_service(service.clone()),
+                Resource::System => rule,
+                other => panic!("no rule is about {other}"),
+            }
+        });
+        (
+            (self.0)(Arc::new(MemoryAuthorizer::new(rules.collect()))),
+            (),
+        )
+    }
+}
+
+impl Harness<dyn Clock> for Through<dyn Clock> {
+    type Guard = Arc<ManualClock>;
+
+    async fn fresh(&self) -> (Arc<dyn Clock>, Arc<ManualClock>) {
+        let plain = Arc::new(ManualClock::at(sample::at(1_000)));
+        ((self.0)(plain.clone()), plain)
+    }
+}
+
+impl ClockHarness for Through<dyn Clock> {
+    async fn pass(&self, plain: &Arc<ManualClock>, by: Duration) {
+        plain.advance(by);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The clock of the machine.
+pub(crate) struct Real;
+
+impl Harness<dyn Clock> for Real {
+    type Guard = ();
+
+    async fn fresh(&self) -> (Arc<dyn Clock>, ()) {
+        (Arc::new(SystemClock::new()), ())
+    }
+}
+
+impl ClockHarness for Real {
+    async fn pass(&self, (): &(), by: Duration) {
+        let clock = SystemClock::new();
+        clock.sleep_until(clock.now().after(by)).await;
+    }
+}
+
+impl Harness<dyn LeaseStore> for Through<dyn LeaseStore> {
+    type Guard = (Arc<MemoryLeaseStore>, Arc<ManualClock>);
+
+    async fn fresh(&self) -> (Arc<dyn LeaseStore>, Self::Guard) {
+        let clock = Arc::new(ManualClock::at(sample::at(1_000)));
+        let plain = Arc::new(MemoryLeaseStore::new(clock.clone()));
+        ((self.0)(plain.clone()), (plain, clock))
+    }
+}
+
+impl ConcurrentHarness<dyn LeaseStore> for Through<dyn LeaseStore> {
+    async fn another(&self, (plain, _): &Self::Guard) -> Arc<dyn LeaseStore> {
+        (self.0)(plain.clone())
+    }
+}
+
+impl LeaseStoreHarness for Through<dyn LeaseStore> {
+    async fn pass(&self, (_, clock): &Self::Guard, by: Duration) {
+        clock.advance(by);
+    }
+}
+
+impl Harness<dyn Executor> for Through<dyn Executor> {
+    type Guard = MemoryExecutor;
+
+    async fn fresh(&self) -> (Arc<dyn Executor>, MemoryExecutor) {
+        let hosts = MemoryExecutor::new(Arc::new(SystemClock::new()));
+        ((self.0)(Arc::new(hosts.clone())), hosts)
+    }
+}
+
+impl DurableHarness<dyn Executor> for Through<dyn Executor> {
+    async fn reopen(
+        &self,
+        executor: Arc<dyn Executor>,
+        hosts: &MemoryExecutor,
+    ) -> Arc<dyn Executor> {
+        drop(executor);
+        (self.0)(Arc::new(hosts.clone()))
+    }
+}
+
+impl ConcurrentHarness<dyn Executor> for Through<dyn Executor> {
+    async fn another(&self, hosts: &MemoryExecutor) -> Arc<dyn Executor> {
+        (self.0)(Arc::new(hosts.clone()))
+    }
+}
+
+impl ExecutorHarness for Through<dyn Executor> {
+    fn on(&self, _: &MemoryExecutor) -> HostRequest {
+        HostRequest::new(
+            sample::host("h1"),
+            sample::name("web"),
+            sample::name("/srv/web"),
+        )
+    }
+
+    async fn release(
+        &self,
+        hosts: &MemoryExecutor,
+        id: &str,
+        steps: &[ScriptedStep],
+    ) -> PlannedRelease {
+        for step in steps {
+            let script =
+                Script::new(step.step.name, step.acts.clone()).of_release(sample::name(id));
+            hosts.script(match step.check {
+                Some(check) => script.with_check(check),
+                None => script,
+            });
+        }
+        let descriptor = ArtifactRef::new(Digest::of(id.as_bytes()), 1);
+        let steps = steps.iter().map(|it| it.step.clone()).collect();
+        let (service, version): (_, Version) = (sample::name("web"), sample::name(id));
+        let (now, by) = (sample::at(1), sample::principal("kit"));
+        PlannedRelease::from(&Release::new(
+            sample::name(id),
+            service,
+            version,
+            descriptor,
+            steps,
+            now,
+            by,
+        ))
+    }
+
+    async fn runs(&self, hosts: &MemoryExecutor, step: StepName) -> u32 {
+        hosts.runs(&sample::name("h1"), step)
+    }
+
+    async fn unblock(&self, hosts: &MemoryExecutor) {
+        hosts.unblock();
+    }
+
+    async fn processes(&self, hosts: &MemoryExecutor) -> usize {
+        hosts.processes(&sample::name("h1"))
+    }
+
+    async fn cut(&self, hosts: &MemoryExecutor) {
+        hosts.cut(&sample::name("h1"));
+    }
+}
