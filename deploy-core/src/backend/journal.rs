@@ -42,7 +42,12 @@ impl RolloutRef {
     /// A rollout that begins at `first` of `stream`, and if it is over ends at `last`.
     #[must_use]
     pub const fn new(rollout: RolloutId, stream: StreamId, first: Seq, last: Option<Seq>) -> Self {
-        Self { rollout, stream, first, last }
+        Self {
+            rollout,
+            stream,
+            first,
+            last,
+        }
     }
 }
 
@@ -74,13 +79,18 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Seq, AppendError>;
 
     /// Up to `limit` records after `after`.
-    async fn read(&self, stream: &StreamId, after: Seq, limit: usize) -> BackendResult<Vec<Record>>;
+    async fn read(&self, stream: &StreamId, after: Seq, limit: usize)
+    -> BackendResult<Vec<Record>>;
 
     /// The position of the last record.
     async fn head(&self, stream: &StreamId) -> BackendResult<Seq>;
 
     /// Up to `limit` rollouts of one stream or of all, newest first.
-    async fn rollouts(&self, stream: Option<&StreamId>, limit: usize) -> BackendResult<Vec<RolloutRef>>;
+    async fn rollouts(
+        &self,
+        stream: Option<&StreamId>,
+        limit: usize,
+    ) -> BackendResult<Vec<RolloutRef>>;
 
     /// Where a rollout lies.
     async fn rollout(&self, id: &RolloutId) -> BackendResult<RolloutRef>;
@@ -89,18 +99,25 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
 /// Conveniences for callers. Backends implement none of these.
 pub trait JournalExt: Journal {
     /// All records of one rollout, in order.
-    fn records(&self, rollout: &RolloutRef) -> impl Future<Output = BackendResult<Vec<Record>>> + Send {
+    fn records(
+        &self,
+        rollout: &RolloutRef,
+    ) -> impl Future<Output = BackendResult<Vec<Record>>> + Send {
         async move {
             const PAGE: usize = 4_096;
             let first = rollout.first.get().checked_sub(1).ok_or_else(|| {
-                BackendError::new(ErrorKind::InvalidInput, "journal.records").with("first", rollout.first)
+                BackendError::new(ErrorKind::InvalidInput, "journal.records")
+                    .with("first", rollout.first)
             })?;
             let mut records: Vec<Record> = Vec::new();
             loop {
-                let after = records.last().map_or(Seq::new(first), |it| it.seq);
+                let after = records.last().map_or_else(|| Seq::new(first), |it| it.seq);
                 let page = self.read(&rollout.stream, after, PAGE).await?;
                 let full = page.len() == PAGE;
-                records.extend(page.into_iter().take_while(|it| it.rollout == rollout.rollout));
+                records.extend(
+                    page.into_iter()
+                        .take_while(|it| it.rollout == rollout.rollout),
+                );
                 let over = records.last().is_some_and(Record::is_last);
                 if over || !full {
                     return Ok(records);

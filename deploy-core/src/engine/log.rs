@@ -44,7 +44,13 @@ impl LogWriter {
         host: HostName,
         generation: Seq,
     ) -> AttemptWriter {
-        AttemptWriter { queue: self.queue.clone(), clock, rollout, host, generation }
+        AttemptWriter {
+            queue: self.queue.clone(),
+            clock,
+            rollout,
+            host,
+            generation,
+        }
     }
 }
 
@@ -95,13 +101,18 @@ impl AttemptWriter {
         self.send(Message::Flush(done)).await?;
         match stored.await {
             Ok(None) => Ok(()),
-            Ok(Some(reason)) => Err(BackendError::new(ErrorKind::Unavailable, "log.flush").because(reason)),
+            Ok(Some(reason)) => {
+                Err(BackendError::new(ErrorKind::Unavailable, "log.flush").because(reason))
+            }
             Err(_closed) => Err(Self::closed()),
         }
     }
 
     async fn send(&self, message: Message) -> BackendResult<()> {
-        self.queue.send(message).await.map_err(|_closed| Self::closed())
+        self.queue
+            .send(message)
+            .await
+            .map_err(|_closed| Self::closed())
     }
 
     const fn closed() -> BackendError {

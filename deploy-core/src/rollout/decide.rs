@@ -33,10 +33,24 @@ impl Rollout {
     ///
     /// Stale and repeated inputs, and such as [`admits`](Self::admits) refuses, mean nothing and give no fact.
     pub fn decide(self, input: &Input, now: Timestamp) -> Pending {
+        self.pend().and(input, now)
+    }
+
+    /// What a command means, without what follows from it: that is for whoever drives the rollout, when they do.
+    pub fn instruct(self, command: &Input, now: Timestamp) -> Pending {
+        let mut pending = self.pend();
+        pending.react(command, now);
+        pending
+    }
+
+    const fn pend(self) -> Pending {
         let expected = self.head;
-        let pending =
-            Pending { rollout: self, expected, records: Vec::new(), touched: BTreeSet::new() };
-        pending.and(input, now)
+        Pending {
+            rollout: self,
+            expected,
+            records: Vec::new(),
+            touched: BTreeSet::new(),
+        }
     }
 }
 
@@ -68,7 +82,9 @@ impl Pending {
     /// effect is now.
     #[must_use]
     pub fn commit(self) -> (Rollout, Vec<(HostName, Option<Effect>)>) {
-        let Self { rollout, touched, .. } = self;
+        let Self {
+            rollout, touched, ..
+        } = self;
         let changed = touched
             .into_iter()
             .filter_map(|ix| Some((rollout.name(ix)?.clone(), rollout.effect_of(ix))))
@@ -77,7 +93,12 @@ impl Pending {
     }
 
     fn emit(&mut self, event: Event, now: Timestamp) {
-        let record = Record::new(self.rollout.head.next(), now, self.rollout.id.clone(), event);
+        let record = Record::new(
+            self.rollout.head.next(),
+            now,
+            self.rollout.id.clone(),
+            event,
+        );
         match self.rollout.take(&record) {
             Ok(Touched::Many(many)) => self.touched.extend(many),
             Ok(Touched::Nothing) => {}
@@ -94,7 +115,11 @@ impl Pending {
             return;
         }
         match input {
-            Input::Replied { host, generation, reply } => self.replied(host, *generation, reply, now),
+            Input::Replied {
+                host,
+                generation,
+                reply,
+            } => self.replied(host, *generation, reply, now),
             Input::Tick => self.give_up_doubts(now),
             Input::Abort { kill, .. } => {
                 self.command(input, now);
@@ -104,7 +129,13 @@ impl Pending {
             }
             Input::Retry { host: None, by } => {
                 for host in self.rollout.in_trouble() {
-                    self.emit(Event::TargetRetried { host, by: by.clone() }, now);
+                    self.emit(
+                        Event::TargetRetried {
+                            host,
+                            by: by.clone(),
+                        },
+                        now,
+                    );
                 }
             }
             Input::Confirm { .. }
@@ -124,7 +155,9 @@ impl Pending {
     }
 
     fn kill_all(&mut self, input: &Input, now: Timestamp) {
-        let Input::Abort { by, .. } = input else { return };
+        let Input::Abort { by, .. } = input else {
+            return;
+        };
         let running: Vec<TargetIx> = self.rollout.in_flight.iter().copied().collect();
         for ix in running {
             if let Some(event) = self.rollout.kill(ix, by) {
@@ -134,14 +167,21 @@ impl Pending {
     }
 
     fn replied(&mut self, host: &HostName, generation: Seq, reply: &Reply, now: Timestamp) {
-        let Some(&ix) = self.rollout.frame.index.get(host) else { return };
-        let Some(direction) = self.rollout.direction_of(ix, generation) else { return };
+        let Some(&ix) = self.rollout.frame.index.get(host) else {
+            return;
+        };
+        let Some(direction) = self.rollout.direction_of(ix, generation) else {
+            return;
+        };
         let event = match reply {
             Reply::Healthy if self.rollout.watching.contains(&ix) => {
                 Some(Event::TargetHealthy { host: host.clone() })
             }
             Reply::Unhealthy { reason } if self.rollout.watching.contains(&ix) => {
-                Some(Event::TargetUnhealthy { host: host.clone(), reason: reason.clone() })
+                Some(Event::TargetUnhealthy {
+                    host: host.clone(),
+                    reason: reason.clone(),
+                })
             }
             Reply::Healthy | Reply::Unhealthy { .. } => None,
             other => self.rollout.attempt_replied(ix, direction, other, now),
@@ -153,14 +193,32 @@ impl Pending {
 
     /// What has been uncertain for too long becomes unknown.
     fn give_up_doubts(&mut self, now: Timestamp) {
-        let over: Vec<TargetIx> =
-            self.rollout.doubts.iter().take_while(|(until, _)| *until <= now).map(|it| it.1).collect();
+        let over: Vec<TargetIx> = self
+            .rollout
+            .doubts
+            .iter()
+            .take_while(|(until, _)| *until <= now)
+            .map(|it| it.1)
+            .collect();
         for ix in over {
-            let Some((host, generation)) = self.rollout.attempt(ix) else { continue };
-            let step = self.rollout.newest_in_flight(ix).and_then(|it| it.unresolved);
+            let Some((host, generation)) = self.rollout.attempt(ix) else {
+                continue;
+            };
+            let step = self
+                .rollout
+                .newest_in_flight(ix)
+                .and_then(|it| it.unresolved);
             let reason = "the host could not be asked for too long".to_owned();
             let end = AttemptEnd::Lost { step, reason };
-            self.emit(Event::AttemptEnded { host, generation, end, retry_at: None }, now);
+            self.emit(
+                Event::AttemptEnded {
+                    host,
+                    generation,
+                    end,
+                    retry_at: None,
+                },
+                now,
+            );
             self.stop_if_over_budget(ix, now);
         }
     }
@@ -180,18 +238,30 @@ impl Rollout {
             note: note.clone(),
         };
         Some(match input {
-            Input::Abort { by, note, .. } => Event::AbortStarted { reason: operator(by, note) },
-            Input::Confirm { by } => Event::Confirmed { wave: self.wave?, by: by.clone() },
+            Input::Abort { by, note, .. } => Event::AbortStarted {
+                reason: operator(by, note),
+            },
+            Input::Confirm { by } => Event::Confirmed {
+                wave: self.wave?,
+                by: by.clone(),
+            },
             Input::Kill { host, by } => return self.kill(*self.frame.index.get(host)?, by),
-            Input::Pause { by, note } => Event::PauseStarted { reason: operator(by, note) },
+            Input::Pause { by, note } => Event::PauseStarted {
+                reason: operator(by, note),
+            },
             Input::Resume { by } => Event::Resumed { by: by.clone() },
-            Input::Retry { host, by } => {
-                Event::TargetRetried { host: host.clone()?, by: by.clone() }
-            }
-            Input::Rollback { by, note } => Event::RollbackStarted { reason: operator(by, note) },
-            Input::Skip { host, kind, by } => {
-                Event::TargetSkipped { host: host.clone(), kind: *kind, by: by.clone() }
-            }
+            Input::Retry { host, by } => Event::TargetRetried {
+                host: host.clone()?,
+                by: by.clone(),
+            },
+            Input::Rollback { by, note } => Event::RollbackStarted {
+                reason: operator(by, note),
+            },
+            Input::Skip { host, kind, by } => Event::TargetSkipped {
+                host: host.clone(),
+                kind: *kind,
+                by: by.clone(),
+            },
             Input::Replied { .. } | Input::Tick => return None,
         })
     }
@@ -199,12 +269,19 @@ impl Rollout {
     fn kill(&self, ix: TargetIx, by: &crate::id::Principal) -> Option<Event> {
         let (host, generation) = self.attempt(ix)?;
         let killing = self.newest_in_flight(ix)?.state == TaskState::Killing;
-        (!killing).then(|| Event::KillRequested { host, generation, by: by.clone() })
+        (!killing).then(|| Event::KillRequested {
+            host,
+            generation,
+            by: by.clone(),
+        })
     }
 
     /// The attempt of a target that is in flight.
     fn attempt(&self, ix: TargetIx) -> Option<(HostName, Seq)> {
-        Some((self.name(ix)?.clone(), self.newest_in_flight(ix)?.generation))
+        Some((
+            self.name(ix)?.clone(),
+            self.newest_in_flight(ix)?.generation,
+        ))
     }
 
     pub(super) fn newest_in_flight(&self, ix: TargetIx) -> Option<&super::Task> {
@@ -220,7 +297,9 @@ impl Rollout {
             Direction::Forward => &self.forward,
         };
         let troubled = (0..).zip(tasks).filter(|(_, task)| task.state.is_trouble());
-        troubled.filter_map(|(ix, _)| self.name(ix).cloned()).collect()
+        troubled
+            .filter_map(|(ix, _)| self.name(ix).cloned())
+            .collect()
     }
 
     fn attempt_replied(
@@ -238,22 +317,44 @@ impl Rollout {
             // A result that comes late is still the truth.
             Reply::Ended(end) if task.state == TaskState::Unknown => match end {
                 AttemptEnd::Lost { .. } => None,
-                end => Some(Event::AttemptEnded { host, generation, end: end.clone(), retry_at: None }),
+                end => {
+                    let end = cut_short(end.clone());
+                    Some(Event::AttemptEnded {
+                        host,
+                        generation,
+                        end,
+                        retry_at: None,
+                    })
+                }
             },
             Reply::NeverStarted if in_flight => {
-                let end = AttemptEnd::Unreachable { reason: "the attempt never started".to_owned() };
+                let end = AttemptEnd::Unreachable {
+                    reason: "the attempt never started".to_owned(),
+                };
                 self.ended(ix, direction, end, now)
             }
             Reply::CannotTell if task.state == TaskState::Resolving => {
                 let reason = "its check cannot tell either".to_owned();
-                let end = AttemptEnd::Lost { step: task.unresolved, reason };
-                Some(Event::AttemptEnded { host, generation, end, retry_at: None })
+                let end = AttemptEnd::Lost {
+                    step: task.unresolved,
+                    reason,
+                };
+                Some(Event::AttemptEnded {
+                    host,
+                    generation,
+                    end,
+                    retry_at: None,
+                })
             }
             Reply::StillRunning if task.state == TaskState::Uncertain => {
                 Some(Event::AttemptFound { host, generation })
             }
             Reply::Unknown { reason } if task.state == TaskState::Running => {
-                Some(Event::AttemptUncertain { host, generation, reason: reason.clone() })
+                Some(Event::AttemptUncertain {
+                    host,
+                    generation,
+                    reason: reason.clone(),
+                })
             }
             _ => None,
         }
@@ -272,34 +373,83 @@ impl Rollout {
         let killing = task.state == TaskState::Killing;
         let effect = self.effect_of_step(direction, ix, &end);
         Some(match (end, effect) {
-            (AttemptEnd::Lost { step: Some(step), reason }, Some(StepEffect::Check))
-                if task.state != TaskState::Resolving && !killing =>
-            {
-                Event::StepUnresolved { host, generation, step, reason }
-            }
-            (AttemptEnd::Lost { step: Some(step), reason }, Some(StepEffect::Idempotent)) => {
+            (
+                AttemptEnd::Lost {
+                    step: Some(step),
+                    reason,
+                },
+                Some(StepEffect::Check),
+            ) if task.state != TaskState::Resolving && !killing => Event::StepUnresolved {
+                host,
+                generation,
+                step,
+                reason,
+            },
+            (
+                AttemptEnd::Lost {
+                    step: Some(step),
+                    reason,
+                },
+                Some(StepEffect::Idempotent),
+            ) => {
                 let end = AttemptEnd::ResolvedNotDone { step };
                 match self.retry_at(ix, direction, &end, now) {
-                    Some(at) => Event::AttemptEnded { host, generation, end, retry_at: Some(at) },
+                    Some(at) => Event::AttemptEnded {
+                        host,
+                        generation,
+                        end,
+                        retry_at: Some(at),
+                    },
                     None => {
-                        let end = AttemptEnd::Lost { step: Some(step), reason };
-                        Event::AttemptEnded { host, generation, end, retry_at: None }
+                        let end = AttemptEnd::Lost {
+                            step: Some(step),
+                            reason,
+                        };
+                        Event::AttemptEnded {
+                            host,
+                            generation,
+                            end,
+                            retry_at: None,
+                        }
                     }
                 }
             }
             (AttemptEnd::ResolvedDone { step }, _) if self.is_last(direction, ix, step) => {
-                Event::AttemptEnded { host, generation, end: AttemptEnd::Succeeded, retry_at: None }
+                Event::AttemptEnded {
+                    host,
+                    generation,
+                    end: AttemptEnd::Succeeded,
+                    retry_at: None,
+                }
             }
             (end, _) => {
                 let retry_at = self.retry_at(ix, direction, &end, now);
-                Event::AttemptEnded { host, generation, end, retry_at }
+                let end = if retry_at.is_none() {
+                    cut_short(end)
+                } else {
+                    end
+                };
+                Event::AttemptEnded {
+                    host,
+                    generation,
+                    end,
+                    retry_at,
+                }
             }
         })
     }
 
-    fn effect_of_step(&self, direction: Direction, ix: TargetIx, end: &AttemptEnd) -> Option<StepEffect> {
+    fn effect_of_step(
+        &self,
+        direction: Direction,
+        ix: TargetIx,
+        end: &AttemptEnd,
+    ) -> Option<StepEffect> {
         let name = end.step()?;
-        self.frame.steps(direction, ix).find(|it| it.name == name).map(|it| it.effect)
+        self.frame
+            .steps(direction, ix)
+            .find(|it| it.name == name)
+            .map(|it| it.effect)
     }
 
     fn is_last(&self, direction: Direction, ix: TargetIx, step: StepName) -> bool {
@@ -323,9 +473,9 @@ impl Rollout {
         let allowed = match end {
             AttemptEnd::ResolvedDone { .. } => return Some(now),
             AttemptEnd::ResolvedNotDone { .. } => retries.saturating_add(EXTRA_TRIES),
-            AttemptEnd::Failed { .. } | AttemptEnd::TimedOut { .. } | AttemptEnd::Unreachable { .. } => {
-                retries
-            }
+            AttemptEnd::Failed { .. }
+            | AttemptEnd::TimedOut { .. }
+            | AttemptEnd::Unreachable { .. } => retries,
             AttemptEnd::KillFailed { .. }
             | AttemptEnd::Killed
             | AttemptEnd::Lost { .. }
@@ -339,7 +489,10 @@ impl Rollout {
     fn backoff(&self, tries: u32, generation: Seq) -> Duration {
         let retries = self.plan().strategy.retries;
         let doubled = 2_u32.saturating_pow(tries.saturating_sub(1));
-        let wait = retries.backoff.saturating_mul(doubled).min(retries.max_backoff);
+        let wait = retries
+            .backoff
+            .saturating_mul(doubled)
+            .min(retries.max_backoff);
         wait.saturating_add(self.chance(generation.get(), wait / 10))
     }
 
@@ -369,5 +522,23 @@ impl Rollout {
 
     pub(super) const fn is_held(&self) -> bool {
         !matches!(self.hold, Hold::None)
+    }
+}
+
+/// How an attempt has ended that was cut, and is not gone on with.
+fn cut_short(end: AttemptEnd) -> AttemptEnd {
+    let (step, reason) = match end {
+        AttemptEnd::ResolvedDone { step } => {
+            (step, "the attempt was cut after the step had taken effect")
+        }
+        AttemptEnd::ResolvedNotDone { step } => {
+            (step, "the attempt was cut before the step took effect")
+        }
+        other => return other,
+    };
+    AttemptEnd::Failed {
+        step: Some(step),
+        code: None,
+        reason: reason.to_owned(),
     }
 }

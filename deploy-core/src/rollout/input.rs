@@ -108,7 +108,10 @@ impl Input {
     #[must_use]
     pub const fn step(&self) -> Option<StepName> {
         match self {
-            Self::Replied { reply: Reply::Ended(end), .. } => end.step(),
+            Self::Replied {
+                reply: Reply::Ended(end),
+                ..
+            } => end.step(),
             _ => None,
         }
     }
@@ -120,10 +123,12 @@ impl AttemptEnd {
     pub const fn step(&self) -> Option<StepName> {
         match self {
             Self::Failed { step, .. } | Self::Lost { step, .. } => *step,
-            Self::ResolvedDone { step } | Self::ResolvedNotDone { step } | Self::TimedOut { step } => {
-                Some(*step)
+            Self::ResolvedDone { step }
+            | Self::ResolvedNotDone { step }
+            | Self::TimedOut { step } => Some(*step),
+            Self::KillFailed { .. } | Self::Killed | Self::Succeeded | Self::Unreachable { .. } => {
+                None
             }
-            Self::KillFailed { .. } | Self::Killed | Self::Succeeded | Self::Unreachable { .. } => None,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! What people see of a rollout.
-use super::{AttemptEnd, Outcome, Phase, Reason, Rollout, TaskState, state::{Hold, TargetIx}};
+use super::{
+    AttemptEnd, Outcome, Phase, Reason, Rollout, TaskState,
+    state::{Hold, TargetIx},
+};
 use crate::{
     id::{HostName, Principal, ReleaseId, RolloutId, Seq, ServiceName},
     spec::{Direction, StepName},
@@ -155,7 +158,9 @@ impl Rollout {
             (None, Hold::Paused(_), _) => RolloutState::Paused,
             (None, Hold::Pausing(_), _) => RolloutState::Pausing,
             (None, Hold::None, Direction::Back) => RolloutState::RollingBack,
-            (None, Hold::None, Direction::Forward) if self.wave.is_none() => RolloutState::Scheduled,
+            (None, Hold::None, Direction::Forward) if self.wave.is_none() => {
+                RolloutState::Scheduled
+            }
             (None, Hold::None, Direction::Forward) => RolloutState::Running,
         }
     }
@@ -188,7 +193,9 @@ impl Rollout {
             state: self.state(),
             reason: self.reason().cloned(),
             wave: self.wave.map_or(0, |it| it + 1),
-            waves: (0..self.frame.wave_count()).map(|it| self.wave_view(it)).collect(),
+            waves: (0..self.frame.wave_count())
+                .map(|it| self.wave_view(it))
+                .collect(),
             awaits_confirm: self.direction == Direction::Forward
                 && self.outcome.is_none()
                 && self.phase == Phase::AwaitingConfirm,
@@ -220,7 +227,11 @@ impl Rollout {
     fn wave_view(&self, wave: u32) -> WaveView {
         let range = self.frame.wave(wave);
         let targets = u32::try_from(range.len()).unwrap_or(u32::MAX);
-        let mut view = WaveView { targets, settled: 0, succeeded: 0 };
+        let mut view = WaveView {
+            targets,
+            settled: 0,
+            succeeded: 0,
+        };
         for task in range.filter_map(|ix| self.slot(Direction::Forward, ix)) {
             view.settled += u32::from(task.state.is_settled());
             view.succeeded += u32::from(task.state == TaskState::Succeeded);
@@ -230,11 +241,17 @@ impl Rollout {
 
     fn task_view(&self, ix: TargetIx) -> Option<TaskView> {
         let task = self.newest(ix)?;
-        let back = self.slot(Direction::Back, ix).is_some_and(|it| std::ptr::eq(it, task));
+        let back = self
+            .slot(Direction::Back, ix)
+            .is_some_and(|it| std::ptr::eq(it, task));
         Some(TaskView {
             host: self.name(ix)?.clone(),
             wave: self.frame.wave_of(ix) + 1,
-            direction: if back { Direction::Back } else { Direction::Forward },
+            direction: if back {
+                Direction::Back
+            } else {
+                Direction::Forward
+            },
             state: task.state,
             attempts: task.attempts,
             generation: task.generation,

@@ -31,15 +31,21 @@ impl Platform {
         service: Service,
     ) -> Result<Applied, PlatformError> {
         let resource = Resource::Service(service.name.clone());
-        let permit = self.permit(principal, Action::ServiceWrite, resource).await?;
+        let permit = self
+            .permit(principal, Action::ServiceWrite, resource)
+            .await?;
         let registry = &self.parts.registry;
         let expect = match registry.service(&service.name).await {
-            Ok(current) if current.value == service => return Ok(Applied::Unchanged(current.revision)),
+            Ok(current) if current.value == service => {
+                return Ok(Applied::Unchanged(current.revision));
+            }
             Ok(current) => Expect::At(current.revision),
             Err(err) if err.kind() == ErrorKind::NotFound => Expect::Absent,
             Err(err) => return Err(err.into()),
         };
-        Ok(Applied::Changed(registry.put_service(&permit, service, expect).await?))
+        Ok(Applied::Changed(
+            registry.put_service(&permit, service, expect).await?,
+        ))
     }
 
     /// Adds a release, and keeps its artifacts from being deleted.
@@ -52,13 +58,22 @@ impl Platform {
         release: Release,
     ) -> Result<(), PlatformError> {
         let resource = Resource::Service(release.service.clone());
-        let permit = self.permit(principal, Action::ServiceWrite, resource).await?;
+        let permit = self
+            .permit(principal, Action::ServiceWrite, resource)
+            .await?;
         let store = &self.parts.artifacts;
-        let artifacts: Vec<_> = release.package.iter().chain([&release.descriptor]).copied().collect();
+        let artifacts: Vec<_> = release
+            .package
+            .iter()
+            .chain([&release.descriptor])
+            .copied()
+            .collect();
         for artifact in &artifacts {
             store.head(&artifact.digest).await?;
         }
-        let hold = self.permit(principal, Action::ArtifactWrite, Resource::System).await?;
+        let hold = self
+            .permit(principal, Action::ArtifactWrite, Resource::System)
+            .await?;
         let holder = Holder::Release(release.id.clone());
         // Held first: between the two, a hold too many is harmless, and an artifact too few is not.
         for artifact in &artifacts {
@@ -71,23 +86,35 @@ impl Platform {
     ///
     /// # Errors
     /// If `principal` may not, or the inventory fails; `Conflict` if somebody else changes it at the same time.
-    pub async fn apply_host(&self, principal: &Principal, host: Host) -> Result<Applied, PlatformError> {
+    pub async fn apply_host(
+        &self,
+        principal: &Principal,
+        host: Host,
+    ) -> Result<Applied, PlatformError> {
         let permit = self.host_permit(principal, &host.name).await?;
         let inventory = &self.parts.inventory;
         let expect = match inventory.host(&host.name).await {
-            Ok(current) if current.value == host => return Ok(Applied::Unchanged(current.revision)),
+            Ok(current) if current.value == host => {
+                return Ok(Applied::Unchanged(current.revision));
+            }
             Ok(current) => Expect::At(current.revision),
             Err(err) if err.kind() == ErrorKind::NotFound => Expect::Absent,
             Err(err) => return Err(err.into()),
         };
-        Ok(Applied::Changed(inventory.put(&permit, host, expect).await?))
+        Ok(Applied::Changed(
+            inventory.put(&permit, host, expect).await?,
+        ))
     }
 
     /// Removes a host from the inventory. What runs on it goes on running.
     ///
     /// # Errors
     /// If `principal` may not, or there is no such host.
-    pub async fn remove_host(&self, principal: &Principal, name: &HostName) -> Result<(), PlatformError> {
+    pub async fn remove_host(
+        &self,
+        principal: &Principal,
+        name: &HostName,
+    ) -> Result<(), PlatformError> {
         let permit = self.host_permit(principal, name).await?;
         Ok(self.parts.inventory.remove(&permit, name).await?)
     }

@@ -55,13 +55,21 @@ impl Command {
         match self {
             Self::Abort { note, kill } => Input::Abort { by, note, kill },
             Self::Confirm => Input::Confirm { by },
-            Self::Exclude(host) => Input::Skip { host, kind: SkipKind::Exclude, by },
+            Self::Exclude(host) => Input::Skip {
+                host,
+                kind: SkipKind::Exclude,
+                by,
+            },
             Self::Kill(host) => Input::Kill { host, by },
             Self::Pause { note } => Input::Pause { by, note },
             Self::Resume => Input::Resume { by },
             Self::Retry(host) => Input::Retry { host, by },
             Self::Rollback { note } => Input::Rollback { by, note },
-            Self::Skip(host) => Input::Skip { host, kind: SkipKind::Skip, by },
+            Self::Skip(host) => Input::Skip {
+                host,
+                kind: SkipKind::Skip,
+                by,
+            },
         }
     }
 }
@@ -74,7 +82,11 @@ impl Platform {
     /// # Errors
     /// If `principal` may not, another rollout of the service is not over, the inventory is no longer what the plan was made
     /// for, an artifact is missing, or the plan changes nothing.
-    pub async fn start(&self, principal: &Principal, plan: Plan) -> Result<RolloutId, PlatformError> {
+    pub async fn start(
+        &self,
+        principal: &Principal,
+        plan: Plan,
+    ) -> Result<RolloutId, PlatformError> {
         plan.check()?;
         let stream = plan.stream();
         let permit = self.control_permit(principal, &stream).await?;
@@ -88,9 +100,15 @@ impl Platform {
         self.check_artifacts(&plan).await?;
         let id = rollout_id(&plan)?;
         let head = self.parts.journal.head(&stream).await?;
-        let event = Event::Accepted { plan: Box::new(plan), by: principal.clone() };
+        let event = Event::Accepted {
+            plan: Box::new(plan),
+            by: principal.clone(),
+        };
         let record = Record::new(head.next(), self.parts.clock.now(), id.clone(), event);
-        self.parts.journal.append(&permit, &stream, head, &[record]).await?;
+        self.parts
+            .journal
+            .append(&permit, &stream, head, &[record])
+            .await?;
         Ok(id)
     }
 
@@ -133,7 +151,10 @@ impl Platform {
         let driver = Driver::new(self.parts.clone(), permit, at, options, observer);
         driver.drive().await.map_err(|err| match err {
             DriveError::Backend(err) | DriveError::TakenOver(err) => err.into(),
-            DriveError::Record(source) => PlatformError::Record { rollout: rollout.clone(), source },
+            DriveError::Record(source) => PlatformError::Record {
+                rollout: rollout.clone(),
+                source,
+            },
         })
     }
 
@@ -155,7 +176,9 @@ impl Platform {
                 return Ok(done);
             }
         }
-        Err(BackendError::new(ErrorKind::Conflict, "rollout.command").with("tries", TRIES).into())
+        Err(BackendError::new(ErrorKind::Conflict, "rollout.command")
+            .with("tries", TRIES)
+            .into())
     }
 
     /// Decides a command once; `None` if others got ahead.
@@ -167,12 +190,15 @@ impl Platform {
     ) -> Result<Option<Rollout>, PlatformError> {
         let rollout = self.load_at(at).await?;
         rollout.admits(input)?;
-        let pending = rollout.decide(input, self.parts.clock.now());
+        let pending = rollout.instruct(input, self.parts.clock.now());
         if pending.records().is_empty() {
             return Ok(Some(pending.commit().0));
         }
         let journal = &self.parts.journal;
-        match journal.append(permit, &at.stream, pending.expected(), pending.records()).await {
+        match journal
+            .append(permit, &at.stream, pending.expected(), pending.records())
+            .await
+        {
             Ok(_head) => Ok(Some(pending.commit().0)),
             Err(AppendError::Conflict { .. }) => Ok(None),
             Err(err) => Err(err.into()),
@@ -190,8 +216,10 @@ impl Platform {
 
     async fn load_at(&self, at: &RolloutRef) -> Result<Rollout, PlatformError> {
         let records = self.parts.journal.records(at).await?;
-        Rollout::replay(&records)
-            .map_err(|source| PlatformError::Record { rollout: at.rollout.clone(), source })
+        Rollout::replay(&records).map_err(|source| PlatformError::Record {
+            rollout: at.rollout.clone(),
+            source,
+        })
     }
 
     /// The newest `limit` rollouts, of one service's stream or of all.
@@ -214,7 +242,11 @@ impl Platform {
     ///
     /// # Errors
     /// If there is no such rollout, or its plan does not have the host.
-    pub async fn why(&self, rollout: &RolloutId, host: &HostName) -> Result<Explanation, PlatformError> {
+    pub async fn why(
+        &self,
+        rollout: &RolloutId,
+        host: &HostName,
+    ) -> Result<Explanation, PlatformError> {
         let loaded = self.load(rollout).await?;
         let explained = loaded.why(host, self.parts.clock.now());
         explained.ok_or_else(|| crate::rollout::Refusal::NotTarget(host.clone()).into())
@@ -242,6 +274,9 @@ fn rollout_id(plan: &Plan) -> Result<RolloutId, PlatformError> {
     let short: String = digest.hex().chars().take(8).collect();
     let id = format!("{}-{short}", plan.service).parse();
     id.map_err(|err| {
-        BackendError::new(ErrorKind::Internal, "rollout.start").with("head", Seq::ZERO).because(err).into()
+        BackendError::new(ErrorKind::Internal, "rollout.start")
+            .with("head", Seq::ZERO)
+            .because(err)
+            .into()
     })
 }
