@@ -2,6 +2,8 @@
 #[cfg(test)]
 mod digest;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod selector;
 #[cfg(test)]
 mod waves;
