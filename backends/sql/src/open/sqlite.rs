@@ -138,7 +138,7 @@ fn pool(size: u32, options: SqliteConnectOptions, synchronous: SqliteSynchronous
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
-        .after_connect(move |connection, _| Box::pin(check(connection, synchronous.clone())))
+        .after_connect(move |connection, _| Box::pin(check(connection, synchronous)))
         .connect_lazy_with(options)
 }
 

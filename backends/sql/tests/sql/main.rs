@@ -4,4 +4,6 @@ mod crash;
 mod damage;
 mod full;
 mod open;
+mod processes;
+mod server;
 mod support;

@@ -117,15 +117,9 @@ impl Server {
             ))
         }
     }
-
-    /// The main process, which lies in the first line of a file.
-    pub(crate) fn process(&self) -> rustix::process::Pid {
-        let text = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
-        rustix::process::Pid::from_raw(text.lines().next().unwrap().parse().unwrap()).unwrap()
-    }
 }
 
-/// An empty database of a server, which goes with this.
+/// An empty database of a server. It goes with the server: dropping it alone takes longer than most tests.
 #[derive(Debug)]
 pub(crate) struct TestDatabase<'a> {
     server: &'a Server,
@@ -165,14 +159,6 @@ impl<'a> TestDatabase<'a> {
             "ALTER DATABASE {} SET {setting} = {value}",
             self.name
         ));
-    }
-}
-
-impl Drop for TestDatabase<'_> {
-    fn drop(&mut self) {
-        if let Err(err) = self.server.tool("dropdb", ["--force", &self.name]) {
-            eprintln!("{err}");
-        }
     }
 }
 

@@ -25,7 +25,8 @@ mkdir -m 700 "$data"
 # A collation unlike that of bytes: what goes by the order of names must not depend on the server's.
 $as "$bin/initdb" --pgdata="$data" --username=postgres --auth=trust --encoding=UTF8 \
     --locale=C.UTF-8 --locale-provider=icu --icu-locale=en-US --no-sync >/dev/null
-$as "$bin/postgres" -D "$data" -k "$folder/socket" -c listen_addresses= -c max_connections=300 &
+$as "$bin/postgres" -D "$data" -k "$folder/socket" -c listen_addresses= -c max_connections=300 \
+    -c max_wal_size=128MB &
 server=$!
 trap 'kill -QUIT "$server" 2>/dev/null || true; rm -rf "$data" "$folder/ready"' EXIT
 

@@ -1,6 +1,6 @@
 //! Values for tests.
 pub(crate) use deploy_core::conformance::sample::{
-    at, first, host, name, release, service, stream,
+    at, first, host, middle, name, release, service, stream,
 };
 
 use deploy_core::{
