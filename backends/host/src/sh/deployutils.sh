@@ -406,10 +406,11 @@ du_verify_http() {
 	if command -v curl >/dev/null; then
 		du_status=$(curl -s -o "$du_answer" -w '%{http_code}' --max-time "$du_limit" -- "$du_url")
 	elif command -v wget >/dev/null; then
-		# GNU wget gives no body with an error unless asked; busybox's knows neither the option nor how.
-		du_lines=$(wget -S -T "$du_limit" -t 1 --max-redirect=0 --content-on-error -O "$du_answer" "$du_url" 2>&1) ||
+		# GNU wget gives no body with an error unless asked; busybox's knows neither the option nor how, and Debian's
+		# crashes on -T.
+		du_lines=$(du_within "$du_limit" wget -S -t 1 --max-redirect=0 --content-on-error -O "$du_answer" "$du_url" 2>&1) ||
 			case $du_lines in
-			*nrecognized\ option* | *nvalid\ option*) du_lines=$(wget -S -T "$du_limit" -O "$du_answer" "$du_url" 2>&1) ;;
+			*nrecognized\ option* | *nvalid\ option*) du_lines=$(du_within "$du_limit" wget -S -O "$du_answer" "$du_url" 2>&1) ;;
 			esac
 		case $du_lines in
 		*HTTP/[0-9]*) du_status=${du_lines#*HTTP/[0-9]*\ } && du_status=${du_status%%[!0-9]*} ;;

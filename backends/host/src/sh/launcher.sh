@@ -477,7 +477,8 @@ supervise() {
 	. ./attempt
 	read -r BOOT <"$BOOT_ID_FILE"
 	uptime
-	CLOCK=$(($(date +%s) * 1000 - UP * 10))
+	# bash and busybox know the time; dash has to ask.
+	CLOCK=$((${EPOCHSECONDS:-$(date +%s)} * 1000 - UP * 10))
 	now_ms
 	BEGAN=$NOW ROOT='' SURVIVORS='' WATCHDOG='' index=0 name=-
 	stat_of $$

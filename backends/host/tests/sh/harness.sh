@@ -121,7 +121,11 @@ supervisor_of() {
 	read -r SUP _ <"$CTL/attempts/$1/started"
 }
 
-# gone PID: is it no more, or only waiting for its parent to notice?
+# is_gone PID: is it no more, or only waiting for its parent to notice?
+is_gone() {
+	[ ! -e "/proc/$1" ] || grep -q '^State:.[ZX]' "/proc/$1/status" || [ ! -e "/proc/$1" ]
+}
+
 gone() {
-	[ ! -e "/proc/$1" ] || grep -q '^State:.[ZX]' "/proc/$1/status" || [ ! -e "/proc/$1" ] || die "process $1 lives"
+	is_gone "$1" || die "process $1 lives"
 }

@@ -158,13 +158,7 @@ case_verify_works_with_any_one_tool() {
 		mkdir "with.$tool"
 		cp -P tools/* "with.$tool"
 		case $tool in
-		busybox-*)
-			# Debian's busybox has a wget that crashes on any address.
-			code=0
-			sh -c 'busybox wget -q -O /dev/null http://127.0.0.1:1/' >/dev/null 2>&1 || code=$?
-			[ "$tool$code" != busybox-wget139 ] || continue
-			ln -s "$(command -v busybox)" "with.$tool/${tool#busybox-}"
-			;;
+		busybox-*) ln -s "$(command -v busybox)" "with.$tool/${tool#busybox-}" ;;
 		*)
 			[ -x "/usr/bin/$tool" ] || continue
 			ln -s "/usr/bin/$tool" "with.$tool/$tool"

@@ -121,7 +121,7 @@ case_a_reused_process_number_is_not_signalled() {
 	setsid sleep 1000 &
 	innocent=$!
 	echo "$innocent 12345" >"$CTL/attempts/5/root.0"
-	eventually gone "$SUP"
+	eventually is_gone "$SUP"
 	call probe 5 5
 	last_says 'died reason=supervisor_lost'
 	kill -0 "$innocent"

@@ -11,18 +11,14 @@ package_of() {
 # send [LIMIT]: what a client does: waits for `have`, then sends the package from there on; cut after LIMIT bytes.
 send() {
 	STAGE=$T/stage/$GEN
-	rm -f answers
-	mkfifo answers
+	: >err
 	{
 		until grep -q '^deploy:have' err 2>/dev/null; do sleep 0.02; done
 		have=$(sed -n 's/^deploy:have bytes=//p' err)
 		echo "$have" >have
 		tail -c "+$((have + 1))" package >"$STAGE/package.chunk"
 		if [ -n "${1:-}" ]; then stream package.chunk | head -c "$1"; else stream package.chunk; fi
-	} | {
-		: >err
-		boot "$CTL" "$GEN" "$(token_of "$GEN")" "$DIGEST" 0 >out 2>err || :
-	}
+	} | { boot "$CTL" "$GEN" "$(token_of "$GEN")" "$DIGEST" 0 >out 2>err || :; }
 }
 
 packaged() {
