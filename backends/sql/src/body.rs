@@ -28,19 +28,11 @@ impl Body {
     ) -> BackendResult<Self> {
         let json = serde_json::to_string(value)
             .map_err(|err| BackendError::new(ErrorKind::Internal, operation).because(err))?;
-        Ok(Self {
-            format,
-            checksum: checksum(&json),
-            json,
-        })
+        Ok(Self { format, checksum: checksum(&json), json })
     }
 
     pub(crate) fn args(&self) -> [Arg<'_>; 3] {
-        [
-            i64::from(self.format).into(),
-            self.checksum.into(),
-            self.json.as_str().into(),
-        ]
+        [i64::from(self.format).into(), self.checksum.into(), self.json.as_str().into()]
     }
 }
 
@@ -48,10 +40,7 @@ impl Body {
 pub(crate) fn decode<T: DeserializeOwned>(row: &Row, at: usize, known: u32) -> Result<T, Damage> {
     let format = row.int(at)?;
     if format > i64::from(known) {
-        return Err(Damage::NewerFormat {
-            found: format,
-            known,
-        });
+        return Err(Damage::NewerFormat { found: format, known });
     }
     let json = row.text(at + 2)?;
     if row.int(at + 1)? != checksum(&json) {
@@ -63,10 +52,7 @@ pub(crate) fn decode<T: DeserializeOwned>(row: &Row, at: usize, known: u32) -> R
 /// Finds flipped bits, which neither database does by default. It is no defence against somebody who may write.
 fn checksum(json: &str) -> i64 {
     let digest = Digest::of(json.as_bytes());
-    digest
-        .as_bytes()
-        .first_chunk()
-        .map_or(0, |head| i64::from_be_bytes(*head))
+    digest.as_bytes().first_chunk().map_or(0, |head| i64::from_be_bytes(*head))
 }
 
 #[cfg(test)]

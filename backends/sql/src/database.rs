@@ -51,10 +51,7 @@ impl Database {
     /// If the server cannot be reached, or would lose what it has confirmed; the reason says why and what to do.
     pub async fn connect_postgres_with(request: &ConnectPostgres) -> Result<Self, OpenError> {
         let main = postgres::connect(request).await?;
-        Ok(Self {
-            logs: main.clone(),
-            main,
-        })
+        Ok(Self { logs: main.clone(), main })
     }
 
     /// Closes all connections once they are idle. Calls that come later fail.

@@ -31,9 +31,7 @@ impl Fault {
         phase: Phase,
     ) -> BackendError {
         let (kind, cause) = self.explain(phase);
-        BackendError::new(kind, operation)
-            .with("database", database)
-            .because(cause)
+        BackendError::new(kind, operation).with("database", database).because(cause)
     }
 
     /// The kind, and a cause that says what to do.
@@ -42,10 +40,7 @@ impl Fault {
             Self::Driver(err) => verdict(err),
             Self::Late(_) => verdict::LATE,
         };
-        let cause = |advice| Cause {
-            advice,
-            source: self.into_source(),
-        };
+        let cause = |advice| Cause { advice, source: self.into_source() };
         match phase {
             Phase::Commit if !verdict.definite => (
                 ErrorKind::OutcomeUnknown,
@@ -102,57 +97,37 @@ mod verdict {
     use super::{ErrorKind, Verdict};
 
     const fn definite(kind: ErrorKind, advice: &'static str) -> Verdict {
-        Verdict {
-            kind,
-            advice,
-            definite: true,
-        }
+        Verdict { kind, advice, definite: true }
     }
 
     const fn doubtful(kind: ErrorKind, advice: &'static str) -> Verdict {
-        Verdict {
-            kind,
-            advice,
-            definite: false,
-        }
+        Verdict { kind, advice, definite: false }
     }
 
-    pub(super) const BUG: Verdict = doubtful(
-        ErrorKind::Internal,
-        "the database refused a statement of this program",
-    );
+    pub(super) const BUG: Verdict =
+        doubtful(ErrorKind::Internal, "the database refused a statement of this program");
     pub(super) const BUSY: Verdict = definite(
         ErrorKind::Unavailable,
         "another process keeps the database locked: wait for it or end it, and try again",
     );
-    pub(super) const CORRUPT: Verdict = doubtful(
-        ErrorKind::Corrupt,
-        "the database is damaged: restore it from a backup",
-    );
-    pub(super) const INVALID: Verdict = definite(
-        ErrorKind::InvalidInput,
-        "the database cannot hold one of the values",
-    );
+    pub(super) const CORRUPT: Verdict =
+        doubtful(ErrorKind::Corrupt, "the database is damaged: restore it from a backup");
+    pub(super) const INVALID: Verdict =
+        definite(ErrorKind::InvalidInput, "the database cannot hold one of the values");
     pub(super) const IO: Verdict = doubtful(
         ErrorKind::Unavailable,
         "the database cannot be read or written: look at its disk and at the system's log",
     );
-    pub(super) const LATE: Verdict = doubtful(
-        ErrorKind::Unavailable,
-        "the database did not answer in time",
-    );
-    pub(super) const LOST: Verdict = doubtful(
-        ErrorKind::Unavailable,
-        "the database cannot be reached, or was lost on the way",
-    );
+    pub(super) const LATE: Verdict =
+        doubtful(ErrorKind::Unavailable, "the database did not answer in time");
+    pub(super) const LOST: Verdict =
+        doubtful(ErrorKind::Unavailable, "the database cannot be reached, or was lost on the way");
     pub(super) const NO_SPACE: Verdict = definite(
         ErrorKind::NoSpace,
         "there is no room left for the database: make room on its disk, and try again",
     );
-    pub(super) const NOT_ALLOWED: Verdict = definite(
-        ErrorKind::PermissionDenied,
-        "the database does not let this account do that",
-    );
+    pub(super) const NOT_ALLOWED: Verdict =
+        definite(ErrorKind::PermissionDenied, "the database does not let this account do that");
     pub(super) const NOT_DURABLE: Verdict = definite(
         ErrorKind::Unsupported,
         "the database server has settings with which it loses what it has confirmed",
@@ -161,10 +136,8 @@ mod verdict {
         ErrorKind::PermissionDenied,
         "the database is read-only: make it and its folder writable for this account",
     );
-    pub(super) const ROLLED_BACK: Verdict = definite(
-        ErrorKind::Unavailable,
-        "the database undid the transaction: try again",
-    );
+    pub(super) const ROLLED_BACK: Verdict =
+        definite(ErrorKind::Unavailable, "the database undid the transaction: try again");
     pub(super) const STANDBY: Verdict = definite(
         ErrorKind::Unavailable,
         "the database server is a standby: connect to the primary",
@@ -177,14 +150,10 @@ mod verdict {
         ErrorKind::Unavailable,
         "the database has no connection free: try again, or allow more connections",
     );
-    pub(super) const UNKNOWN_DATABASE: Verdict = definite(
-        ErrorKind::NotFound,
-        "there is no such database on the server: create it first",
-    );
-    pub(super) const WRONG_SIDE: Verdict = definite(
-        ErrorKind::Conflict,
-        "the rows contradict a rule of the database",
-    );
+    pub(super) const UNKNOWN_DATABASE: Verdict =
+        definite(ErrorKind::NotFound, "there is no such database on the server: create it first");
+    pub(super) const WRONG_SIDE: Verdict =
+        definite(ErrorKind::Conflict, "the rows contradict a rule of the database");
 }
 
 fn verdict(err: &sqlx::Error) -> Verdict {

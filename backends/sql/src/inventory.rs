@@ -28,15 +28,11 @@ impl SqlHostInventory {
     /// The inventory in `database`.
     #[must_use]
     pub fn new(database: &Database) -> Self {
-        Self {
-            store: database.main().clone(),
-        }
+        Self { store: database.main().clone() }
     }
 
     fn missing(&self, operation: &'static str, name: &HostName) -> BackendError {
-        self.store
-            .error(ErrorKind::NotFound, operation)
-            .with("host", name)
+        self.store.error(ErrorKind::NotFound, operation).with("host", name)
     }
 
     async fn set_host(
@@ -57,17 +53,12 @@ impl SqlHostInventory {
         let name = host.name.as_str().into();
         // Taken before the comparison: it makes writers of one host queue. A refusal undoes it.
         let row = transaction.fetch(NEXT, &[name]).await?;
-        let next = self
-            .store
-            .place(PUT, "host_revisions")
-            .decode_all(&row, |row| row.number(1))?;
+        let next = self.store.place(PUT, "host_revisions").decode_all(&row, |row| row.number(1))?;
         let next = next.into_iter().next().unwrap_or(1);
         let revision = int(PUT, "revision", next)?.into();
         let written = match expect {
             Expect::Absent => {
-                transaction
-                    .execute(INSERT, &[name, revision, format, checksum, json])
-                    .await?
+                transaction.execute(INSERT, &[name, revision, format, checksum, json]).await?
             }
             Expect::At(expected) => {
                 // A revision that no column can hold is none that is there.
@@ -79,10 +70,7 @@ impl SqlHostInventory {
         if written > 0 {
             return Ok(Revision::new(next));
         }
-        let there = transaction
-            .fetch_optional(SELECT_HOST, &[name])
-            .await?
-            .is_some();
+        let there = transaction.fetch_optional(SELECT_HOST, &[name]).await?.is_some();
         let kind = match (expect, there) {
             (Expect::Absent, _) => ErrorKind::AlreadyExists,
             (Expect::At(_), true) => ErrorKind::Conflict,
@@ -120,11 +108,7 @@ impl SqlHostInventory {
              WHERE (installed.generation, installed.seen_at) <= (excluded.generation, excluded.seen_at)";
         let body = Body::encode(RECORD, FORMAT, seen)?;
         let [format, checksum, json] = body.args();
-        if transaction
-            .fetch_optional(SELECT_HOST, &[name.as_str().into()])
-            .await?
-            .is_none()
-        {
+        if transaction.fetch_optional(SELECT_HOST, &[name.as_str().into()]).await?.is_none() {
             return Err(self.missing(RECORD, name));
         }
         let args = [
@@ -151,12 +135,7 @@ const SELECT_HOST: &str =
 #[async_trait]
 impl HostInventory for SqlHostInventory {
     async fn put(&self, permit: &Permit, host: Host, expect: Expect) -> BackendResult<Revision> {
-        demand(
-            permit,
-            Action::HostWrite,
-            &Resource::Host(host.name.clone(), None),
-            PUT,
-        )?;
+        demand(permit, Action::HostWrite, &Resource::Host(host.name.clone(), None), PUT)?;
         let mut transaction = self.store.begin(PUT).await?;
         let outcome = self.set_host(&mut transaction, &host, expect).await;
         transaction.finish(outcome).await
@@ -164,18 +143,9 @@ impl HostInventory for SqlHostInventory {
 
     async fn host(&self, name: &HostName) -> BackendResult<Versioned<Host>> {
         const HOST: &str = "inventory.host";
-        let rows = self
-            .store
-            .fetch(HOST, SELECT_HOST, &[name.as_str().into()])
-            .await?;
-        let found = self
-            .store
-            .place(HOST, "hosts")
-            .decode_all(&rows, decode_host)?;
-        found
-            .into_iter()
-            .next()
-            .ok_or_else(|| self.missing(HOST, name))
+        let rows = self.store.fetch(HOST, SELECT_HOST, &[name.as_str().into()]).await?;
+        let found = self.store.place(HOST, "hosts").decode_all(&rows, decode_host)?;
+        found.into_iter().next().ok_or_else(|| self.missing(HOST, name))
     }
 
     async fn hosts(
@@ -188,23 +158,13 @@ impl HostInventory for SqlHostInventory {
              WHERE name > $1 ORDER BY name LIMIT $2";
         // Every name is greater than the empty text, which is none.
         let after = after.map_or("", HostName::as_str);
-        let rows = self
-            .store
-            .fetch(HOSTS, SQL, &[after.into(), limit(most)])
-            .await?;
-        self.store
-            .place(HOSTS, "hosts")
-            .decode_all(&rows, decode_host)
+        let rows = self.store.fetch(HOSTS, SQL, &[after.into(), limit(most)]).await?;
+        self.store.place(HOSTS, "hosts").decode_all(&rows, decode_host)
     }
 
     async fn remove(&self, permit: &Permit, name: &HostName) -> BackendResult<()> {
         const REMOVE: &str = "inventory.remove";
-        demand(
-            permit,
-            Action::HostWrite,
-            &Resource::Host(name.clone(), None),
-            REMOVE,
-        )?;
+        demand(permit, Action::HostWrite, &Resource::Host(name.clone(), None), REMOVE)?;
         let mut transaction = self.store.begin(REMOVE).await?;
         let outcome = self.delete_host(&mut transaction, name).await;
         transaction.finish(outcome).await
@@ -222,9 +182,7 @@ impl HostInventory for SqlHostInventory {
             demand(permit, Action::HostExecute, &resource, RECORD)?;
         }
         let mut transaction = self.store.begin(RECORD).await?;
-        let outcome = self
-            .set_installed(&mut transaction, name, service, &seen)
-            .await;
+        let outcome = self.set_installed(&mut transaction, name, service, &seen).await;
         transaction.finish(outcome).await
     }
 
@@ -234,14 +192,10 @@ impl HostInventory for SqlHostInventory {
     ) -> BackendResult<BTreeMap<HostName, Installed>> {
         const INSTALLED: &str = "inventory.installed";
         const SQL: &str = "SELECT host, format, checksum, body FROM installed WHERE service = $1";
-        let rows = self
-            .store
-            .fetch(INSTALLED, SQL, &[service.as_str().into()])
-            .await?;
+        let rows = self.store.fetch(INSTALLED, SQL, &[service.as_str().into()]).await?;
         let place = self.store.place(INSTALLED, "installed");
-        let all = place.decode_all(&rows, |row| {
-            Ok((row.text(0)?.parse()?, decode(row, 1, FORMAT)?))
-        })?;
+        let all =
+            place.decode_all(&rows, |row| Ok((row.text(0)?.parse()?, decode(row, 1, FORMAT)?)))?;
         Ok(all.into_iter().collect())
     }
 }

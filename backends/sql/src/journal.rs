@@ -29,9 +29,7 @@ impl SqlJournal {
     /// The journal in `database`.
     #[must_use]
     pub fn new(database: &Database) -> Self {
-        Self {
-            store: database.main().clone(),
-        }
+        Self { store: database.main().clone() }
     }
 }
 
@@ -66,9 +64,7 @@ impl Journal for SqlJournal {
         for row in &rows {
             let decoded = decode_record(row, last);
             let damaged = |damage| {
-                self.store
-                    .place(READ, "records")
-                    .error(&format!("{name} {}", last + 1), damage)
+                self.store.place(READ, "records").error(&format!("{name} {}", last + 1), damage)
             };
             let Some(record) = decoded.map_err(damaged)? else {
                 break;
@@ -77,9 +73,7 @@ impl Journal for SqlJournal {
             last += 1;
         }
         if records.len() < most
-            && rows
-                .last()
-                .is_some_and(|row| row.int(0).is_ok_and(|head| head > last))
+            && rows.last().is_some_and(|row| row.int(0).is_ok_and(|head| head > last))
         {
             let key = format!("{name} {}", last + 1);
             return Err(self.store.place(READ, "records").error(&key, LOST));
@@ -90,10 +84,7 @@ impl Journal for SqlJournal {
     async fn head(&self, stream: &StreamId) -> BackendResult<Seq> {
         const HEAD: &str = "journal.head";
         let name = stream.to_string();
-        let row = self
-            .store
-            .fetch_optional(HEAD, SELECT_HEAD, &[name.as_str().into()])
-            .await?;
+        let row = self.store.fetch_optional(HEAD, SELECT_HEAD, &[name.as_str().into()]).await?;
         decode_head(&self.store, HEAD, row.as_ref())
     }
 
@@ -114,33 +105,19 @@ impl Journal for SqlJournal {
             None => self.store.fetch(ROLLOUTS, ALL, &[limit(most)]).await?,
             Some(stream) => {
                 let name = stream.to_string();
-                self.store
-                    .fetch(ROLLOUTS, OF_STREAM, &[limit(most), name.as_str().into()])
-                    .await?
+                self.store.fetch(ROLLOUTS, OF_STREAM, &[limit(most), name.as_str().into()]).await?
             }
         };
-        self.store
-            .place(ROLLOUTS, "rollouts")
-            .decode_all(&rows, decode_rollout)
+        self.store.place(ROLLOUTS, "rollouts").decode_all(&rows, decode_rollout)
     }
 
     async fn rollout(&self, id: &RolloutId) -> BackendResult<RolloutRef> {
         const ROLLOUT: &str = "journal.rollout";
         const SQL: &str = "SELECT r.id, s.name, r.first_seq, r.last_seq \
              FROM rollouts r JOIN streams s ON s.id = r.stream_id WHERE r.id = $1";
-        let rows = self
-            .store
-            .fetch(ROLLOUT, SQL, &[id.as_str().into()])
-            .await?;
-        let found = self
-            .store
-            .place(ROLLOUT, "rollouts")
-            .decode_all(&rows, decode_rollout)?;
-        let missing = || {
-            self.store
-                .error(ErrorKind::NotFound, ROLLOUT)
-                .with("rollout", id)
-        };
+        let rows = self.store.fetch(ROLLOUT, SQL, &[id.as_str().into()]).await?;
+        let found = self.store.place(ROLLOUT, "rollouts").decode_all(&rows, decode_rollout)?;
+        let missing = || self.store.error(ErrorKind::NotFound, ROLLOUT).with("rollout", id);
         found.into_iter().next().ok_or_else(missing)
     }
 }
@@ -167,13 +144,7 @@ impl<'a> Append<'a> {
         let head = check_numbers(expected, records)?;
         let encode = |it: &Record| Body::encode(APPEND, it.format, it);
         let bodies = records.iter().map(encode).collect::<BackendResult<_>>()?;
-        Ok(Self {
-            stream: stream.to_string(),
-            expected,
-            head,
-            records,
-            bodies,
-        })
+        Ok(Self { stream: stream.to_string(), expected, head, records, bodies })
     }
 
     async fn run(&self, store: &Store, transaction: &mut Transaction) -> Result<Seq, AppendError> {
@@ -183,9 +154,7 @@ impl<'a> Append<'a> {
         let under_way = self.follow_rollouts(transaction, &stream).await?;
         if under_way != stream.rollout.as_deref() {
             const SQL: &str = "UPDATE streams SET rollout = $2 WHERE id = $1";
-            transaction
-                .execute(SQL, &[stream.id.into(), under_way.into()])
-                .await?;
+            transaction.execute(SQL, &[stream.id.into(), under_way.into()]).await?;
         }
         self.insert(transaction, stream.id).await?;
         Ok(self.head)
@@ -205,20 +174,11 @@ impl<'a> Append<'a> {
         let head = int(APPEND, "head", self.head.get())?;
         let expected = int(APPEND, "expected", self.expected.get())?;
         let row = if self.expected == Seq::ZERO {
-            transaction
-                .fetch_optional(FIRST, &[name, head.into()])
-                .await?
+            transaction.fetch_optional(FIRST, &[name, head.into()]).await?
         } else {
-            transaction
-                .fetch_optional(NEXT, &[name, head.into(), expected.into()])
-                .await?
+            transaction.fetch_optional(NEXT, &[name, head.into(), expected.into()]).await?
         };
-        let decode = |row: &Row| {
-            Ok(Stream {
-                id: row.int(0)?,
-                rollout: row.maybe_text(1)?,
-            })
-        };
+        let decode = |row: &Row| Ok(Stream { id: row.int(0)?, rollout: row.maybe_text(1)? });
         let damaged = |damage| store.place(APPEND, "streams").error(&self.stream, damage);
         row.as_ref().map(decode).transpose().map_err(damaged)
     }
@@ -228,14 +188,9 @@ impl<'a> Append<'a> {
         store: &Store,
         transaction: &mut Transaction,
     ) -> BackendResult<AppendError> {
-        let row = transaction
-            .fetch_optional(SELECT_HEAD, &[self.stream.as_str().into()])
-            .await?;
+        let row = transaction.fetch_optional(SELECT_HEAD, &[self.stream.as_str().into()]).await?;
         let actual = decode_head(store, APPEND, row.as_ref())?;
-        Ok(AppendError::Conflict {
-            actual,
-            expected: self.expected,
-        })
+        Ok(AppendError::Conflict { actual, expected: self.expected })
     }
 
     /// Keeps the index of rollouts, and gives the one that is under way after the last record.
@@ -353,9 +308,7 @@ fn decode_record(row: &Row, last: i64) -> Result<Option<Record>, Damage> {
 fn decode_head(store: &Store, operation: &'static str, row: Option<&Row>) -> BackendResult<Seq> {
     let Some(row) = row else { return Ok(Seq::ZERO) };
     let place = store.place(operation, "streams");
-    let heads = place.decode_all(std::slice::from_ref(row), |row| {
-        Ok(Seq::new(row.number(1)?))
-    })?;
+    let heads = place.decode_all(std::slice::from_ref(row), |row| Ok(Seq::new(row.number(1)?)))?;
     Ok(heads.into_iter().next().unwrap_or_default())
 }
 

@@ -22,18 +22,12 @@ impl SqlLeaseStore {
     /// The leases in `database`.
     #[must_use]
     pub fn new(database: &Database) -> Self {
-        Self {
-            store: database.main().clone(),
-        }
+        Self { store: database.main().clone() }
     }
 
     /// Takes or renews in one statement; `None` if another holds the lease.
     async fn try_acquire(&self, request: &AcquireLease) -> BackendResult<Option<Lease>> {
-        let ttl = int(
-            ACQUIRE,
-            "ttl",
-            u64::try_from(request.ttl.as_millis()).unwrap_or(u64::MAX),
-        )?;
+        let ttl = int(ACQUIRE, "ttl", u64::try_from(request.ttl.as_millis()).unwrap_or(u64::MAX))?;
         let args = [
             request.name.as_str().into(),
             request.holder.as_str().into(),
@@ -54,10 +48,7 @@ impl SqlLeaseStore {
     }
 
     fn decode(&self, operation: &'static str, rows: &[Row]) -> BackendResult<Option<Lease>> {
-        let leases = self
-            .store
-            .place(operation, "leases")
-            .decode_all(rows, decode_lease)?;
+        let leases = self.store.place(operation, "leases").decode_all(rows, decode_lease)?;
         Ok(leases.into_iter().next())
     }
 }
@@ -82,11 +73,7 @@ impl LeaseStore for SqlLeaseStore {
             "UPDATE leases SET holder = NULL WHERE name = $1 AND holder = $2 AND epoch = $3";
         // An epoch that no column can hold is none that is there.
         let epoch = i64::try_from(lease.epoch).unwrap_or(i64::MAX);
-        let args = [
-            lease.name.as_str().into(),
-            lease.holder.as_str().into(),
-            epoch.into(),
-        ];
+        let args = [lease.name.as_str().into(), lease.holder.as_str().into(), epoch.into()];
         let mut transaction = self.store.begin(RELEASE).await?;
         let released = transaction.execute(SQL, &args).await;
         transaction.finish(released).await?;
@@ -155,10 +142,5 @@ fn check(request: &AcquireLease) -> BackendResult<()> {
 
 fn decode_lease(row: &Row) -> Result<Lease, Damage> {
     let expires_at = Timestamp::from_millis(row.number(3)?);
-    Ok(Lease::new(
-        row.text(0)?,
-        row.text(1)?,
-        row.number(2)?,
-        expires_at,
-    ))
+    Ok(Lease::new(row.text(0)?, row.text(1)?, row.number(2)?, expires_at))
 }

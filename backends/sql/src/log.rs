@@ -24,9 +24,7 @@ impl SqlLogStore {
     /// The logs beside `database`.
     #[must_use]
     pub fn new(database: &Database) -> Self {
-        Self {
-            store: database.logs().clone(),
-        }
+        Self { store: database.logs().clone() }
     }
 }
 
@@ -52,16 +50,10 @@ impl LogStore for SqlLogStore {
     ) -> BackendResult<u64> {
         const LENGTH: &str = "log.length";
         let generation = int(LENGTH, "generation", generation.get())?;
-        let args = [
-            rollout.as_str().into(),
-            host.as_str().into(),
-            generation.into(),
-        ];
+        let args = [rollout.as_str().into(), host.as_str().into(), generation.into()];
         let rows = self.store.fetch(LENGTH, SELECT_LENGTH, &args).await?;
-        let lengths = self
-            .store
-            .place(LENGTH, "log_attempts")
-            .decode_all(&rows, |row| row.number(1))?;
+        let lengths =
+            self.store.place(LENGTH, "log_attempts").decode_all(&rows, |row| row.number(1))?;
         Ok(lengths.into_iter().next().unwrap_or(0))
     }
 
@@ -73,10 +65,8 @@ impl LogStore for SqlLogStore {
         const OF_HOST: &str = "SELECT rollout, position, host, generation, start, at, bytes FROM log_chunks \
              WHERE rollout = $1 AND position > $2 AND ($3 IS NULL OR generation = $3) AND host = $5 \
              ORDER BY position LIMIT $4";
-        let generation = query
-            .generation
-            .map(|it| int(READ, "generation", it.get()))
-            .transpose()?;
+        let generation =
+            query.generation.map(|it| int(READ, "generation", it.get())).transpose()?;
         // No chunk lies past what a column can hold.
         let after = i64::try_from(query.after.get()).unwrap_or(i64::MAX);
         let rollout = query.rollout.as_str().into();
@@ -87,19 +77,11 @@ impl LogStore for SqlLogStore {
                 self.store.fetch(READ, ALL, &args).await?
             }
             Some(host) => {
-                let args = [
-                    rollout,
-                    after.into(),
-                    generation.into(),
-                    most,
-                    host.as_str().into(),
-                ];
+                let args = [rollout, after.into(), generation.into(), most, host.as_str().into()];
                 self.store.fetch(READ, OF_HOST, &args).await?
             }
         };
-        self.store
-            .place(READ, "log_chunks")
-            .decode_all(&rows, decode_chunk)
+        self.store.place(READ, "log_chunks").decode_all(&rows, decode_chunk)
     }
 }
 
@@ -154,9 +136,7 @@ impl<'a> Batch<'a> {
         self.positions = chunks.iter().map(|it| (&it.rollout, 0)).collect();
         for (rollout, position) in &mut self.positions {
             let rows = transaction.fetch(SQL, &[rollout.as_str().into()]).await?;
-            let found = store
-                .place(APPEND, "log_rollouts")
-                .decode_all(&rows, |row| row.int(1))?;
+            let found = store.place(APPEND, "log_rollouts").decode_all(&rows, |row| row.int(1))?;
             *position = found.into_iter().next().unwrap_or(0);
         }
         Ok(())
@@ -169,21 +149,14 @@ impl<'a> Batch<'a> {
         chunk: &'a LogChunk,
     ) -> BackendResult<()> {
         let generation = int(APPEND, "generation", chunk.generation.get())?;
-        let length = match self
-            .lengths
-            .entry((&chunk.rollout, &chunk.host, chunk.generation))
-        {
+        let length = match self.lengths.entry((&chunk.rollout, &chunk.host, chunk.generation)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
-                let args = [
-                    chunk.rollout.as_str().into(),
-                    chunk.host.as_str().into(),
-                    generation.into(),
-                ];
+                let args =
+                    [chunk.rollout.as_str().into(), chunk.host.as_str().into(), generation.into()];
                 let rows = transaction.fetch(SELECT_LENGTH, &args).await?;
-                let found = store
-                    .place(APPEND, "log_attempts")
-                    .decode_all(&rows, |row| row.number(1))?;
+                let found =
+                    store.place(APPEND, "log_attempts").decode_all(&rows, |row| row.number(1))?;
                 unknown.insert(found.into_iter().next().unwrap_or(0))
             }
         };
@@ -226,18 +199,12 @@ impl<'a> Batch<'a> {
         for ((rollout, host, generation), length) in &self.lengths {
             let generation = int(APPEND, "generation", generation.get())?;
             let length = int(APPEND, "length", *length)?;
-            let args = [
-                rollout.as_str().into(),
-                host.as_str().into(),
-                generation.into(),
-                length.into(),
-            ];
+            let args =
+                [rollout.as_str().into(), host.as_str().into(), generation.into(), length.into()];
             transaction.execute(LENGTH, &args).await?;
         }
         for (rollout, position) in &self.positions {
-            transaction
-                .execute(POSITION, &[rollout.as_str().into(), (*position).into()])
-                .await?;
+            transaction.execute(POSITION, &[rollout.as_str().into(), (*position).into()]).await?;
         }
         Ok(())
     }

@@ -27,9 +27,7 @@ impl SqlServiceRegistry {
     /// The registry in `database`.
     #[must_use]
     pub fn new(database: &Database) -> Self {
-        Self {
-            store: database.main().clone(),
-        }
+        Self { store: database.main().clone() }
     }
 
     /// Reads the columns `service, revision, format, checksum, body`.
@@ -40,9 +38,7 @@ impl SqlServiceRegistry {
         args: &[Arg<'_>],
     ) -> BackendResult<Vec<Versioned<Service>>> {
         let rows = self.store.fetch(operation, sql, args).await?;
-        self.store
-            .place(operation, "service_revisions")
-            .decode_all(&rows, decode_service)
+        self.store.place(operation, "service_revisions").decode_all(&rows, decode_service)
     }
 
     async fn demand_service(
@@ -50,10 +46,7 @@ impl SqlServiceRegistry {
         operation: &'static str,
         name: &ServiceName,
     ) -> BackendResult<()> {
-        match self
-            .store
-            .fetch_optional(operation, SELECT_REVISION, &[name.as_str().into()])
-            .await?
+        match self.store.fetch_optional(operation, SELECT_REVISION, &[name.as_str().into()]).await?
         {
             Some(_) => Ok(()),
             None => Err(self.missing(operation, name)),
@@ -61,9 +54,7 @@ impl SqlServiceRegistry {
     }
 
     fn missing(&self, operation: &'static str, name: &ServiceName) -> BackendError {
-        self.store
-            .error(ErrorKind::NotFound, operation)
-            .with("service", name)
+        self.store.error(ErrorKind::NotFound, operation).with("service", name)
     }
 
     async fn set_service(
@@ -79,9 +70,7 @@ impl SqlServiceRegistry {
         let revision = self.advance(transaction, &service.name, expect).await?;
         let name = service.name.as_str().into();
         let number = int(PUT, "revision", revision.get())?.into();
-        transaction
-            .execute(INSERT, &[name, number, format, checksum, json])
-            .await?;
+        transaction.execute(INSERT, &[name, number, format, checksum, json]).await?;
         Ok(revision)
     }
 
@@ -125,11 +114,7 @@ impl SqlServiceRegistry {
         const INSERT: &str = "INSERT INTO releases (id, service, created_at, format, checksum, body) \
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
         let service = release.service.as_str().into();
-        if transaction
-            .fetch_optional(SELECT_REVISION, &[service])
-            .await?
-            .is_none()
-        {
+        if transaction.fetch_optional(SELECT_REVISION, &[service]).await?.is_none() {
             return Err(self.missing(CREATE, &release.service));
         }
         let body = Body::encode(CREATE, FORMAT, release)?;
@@ -141,17 +126,11 @@ impl SqlServiceRegistry {
             return Ok(());
         }
         let rows = transaction.fetch(SELECT_RELEASE, &[id]).await?;
-        let there = self
-            .store
-            .place(CREATE, "releases")
-            .decode_all(&rows, decode_release)?;
+        let there = self.store.place(CREATE, "releases").decode_all(&rows, decode_release)?;
         if there.first() == Some(release) {
             return Ok(());
         }
-        Err(self
-            .store
-            .error(ErrorKind::AlreadyExists, CREATE)
-            .with("release", &release.id))
+        Err(self.store.error(ErrorKind::AlreadyExists, CREATE).with("release", &release.id))
     }
 }
 
@@ -166,12 +145,7 @@ impl ServiceRegistry for SqlServiceRegistry {
         service: Service,
         expect: Expect,
     ) -> BackendResult<Revision> {
-        demand(
-            permit,
-            Action::ServiceWrite,
-            &Resource::Service(service.name.clone()),
-            PUT,
-        )?;
+        demand(permit, Action::ServiceWrite, &Resource::Service(service.name.clone()), PUT)?;
         let mut transaction = self.store.begin(PUT).await?;
         let outcome = self.set_service(&mut transaction, &service, expect).await;
         transaction.finish(outcome).await
@@ -182,13 +156,8 @@ impl ServiceRegistry for SqlServiceRegistry {
         const SQL: &str = "SELECT r.service, r.revision, r.format, r.checksum, r.body \
              FROM services s JOIN service_revisions r ON r.service = s.name AND r.revision = s.revision \
              WHERE s.name = $1";
-        let found = self
-            .fetch_services(SERVICE, SQL, &[name.as_str().into()])
-            .await?;
-        found
-            .into_iter()
-            .next()
-            .ok_or_else(|| self.missing(SERVICE, name))
+        let found = self.fetch_services(SERVICE, SQL, &[name.as_str().into()]).await?;
+        found.into_iter().next().ok_or_else(|| self.missing(SERVICE, name))
     }
 
     async fn services(
@@ -201,8 +170,7 @@ impl ServiceRegistry for SqlServiceRegistry {
              WHERE s.name > $1 ORDER BY s.name LIMIT $2";
         // Every name is greater than the empty text, which is none.
         let after = after.map_or("", ServiceName::as_str);
-        self.fetch_services("registry.services", SQL, &[after.into(), limit(most)])
-            .await
+        self.fetch_services("registry.services", SQL, &[after.into(), limit(most)]).await
     }
 
     async fn history(
@@ -213,9 +181,7 @@ impl ServiceRegistry for SqlServiceRegistry {
         const HISTORY: &str = "registry.history";
         const SQL: &str = "SELECT service, revision, format, checksum, body FROM service_revisions \
              WHERE service = $1 ORDER BY revision DESC LIMIT $2";
-        let found = self
-            .fetch_services(HISTORY, SQL, &[name.as_str().into(), limit(most)])
-            .await?;
+        let found = self.fetch_services(HISTORY, SQL, &[name.as_str().into(), limit(most)]).await?;
         if found.is_empty() {
             self.demand_service(HISTORY, name).await?;
         }
@@ -223,12 +189,7 @@ impl ServiceRegistry for SqlServiceRegistry {
     }
 
     async fn create_release(&self, permit: &Permit, release: Release) -> BackendResult<()> {
-        demand(
-            permit,
-            Action::ServiceWrite,
-            &Resource::Service(release.service.clone()),
-            CREATE,
-        )?;
+        demand(permit, Action::ServiceWrite, &Resource::Service(release.service.clone()), CREATE)?;
         let mut transaction = self.store.begin(CREATE).await?;
         let outcome = self.add_release(&mut transaction, &release).await;
         transaction.finish(outcome).await
@@ -236,19 +197,9 @@ impl ServiceRegistry for SqlServiceRegistry {
 
     async fn release(&self, id: &ReleaseId) -> BackendResult<Release> {
         const RELEASE: &str = "registry.release";
-        let rows = self
-            .store
-            .fetch(RELEASE, SELECT_RELEASE, &[id.as_str().into()])
-            .await?;
-        let found = self
-            .store
-            .place(RELEASE, "releases")
-            .decode_all(&rows, decode_release)?;
-        let missing = || {
-            self.store
-                .error(ErrorKind::NotFound, RELEASE)
-                .with("release", id)
-        };
+        let rows = self.store.fetch(RELEASE, SELECT_RELEASE, &[id.as_str().into()]).await?;
+        let found = self.store.place(RELEASE, "releases").decode_all(&rows, decode_release)?;
+        let missing = || self.store.error(ErrorKind::NotFound, RELEASE).with("release", id);
         found.into_iter().next().ok_or_else(missing)
     }
 
@@ -256,16 +207,11 @@ impl ServiceRegistry for SqlServiceRegistry {
         const RELEASES: &str = "registry.releases";
         const SQL: &str = "SELECT id, format, checksum, body FROM releases \
              WHERE service = $1 ORDER BY created_at DESC, id DESC LIMIT $2";
-        let rows = self
-            .store
-            .fetch(RELEASES, SQL, &[service.as_str().into(), limit(most)])
-            .await?;
+        let rows = self.store.fetch(RELEASES, SQL, &[service.as_str().into(), limit(most)]).await?;
         if rows.is_empty() {
             self.demand_service(RELEASES, service).await?;
         }
-        self.store
-            .place(RELEASES, "releases")
-            .decode_all(&rows, decode_release)
+        self.store.place(RELEASES, "releases").decode_all(&rows, decode_release)
     }
 }
 

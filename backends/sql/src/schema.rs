@@ -69,10 +69,7 @@ async fn apply(
         transaction.run(migration.sql).await?;
         let version = int(OPEN, "version", version)?;
         transaction
-            .execute(
-                "INSERT INTO deploy_schema (version) VALUES ($1)",
-                &[version.into()],
-            )
+            .execute("INSERT INTO deploy_schema (version) VALUES ($1)", &[version.into()])
             .await?;
         tracing::info!(
             target: "deploy::backend",
@@ -133,9 +130,7 @@ async fn version(
 
 /// The number in a column of the only row.
 fn number(store: &Store, rows: &[Row], at: usize) -> BackendResult<i64> {
-    let numbers = store
-        .place(OPEN, "deploy_schema")
-        .decode_all(rows, |row| row.int(at))?;
+    let numbers = store.place(OPEN, "deploy_schema").decode_all(rows, |row| row.int(at))?;
     let missing = || BackendError::new(ErrorKind::Internal, OPEN).with("database", store.label());
     numbers.into_iter().next().ok_or_else(missing)
 }

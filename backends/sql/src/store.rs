@@ -59,11 +59,7 @@ impl Store {
     }
 
     pub(crate) fn place<'a>(&'a self, operation: &'static str, table: &'static str) -> Place<'a> {
-        Place {
-            operation,
-            database: self.label(),
-            table,
-        }
+        Place { operation, database: self.label(), table }
     }
 
     /// An error that names this database.
@@ -85,8 +81,7 @@ impl Store {
             };
             connection.fetch(sql, args).await
         };
-        rows.await
-            .map_err(|fault| fault.into_error(operation, self.label(), Phase::Statement))
+        rows.await.map_err(|fault| fault.into_error(operation, self.label(), Phase::Statement))
     }
 
     /// Reads at most one row outside a transaction.
@@ -108,16 +103,8 @@ impl Store {
             };
             // Made before the statement is sent, so that a caller who stops waiting in between leaves nothing open.
             let store = self.clone();
-            let mut transaction = Transaction {
-                connection,
-                operation,
-                store,
-                open: true,
-            };
-            transaction
-                .connection
-                .run(self.begin_sql(), STATEMENT_DEADLINE)
-                .await?;
+            let mut transaction = Transaction { connection, operation, store, open: true };
+            transaction.connection.run(self.begin_sql(), STATEMENT_DEADLINE).await?;
             Ok(transaction)
         };
         begun
@@ -205,9 +192,8 @@ impl Transaction {
         args: &[Arg<'_>],
     ) -> BackendResult<()> {
         let mut rest = args;
-        while let Some(power) = u32::try_from(rest.len() / width)
-            .unwrap_or(u32::MAX)
-            .checked_ilog2()
+        while let Some(power) =
+            u32::try_from(rest.len() / width).unwrap_or(u32::MAX).checked_ilog2()
         {
             let rows = 1_usize << power.min(ROWS_PER_INSERT.ilog2());
             let Some((now, later)) = rest.split_at_checked(rows * width) else {
@@ -263,12 +249,7 @@ impl Transaction {
 
     /// What fails here is undone by closing the connection.
     async fn roll_back(&mut self) {
-        if self
-            .connection
-            .run("ROLLBACK", STATEMENT_DEADLINE)
-            .await
-            .is_ok()
-        {
+        if self.connection.run("ROLLBACK", STATEMENT_DEADLINE).await.is_ok() {
             self.open = false;
         }
     }
@@ -317,9 +298,7 @@ impl Connection {
             Self::Postgres(connection) => {
                 let query = sqlx::query_with(sql, postgres_args(args)?);
                 let done = within(STATEMENT_DEADLINE, query.execute(&mut **connection)).await;
-                Ok(done
-                    .inspect_err(|fault| close_if_late(connection, fault))?
-                    .rows_affected())
+                Ok(done.inspect_err(|fault| close_if_late(connection, fault))?.rows_affected())
             }
             Self::Sqlite(connection) => {
                 let query = sqlx::query_with(sql, sqlite_args(args)?);
@@ -424,17 +403,13 @@ fn sqlite_args(args: &[Arg<'_>]) -> Result<SqliteArguments, Fault> {
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresStore")
-            .field("label", &self.label)
-            .finish_non_exhaustive()
+        f.debug_struct("PostgresStore").field("label", &self.label).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteStore")
-            .field("label", &self.label)
-            .finish_non_exhaustive()
+        f.debug_struct("SqliteStore").field("label", &self.label).finish_non_exhaustive()
     }
 }
 
@@ -471,9 +446,7 @@ impl<'a> From<&'a str> for Arg<'a> {
 /// A number as a column holds it.
 pub(crate) fn int(operation: &'static str, what: &'static str, number: u64) -> BackendResult<i64> {
     i64::try_from(number).map_err(|err| {
-        BackendError::new(ErrorKind::InvalidInput, operation)
-            .with(what, number)
-            .because(err)
+        BackendError::new(ErrorKind::InvalidInput, operation).with(what, number).because(err)
     })
 }
 

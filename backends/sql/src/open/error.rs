@@ -64,11 +64,7 @@ pub enum OpenReason {
 
 impl OpenError {
     pub(crate) fn new(database: impl Into<String>, reason: OpenReason) -> Self {
-        Self {
-            database: database.into(),
-            reason,
-            source: None,
-        }
+        Self { database: database.into(), reason, source: None }
     }
 
     pub(crate) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -78,10 +74,7 @@ impl OpenError {
 
     /// From what a driver says.
     pub(crate) fn from_fault(database: &str, fault: Fault) -> Self {
-        Self::from_backend(
-            database,
-            &fault.into_error(OPEN, database, Phase::Statement),
-        )
+        Self::from_backend(database, &fault.into_error(OPEN, database, Phase::Statement))
     }
 
     /// From what a statement met while the database was being opened. Of its causes only the last adds to the reason.
@@ -92,9 +85,7 @@ impl OpenError {
         }
         let failed = || OpenReason::Failed {
             kind: err.kind(),
-            why: err
-                .source()
-                .map_or_else(|| err.to_string(), ToString::to_string),
+            why: err.source().map_or_else(|| err.to_string(), ToString::to_string),
         };
         let reason = reason_of(root).unwrap_or_else(failed);
         Self::new(database, reason).because(root.to_string())
@@ -126,11 +117,7 @@ impl OpenError {
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the database `{}` cannot be used: {}",
-            self.database, self.reason
-        )
+        write!(f, "the database `{}` cannot be used: {}", self.database, self.reason)
     }
 }
 
@@ -209,8 +196,6 @@ impl From<OpenReason> for sqlx::Error {
 
 impl From<OpenError> for BackendError {
     fn from(err: OpenError) -> Self {
-        Self::new(err.kind(), OPEN)
-            .with("database", &err.database)
-            .because(err)
+        Self::new(err.kind(), OPEN).with("database", &err.database).because(err)
     }
 }

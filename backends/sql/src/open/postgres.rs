@@ -27,11 +27,7 @@ impl ConnectPostgres {
     /// The server at `url`, with ten seconds for a commit and ten connections.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            commit_deadline: Duration::from_secs(10),
-            connections: 10,
-        }
+        Self { url: url.into(), commit_deadline: Duration::from_secs(10), connections: 10 }
     }
 
     /// Waiting at most `commit_deadline` for a commit.
@@ -72,9 +68,7 @@ pub(crate) async fn connect(request: &ConnectPostgres) -> Result<Store, OpenErro
         sqlx::Connection::close(connection).await
     };
     let tried = tokio::time::timeout(CONNECT_DEADLINE, first).await;
-    let tried = tried
-        .map_err(|_| Fault::Late(CONNECT_DEADLINE))
-        .and_then(|done| Ok(done?));
+    let tried = tried.map_err(|_| Fault::Late(CONNECT_DEADLINE)).and_then(|done| Ok(done?));
     tried.map_err(|fault| OpenError::from_fault(&label, fault))?;
     let pool = PgPoolOptions::new()
         .max_connections(request.connections)
@@ -82,11 +76,7 @@ pub(crate) async fn connect(request: &ConnectPostgres) -> Result<Store, OpenErro
         .after_connect(|connection, _| Box::pin(prepare(connection)))
         .connect_lazy_with(options);
     let commit_deadline = request.commit_deadline;
-    let store = Store::Postgres(Arc::new(PostgresStore {
-        label,
-        pool,
-        commit_deadline,
-    }));
+    let store = Store::Postgres(Arc::new(PostgresStore { label, pool, commit_deadline }));
     schema::migrate(&store, schema::POSTGRES).await?;
     Ok(store)
 }
@@ -112,38 +102,24 @@ fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
         .map(|it| it.split_once('=').map_or(it, |(key, _)| key));
     for key in keys {
         if !KNOWN.contains(&key) && key != "user" {
-            return Err(invalid(format!(
-                "`{}` is no parameter of an address",
-                key.escape_debug()
-            )));
+            return Err(invalid(format!("`{}` is no parameter of an address", key.escape_debug())));
         }
     }
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(invalid("it does not begin with `postgres://`".to_owned()));
     }
     // The error names what is wrong, never the address: that may hold a password.
-    let options: PgConnectOptions = url
-        .parse()
-        .map_err(|_: sqlx::Error| invalid("a part of it is malformed".to_owned()))?;
+    let options: PgConnectOptions =
+        url.parse().map_err(|_: sqlx::Error| invalid("a part of it is malformed".to_owned()))?;
     Ok(options.disable_statement_logging())
 }
 
 /// Names the database without user or password.
 fn label(options: &PgConnectOptions) -> String {
-    let database = options
-        .get_database()
-        .unwrap_or_else(|| options.get_username());
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
     match options.get_socket() {
-        Some(socket) => format!(
-            "postgres:{}:{}/{database}",
-            socket.display(),
-            options.get_port()
-        ),
-        None => format!(
-            "postgres://{}:{}/{database}",
-            options.get_host(),
-            options.get_port()
-        ),
+        Some(socket) => format!("postgres:{}:{}/{database}", socket.display(), options.get_port()),
+        None => format!("postgres://{}:{}/{database}", options.get_host(), options.get_port()),
     }
 }
 
@@ -163,21 +139,13 @@ async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     for (setting, value, needed, also) in [
         ("fsync", fsync, "on", "on"),
         ("full_page_writes", full_page_writes, "on", "on"),
-        (
-            "synchronous_commit",
-            synchronous_commit,
-            "on",
-            stronger_than_on,
-        ),
+        ("synchronous_commit", synchronous_commit, "on", stronger_than_on),
         ("server_encoding", encoding, "UTF8", "UTF8"),
     ] {
         if value != needed && value != also {
-            return Err(OpenReason::NotDurable {
-                setting: setting.to_owned(),
-                value,
-                needed,
-            }
-            .into());
+            return Err(
+                OpenReason::NotDurable { setting: setting.to_owned(), value, needed }.into()
+            );
         }
     }
     Ok(())
@@ -205,11 +173,8 @@ mod tests {
             parse("postgres://ann:s3cret@db.example.com:5433/deploy?sslmode=require").unwrap();
         assert_eq!(label(&options), "postgres://db.example.com:5433/deploy");
         assert!(
-            !format!(
-                "{:?}",
-                ConnectPostgres::new("postgres://ann:s3cret@host/db")
-            )
-            .contains("s3cret")
+            !format!("{:?}", ConnectPostgres::new("postgres://ann:s3cret@host/db"))
+                .contains("s3cret")
         );
     }
 }

@@ -34,10 +34,7 @@ impl OpenSqlite {
     /// The file at `path`, waiting ten seconds for other processes.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            busy_timeout: Duration::from_secs(10),
-        }
+        Self { path: path.into(), busy_timeout: Duration::from_secs(10) }
     }
 
     /// Waiting `busy_timeout` for other processes.
@@ -57,11 +54,8 @@ pub(crate) struct Role {
 }
 
 /// `FULL`: with anything less a power cut loses what was confirmed.
-pub(crate) const MAIN: Role = Role {
-    extension: None,
-    synchronous: SqliteSynchronous::Full,
-    migrations: schema::SQLITE,
-};
+pub(crate) const MAIN: Role =
+    Role { extension: None, synchronous: SqliteSynchronous::Full, migrations: schema::SQLITE };
 
 /// `NORMAL`: a killed process loses nothing, a power cut the newest chunks. Those are fetched again, by offset, from
 /// the host that keeps them; waiting for the disk after every piece of output would buy nothing.
@@ -85,11 +79,7 @@ pub(crate) async fn open(request: &OpenSqlite, role: &Role) -> Result<Store, Ope
     let options = role.options(&path, request.busy_timeout);
     let store = Store::Sqlite(Arc::new(SqliteStore {
         writer: pool(1, options.clone(), role.synchronous),
-        readers: pool(
-            READERS,
-            options.pragma("query_only", "ON"),
-            role.synchronous,
-        ),
+        readers: pool(READERS, options.pragma("query_only", "ON"), role.synchronous),
         label,
     }));
     wait_until_made(&store, request.busy_timeout)
@@ -110,9 +100,7 @@ impl Role {
                 OpenError::new(label(), OpenReason::NotADatabase).because("its path is not usable")
             );
         }
-        Ok(self
-            .extension
-            .map_or_else(|| path.clone(), |extension| path.with_extension(extension)))
+        Ok(self.extension.map_or_else(|| path.clone(), |extension| path.with_extension(extension)))
     }
 
     fn options(&self, path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
@@ -152,28 +140,18 @@ async fn check(
         _ => (2, "FULL"),
     };
     let refuse = |setting: &str, value: String, needed| {
-        Err(OpenReason::NotDurable {
-            setting: setting.to_owned(),
-            value,
-            needed,
-        }
-        .into())
+        Err(OpenReason::NotDurable { setting: setting.to_owned(), value, needed }.into())
     };
-    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
-        .fetch_one(&mut *connection)
-        .await?;
+    let mode: String =
+        sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await?;
     if mode != "wal" {
         return refuse("journal_mode", mode, "wal");
     }
-    let found: i64 = sqlx::query_scalar("PRAGMA synchronous")
-        .fetch_one(&mut *connection)
-        .await?;
+    let found: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await?;
     if found != number {
         return refuse("synchronous", found.to_string(), name);
     }
-    let keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys")
-        .fetch_one(&mut *connection)
-        .await?;
+    let keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&mut *connection).await?;
     if keys != 1 {
         return refuse("foreign_keys", keys.to_string(), "ON");
     }
@@ -182,11 +160,7 @@ async fn check(
 
 /// Makes the file if it is missing, for this account alone; SQLite gives its companions the same permissions.
 fn create_private(path: &Path, label: &str) -> Result<(), OpenError> {
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let Err(err) = made else { return Ok(()) };
     let reason = match err.kind() {
         IoErrorKind::AlreadyExists if path.is_dir() => OpenReason::NotADatabase,
@@ -227,11 +201,8 @@ async fn wait_until_made(store: &Store, at_most: Duration) -> Result<(), Fault> 
 }
 
 fn is_busy(err: &sqlx::Error) -> bool {
-    let err = err
-        .as_database_error()
-        .and_then(|it| it.try_downcast_ref::<SqliteError>());
-    err.and_then(sqlite_code)
-        .is_some_and(|code| matches!(code & 0xff, 5 | 6))
+    let err = err.as_database_error().and_then(|it| it.try_downcast_ref::<SqliteError>());
+    err.and_then(sqlite_code).is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
 /// SQLite says "unable to open database file" of a folder that it cannot write.

@@ -96,10 +96,7 @@ impl LeaseStoreHarness for Postgres {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the clock of a database cannot be set"
-)]
+#[expect(clippy::disallowed_methods, reason = "the clock of a database cannot be set")]
 async fn wait(by: Duration) {
     tokio::time::sleep(by).await;
 }

@@ -28,13 +28,8 @@ async fn writer() {
     let stream = sample::stream("web");
     let mut head = journal.head(&stream).await.unwrap();
     loop {
-        let records: Vec<_> = (1..=BATCH)
-            .map(|it| sample::record(head.get() + it))
-            .collect();
-        head = journal
-            .append(&permit, &stream, head, &records)
-            .await
-            .unwrap();
+        let records: Vec<_> = (1..=BATCH).map(|it| sample::record(head.get() + it)).collect();
+        head = journal.append(&permit, &stream, head, &records).await.unwrap();
         let mut out = std::io::stdout().lock();
         writeln!(out, "confirmed {head}").unwrap();
         out.flush().unwrap();
@@ -54,27 +49,19 @@ async fn a_killed_writer_loses_nothing_that_was_confirmed() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(writer.stdout.take().unwrap())
-            .lines()
-            .map_while(Result::ok);
+        let lines = BufReader::new(writer.stdout.take().unwrap()).lines().map_while(Result::ok);
         let mut heads = lines.filter_map(|it| {
-            it.rsplit_once("confirmed ")
-                .and_then(|(_, it)| it.parse::<u64>().ok())
+            it.rsplit_once("confirmed ").and_then(|(_, it)| it.parse::<u64>().ok())
         });
         // Another number of appends in every round, and so another moment.
-        let seen = heads
-            .nth(usize::try_from(round * 7 % 23).unwrap())
-            .expect("the writer appends");
+        let seen = heads.nth(usize::try_from(round * 7 % 23).unwrap()).expect("the writer appends");
         writer.kill().unwrap();
         let confirmed = heads.last().unwrap_or(seen);
         writer.wait().unwrap();
 
         let journal = SqlJournal::new(&support::open_sqlite(&folder).await);
         let head = journal.head(&stream).await.unwrap().get();
-        assert!(
-            head >= confirmed,
-            "round {round}: {confirmed} was confirmed, and {head} is there"
-        );
+        assert!(head >= confirmed, "round {round}: {confirmed} was confirmed, and {head} is there");
         assert!(
             head <= confirmed + BATCH,
             "round {round}: {head} is there, and only {confirmed} was confirmed"
@@ -84,9 +71,6 @@ async fn a_killed_writer_loses_nothing_that_was_confirmed() {
         assert_eq!(journal.rollouts(None, 10).await.unwrap(), [rollout.clone()]);
         let records = journal.records(&rollout).await.unwrap();
         let due: Vec<_> = (1..=head).map(sample::record).collect();
-        assert!(
-            records == due,
-            "round {round}: the records are not those that were written"
-        );
+        assert!(records == due, "round {round}: the records are not those that were written");
     }
 }

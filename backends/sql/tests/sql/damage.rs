@@ -20,32 +20,18 @@ async fn fill(database: &Database) {
         .await
         .unwrap();
     let permit = may(Action::HostWrite).await;
-    SqlHostInventory::new(database)
-        .put(&permit, sample::host("h1"), Expect::Absent)
-        .await
-        .unwrap();
+    SqlHostInventory::new(database).put(&permit, sample::host("h1"), Expect::Absent).await.unwrap();
     let permit = may(Action::ServiceWrite).await;
     let registry = SqlServiceRegistry::new(database);
-    registry
-        .put_service(&permit, sample::service("web"), Expect::Absent)
-        .await
-        .unwrap();
-    registry
-        .create_release(&permit, sample::release("web", "web-1", sample::at(1)))
-        .await
-        .unwrap();
+    registry.put_service(&permit, sample::service("web"), Expect::Absent).await.unwrap();
+    registry.create_release(&permit, sample::release("web", "web-1", sample::at(1))).await.unwrap();
 }
 
 async fn sqlite_after(sql: &'static str) -> (Database, TempDir) {
     let (database, folder) = support::sqlite().await;
     fill(&database).await;
     let url = format!("sqlite://{}", folder.path().join("deploy.db").display());
-    SqliteConnection::connect(&url)
-        .await
-        .unwrap()
-        .execute(sql)
-        .await
-        .unwrap();
+    SqliteConnection::connect(&url).await.unwrap().execute(sql).await.unwrap();
     (database, folder)
 }
 
@@ -54,10 +40,7 @@ fn names<T: Debug>(result: Result<T, BackendError>, kind: ErrorKind, table: &str
     let err = result.unwrap_err();
     let text = err.chain();
     assert_eq!(err.kind(), kind, "{text}");
-    assert!(
-        text.contains(&format!("table=`{table}`, key=`{key}`")),
-        "{text}"
-    );
+    assert!(text.contains(&format!("table=`{table}`, key=`{key}`")), "{text}");
 }
 
 #[tokio::test]
@@ -72,18 +55,13 @@ async fn a_flipped_letter_in_a_record_is_corrupt() {
         "records",
         "service/web 2",
     );
-    assert_eq!(
-        journal.read(&stream, Seq::new(2), 10).await.unwrap(),
-        [sample::record(3)]
-    );
+    assert_eq!(journal.read(&stream, Seq::new(2), 10).await.unwrap(), [sample::record(3)]);
 }
 
 #[tokio::test]
 async fn a_missing_record_is_corrupt() {
     let (database, _folder) = sqlite_after("DELETE FROM records WHERE seq = 2").await;
-    let read = SqlJournal::new(&database)
-        .read(&sample::stream("web"), Seq::ZERO, 10)
-        .await;
+    let read = SqlJournal::new(&database).read(&sample::stream("web"), Seq::ZERO, 10).await;
     names(read, ErrorKind::Corrupt, "records", "service/web 2");
 }
 
@@ -92,18 +70,14 @@ async fn a_record_in_the_place_of_another_is_corrupt() {
     let sql = "UPDATE records SET (checksum, body) = (SELECT checksum, body FROM records WHERE seq = 3) \
          WHERE seq = 2";
     let (database, _folder) = sqlite_after(sql).await;
-    let read = SqlJournal::new(&database)
-        .read(&sample::stream("web"), Seq::ZERO, 10)
-        .await;
+    let read = SqlJournal::new(&database).read(&sample::stream("web"), Seq::ZERO, 10).await;
     names(read, ErrorKind::Corrupt, "records", "service/web 2");
 }
 
 #[tokio::test]
 async fn a_lost_tail_is_corrupt() {
     let (database, _folder) = sqlite_after("DELETE FROM records WHERE seq = 3").await;
-    let read = SqlJournal::new(&database)
-        .read(&sample::stream("web"), Seq::ZERO, 10)
-        .await;
+    let read = SqlJournal::new(&database).read(&sample::stream("web"), Seq::ZERO, 10).await;
     names(read, ErrorKind::Corrupt, "records", "service/web 3");
 }
 
@@ -113,18 +87,8 @@ async fn a_damaged_host_service_or_release_is_corrupt() {
          UPDATE service_revisions SET body = '{'; UPDATE releases SET checksum = 0";
     let (database, _folder) = sqlite_after(sql).await;
     let inventory = SqlHostInventory::new(&database);
-    names(
-        inventory.host(&sample::name("h1")).await,
-        ErrorKind::Corrupt,
-        "hosts",
-        "h1",
-    );
-    names(
-        inventory.hosts(None, 10).await,
-        ErrorKind::Corrupt,
-        "hosts",
-        "h1",
-    );
+    names(inventory.host(&sample::name("h1")).await, ErrorKind::Corrupt, "hosts", "h1");
+    names(inventory.hosts(None, 10).await, ErrorKind::Corrupt, "hosts", "h1");
     let registry = SqlServiceRegistry::new(&database);
     names(
         registry.service(&sample::name("web")).await,
@@ -132,12 +96,7 @@ async fn a_damaged_host_service_or_release_is_corrupt() {
         "service_revisions",
         "web",
     );
-    names(
-        registry.release(&sample::name("web-1")).await,
-        ErrorKind::Corrupt,
-        "releases",
-        "web-1",
-    );
+    names(registry.release(&sample::name("web-1")).await, ErrorKind::Corrupt, "releases", "web-1");
 }
 
 #[tokio::test]
@@ -147,29 +106,15 @@ async fn a_newer_format_is_unsupported_in_every_table() {
     let (database, _folder) = sqlite_after(sql).await;
     let unsupported = ErrorKind::Unsupported;
     names(
-        SqlHostInventory::new(&database)
-            .host(&sample::name("h1"))
-            .await,
+        SqlHostInventory::new(&database).host(&sample::name("h1")).await,
         unsupported,
         "hosts",
         "h1",
     );
     let registry = SqlServiceRegistry::new(&database);
-    names(
-        registry.service(&sample::name("web")).await,
-        unsupported,
-        "service_revisions",
-        "web",
-    );
-    names(
-        registry.release(&sample::name("web-1")).await,
-        unsupported,
-        "releases",
-        "web-1",
-    );
-    let read = SqlJournal::new(&database)
-        .read(&sample::stream("web"), Seq::ZERO, 10)
-        .await;
+    names(registry.service(&sample::name("web")).await, unsupported, "service_revisions", "web");
+    names(registry.release(&sample::name("web-1")).await, unsupported, "releases", "web-1");
+    let read = SqlJournal::new(&database).read(&sample::stream("web"), Seq::ZERO, 10).await;
     names(read, unsupported, "records", "service/web 2");
 }
 
@@ -180,12 +125,8 @@ async fn damage_is_found_on_postgres_too() {
     fill(&database).await;
     test.psql("UPDATE deploy.records SET body = replace(body, 'h1', 'h2') WHERE seq = 2");
     test.psql("UPDATE deploy.hosts SET format = 9");
-    let read = SqlJournal::new(&database)
-        .read(&sample::stream("web"), Seq::ZERO, 10)
-        .await;
+    let read = SqlJournal::new(&database).read(&sample::stream("web"), Seq::ZERO, 10).await;
     names(read, ErrorKind::Corrupt, "records", "service/web 2");
-    let host = SqlHostInventory::new(&database)
-        .host(&sample::name("h1"))
-        .await;
+    let host = SqlHostInventory::new(&database).host(&sample::name("h1")).await;
     names(host, ErrorKind::Unsupported, "hosts", "h1");
 }

@@ -29,9 +29,7 @@ async fn fill() {
 
     let mut head = Seq::ZERO;
     let append = async |head: Seq| {
-        let records: Vec<_> = (1..=100)
-            .map(|it| sample::record(head.get() + it))
-            .collect();
+        let records: Vec<_> = (1..=100).map(|it| sample::record(head.get() + it)).collect();
         journal.append(&permit, &stream, head, &records).await
     };
     let err = loop {
@@ -46,11 +44,7 @@ async fn fill() {
     assert!(head > Seq::ZERO);
     assert_eq!(journal.head(&stream).await.unwrap(), head);
     assert_eq!(
-        journal
-            .read(&stream, Seq::ZERO, usize::MAX)
-            .await
-            .unwrap()
-            .len() as u64,
+        journal.read(&stream, Seq::ZERO, usize::MAX).await.unwrap().len() as u64,
         head.get()
     );
 
@@ -62,26 +56,15 @@ async fn fill() {
         sample::at(1),
         vec![7; 2 << 20],
     );
-    let err = SqlLogStore::new(&database)
-        .append(&[chunk])
-        .await
-        .unwrap_err();
+    let err = SqlLogStore::new(&database).append(&[chunk]).await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::NoSpace, "{}", err.chain());
 
     // The same handle goes on once there is room, without a restart.
     fs::remove_file(reserve).unwrap();
     head = append(head).await.unwrap();
-    let reopened = SqlJournal::new(
-        &Database::open_sqlite(folder.path().join("deploy.db"))
-            .await
-            .unwrap(),
-    );
+    let reopened =
+        SqlJournal::new(&Database::open_sqlite(folder.path().join("deploy.db")).await.unwrap());
     let records = reopened.read(&stream, Seq::ZERO, usize::MAX).await.unwrap();
-    assert!(
-        records
-            .iter()
-            .zip(1..)
-            .all(|(record, seq)| *record == sample::record(seq))
-    );
+    assert!(records.iter().zip(1..).all(|(record, seq)| *record == sample::record(seq)));
     assert_eq!(records.len() as u64, head.get());
 }

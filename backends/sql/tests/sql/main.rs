@@ -7,3 +7,4 @@ mod open;
 mod processes;
 mod server;
 mod support;
+mod upgrade;

@@ -19,17 +19,12 @@ async fn refused(path: impl AsRef<Path> + Send) -> OpenError {
 
 /// A plain connection, as another program would have it.
 async fn other_program(path: &Path) -> SqliteConnection {
-    SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", path.display()))
-        .await
-        .unwrap()
+    SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", path.display())).await.unwrap()
 }
 
 fn names(err: &OpenError, path: &Path, advice: &str) {
     let text = told(err);
-    assert!(
-        text.contains(path.to_str().unwrap()) && text.contains(advice),
-        "{text}"
-    );
+    assert!(text.contains(path.to_str().unwrap()) && text.contains(advice), "{text}");
 }
 
 #[tokio::test]
@@ -37,15 +32,7 @@ async fn a_new_file_is_for_this_account_alone() {
     let (database, folder) = support::sqlite().await;
     let journal = SqlJournal::new(&database);
     let permit = may(Action::RolloutControl).await;
-    journal
-        .append(
-            &permit,
-            &sample::stream("web"),
-            Seq::ZERO,
-            &[sample::record(1)],
-        )
-        .await
-        .unwrap();
+    journal.append(&permit, &sample::stream("web"), Seq::ZERO, &[sample::record(1)]).await.unwrap();
     let mut files = 0;
     for file in fs::read_dir(folder.path()).unwrap() {
         let file = file.unwrap();
@@ -53,10 +40,7 @@ async fn a_new_file_is_for_this_account_alone() {
         assert_eq!(mode, 0o600, "{}", file.path().display());
         files += 1;
     }
-    assert!(
-        files >= 4,
-        "two databases and their write-ahead logs, not {files} files"
-    );
+    assert!(files >= 4, "two databases and their write-ahead logs, not {files} files");
 }
 
 #[tokio::test]
@@ -66,10 +50,7 @@ async fn a_locked_file_is_refused_and_the_message_says_what_to_do() {
     let mut other = other_program(&path).await;
     other.execute("BEGIN IMMEDIATE").await.unwrap();
     let err = refused(&path).await;
-    assert_eq!(
-        (err.reason(), err.kind()),
-        (&OpenReason::Locked, ErrorKind::Unavailable)
-    );
+    assert_eq!((err.reason(), err.kind()), (&OpenReason::Locked, ErrorKind::Unavailable));
     names(&err, &path, "fuser");
     other.execute("ROLLBACK").await.unwrap();
     Database::open_sqlite(&path).await.unwrap();
@@ -91,24 +72,11 @@ async fn a_lock_that_lasts_makes_a_write_unavailable_and_one_that_ends_only_late
     let mut other = other_program(&path).await;
     other.execute("BEGIN IMMEDIATE").await.unwrap();
 
-    let err = hasty
-        .append(&permit, &stream, Seq::ZERO, &records)
-        .await
-        .unwrap_err();
-    let AppendError::Backend(err) = err else {
-        panic!("{err:?}")
-    };
+    let err = hasty.append(&permit, &stream, Seq::ZERO, &records).await.unwrap_err();
+    let AppendError::Backend(err) = err else { panic!("{err:?}") };
     assert_eq!(err.kind(), ErrorKind::Unavailable, "{}", err.chain());
-    assert!(
-        err.chain().contains(path.to_str().unwrap()),
-        "{}",
-        err.chain()
-    );
-    assert_eq!(
-        hasty.head(&stream).await.unwrap(),
-        Seq::ZERO,
-        "readers do not wait for writers"
-    );
+    assert!(err.chain().contains(path.to_str().unwrap()), "{}", err.chain());
+    assert_eq!(hasty.head(&stream).await.unwrap(), Seq::ZERO, "readers do not wait for writers");
 
     let waiting = patient.append(&permit, &stream, Seq::ZERO, &records);
     let (appended, released) = tokio::join!(waiting, other.execute("ROLLBACK"));
@@ -123,24 +91,15 @@ async fn what_is_no_database_is_refused_and_left_as_it_is() {
     let text = folder.path().join("notes.txt");
     fs::write(&text, "buy milk\n".repeat(1_000)).unwrap();
     let err = refused(&text).await;
-    assert_eq!(
-        (err.reason(), err.kind()),
-        (&OpenReason::NotADatabase, ErrorKind::Corrupt)
-    );
+    assert_eq!((err.reason(), err.kind()), (&OpenReason::NotADatabase, ErrorKind::Corrupt));
     names(&err, &text, "no SQLite database");
-    assert_eq!(
-        fs::read_to_string(&text).unwrap(),
-        "buy milk\n".repeat(1_000)
-    );
+    assert_eq!(fs::read_to_string(&text).unwrap(), "buy milk\n".repeat(1_000));
 
     let err = refused(folder.path()).await;
     assert_eq!(*err.reason(), OpenReason::NotADatabase);
 
     let err = refused(folder.path().join("missing/deploy.db")).await;
-    assert_eq!(
-        (err.reason(), err.kind()),
-        (&OpenReason::FolderMissing, ErrorKind::NotFound)
-    );
+    assert_eq!((err.reason(), err.kind()), (&OpenReason::FolderMissing, ErrorKind::NotFound));
     let err = refused(text.join("deploy.db")).await;
     assert_eq!(*err.reason(), OpenReason::FolderMissing);
 }
@@ -149,16 +108,9 @@ async fn what_is_no_database_is_refused_and_left_as_it_is() {
 async fn the_database_of_another_program_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("recipes.db");
-    other_program(&path)
-        .await
-        .execute("CREATE TABLE recipes (name TEXT)")
-        .await
-        .unwrap();
+    other_program(&path).await.execute("CREATE TABLE recipes (name TEXT)").await.unwrap();
     let err = refused(&path).await;
-    assert_eq!(
-        (err.reason(), err.kind()),
-        (&OpenReason::Foreign, ErrorKind::InvalidInput)
-    );
+    assert_eq!((err.reason(), err.kind()), (&OpenReason::Foreign, ErrorKind::InvalidInput));
     names(&err, &path, "another program");
 }
 
@@ -173,29 +125,15 @@ async fn a_newer_schema_is_refused() {
         .await
         .unwrap();
     let err = refused(&path).await;
-    assert_eq!(
-        *err.reason(),
-        OpenReason::NewerSchema {
-            found: 99,
-            known: 1
-        }
-    );
+    assert_eq!(*err.reason(), OpenReason::NewerSchema { found: 99, known: 1 });
     assert_eq!(err.kind(), ErrorKind::Unsupported);
     names(&err, &path, "newer program");
 
     let database = TestDatabase::new();
     Database::connect_postgres(&database.url()).await.unwrap();
     database.psql("INSERT INTO deploy.deploy_schema (version) VALUES (99)");
-    let err = Database::connect_postgres(&database.url())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        *err.reason(),
-        OpenReason::NewerSchema {
-            found: 99,
-            known: 1
-        }
-    );
+    let err = Database::connect_postgres(&database.url()).await.unwrap_err();
+    assert_eq!(*err.reason(), OpenReason::NewerSchema { found: 99, known: 1 });
 }
 
 #[test]
@@ -219,31 +157,20 @@ fn a_read_only_disk_is_refused() {
 async fn a_server_that_may_lose_what_it_confirmed_is_refused() {
     let database = TestDatabase::new();
     database.set("synchronous_commit", "off");
-    let err = Database::connect_postgres(&database.url())
-        .await
-        .unwrap_err();
+    let err = Database::connect_postgres(&database.url()).await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::Unsupported);
     let text = told(&err);
-    assert!(
-        text.contains("synchronous_commit") && text.contains("`off`"),
-        "{text}"
-    );
+    assert!(text.contains("synchronous_commit") && text.contains("`off`"), "{text}");
 }
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let url = format!(
-        "postgres://ann:s3cret@localhost/deploy?host={}",
-        folder.path().display()
-    );
+    let url = format!("postgres://ann:s3cret@localhost/deploy?host={}", folder.path().display());
     let err = Database::connect_postgres(&url).await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::Unavailable);
     let text = told(&err);
-    assert!(
-        text.contains(folder.path().to_str().unwrap()) && !text.contains("s3cret"),
-        "{text}"
-    );
+    assert!(text.contains(folder.path().to_str().unwrap()) && !text.contains("s3cret"), "{text}");
 }
 
 #[tokio::test]

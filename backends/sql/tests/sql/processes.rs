@@ -34,10 +34,7 @@ async fn one_of_them() {
             1 => sample::first(number, &rollout),
             _ => sample::middle(number, &rollout),
         };
-        head = journal
-            .append(&permit, &sample::stream(&stream), head, &[record])
-            .await
-            .unwrap();
+        head = journal.append(&permit, &sample::stream(&stream), head, &[record]).await.unwrap();
         let request = AcquireLease::new("shared", &stream);
         if let Ok(lease) = leases.acquire(&request).await {
             leases.release(&lease).await.unwrap();
@@ -51,12 +48,7 @@ async fn processes_that_start_at_once_share_a_new_file() {
     let path = folder.path().join("deploy.db");
     let start = |number| {
         Command::new(env::current_exe().unwrap())
-            .args([
-                "processes::one_of_them",
-                "--exact",
-                "--ignored",
-                "--nocapture",
-            ])
+            .args(["processes::one_of_them", "--exact", "--ignored", "--nocapture"])
             .env(DATABASE, &path)
             .env(STREAM, format!("service-{number}"))
             .stdout(Stdio::piped())
@@ -67,22 +59,14 @@ async fn processes_that_start_at_once_share_a_new_file() {
     let processes: Vec<_> = (1..=PROCESSES).map(start).collect();
     for process in processes {
         let out = process.wait_with_output().unwrap();
-        let said = [out.stdout, out.stderr]
-            .map(|it| String::from_utf8_lossy(&it).into_owned())
-            .concat();
-        assert!(
-            out.status.success() && said.contains("1 passed"),
-            "{}:\n{said}",
-            out.status
-        );
+        let said =
+            [out.stdout, out.stderr].map(|it| String::from_utf8_lossy(&it).into_owned()).concat();
+        assert!(out.status.success() && said.contains("1 passed"), "{}:\n{said}", out.status);
     }
     let journal = SqlJournal::new(&support::open_sqlite(&folder).await);
     for number in 1..=PROCESSES {
         let stream = sample::stream(&format!("service-{number}"));
         assert_eq!(journal.head(&stream).await.unwrap(), Seq::new(APPENDS));
     }
-    assert_eq!(
-        journal.rollouts(None, 10).await.unwrap().len() as u64,
-        PROCESSES
-    );
+    assert_eq!(journal.rollouts(None, 10).await.unwrap().len() as u64, PROCESSES);
 }

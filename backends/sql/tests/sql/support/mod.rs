@@ -22,9 +22,7 @@ pub(crate) async fn sqlite() -> (Database, TempDir) {
 
 /// The database of such a folder.
 pub(crate) async fn open_sqlite(folder: &TempDir) -> Database {
-    Database::open_sqlite(folder.path().join("deploy.db"))
-        .await
-        .unwrap()
+    Database::open_sqlite(folder.path().join("deploy.db")).await.unwrap()
 }
 
 /// A permit to do `action` to everything.

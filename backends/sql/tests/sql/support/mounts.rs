@@ -13,11 +13,8 @@ pub(crate) fn own_mounts(name: &str) -> bool {
     if env::var_os(INSIDE).is_some() {
         return true;
     }
-    let account = if rustix::process::getuid().is_root() {
-        &[][..]
-    } else {
-        &["--user", "--map-root-user"]
-    };
+    let account =
+        if rustix::process::getuid().is_root() { &[][..] } else { &["--user", "--map-root-user"] };
     let out = Command::new("unshare")
         .arg("--mount")
         .args(account)
@@ -39,10 +36,7 @@ pub(crate) fn own_mounts(name: &str) -> bool {
 
 /// Mounts a file system in memory with room for `size`, such as `4m`.
 pub(crate) fn mount_memory(folder: &Path, size: &str) {
-    mount(
-        &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"],
-        folder,
-    );
+    mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], folder);
 }
 
 /// Lets nobody write there any more, root included.
@@ -51,10 +45,6 @@ pub(crate) fn make_read_only(folder: &Path) {
 }
 
 fn mount(args: &[&str], folder: &Path) {
-    let status = Command::new("mount")
-        .args(args)
-        .arg(folder)
-        .status()
-        .unwrap();
+    let status = Command::new("mount").args(args).arg(folder).status().unwrap();
     assert!(status.success(), "mount {args:?}: {status}");
 }

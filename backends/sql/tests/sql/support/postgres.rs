@@ -35,10 +35,7 @@ impl Server {
         fs::create_dir_all(folder).unwrap();
         let in_use = lock(&folder.join("users"), FlockOperation::LockShared);
         let _one_starter = lock(&folder.join("starting"), FlockOperation::LockExclusive);
-        let server = Self {
-            folder: folder.to_owned(),
-            _in_use: in_use,
-        };
+        let server = Self { folder: folder.to_owned(), _in_use: in_use };
         if !server.is_ready() {
             server.supervise();
         }
@@ -48,10 +45,7 @@ impl Server {
     fn supervise(&self) {
         let log = File::create(self.folder.join("log")).unwrap();
         let mut supervisor = Command::new("sh")
-            .arg(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/sql/support/postgres.sh"
-            ))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sql/support/postgres.sh"))
             .args([bin(), self.folder.clone()])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -83,15 +77,8 @@ impl Server {
 
     /// Runs SQL as the superuser.
     pub(crate) fn psql(&self, database: &str, sql: &str) -> String {
-        let args = [
-            "--dbname",
-            database,
-            "--no-psqlrc",
-            "--tuples-only",
-            "--no-align",
-            "--command",
-            sql,
-        ];
+        let args =
+            ["--dbname", database, "--no-psqlrc", "--tuples-only", "--no-align", "--command", sql];
         self.tool("psql", args).unwrap()
     }
 
@@ -110,11 +97,7 @@ impl Server {
         if out.status.success() {
             Ok(String::from_utf8(out.stdout).unwrap().trim().to_owned())
         } else {
-            Err(format!(
-                "{name}: {}: {}",
-                out.status,
-                String::from_utf8_lossy(&out.stderr)
-            ))
+            Err(format!("{name}: {}: {}", out.status, String::from_utf8_lossy(&out.stderr)))
         }
     }
 }
@@ -135,11 +118,7 @@ impl TestDatabase<'static> {
 impl<'a> TestDatabase<'a> {
     pub(crate) fn on(server: &'a Server) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "test_{}_{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         server.tool("createdb", [&name]).unwrap();
         Self { server, name }
     }
@@ -153,36 +132,38 @@ impl<'a> TestDatabase<'a> {
         self.server.psql(&self.name, sql)
     }
 
+    /// Runs the SQL in a file as the superuser.
+    pub(crate) fn load(&self, file: &Path) {
+        let set =
+            ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", &self.name, "--file"];
+        self.server
+            .tool("psql", set.map(OsStr::new).into_iter().chain([file.as_os_str()]))
+            .unwrap();
+    }
+
+    /// All of it as SQL.
+    pub(crate) fn dump(&self) -> String {
+        self.server.tool("pg_dump", ["--inserts", "--no-owner", &self.name]).unwrap() + "\n"
+    }
+
     /// Changes a setting for new connections.
     pub(crate) fn set(&self, setting: &str, value: &str) {
-        self.psql(&format!(
-            "ALTER DATABASE {} SET {setting} = {value}",
-            self.name
-        ));
+        self.psql(&format!("ALTER DATABASE {} SET {setting} = {value}", self.name));
     }
 }
 
 /// Where the server's programs are.
 fn bin() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let newest = versions
-        .map(|it| it.path().join("bin"))
-        .filter(|it| it.join("initdb").exists())
-        .max();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest =
+        versions.map(|it| it.path().join("bin")).filter(|it| it.join("initdb").exists()).max();
     newest.expect(
         "there is no PostgreSQL under /usr/lib/postgresql, which these tests start: `apt-get install postgresql`",
     )
 }
 
 fn lock(path: &Path, how: FlockOperation) -> File {
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .unwrap();
+    let file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     flock(&file, how).unwrap();
     file
 }

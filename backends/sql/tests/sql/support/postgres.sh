@@ -26,7 +26,7 @@ mkdir -m 700 "$data"
 $as "$bin/initdb" --pgdata="$data" --username=postgres --auth=trust --encoding=UTF8 \
     --locale=C.UTF-8 --locale-provider=icu --icu-locale=en-US --no-sync >/dev/null
 $as "$bin/postgres" -D "$data" -k "$folder/socket" -c listen_addresses= -c max_connections=300 \
-    -c max_wal_size=128MB &
+    -c max_wal_size=128MB -c recovery_init_sync_method=syncfs &
 server=$!
 trap 'kill -QUIT "$server" 2>/dev/null || true; rm -rf "$data" "$folder/ready"' EXIT
 

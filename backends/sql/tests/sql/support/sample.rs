@@ -1,6 +1,6 @@
 //! Values for tests.
 pub(crate) use deploy_core::conformance::sample::{
-    at, first, host, middle, name, release, service, stream,
+    at, first, host, last, middle, name, release, service, stream,
 };
 
 use deploy_core::{
@@ -16,10 +16,7 @@ pub(crate) fn record(seq: u64) -> Record {
             Seq::new(seq),
             at(seq),
             name("r1"),
-            Event::AttemptFound {
-                host: name("h1"),
-                generation: Seq::new(seq),
-            },
+            Event::AttemptFound { host: name("h1"), generation: Seq::new(seq) },
         ),
     }
 }
