@@ -67,9 +67,7 @@ impl FromStr for Digest {
 
     fn from_str(input: &str) -> Result<Self, ParseDigestError> {
         let parsed = input.strip_prefix("sha256:").and_then(parse_hex);
-        parsed.map(Self).ok_or_else(|| ParseDigestError {
-            input: input.chars().take(80).collect(),
-        })
+        parsed.map(Self).ok_or_else(|| ParseDigestError { input: input.chars().take(80).collect() })
     }
 }
 

@@ -116,10 +116,7 @@ enum Fact<'a> {
     /// It runs what it is to run. What else is known of it does not matter.
     Settled { runs: Option<&'a ReleaseId> },
     /// It is to be changed.
-    Unsettled {
-        host: &'a Host,
-        runs: Option<&'a ReleaseId>,
-    },
+    Unsettled { host: &'a Host, runs: Option<&'a ReleaseId> },
 }
 
 impl<'a> Facts<'a> {
@@ -127,13 +124,7 @@ impl<'a> Facts<'a> {
     fn planned(plan: &'a Plan) -> Self {
         let targets = plan.targets().map(|target| {
             let runs = target.ran().filter(|_| plan.work != Work::Run);
-            (
-                &target.host.name,
-                Fact::Unsettled {
-                    host: &target.host,
-                    runs,
-                },
-            )
+            (&target.host.name, Fact::Unsettled { host: &target.host, runs })
         });
         let no_ops = plan.no_ops.iter().map(|it| (it, Fact::no_op(plan)));
         Self(targets.chain(no_ops).collect())
@@ -154,10 +145,7 @@ impl<'a> Facts<'a> {
         });
         let facts = selected.map(|host| {
             let seen = installed.get(&host.name);
-            (
-                &host.name,
-                Fact::found(plan, targets.get(&host.name).copied(), host, seen),
-            )
+            (&host.name, Fact::found(plan, targets.get(&host.name).copied(), host, seen))
         });
         Self(facts.collect())
     }
@@ -177,9 +165,7 @@ impl<'a> Fact<'a> {
             }
             (Work::Rollback, None) => Self::no_op(plan),
             (Work::Rollback, Some(target)) if plan.is_back(target.to.as_ref(), seen) => {
-                Self::Settled {
-                    runs: target.to.as_ref(),
-                }
+                Self::Settled { runs: target.to.as_ref() }
             }
             (Work::Release | Work::Rollback, _) => Self::Unsettled { host, runs },
             (Work::Run, _) => Self::Unsettled { host, runs: None },
@@ -188,9 +174,7 @@ impl<'a> Fact<'a> {
 
     /// What a no-op of a rollback runs is not in the plan.
     fn no_op(plan: &'a Plan) -> Self {
-        Self::Settled {
-            runs: Some(&plan.release).filter(|_| plan.work != Work::Rollback),
-        }
+        Self::Settled { runs: Some(&plan.release).filter(|_| plan.work != Work::Rollback) }
     }
 
     const fn runs(&self) -> Option<&'a ReleaseId> {
@@ -213,26 +197,19 @@ fn compare(name: &HostName, was: &Fact<'_>, now: &Fact<'_>, changes: &mut Vec<In
         }
         if before.labels != found.labels {
             let (was, now) = (before.labels.clone(), found.labels.clone());
-            changes.push(InventoryChange::Labels {
-                host: host(),
-                was,
-                now,
-            });
+            changes.push(InventoryChange::Labels { host: host(), was, now });
         }
         if was.runs() == now.runs() {
             return;
         }
     }
     changes.push(match (was.runs(), now.runs()) {
-        (Some(was), Some(now)) if was == now => InventoryChange::Package {
-            host: host(),
-            release: now.clone(),
-        },
-        (was, now) => InventoryChange::Release {
-            host: host(),
-            was: was.cloned(),
-            now: now.cloned(),
-        },
+        (Some(was), Some(now)) if was == now => {
+            InventoryChange::Package { host: host(), release: now.clone() }
+        }
+        (was, now) => {
+            InventoryChange::Release { host: host(), was: was.cloned(), now: now.cloned() }
+        }
     });
 }
 
@@ -240,10 +217,7 @@ impl Plan {
     /// Whether a host that was seen like this has gone back to `to`.
     fn is_back(&self, to: Option<&ReleaseId>, seen: Option<&Installed>) -> bool {
         match to {
-            Some(release) => self
-                .releases
-                .get(release)
-                .is_some_and(|it| it.is_installed(seen)),
+            Some(release) => self.releases.get(release).is_some_and(|it| it.is_installed(seen)),
             None => seen.is_none_or(|it| it.release.is_none()),
         }
     }
@@ -257,11 +231,7 @@ impl fmt::Display for InventoryChange {
             Self::Deselected { host } => write!(f, "host `{host}` is no longer selected"),
             Self::Gone { host } => write!(f, "host `{host}` left the inventory"),
             Self::Labels { host, was, now } => {
-                write!(
-                    f,
-                    "host `{host}` has other labels: {}",
-                    LabelDiff { was, now }
-                )
+                write!(f, "host `{host}` has other labels: {}", LabelDiff { was, now })
             }
             Self::Package { host, release } => {
                 write!(f, "host `{host}` runs another package of `{release}`")
@@ -284,14 +254,8 @@ struct LabelDiff<'a> {
 
 impl fmt::Display for LabelDiff<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lost = self
-            .was
-            .iter()
-            .filter(|(key, value)| self.now.get(*key) != Some(*value));
-        let new = self
-            .now
-            .iter()
-            .filter(|(key, value)| self.was.get(*key) != Some(*value));
+        let lost = self.was.iter().filter(|(key, value)| self.now.get(*key) != Some(*value));
+        let new = self.now.iter().filter(|(key, value)| self.was.get(*key) != Some(*value));
         let signed = lost.map(|it| ('-', it)).chain(new.map(|it| ('+', it)));
         for (at, (sign, (key, value))) in signed.enumerate() {
             write!(f, "{}{sign}{key}={value}", if at == 0 { "" } else { ", " })?;

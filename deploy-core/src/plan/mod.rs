@@ -58,9 +58,7 @@ impl PlannedRelease {
 
     /// The steps that an attempt in `direction` runs, in order.
     pub fn steps_in(&self, direction: Direction) -> impl Iterator<Item = &Step> {
-        self.steps
-            .iter()
-            .filter(move |step| step.name.runs_in(direction))
+        self.steps.iter().filter(move |step| step.name.runs_in(direction))
     }
 }
 
@@ -109,12 +107,7 @@ impl Target {
     /// `host`, which ran `from` and is to run `to`.
     #[must_use]
     pub const fn new(host: Host, from: Option<ReleaseId>, to: Option<ReleaseId>) -> Self {
-        Self {
-            host,
-            from,
-            to,
-            unregistered: None,
-        }
+        Self { host, from, to, unregistered: None }
     }
 
     /// Which ran `release`, and nobody can describe that.
@@ -244,12 +237,7 @@ impl Plan {
             Work::Rollback => Direction::Back,
         };
         let release = goal.or(left)?;
-        Some(Move {
-            direction,
-            release,
-            keeps_release: goal.is_some(),
-            previous: left,
-        })
+        Some(Move { direction, release, keeps_release: goal.is_some(), previous: left })
     }
 
     /// The release it rolls out.
@@ -289,10 +277,7 @@ impl Plan {
         }
         let ends = self.targets().flat_map(|it| [&it.from, &it.to]).flatten();
         let named = ends.chain([&self.release]);
-        match named
-            .into_iter()
-            .find(|it| !self.releases.contains_key(*it))
-        {
+        match named.into_iter().find(|it| !self.releases.contains_key(*it)) {
             Some(unknown) => Err(InvalidPlan::UnknownRelease(unknown.clone())),
             None => Ok(()),
         }

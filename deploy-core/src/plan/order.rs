@@ -18,18 +18,12 @@ pub(super) fn arrange(targets: Vec<Target>, order: &Order) -> Arranged {
     match order {
         Order::Group(labels) => {
             let strata = stratify(targets, labels);
-            Arranged {
-                strata: strata.len(),
-                targets: strata.into_iter().flatten().collect(),
-            }
+            Arranged { strata: strata.len(), targets: strata.into_iter().flatten().collect() }
         }
         Order::Name => Arranged { targets, strata: 1 },
         Order::Spread(labels) => {
             let strata = stratify(targets, labels);
-            Arranged {
-                strata: strata.len(),
-                targets: deal(strata),
-            }
+            Arranged { strata: strata.len(), targets: deal(strata) }
         }
     }
 }
@@ -38,10 +32,7 @@ pub(super) fn arrange(targets: Vec<Target>, order: &Order) -> Arranged {
 fn stratify(targets: Vec<Target>, labels: &[LabelKey]) -> Vec<Vec<Target>> {
     let mut strata: BTreeMap<Vec<Option<LabelValue>>, Vec<Target>> = BTreeMap::new();
     for target in targets {
-        let values = labels
-            .iter()
-            .map(|key| target.host.labels.get(key).cloned())
-            .collect();
+        let values = labels.iter().map(|key| target.host.labels.get(key).cloned()).collect();
         strata.entry(values).or_default().push(target);
     }
     strata.into_values().collect()

@@ -29,9 +29,7 @@ pub fn plan(input: &PlanInput) -> Result<(Plan, PlanReport), PlanError> {
 }
 
 fn check_release(input: &PlanInput) -> Result<(), PlanError> {
-    let Release {
-        id, service, steps, ..
-    } = &input.release;
+    let Release { id, service, steps, .. } = &input.release;
     if *service != input.service.name {
         return Err(PlanError::OtherService {
             release: id.clone(),
@@ -39,10 +37,7 @@ fn check_release(input: &PlanInput) -> Result<(), PlanError> {
             service: input.service.name.clone(),
         });
     }
-    let mut forward = steps
-        .iter()
-        .filter(|it| it.name.runs_in(Direction::Forward))
-        .peekable();
+    let mut forward = steps.iter().filter(|it| it.name.runs_in(Direction::Forward)).peekable();
     let nothing = forward.peek().is_none();
     let runs = steps.iter().filter(|it| it.name == StepName::Run).count();
     let reason = match input.work {
@@ -51,10 +46,7 @@ fn check_release(input: &PlanInput) -> Result<(), PlanError> {
         Work::Run if runs != 1 || steps.len() != 1 => "an ad-hoc run has the one step `run`",
         Work::Release | Work::Rollback | Work::Run => return Ok(()),
     };
-    Err(PlanError::UnusableRelease {
-        release: id.clone(),
-        reason,
-    })
+    Err(PlanError::UnusableRelease { release: id.clone(), reason })
 }
 
 struct Planner<'a> {
@@ -81,11 +73,7 @@ impl<'a> Planner<'a> {
         }
         let known = input.releases.iter().chain([&input.release]);
         let own = known.filter(|it| it.service == input.service.name);
-        Ok(Self {
-            input,
-            hosts,
-            releases: own.map(|it| (&it.id, it)).collect(),
-        })
+        Ok(Self { input, hosts, releases: own.map(|it| (&it.id, it)).collect() })
     }
 
     fn select(&self) -> Result<BTreeSet<&'a HostName>, PlanError> {
@@ -93,18 +81,11 @@ impl<'a> Planner<'a> {
             return self.select_back();
         }
         let selector = &self.input.service.selector;
-        let matched: BTreeSet<&HostName> = self
-            .hosts
-            .values()
-            .filter(|it| selector.matches(it))
-            .map(|it| &it.name)
-            .collect();
+        let matched: BTreeSet<&HostName> =
+            self.hosts.values().filter(|it| selector.matches(it)).map(|it| &it.name).collect();
         if matched.is_empty() {
             let hosts = self.hosts.len();
-            return Err(PlanError::EmptySelection {
-                selector: selector.clone(),
-                hosts,
-            });
+            return Err(PlanError::EmptySelection { selector: selector.clone(), hosts });
         }
         let service = &self.input.service;
         let wanted = service.count.filter(|_| self.input.work == Work::Release);
@@ -125,22 +106,15 @@ impl<'a> Planner<'a> {
     }
 
     fn not_placed(&self, count: u32) -> PlanError {
-        PlanError::NotPlaced {
-            service: self.input.service.name.clone(),
-            count,
-        }
+        PlanError::NotPlaced { service: self.input.service.name.clone(), count }
     }
 
     fn select_back(&self) -> Result<BTreeSet<&'a HostName>, PlanError> {
         let back_to = &self.input.back_to;
-        let there: BTreeSet<&HostName> = back_to
-            .keys()
-            .filter(|it| self.hosts.contains_key(it))
-            .collect();
+        let there: BTreeSet<&HostName> =
+            back_to.keys().filter(|it| self.hosts.contains_key(it)).collect();
         if there.is_empty() {
-            return Err(PlanError::NothingToRollBack {
-                named: back_to.len(),
-            });
+            return Err(PlanError::NothingToRollBack { named: back_to.len() });
         }
         Ok(there)
     }
@@ -185,10 +159,7 @@ impl<'a> Planner<'a> {
         };
         match self.releases.get(release) {
             Some(known) => Ok(Some(known)),
-            None => Err(PlanError::UnknownRelease {
-                host: host.clone(),
-                release: release.clone(),
-            }),
+            None => Err(PlanError::UnknownRelease { host: host.clone(), release: release.clone() }),
         }
     }
 
@@ -227,11 +198,7 @@ impl<'a> Planner<'a> {
     }
 
     fn compose(&self, sorted: Sorted) -> (Plan, PlanReport) {
-        let Sorted {
-            targets,
-            no_ops,
-            out,
-        } = sorted;
+        let Sorted { targets, no_ops, out } = sorted;
         let Arranged { targets, strata } = arrange(targets, &self.input.service.strategy.order);
         let total = u32::try_from(targets.len()).unwrap_or(u32::MAX);
         let sizes = self.input.service.strategy.waves.sizes(total);
@@ -243,23 +210,12 @@ impl<'a> Planner<'a> {
     }
 
     fn plan(&self, waves: Vec<Vec<Target>>, no_ops: Vec<HostName>) -> Plan {
-        let PlanInput {
-            work,
-            service,
-            release,
-            ..
-        } = self.input;
+        let PlanInput { work, service, release, .. } = self.input;
         let chosen = self.input.placed.is_some() || *work == Work::Rollback;
-        let ends = waves
-            .iter()
-            .flatten()
-            .flat_map(|it| [&it.from, &it.to])
-            .flatten();
+        let ends = waves.iter().flatten().flat_map(|it| [&it.from, &it.to]).flatten();
         let named: BTreeSet<&ReleaseId> = ends.chain([&release.id]).collect();
         let described = named.into_iter().filter_map(|it| self.releases.get(it));
-        let releases = described
-            .map(|it| (it.id.clone(), PlannedRelease::from(*it)))
-            .collect();
+        let releases = described.map(|it| (it.id.clone(), PlannedRelease::from(*it))).collect();
         Plan {
             format: FORMAT,
             work: *work,
@@ -291,36 +247,19 @@ impl<'a> Planner<'a> {
         for (wave, targets) in (0..).zip(&plan.waves) {
             hosts.extend(targets.iter().map(|target| self.change(wave, target)));
         }
-        hosts.extend(
-            plan.no_ops
-                .iter()
-                .map(|it| HostReport::new(it.clone(), Verdict::NoOp)),
-        );
+        hosts.extend(plan.no_ops.iter().map(|it| HostReport::new(it.clone(), Verdict::NoOp)));
         hosts.extend(out.into_iter().map(|(host, reason)| {
             let runs = self.runs(&host).cloned();
             HostReport::new(host, Verdict::Out { reason, runs })
         }));
         hosts.sort_by(|a, b| a.host.cmp(&b.host));
-        let bytes = plan
-            .targets()
-            .map(|it| self.bytes(it))
-            .fold(0, u64::saturating_add);
-        PlanReport {
-            hosts,
-            waves,
-            warnings,
-            bytes,
-        }
+        let bytes = plan.targets().map(|it| self.bytes(it)).fold(0, u64::saturating_add);
+        PlanReport { hosts, waves, warnings, bytes }
     }
 
     fn change(&self, wave: u32, target: &Target) -> HostReport {
         let (from, to) = (target.ran().cloned(), target.to.clone());
-        let verdict = Verdict::Change {
-            wave,
-            kind: self.kind(target),
-            from,
-            to,
-        };
+        let verdict = Verdict::Change { wave, kind: self.kind(target), from, to };
         HostReport::new(target.host.name.clone(), verdict)
     }
 
@@ -344,9 +283,7 @@ impl<'a> Planner<'a> {
             (None, None) => None,
         };
         artifacts.map_or(0, |(package, descriptor)| {
-            descriptor
-                .size
-                .saturating_add(package.map_or(0, |it| it.size))
+            descriptor.size.saturating_add(package.map_or(0, |it| it.size))
         })
     }
 }
@@ -354,10 +291,7 @@ impl<'a> Planner<'a> {
 /// Cuts `targets` into waves of these sizes, which add up to as many as there are.
 fn cut(targets: Vec<Target>, sizes: &[u32]) -> Vec<Vec<Target>> {
     let mut left = targets.into_iter();
-    let take = |size: &u32| {
-        left.by_ref()
-            .take(usize::try_from(*size).unwrap_or(usize::MAX))
-            .collect()
-    };
+    let take =
+        |size: &u32| left.by_ref().take(usize::try_from(*size).unwrap_or(usize::MAX)).collect();
     sizes.iter().map(take).collect()
 }

@@ -98,23 +98,17 @@ pub enum OutReason {
 impl PlanReport {
     /// The targets, by name.
     pub fn changes(&self) -> impl Iterator<Item = &HostReport> {
-        self.hosts
-            .iter()
-            .filter(|it| matches!(it.verdict, Verdict::Change { .. }))
+        self.hosts.iter().filter(|it| matches!(it.verdict, Verdict::Change { .. }))
     }
 
     /// The selected hosts that run already what they are to run, by name.
     pub fn no_ops(&self) -> impl Iterator<Item = &HostReport> {
-        self.hosts
-            .iter()
-            .filter(|it| matches!(it.verdict, Verdict::NoOp))
+        self.hosts.iter().filter(|it| matches!(it.verdict, Verdict::NoOp))
     }
 
     /// The hosts that are not part of the plan, by name.
     pub fn out(&self) -> impl Iterator<Item = &HostReport> {
-        self.hosts
-            .iter()
-            .filter(|it| matches!(it.verdict, Verdict::Out { .. }))
+        self.hosts.iter().filter(|it| matches!(it.verdict, Verdict::Out { .. }))
     }
 
     /// What the plan does with `host`; `None` if the inventory had no such host.
@@ -174,12 +168,7 @@ impl fmt::Display for HostReport {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Change {
-                wave,
-                kind,
-                from,
-                to,
-            } => {
+            Self::Change { wave, kind, from, to } => {
                 let wave = u64::from(*wave) + 1;
                 write!(f, "wave {wave}, {kind}")?;
                 match (from, to) {
@@ -190,10 +179,7 @@ impl fmt::Display for Verdict {
             }
             Self::NoOp => f.write_str("as it should be"),
             Self::Out { reason, runs: None } => write!(f, "out, {reason}"),
-            Self::Out {
-                reason,
-                runs: Some(release),
-            } => {
+            Self::Out { reason, runs: Some(release) } => {
                 write!(f, "out, {reason}; goes on running {release}")
             }
         }

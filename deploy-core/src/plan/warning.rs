@@ -103,10 +103,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BigFirstWave { size, total } => {
-                write!(
-                    f,
-                    "the first wave has {size} of {total} targets: begin with fewer"
-                )
+                write!(f, "the first wave has {size} of {total} targets: begin with fewer")
             }
             Self::BudgetRoundsToZero { field, limit, of } => {
                 write!(f, "`{field}` is {limit}, which of {of} targets is none")
@@ -116,10 +113,7 @@ impl fmt::Display for Warning {
                 "the first wave has {size} targets and cannot cover all {strata} values of the labels in `order`"
             ),
             Self::CountMissing { wanted, placed } => {
-                write!(
-                    f,
-                    "the service wants {wanted} hosts, and there are {placed} for it"
-                )
+                write!(f, "the service wants {wanted} hosts, and there are {placed} for it")
             }
             Self::Gone { hosts } => {
                 write!(f, "{} should go back and left the inventory", Named(hosts))
@@ -128,11 +122,7 @@ impl fmt::Display for Warning {
                 f.write_str("windows and freezes leave no time to start within two years")
             }
             Self::NotSeen { hosts } => {
-                write!(
-                    f,
-                    "nobody looked yet at what {} runs: taken for nothing",
-                    Named(hosts)
-                )
+                write!(f, "nobody looked yet at what {} runs: taken for nothing", Named(hosts))
             }
             Self::SeenLongAgo { hosts } => {
                 write!(
@@ -161,11 +151,7 @@ struct Named<'a>(&'a [HostName]);
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 3;
-        f.write_str(if self.0.len() == 1 {
-            "host "
-        } else {
-            "each of the hosts "
-        })?;
+        f.write_str(if self.0.len() == 1 { "host " } else { "each of the hosts " })?;
         for (at, host) in self.0.iter().take(SHOWN).enumerate() {
             write!(f, "{}`{host}`", if at == 0 { "" } else { ", " })?;
         }
@@ -191,12 +177,8 @@ pub(super) fn of(
     warnings.extend(of_waves(plan, strata));
     warnings.extend(of_budget(plan));
     let schedule = &plan.strategy.schedule;
-    warnings.extend(
-        schedule
-            .next_allowed(plan.created_at)
-            .is_none()
-            .then_some(Warning::NeverAllowed),
-    );
+    warnings
+        .extend(schedule.next_allowed(plan.created_at).is_none().then_some(Warning::NeverAllowed));
     warnings
 }
 
@@ -206,34 +188,19 @@ fn of_hosts(input: &PlanInput, out: &[(HostName, OutReason)]) -> Vec<Warning> {
         (input.work, input.service.count, &input.placed)
         && placed.len() < usize::try_from(wanted.get()).unwrap_or(usize::MAX)
     {
-        warnings.push(Warning::CountMissing {
-            wanted: wanted.get(),
-            placed: placed.len(),
-        });
+        warnings.push(Warning::CountMissing { wanted: wanted.get(), placed: placed.len() });
     }
     let there: BTreeSet<&HostName> = input.hosts.iter().map(|it| &it.name).collect();
-    let gone: Vec<HostName> = input
-        .back_to
-        .keys()
-        .filter(|it| !there.contains(it))
-        .cloned()
-        .collect();
+    let gone: Vec<HostName> =
+        input.back_to.keys().filter(|it| !there.contains(it)).cloned().collect();
     if !gone.is_empty() {
         warnings.push(Warning::Gone { hosts: gone });
     }
-    let runs = |host: &HostName| {
-        input
-            .installed
-            .get(host)
-            .is_some_and(|it| it.release.is_some())
-    };
+    let runs = |host: &HostName| input.installed.get(host).is_some_and(|it| it.release.is_some());
     let stray: Vec<HostName> = match input.work {
-        Work::Release => out
-            .iter()
-            .map(|(host, _)| host)
-            .filter(|host| runs(host))
-            .cloned()
-            .collect(),
+        Work::Release => {
+            out.iter().map(|(host, _)| host).filter(|host| runs(host)).cloned().collect()
+        }
         Work::Rollback | Work::Run => Vec::new(),
     };
     if !stray.is_empty() {
@@ -243,11 +210,8 @@ fn of_hosts(input: &PlanInput, out: &[(HostName, OutReason)]) -> Vec<Warning> {
 }
 
 fn of_knowledge(input: &PlanInput, plan: &Plan) -> Vec<Warning> {
-    let mut selected: Vec<&HostName> = plan
-        .targets()
-        .map(|it| &it.host.name)
-        .chain(&plan.no_ops)
-        .collect();
+    let mut selected: Vec<&HostName> =
+        plan.targets().map(|it| &it.host.name).chain(&plan.no_ops).collect();
     selected.sort_unstable();
     let (mut unseen, mut old) = (Vec::new(), Vec::new());
     for host in selected {
@@ -260,10 +224,7 @@ fn of_knowledge(input: &PlanInput, plan: &Plan) -> Vec<Warning> {
     let mut unregistered: BTreeMap<&ReleaseId, Vec<HostName>> = BTreeMap::new();
     for target in plan.targets() {
         if let Some(release) = &target.unregistered {
-            unregistered
-                .entry(release)
-                .or_default()
-                .push(target.host.name.clone());
+            unregistered.entry(release).or_default().push(target.host.name.clone());
         }
     }
     let mut warnings = Vec::new();
@@ -275,10 +236,7 @@ fn of_knowledge(input: &PlanInput, plan: &Plan) -> Vec<Warning> {
     }
     warnings.extend(unregistered.into_iter().map(|(release, mut hosts)| {
         hosts.sort_unstable();
-        Warning::Unregistered {
-            release: release.clone(),
-            hosts,
-        }
+        Warning::Unregistered { release: release.clone(), hosts }
     }));
     warnings
 }
@@ -306,17 +264,8 @@ fn of_budget(plan: &Plan) -> Vec<Warning> {
     let largest = u32::try_from(largest).unwrap_or(u32::MAX);
     let mut warnings = Vec::new();
     if largest > 0 {
-        warnings.extend(rounded(
-            &ROLLOUT_FIELDS,
-            &budget.rollout,
-            plan.target_count(),
-        ));
-        warnings.extend(
-            budget
-                .wave
-                .iter()
-                .flat_map(|it| rounded(&WAVE_FIELDS, it, largest)),
-        );
+        warnings.extend(rounded(&ROLLOUT_FIELDS, &budget.rollout, plan.target_count()));
+        warnings.extend(budget.wave.iter().flat_map(|it| rounded(&WAVE_FIELDS, it, largest)));
     }
     warnings
 }
@@ -344,10 +293,7 @@ fn rounded(fields: &[&'static str; 5], budget: &Budget, of: u32) -> Vec<Warning>
         budget.max_consecutive,
         Some(budget.max_unknown),
     ];
-    let given = fields
-        .iter()
-        .zip(limits)
-        .filter_map(|(field, limit)| Some((*field, limit?)));
+    let given = fields.iter().zip(limits).filter_map(|(field, limit)| Some((*field, limit?)));
     given
         .filter(|(_, limit)| matches!(limit, Limit::Percent(1..)) && limit.of(of) == 0)
         .map(|(field, limit)| Warning::BudgetRoundsToZero { field, limit, of })

@@ -54,17 +54,13 @@ impl FromStr for Limit {
     fn from_str(input: &str) -> Result<Self, ParseLimitError> {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let parsed = match input.strip_suffix('%') {
-            Some(share) if digits(share) => share
-                .parse()
-                .ok()
-                .filter(|it| *it <= 100)
-                .map(Self::Percent),
+            Some(share) if digits(share) => {
+                share.parse().ok().filter(|it| *it <= 100).map(Self::Percent)
+            }
             None if digits(input) => input.parse().ok().map(Self::Count),
             Some(_) | None => None,
         };
-        parsed.ok_or_else(|| ParseLimitError {
-            input: input.chars().take(80).collect(),
-        })
+        parsed.ok_or_else(|| ParseLimitError { input: input.chars().take(80).collect() })
     }
 }
 

@@ -44,9 +44,7 @@ impl FromStr for ParameterName {
         if valid {
             Ok(Self(input.into()))
         } else {
-            Err(ParseParameterNameError {
-                input: input.chars().take(80).collect(),
-            })
+            Err(ParseParameterNameError { input: input.chars().take(80).collect() })
         }
     }
 }

@@ -161,11 +161,7 @@ impl Step {
             | StepName::Stop
             | StepName::Undrain => Effect::Once,
         };
-        Self {
-            name,
-            timeout: Duration::from_secs(300),
-            effect,
-        }
+        Self { name, timeout: Duration::from_secs(300), effect }
     }
 
     /// With another timeout.

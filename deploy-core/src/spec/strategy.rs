@@ -82,11 +82,7 @@ pub struct Retries {
 
 impl Default for Retries {
     fn default() -> Self {
-        Self {
-            retries: 0,
-            backoff: Duration::from_secs(5),
-            max_backoff: Duration::from_secs(300),
-        }
+        Self { retries: 0, backoff: Duration::from_secs(5), max_backoff: Duration::from_secs(300) }
     }
 }
 

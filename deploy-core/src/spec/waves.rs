@@ -84,9 +84,7 @@ impl FromStr for WaveSize {
         if digits.is_empty() || !digits.bytes().all(|it| it.is_ascii_digit()) {
             return Err(refuse("each must be like `5`, `10%`, `+5` or `*2`"));
         }
-        let number: u32 = digits
-            .parse()
-            .map_err(|_| refuse("the number is too large"))?;
+        let number: u32 = digits.parse().map_err(|_| refuse("the number is too large"))?;
         let by = NonZeroU32::new(number).ok_or_else(|| refuse("0 would never end"))?;
         if matches!(rule, Rule::Percent) && number > 100 {
             return Err(refuse("there is no more than 100% of all targets"));
@@ -144,12 +142,7 @@ impl Default for Waves {
     /// `100%`: all is one wave.
     fn default() -> Self {
         let by = NonZeroU32::MIN.saturating_add(99);
-        Self {
-            sizes: vec![WaveSize {
-                rule: Rule::Percent,
-                by,
-            }],
-        }
+        Self { sizes: vec![WaveSize { rule: Rule::Percent, by }] }
     }
 }
 
@@ -196,9 +189,6 @@ impl fmt::Display for Waves {
 
 impl ParseWavesError {
     fn new(input: &str, reason: &'static str) -> Self {
-        Self {
-            input: input.chars().take(80).collect(),
-            reason,
-        }
+        Self { input: input.chars().take(80).collect(), reason }
     }
 }

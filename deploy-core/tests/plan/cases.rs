@@ -53,10 +53,7 @@ fn hosts_are_told_what_becomes_of_them() {
         "up: wave 1, upgrade: web-1 -> web-2",
     ];
     assert_eq!(lines, expected);
-    assert_eq!(
-        waves(&plan),
-        [["down", "fresh", "odd", "strange", "unseen", "up"]]
-    );
+    assert_eq!(waves(&plan), [["down", "fresh", "odd", "strange", "unseen", "up"]]);
     assert_eq!(plan.no_ops, [parse::<HostName>("same")]);
     assert_eq!(
         report.to_string(),
@@ -74,22 +71,10 @@ fn hosts_are_told_what_becomes_of_them() {
             "the first wave has 6 of 6 targets: begin with fewer",
         ]
     );
-    let from: Vec<_> = plan
-        .targets()
-        .map(|it| it.from.as_ref().map(|it| it.as_str().to_owned()))
-        .collect();
+    let from: Vec<_> =
+        plan.targets().map(|it| it.from.as_ref().map(|it| it.as_str().to_owned())).collect();
     let known = |it: &str| Some(it.to_owned());
-    assert_eq!(
-        from,
-        [
-            known("web-3"),
-            None,
-            known("web-2"),
-            None,
-            None,
-            known("web-1")
-        ]
-    );
+    assert_eq!(from, [known("web-3"), None, known("web-2"), None, None, known("web-1")]);
     let described: Vec<&str> = plan.releases.keys().map(|it| it.as_str()).collect();
     assert_eq!(described, ["web-1", "web-2", "web-3"]);
 }
@@ -106,21 +91,14 @@ fn a_host_whose_package_nobody_knows_is_no_no_op() {
     bare.release.package = None;
     let (plan, report) = planned(&bare.with_installed(installed([("a", unknown)])));
     assert!(report.is_no_op() && plan.waves.is_empty());
-    assert_eq!(
-        report.to_string(),
-        "nothing to do; 1 as they should be, 0 not part of it"
-    );
+    assert_eq!(report.to_string(), "nothing to do; 1 as they should be, 0 not part of it");
 }
 
 #[test]
 fn a_plan_says_all_that_was_decided() {
-    let service = service("host=*")
-        .with_account(parse("web"))
-        .with_strategy(strategy("1"));
+    let service = service("host=*").with_account(parse("web")).with_strategy(strategy("1"));
     let parent = package("parent").digest;
-    let input = input(service.clone(), hosts(&["a"]))
-        .with_seed(7)
-        .with_parent(parent);
+    let input = input(service.clone(), hosts(&["a"])).with_seed(7).with_parent(parent);
     let (plan, _) = planned(&input);
     assert_eq!(plan.work, Work::Release);
     assert_eq!(plan.service, service.name);
@@ -128,10 +106,7 @@ fn a_plan_says_all_that_was_decided() {
     assert_eq!(plan.deploy_path, service.deploy_path);
     assert_eq!(plan.selector, Some(service.selector));
     assert_eq!(plan.strategy, service.strategy);
-    assert_eq!(
-        (plan.seed, plan.parent, plan.created_at),
-        (7, Some(parent), NOW)
-    );
+    assert_eq!((plan.seed, plan.parent, plan.created_at), (7, Some(parent), NOW));
     assert_eq!(plan.planned().unwrap().package, Some(package("web-2")));
     assert_eq!(plan.targets().next().unwrap().to, Some(parse("web-2")));
 }
@@ -156,15 +131,9 @@ fn targets_go_by_name_or_one_stratum_after_another_or_dealt_over_all() {
     let zone = vec![parse("zone")];
     let cases = [
         (Order::Name, [["a1", "a2", "a3"], ["b1", "c1", "c2"]]),
-        (
-            Order::Group(zone.clone()),
-            [["x", "a1", "a2"], ["a3", "b1", "c1"]],
-        ),
+        (Order::Group(zone.clone()), [["x", "a1", "a2"], ["a3", "b1", "c1"]]),
         (Order::Spread(zone), [["x", "a1", "b1"], ["c1", "a2", "c2"]]),
-        (
-            Order::Spread(Vec::new()),
-            [["a1", "a2", "a3"], ["b1", "c1", "c2"]],
-        ),
+        (Order::Spread(Vec::new()), [["a1", "a2", "a3"], ["b1", "c1", "c2"]]),
     ];
     for (order, expected) in cases {
         let (plan, _) = planned(&ordered(order.clone(), "3"));
@@ -180,19 +149,9 @@ fn canaries_that_cannot_cover_every_stratum_are_warned_about() {
     let warning = Warning::CanariesMissStrata { size: 3, strata: 4 };
     assert!(report.warnings.contains(&warning));
     let enough = planned(&ordered(spread, "4,1")).1;
-    assert!(
-        !enough
-            .warnings
-            .iter()
-            .any(|it| it.code() == "canaries_miss_strata")
-    );
+    assert!(!enough.warnings.iter().any(|it| it.code() == "canaries_miss_strata"));
     let grouped = planned(&ordered(Order::Group(vec![parse("zone")]), "1")).1;
-    assert!(
-        !grouped
-            .warnings
-            .iter()
-            .any(|it| it.code() == "canaries_miss_strata")
-    );
+    assert!(!grouped.warnings.iter().any(|it| it.code() == "canaries_miss_strata"));
 }
 
 #[test]
@@ -213,10 +172,8 @@ fn what_may_not_be_as_intended_is_warned_about() {
     );
     let day = 24 * 60 * 60 * 1_000;
     let ago = |millis: u64| Timestamp::from_millis(NOW.as_millis() - millis);
-    let mut seen: BTreeMap<HostName, Installed> = names
-        .iter()
-        .map(|it| (parse(it), no_release(ago(day))))
-        .collect();
+    let mut seen: BTreeMap<HostName, Installed> =
+        names.iter().map(|it| (parse(it), no_release(ago(day)))).collect();
     for name in &names[..5] {
         seen.insert(parse(name), no_release(ago(day + 1)));
     }
@@ -238,14 +195,8 @@ fn what_may_not_be_as_intended_is_warned_about() {
 #[test]
 fn half_of_all_is_a_first_wave_of_the_right_size() {
     let seen = installed([("a", nothing()), ("b", nothing())]);
-    let two = input(
-        service("*").with_strategy(strategy("1")),
-        hosts(&["a", "b"]),
-    );
-    assert_eq!(
-        messages(&planned(&two.with_installed(seen.clone())).1),
-        [""; 0]
-    );
+    let two = input(service("*").with_strategy(strategy("1")), hosts(&["a", "b"]));
+    assert_eq!(messages(&planned(&two.with_installed(seen.clone())).1), [""; 0]);
     let one = input(service("*"), hosts(&["a"])).with_installed(seen);
     assert_eq!(messages(&planned(&one).1), [""; 0]);
 }
@@ -261,40 +212,24 @@ fn a_service_that_wants_a_number_of_hosts_gets_those_that_were_placed() {
         err.to_string(),
         "service `web` wants 3 hosts: a scheduler has to choose at least one first"
     );
-    let placed = |names: &[&str]| {
-        input
-            .clone()
-            .with_placed(names.iter().map(|it| parse(it)).collect())
-    };
+    let placed =
+        |names: &[&str]| input.clone().with_placed(names.iter().map(|it| parse(it)).collect());
     assert_eq!(plan(&placed(&[])).unwrap_err().code(), "not_placed");
 
     let (plan, report) = planned(&placed(&["a", "b"]));
     assert_eq!(waves(&plan), [["a", "b"]]);
     assert_eq!(plan.selector, None);
     let reason = OutReason::NotPlaced;
-    let out = Verdict::Out {
-        reason,
-        runs: Some(parse("web-1")),
-    };
+    let out = Verdict::Out { reason, runs: Some(parse("web-1")) };
     assert_eq!(report.verdict(&parse("c")), Some(&out));
-    assert!(report.warnings.contains(&Warning::CountMissing {
-        wanted: 3,
-        placed: 2
-    }));
-    assert!(report.warnings.contains(&Warning::StillRuns {
-        hosts: vec![parse("c")]
-    }));
+    assert!(report.warnings.contains(&Warning::CountMissing { wanted: 3, placed: 2 }));
+    assert!(report.warnings.contains(&Warning::StillRuns { hosts: vec![parse("c")] }));
     assert_eq!(report.verdict(&parse("nowhere")), None);
 }
 
 #[test]
 fn what_contradicts_itself_is_no_plan() {
-    let two = || {
-        input(
-            service("zone=a"),
-            vec![host("a", "zone=a"), host("b", "zone=b")],
-        )
-    };
+    let two = || input(service("zone=a"), vec![host("a", "zone=a"), host("b", "zone=b")]);
     let nowhere = input(service("zone=c"), two().hosts);
     let twice = input(service("*"), hosts(&["a", "b", "a"]));
     let other = {
@@ -316,11 +251,7 @@ fn what_contradicts_itself_is_no_plan() {
             "selector `zone=c` matches none of the 2 hosts of the inventory",
         ),
         (twice, "host_twice", "the inventory has host `a` twice"),
-        (
-            other,
-            "other_service",
-            "release `web-2` is of service `db` and not of `web`",
-        ),
+        (other, "other_service", "release `web-2` is of service `db` and not of `web`"),
         (
             two().with_placed([parse("b")].into()),
             "placed_outside",
@@ -346,11 +277,7 @@ fn what_contradicts_itself_is_no_plan() {
             "unknown_release",
             "host `a` should go back to release `web-77`, which the registry does not know",
         ),
-        (
-            gone,
-            "nothing_to_roll_back",
-            "none of the 1 hosts to roll back is in the inventory",
-        ),
+        (gone, "nothing_to_roll_back", "none of the 1 hosts to roll back is in the inventory"),
     ];
     for (input, code, message) in cases {
         let err: PlanError = plan(&input).unwrap_err();
@@ -360,22 +287,16 @@ fn what_contradicts_itself_is_no_plan() {
 
 #[test]
 fn an_ad_hoc_run_goes_to_every_selected_host() {
-    let mut input = input(
-        service("zone=a"),
-        vec![host("a", "zone=a"), host("b", "zone=b")],
-    )
-    .with_installed(installed([("a", runs("web-2"))]))
-    .as_run();
+    let mut input = input(service("zone=a"), vec![host("a", "zone=a"), host("b", "zone=b")])
+        .with_installed(installed([("a", runs("web-2"))]))
+        .as_run();
     input.release.steps = vec![Step::new(StepName::Run)];
     let (plan, report) = planned(&input);
     assert_eq!(plan.work, Work::Run);
     assert_eq!(waves(&plan), [["a"]]);
     assert_eq!(plan.stream().to_string(), "run/web");
     assert_eq!(report.hosts[0].to_string(), "a: wave 1, run: web-2");
-    assert_eq!(
-        report.hosts[1].to_string(),
-        "b: out, the selector does not match it"
-    );
+    assert_eq!(report.hosts[1].to_string(), "b: out, the selector does not match it");
     assert_eq!(messages(&report), [""; 0]);
 }
 
@@ -383,28 +304,25 @@ fn an_ad_hoc_run_goes_to_every_selected_host() {
 fn a_rollback_brings_each_host_to_its_own_release() {
     let names = ["bare", "fresh", "kept", "one", "same", "strange", "three"];
     let back = |host: &str, release: Option<&str>| (parse(host), release.map(parse));
-    let input = input(
-        service("zone=nowhere").with_strategy(strategy("1")),
-        hosts(&names),
-    )
-    .with_installed(installed([
-        ("bare", runs("web-2")),
-        ("fresh", nothing()),
-        ("kept", runs("web-2")),
-        ("one", runs("web-2")),
-        ("same", runs("web-1")),
-        ("strange", runs("web-77")),
-        ("three", runs("web-2")),
-    ]))
-    .as_rollback(BTreeMap::from([
-        back("bare", None),
-        back("fresh", None),
-        back("left", Some("web-1")),
-        back("one", Some("web-1")),
-        back("same", Some("web-1")),
-        back("strange", None),
-        back("three", Some("web-3")),
-    ]));
+    let input = input(service("zone=nowhere").with_strategy(strategy("1")), hosts(&names))
+        .with_installed(installed([
+            ("bare", runs("web-2")),
+            ("fresh", nothing()),
+            ("kept", runs("web-2")),
+            ("one", runs("web-2")),
+            ("same", runs("web-1")),
+            ("strange", runs("web-77")),
+            ("three", runs("web-2")),
+        ]))
+        .as_rollback(BTreeMap::from([
+            back("bare", None),
+            back("fresh", None),
+            back("left", Some("web-1")),
+            back("one", Some("web-1")),
+            back("same", Some("web-1")),
+            back("strange", None),
+            back("three", Some("web-3")),
+        ]));
     let (plan, report) = planned(&input);
     let lines: Vec<String> = report.hosts.iter().map(ToString::to_string).collect();
     let expected = [
@@ -420,10 +338,7 @@ fn a_rollback_brings_each_host_to_its_own_release() {
     assert_eq!(plan.work, Work::Rollback);
     assert_eq!(plan.selector, None);
     assert_eq!(report.bytes, 10 + 1_010 + 1_010);
-    assert_eq!(
-        messages(&report),
-        ["host `left` should go back and left the inventory"]
-    );
+    assert_eq!(messages(&report), ["host `left` should go back and left the inventory"]);
     let described: Vec<&str> = plan.releases.keys().map(|it| it.as_str()).collect();
     assert_eq!(described, ["web-1", "web-2", "web-3"]);
 }
@@ -437,8 +352,5 @@ fn releases_of_other_services_are_not_to_go_back_to() {
         .with_installed(installed([("a", runs("web-1"))]));
     let (plan, _) = planned(&input);
     let target = plan.targets().next().unwrap();
-    assert_eq!(
-        (target.from.clone(), target.unregistered.clone()),
-        (None, Some(parse("web-1")))
-    );
+    assert_eq!((target.from.clone(), target.unregistered.clone()), (None, Some(parse("web-1"))));
 }

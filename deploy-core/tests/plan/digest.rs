@@ -20,9 +20,7 @@ fn full() -> Plan {
         vec![parse("mon-fri 09:00-17:00 Europe/Berlin")],
         vec![parse("2026-12-20T00:00 .. 2027-01-02T00:00 UTC")],
     );
-    let service = service("zone in (a,b)")
-        .with_account(parse("web"))
-        .with_strategy(strategy);
+    let service = service("zone in (a,b)").with_account(parse("web")).with_strategy(strategy);
     let hosts = ["a", "b", "c", "d"].map(|it| host(it, "zone=a,rack=r1"));
     let mut input = input(service, hosts.to_vec())
         .with_installed(installed([
@@ -33,9 +31,7 @@ fn full() -> Plan {
         .with_seed(7)
         .with_parent(package("parent").digest);
     let name: ParameterName = parse("PORT");
-    input.release = input
-        .release
-        .with_parameters(BTreeMap::from([(name, "80".to_owned())]));
+    input.release = input.release.with_parameters(BTreeMap::from([(name, "80".to_owned())]));
     planned(&input).0
 }
 
@@ -88,23 +84,13 @@ fn others(leaf: &Value) -> Vec<Value> {
         "local",
         "rollback",
     ];
-    let windows = [
-        "sun 01:00-02:00 UTC",
-        "2026-12-21T00:00 .. 2027-01-02T00:00 UTC",
-    ]
-    .map(Value::from);
+    let windows =
+        ["sun 01:00-02:00 UTC", "2026-12-21T00:00 .. 2027-01-02T00:00 UTC"].map(Value::from);
     let digest = Value::from(Digest::of(b"other").to_string());
     let more = [json!([]), json!(null), json!(["x"]), json!({ "X": "x" })];
-    let numbers = leaf
-        .as_u64()
-        .into_iter()
-        .flat_map(|it| [json!(it + 1), json!(it.wrapping_sub(1))]);
-    let candidates = texts
-        .map(Value::from)
-        .into_iter()
-        .chain(windows)
-        .chain([digest])
-        .chain(more);
+    let numbers =
+        leaf.as_u64().into_iter().flat_map(|it| [json!(it + 1), json!(it.wrapping_sub(1))]);
+    let candidates = texts.map(Value::from).into_iter().chain(windows).chain([digest]).chain(more);
     candidates.chain(numbers).filter(|it| it != leaf).collect()
 }
 
@@ -134,10 +120,7 @@ fn every_leaf_counts() {
             let mut mutated = json.clone();
             *mutated.pointer_mut(path).unwrap() = other.clone();
             if let Some(read) = read(mutated).filter(|it| *it != plan) {
-                assert!(
-                    digests.insert(read.digest()),
-                    "{path} = {other} changes nothing"
-                );
+                assert!(digests.insert(read.digest()), "{path} = {other} changes nothing");
                 changed += 1;
             }
         }
@@ -154,36 +137,15 @@ fn every_leaf_counts() {
 fn every_list_counts_to_its_end() {
     let plan = full();
     let json = serde_json::to_value(&plan).unwrap();
-    let lists = [
-        "/waves",
-        "/waves/0",
-        "/no_ops",
-        "/releases/web-2/steps",
-        "/strategy/waves",
-    ];
+    let lists = ["/waves", "/waves/0", "/no_ops", "/releases/web-2/steps", "/strategy/waves"];
     for list in lists {
         let mut shorter = json.clone();
-        shorter
-            .pointer_mut(list)
-            .unwrap()
-            .as_array_mut()
-            .unwrap()
-            .pop()
-            .unwrap();
+        shorter.pointer_mut(list).unwrap().as_array_mut().unwrap().pop().unwrap();
         assert_ne!(read(shorter).unwrap().digest(), plan.digest(), "{list}");
     }
     let mut merged = json.clone();
-    let waves = merged
-        .pointer_mut("/waves")
-        .unwrap()
-        .as_array_mut()
-        .unwrap();
+    let waves = merged.pointer_mut("/waves").unwrap().as_array_mut().unwrap();
     let last = waves.pop().unwrap();
-    waves
-        .last_mut()
-        .unwrap()
-        .as_array_mut()
-        .unwrap()
-        .extend(last.as_array().unwrap().clone());
+    waves.last_mut().unwrap().as_array_mut().unwrap().extend(last.as_array().unwrap().clone());
     assert_ne!(read(merged).unwrap().digest(), plan.digest());
 }

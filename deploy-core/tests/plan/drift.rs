@@ -14,10 +14,8 @@ type Seen = BTreeMap<HostName, Installed>;
 
 #[track_caller]
 fn assert_changes(plan: &Plan, hosts: &[Host], seen: &Seen, expected: &[&str]) {
-    let changes: Vec<String> = inventory_diff(plan, hosts, seen)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let changes: Vec<String> =
+        inventory_diff(plan, hosts, seen).iter().map(ToString::to_string).collect();
     assert_eq!(changes, expected);
     let same = inventory_digest(plan, hosts, seen) == plan.inventory;
     assert_eq!(same, expected.is_empty());
@@ -29,21 +27,13 @@ fn over_ssh(name: &str, labels: &str) -> Host {
 }
 
 fn sample() -> (Plan, Vec<Host>, Seen) {
-    let hosts = ["a", "b", "c", "d"]
-        .map(|it| host(it, "role=web,zone=a"))
-        .to_vec();
-    let hosts: Vec<Host> = hosts
-        .into_iter()
-        .chain([host("other", "role=db")])
-        .collect();
+    let hosts = ["a", "b", "c", "d"].map(|it| host(it, "role=web,zone=a")).to_vec();
+    let hosts: Vec<Host> = hosts.into_iter().chain([host("other", "role=db")]).collect();
     let seen = installed([
         ("a", runs("web-1")),
         ("b", runs("web-2")),
         ("c", runs("web-77")),
-        (
-            "d",
-            Installed::new(Some(parse("web-2")), None, Seq::new(1), NOW),
-        ),
+        ("d", Installed::new(Some(parse("web-2")), None, Seq::new(1), NOW)),
     ]);
     let input = input(service("role=web"), hosts.clone()).with_installed(seen.clone());
     (planned(&input).0, hosts, seen)
@@ -74,32 +64,16 @@ fn what_it_depends_on_is_named() {
         others.chain([changed.clone()]).collect()
     };
     let without = |name: &str| -> Vec<Host> {
-        hosts
-            .iter()
-            .filter(|it| it.name.as_str() != name)
-            .cloned()
-            .collect()
+        hosts.iter().filter(|it| it.name.as_str() != name).cloned().collect()
     };
     let moved = over_ssh("a", "role=web,zone=a");
     let cases: [(Vec<Host>, &[&str]); 8] = [
-        (
-            with(host("new", "role=web")),
-            &["host `new` is selected now and was not"],
-        ),
-        (
-            with(host("other", "role=web")),
-            &["host `other` is selected now and was not"],
-        ),
+        (with(host("new", "role=web")), &["host `new` is selected now and was not"]),
+        (with(host("other", "role=web")), &["host `other` is selected now and was not"]),
         (without("a"), &["host `a` left the inventory"]),
         (without("b"), &["host `b` left the inventory"]),
-        (
-            with(host("a", "zone=a")),
-            &["host `a` is no longer selected"],
-        ),
-        (
-            with(host("b", "zone=a")),
-            &["host `b` is no longer selected"],
-        ),
+        (with(host("a", "zone=a")), &["host `a` is no longer selected"]),
+        (with(host("b", "zone=a")), &["host `b` is no longer selected"]),
         (
             with(host("a", "role=web,zone=b,rack=r")),
             &["host `a` has other labels: -zone=a, +rack=r, +zone=b"],
@@ -110,46 +84,17 @@ fn what_it_depends_on_is_named() {
         assert_changes(&plan, &hosts, &seen, expected);
     }
     let now = |host: &str, now: Installed| -> Seen {
-        seen.clone()
-            .into_iter()
-            .chain([(parse(host), now)])
-            .collect()
+        seen.clone().into_iter().chain([(parse(host), now)]).collect()
     };
-    let other = Installed::new(
-        Some(parse("web-2")),
-        Some(package("x").digest),
-        Seq::new(1),
-        NOW,
-    );
+    let other = Installed::new(Some(parse("web-2")), Some(package("x").digest), Seq::new(1), NOW);
     let cases: [(Seen, &[&str]); 7] = [
-        (
-            now("a", runs("web-3")),
-            &["host `a` ran `web-1` and runs `web-3`"],
-        ),
-        (
-            now("a", runs("web-2")),
-            &["host `a` ran `web-1` and runs `web-2`"],
-        ),
-        (
-            now("a", nothing()),
-            &["host `a` ran `web-1` and runs nothing"],
-        ),
-        (
-            now("b", runs("web-1")),
-            &["host `b` ran `web-2` and runs `web-1`"],
-        ),
-        (
-            now("b", other),
-            &["host `b` runs another package of `web-2`"],
-        ),
-        (
-            now("c", runs("web-1")),
-            &["host `c` ran `web-77` and runs `web-1`"],
-        ),
-        (
-            now("d", runs("web-2")),
-            &["host `d` runs another package of `web-2`"],
-        ),
+        (now("a", runs("web-3")), &["host `a` ran `web-1` and runs `web-3`"]),
+        (now("a", runs("web-2")), &["host `a` ran `web-1` and runs `web-2`"]),
+        (now("a", nothing()), &["host `a` ran `web-1` and runs nothing"]),
+        (now("b", runs("web-1")), &["host `b` ran `web-2` and runs `web-1`"]),
+        (now("b", other), &["host `b` runs another package of `web-2`"]),
+        (now("c", runs("web-1")), &["host `c` ran `web-77` and runs `web-1`"]),
+        (now("d", runs("web-2")), &["host `d` runs another package of `web-2`"]),
     ];
     for (seen, expected) in cases {
         assert_changes(&plan, &hosts, &seen, expected);
@@ -179,12 +124,7 @@ fn a_host_never_seen_and_one_seen_without_the_service_are_alike() {
     let (plan, _) = planned(&input(service("*"), hosts.clone()));
     assert_changes(&plan, &hosts, &installed([("a", nothing())]), &[]);
     let now = installed([("a", runs("web-1"))]);
-    assert_changes(
-        &plan,
-        &hosts,
-        &now,
-        &["host `a` ran nothing and runs `web-1`"],
-    );
+    assert_changes(&plan, &hosts, &now, &["host `a` ran nothing and runs `web-1`"]);
 }
 
 #[test]
@@ -194,12 +134,7 @@ fn hosts_that_were_chosen_one_by_one_stay_chosen() {
     let (plan, _) = planned(&input);
     let more = hosts(&["a", "b", "c"]);
     assert_changes(&plan, &more, &Seen::new(), &[]);
-    assert_changes(
-        &plan,
-        &all[1..],
-        &Seen::new(),
-        &["host `a` left the inventory"],
-    );
+    assert_changes(&plan, &all[1..], &Seen::new(), &["host `a` left the inventory"]);
 }
 
 #[test]
@@ -215,26 +150,18 @@ fn an_ad_hoc_run_does_not_care_what_hosts_run() {
 #[test]
 fn a_rollback_depends_on_what_goes_back() {
     let hosts = hosts(&["a", "b", "c"]);
-    let seen = installed([
-        ("a", runs("web-2")),
-        ("b", runs("web-1")),
-        ("c", runs("web-2")),
-    ]);
+    let seen = installed([("a", runs("web-2")), ("b", runs("web-1")), ("c", runs("web-2"))]);
     let back = BTreeMap::from([
         (parse("a"), Some(parse("web-1"))),
         (parse("b"), Some(parse("web-1"))),
         (parse("c"), None),
     ]);
-    let input = input(service("*"), hosts.clone())
-        .with_installed(seen.clone())
-        .as_rollback(back);
+    let input = input(service("*"), hosts.clone()).with_installed(seen.clone()).as_rollback(back);
     let (plan, _) = planned(&input);
     assert_changes(&plan, &hosts, &seen, &[]);
     let now = installed([("a", runs("web-1")), ("b", runs("web-1")), ("c", nothing())]);
-    let expected = [
-        "host `a` ran `web-2` and runs `web-1`",
-        "host `c` ran `web-2` and runs nothing",
-    ];
+    let expected =
+        ["host `a` ran `web-2` and runs `web-1`", "host `c` ran `web-2` and runs nothing"];
     assert_changes(&plan, &hosts, &now, &expected);
 }
 

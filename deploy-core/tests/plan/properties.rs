@@ -13,10 +13,7 @@ fn hosts() -> impl Strategy<Value = Vec<Host>> {
     let labels = ("[abc]?", "[xy]?").prop_map(|(zone, rack)| {
         let pairs = [("zone", zone), ("rack", rack)];
         let given = pairs.iter().filter(|(_, value)| !value.is_empty());
-        given
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect::<Vec<_>>()
-            .join(",")
+        given.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
     });
     prop::collection::btree_map("[a-c]{1,3}", labels, 0..40)
         .prop_map(|it| it.iter().map(|(name, labels)| host(name, labels)).collect())
@@ -59,9 +56,7 @@ fn inputs() -> impl Strategy<Value = PlanInput> {
             let service = service(selector).with_strategy(strategy);
             let matched = hosts.iter().filter(|it| service.selector.matches(it));
             let placed = placed.map(|bits| {
-                let chosen = matched
-                    .enumerate()
-                    .filter(|(at, _)| bits >> (at % 64) & 1 == 1);
+                let chosen = matched.enumerate().filter(|(at, _)| bits >> (at % 64) & 1 == 1);
                 chosen.map(|(_, host)| host.name.clone()).collect()
             });
             let input = input(service, hosts).with_installed(seen);
@@ -82,12 +77,7 @@ fn strata(hosts: &[&Host], order: &Order) -> BTreeSet<Vec<Option<LabelValue>>> {
         Order::Group(labels) | Order::Spread(labels) => labels.clone(),
         Order::Name => Vec::new(),
     };
-    let values = |host: &&Host| {
-        labels
-            .iter()
-            .map(|it| host.labels.get(it).cloned())
-            .collect()
-    };
+    let values = |host: &&Host| labels.iter().map(|it| host.labels.get(it).cloned()).collect();
     hosts.iter().map(values).collect()
 }
 
@@ -228,28 +218,16 @@ proptest! {
 
 #[test]
 fn a_large_fleet_is_planned() {
-    let size = if cfg!(debug_assertions) {
-        10_000
-    } else {
-        100_000
-    };
+    let size = if cfg!(debug_assertions) { 10_000 } else { 100_000 };
     let hosts: Vec<Host> = (0..size)
-        .map(|it| {
-            host(
-                &format!("web-{it:06}"),
-                &format!("zone=z{},rack=r{}", it % 7, it % 900),
-            )
-        })
+        .map(|it| host(&format!("web-{it:06}"), &format!("zone=z{},rack=r{}", it % 7, it % 900)))
         .collect();
     let before = runs("web-1");
     let seen = hosts.iter().map(|it| (it.name.clone(), before.clone()));
     let mut strategy = strategy("10,1%,*2");
     strategy.order = Order::Spread(vec![parse("zone"), parse("rack")]);
-    let input = input(
-        service("zone,rack!=r9").with_strategy(strategy),
-        hosts.clone(),
-    )
-    .with_installed(seen.collect());
+    let input = input(service("zone,rack!=r9").with_strategy(strategy), hosts.clone())
+        .with_installed(seen.collect());
     let (plan, report) = plan(&input).unwrap();
     assert_eq!(plan.check(), Ok(()));
     assert_eq!(report.hosts.len(), hosts.len());

@@ -19,12 +19,8 @@ pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_320_000_000);
 /// Its labels are given as `zone=a,rack=b`.
 pub(crate) fn host(name: &str, labels: &str) -> Host {
     let labels = labels.split(',').filter_map(|it| it.split_once('='));
-    let labels = labels
-        .map(|(key, value)| (parse(key), parse(value)))
-        .collect();
-    let connection = Connection::Local {
-        root: format!("/nowhere/{name}"),
-    };
+    let labels = labels.map(|(key, value)| (parse(key), parse(value))).collect();
+    let connection = Connection::Local { root: format!("/nowhere/{name}") };
     Host::new(parse(name), connection).with_labels(labels)
 }
 
@@ -43,25 +39,12 @@ pub(crate) fn release(number: u64) -> Release {
     let descriptor = ArtifactRef::new(Digest::of(b"descriptor"), 10);
     let created_at = Timestamp::from_millis(number * 1_000);
     let version = parse(&number.to_string());
-    Release::new(
-        parse(&id),
-        parse("web"),
-        version,
-        descriptor,
-        steps,
-        created_at,
-        parse("ann"),
-    )
-    .with_package(package(&id))
+    Release::new(parse(&id), parse("web"), version, descriptor, steps, created_at, parse("ann"))
+        .with_package(package(&id))
 }
 
 pub(crate) fn service(selector: &str) -> Service {
-    Service::new(
-        parse("web"),
-        parse("ann"),
-        parse("/srv/web"),
-        parse(selector),
-    )
+    Service::new(parse("web"), parse("ann"), parse("/srv/web"), parse(selector))
 }
 
 pub(crate) fn strategy(waves: &str) -> Strategy {
@@ -83,9 +66,7 @@ pub(crate) fn nothing() -> Installed {
 pub(crate) fn installed<const N: usize>(
     seen: [(&str, Installed); N],
 ) -> BTreeMap<HostName, Installed> {
-    seen.into_iter()
-        .map(|(host, seen)| (parse(host), seen))
-        .collect()
+    seen.into_iter().map(|(host, seen)| (parse(host), seen)).collect()
 }
 
 /// Release `web-2`, with `web-1` and `web-3` known, for `service` on `hosts`.
@@ -102,10 +83,7 @@ pub(crate) fn planned(input: &PlanInput) -> (Plan, PlanReport) {
 
 /// The names of the hosts in each wave.
 pub(crate) fn waves(plan: &Plan) -> Vec<Vec<&str>> {
-    plan.waves
-        .iter()
-        .map(|it| it.iter().map(|it| it.host.name.as_str()).collect())
-        .collect()
+    plan.waves.iter().map(|it| it.iter().map(|it| it.host.name.as_str()).collect()).collect()
 }
 
 pub(crate) fn messages(report: &PlanReport) -> Vec<String> {

@@ -6,15 +6,10 @@ const STRATEGY: &str = include_str!("../../../docs/strategy.md");
 
 /// The code in the first cell of the rows of a table.
 fn first_cells<'a>(document: &'a str, header: &str) -> Vec<&'a str> {
-    let lines = document
-        .lines()
-        .skip_while(|it| !it.starts_with(header))
-        .skip(2);
+    let lines = document.lines().skip_while(|it| !it.starts_with(header)).skip(2);
     let rows = lines.take_while(|it| it.starts_with('|'));
     let cells = rows.filter_map(|it| it.split(" | ").next());
-    cells
-        .flat_map(|it| it.split('`').skip(1).step_by(2))
-        .collect()
+    cells.flat_map(|it| it.split('`').skip(1).step_by(2)).collect()
 }
 
 #[test]
@@ -23,10 +18,7 @@ fn selectors_parse() {
     assert_eq!(shown.len(), 15);
     for text in shown {
         let canonical = text.parse::<Selector>().unwrap().to_string();
-        assert!(
-            canonical == text || matches!(text, "zone==a" | "all"),
-            "{text}"
-        );
+        assert!(canonical == text || matches!(text, "zone==a" | "all"), "{text}");
     }
     let err = "zone in prod".parse::<Selector>().unwrap_err();
     assert!(SELECTORS.contains(&err.to_string()), "{err}");
@@ -34,10 +26,7 @@ fn selectors_parse() {
 
 #[test]
 fn waves_have_the_sizes_shown() {
-    let rows = STRATEGY
-        .lines()
-        .skip_while(|it| !it.starts_with("| `waves` | of 100"))
-        .skip(2);
+    let rows = STRATEGY.lines().skip_while(|it| !it.starts_with("| `waves` | of 100")).skip(2);
     let rows: Vec<&str> = rows.take_while(|it| it.starts_with('|')).collect();
     assert_eq!(rows.len(), 4);
     for row in rows {
@@ -50,11 +39,7 @@ fn waves_have_the_sizes_shown() {
 
 #[test]
 fn windows_and_freezes_parse() {
-    let windows = STRATEGY
-        .split("```text\n")
-        .nth(1)
-        .and_then(|it| it.split("```").next())
-        .unwrap();
+    let windows = STRATEGY.split("```text\n").nth(1).and_then(|it| it.split("```").next()).unwrap();
     assert_eq!(windows.lines().count(), 4);
     for window in windows.lines() {
         let parsed: Window = window.parse().unwrap();
@@ -62,16 +47,10 @@ fn windows_and_freezes_parse() {
     }
     for line in STRATEGY.lines() {
         if let Some(windows) = line.strip_prefix("windows = ") {
-            assert_eq!(
-                serde_json::from_str::<Vec<Window>>(windows).unwrap().len(),
-                1
-            );
+            assert_eq!(serde_json::from_str::<Vec<Window>>(windows).unwrap().len(), 1);
         }
         if let Some(freezes) = line.strip_prefix("freezes = ") {
-            assert_eq!(
-                serde_json::from_str::<Vec<Freeze>>(freezes).unwrap().len(),
-                1
-            );
+            assert_eq!(serde_json::from_str::<Vec<Freeze>>(freezes).unwrap().len(), 1);
         }
     }
     assert_eq!(Schedule::default(), Schedule::new(Vec::new(), Vec::new()));

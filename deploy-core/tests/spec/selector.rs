@@ -5,27 +5,19 @@ use deploy_core::{
 use proptest::prelude::*;
 
 fn selector(text: &str) -> Selector {
-    text.parse()
-        .unwrap_or_else(|err: ParseSelectorError| panic!("{err}"))
+    text.parse().unwrap_or_else(|err: ParseSelectorError| panic!("{err}"))
 }
 
 fn host(name: &str, labels: &[(&str, &str)]) -> Host {
-    let labels: Labels = labels
-        .iter()
-        .map(|(key, value)| (key.parse().unwrap(), value.parse().unwrap()))
-        .collect();
-    let connection = Connection::Local {
-        root: "/nowhere".into(),
-    };
+    let labels: Labels =
+        labels.iter().map(|(key, value)| (key.parse().unwrap(), value.parse().unwrap())).collect();
+    let connection = Connection::Local { root: "/nowhere".into() };
     Host::new(name.parse().unwrap(), connection).with_labels(labels)
 }
 
 #[test]
 fn terms_mean_what_they_say() {
-    let web = host(
-        "web-10",
-        &[("zone", "a"), ("role", "web"), ("example.com/rack", "r1")],
-    );
+    let web = host("web-10", &[("zone", "a"), ("role", "web"), ("example.com/rack", "r1")]);
     let bare = host("db@1", &[]);
     let cases = [
         ("*", true, true),
@@ -104,16 +96,8 @@ fn errors_say_where_and_what() {
         ("ä=b,=", 1, "must be a label key: at most 63"),
         ("zone=a,=b", 8, "must be a label key, and is `=`"),
         ("!host", 2, "every host has a name"),
-        (
-            "host",
-            5,
-            "must be `=`, `!=`, `in` or `notin` after `host`, and is the end",
-        ),
-        (
-            "host=a/b",
-            6,
-            "must be a host name of at most 253 characters",
-        ),
+        ("host", 5, "must be `=`, `!=`, `in` or `notin` after `host`, and is the end"),
+        ("host=a/b", 6, "must be a host name of at most 253 characters"),
         ("zone=a,*", 8, "what selects every host stands alone"),
         ("all=b", 1, "what selects every host stands alone"),
         ("!all", 2, "what selects every host stands alone"),
@@ -123,27 +107,15 @@ fn errors_say_where_and_what() {
         let err = text.parse::<Selector>().unwrap_err();
         assert_eq!(err.column(), column, "{text}: {err}");
         assert!(err.to_string().contains(message), "{text}: {err}");
-        assert!(
-            err.to_string().contains(&format!("column {column} ")),
-            "{text}: {err}"
-        );
+        assert!(err.to_string().contains(&format!("column {column} ")), "{text}: {err}");
     }
 }
 
 #[test]
 fn a_text_that_is_too_long_is_refused() {
     let text = format!("zone in (a{})", ",a".repeat(10_000));
-    assert!(
-        text.parse::<Selector>()
-            .unwrap_err()
-            .to_string()
-            .contains("16,384 bytes")
-    );
-    assert!(
-        format!("host={}", "*".repeat(254))
-            .parse::<Selector>()
-            .is_err()
-    );
+    assert!(text.parse::<Selector>().unwrap_err().to_string().contains("16,384 bytes"));
+    assert!(format!("host={}", "*".repeat(254)).parse::<Selector>().is_err());
 }
 
 /// Each `*` could take anything: a matcher that tries all ways would not end.
@@ -157,10 +129,7 @@ fn a_hostile_pattern_is_matched_at_once() {
 #[test]
 fn in_files_it_is_a_text() {
     let parsed: Selector = serde_json::from_str(r#""zone in (b,a)""#).unwrap();
-    assert_eq!(
-        serde_json::to_string(&parsed).unwrap(),
-        r#""zone in (a,b)""#
-    );
+    assert_eq!(serde_json::to_string(&parsed).unwrap(), r#""zone in (a,b)""#);
     assert!(serde_json::from_str::<Selector>(r#""""#).is_err());
 }
 
@@ -188,10 +157,8 @@ fn selectors() -> impl Strategy<Value = String> {
 fn hosts() -> impl Strategy<Value = Host> {
     let labels = prop::collection::btree_map("[ab]|zone|gpu|in", "[xyz]", 0..4);
     ("[ab]{1,5}", labels).prop_map(|(name, labels)| {
-        let labels: Vec<(&str, &str)> = labels
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .collect();
+        let labels: Vec<(&str, &str)> =
+            labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         host(&name, &labels)
     })
 }

@@ -69,10 +69,7 @@ impl Term {
                 test.values.iter().any(|glob| glob.matches(name)) == test.wanted
             }
             Self::Label(key, test) => {
-                host.labels
-                    .get(key)
-                    .is_some_and(|it| test.values.contains(it))
-                    == test.wanted
+                host.labels.get(key).is_some_and(|it| test.values.contains(it)) == test.wanted
             }
             Self::LabelExists(key) => host.labels.contains_key(key),
             Self::LabelMissing(key) => !host.labels.contains_key(key),
@@ -128,11 +125,7 @@ impl fmt::Display for Term {
 
 impl<T: fmt::Display> fmt::Display for Test<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (one, many) = if self.wanted {
-            ("=", " in ")
-        } else {
-            ("!=", " notin ")
-        };
+        let (one, many) = if self.wanted { ("=", " in ") } else { ("!=", " notin ") };
         if self.values.len() == 1 {
             return self.values.iter().try_for_each(|it| write!(f, "{one}{it}"));
         }

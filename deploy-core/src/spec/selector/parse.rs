@@ -112,11 +112,7 @@ impl<'a> Parser<'a> {
             _ => return Ok(None),
         };
         self.next();
-        let values = if many {
-            self.values()?
-        } else {
-            BTreeSet::from([self.value()?])
-        };
+        let values = if many { self.values()? } else { BTreeSet::from([self.value()?]) };
         Ok(Some(Test { wanted, values }))
     }
 
@@ -150,10 +146,7 @@ impl<'a> Parser<'a> {
         let rest = self.input.get(self.at..).unwrap_or_default();
         let text = rest.trim_start();
         let at = self.at + (rest.len() - text.len());
-        Token {
-            text: text.get(..token_len(text)).unwrap_or_default(),
-            at,
-        }
+        Token { text: text.get(..token_len(text)).unwrap_or_default(), at }
     }
 
     fn next(&mut self) -> Token<'a> {
@@ -166,10 +159,7 @@ impl<'a> Parser<'a> {
         let before = self.input.get(..token.at).unwrap_or_default();
         let found = match token.text {
             "" => "the end".into(),
-            text => format!(
-                "`{}`",
-                text.chars().take(80).collect::<String>().escape_debug()
-            ),
+            text => format!("`{}`", text.chars().take(80).collect::<String>().escape_debug()),
         };
         ParseSelectorError {
             input: self.input.chars().take(200).collect(),

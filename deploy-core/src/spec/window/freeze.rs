@@ -45,9 +45,7 @@ impl FromStr for Freeze {
         };
         let zone: Zone = zone.parse()?;
         let (Some(from), Some(to)) = (civil(from), civil(to)) else {
-            return Err(refuse(
-                "its begin and its end must be like `2026-12-20T00:00`",
-            ));
+            return Err(refuse("its begin and its end must be like `2026-12-20T00:00`"));
         };
         let (Some(begins), Some(ends)) = (zone.first_reaching(from), zone.last_reaching(to)) else {
             return Err(refuse("it is too far away"));
@@ -55,13 +53,7 @@ impl FromStr for Freeze {
         if begins >= ends {
             return Err(refuse("it ends before it begins"));
         }
-        Ok(Self {
-            from,
-            to,
-            zone,
-            begins,
-            ends,
-        })
+        Ok(Self { from, to, zone, begins, ends })
     }
 }
 

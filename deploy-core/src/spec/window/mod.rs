@@ -74,11 +74,7 @@ impl Schedule {
             next = match self.frozen_until(next) {
                 Some(end) => end,
                 None if self.is_open(next) => return Some(timestamp(next)),
-                None => self
-                    .windows
-                    .iter()
-                    .filter_map(|it| it.next_open(next, until))
-                    .min()?,
+                None => self.windows.iter().filter_map(|it| it.next_open(next, until)).min()?,
             };
         }
         None
@@ -113,19 +109,12 @@ impl Schedule {
 
     /// The latest end of all freezes that hold at `at`.
     fn frozen_until(&self, at: jiff::Timestamp) -> Option<jiff::Timestamp> {
-        self.freezes
-            .iter()
-            .filter(|it| it.holds(at))
-            .map(Freeze::ends)
-            .max()
+        self.freezes.iter().filter(|it| it.holds(at)).map(Freeze::ends).max()
     }
 }
 
 impl ParseWindowError {
     fn new(input: &str, reason: &'static str) -> Self {
-        Self {
-            input: input.chars().take(80).collect(),
-            reason,
-        }
+        Self { input: input.chars().take(80).collect(), reason }
     }
 }

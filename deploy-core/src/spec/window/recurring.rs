@@ -72,9 +72,7 @@ impl FromStr for Window {
         let refuse = |reason| ParseWindowError::new(input, reason);
         let parts: Vec<&str> = input.split_whitespace().collect();
         let [days, times, zone] = parts.as_slice() else {
-            return Err(refuse(
-                "it must be like `mon-fri 09:00-17:00 Europe/Berlin`",
-            ));
+            return Err(refuse("it must be like `mon-fri 09:00-17:00 Europe/Berlin`"));
         };
         let zone = zone.parse()?;
         let days = Days::parse(days)
@@ -86,16 +84,9 @@ impl FromStr for Window {
         let (opens, closes) =
             times.ok_or_else(|| refuse("its times must be like `09:00-17:00` or `00:00-24:00`"))?;
         if opens == closes {
-            return Err(refuse(
-                "it ends when it begins; a whole day is `00:00-24:00`",
-            ));
+            return Err(refuse("it ends when it begins; a whole day is `00:00-24:00`"));
         }
-        Ok(Self {
-            days,
-            opens,
-            closes,
-            zone,
-        })
+        Ok(Self { days, opens, closes, zone })
     }
 }
 
@@ -115,11 +106,7 @@ impl From<Window> for String {
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}-{} {}",
-            self.days, self.opens, self.closes, self.zone
-        )
+        write!(f, "{} {}-{} {}", self.days, self.opens, self.closes, self.zone)
     }
 }
 
@@ -132,29 +119,18 @@ struct Minute {
 
 impl Minute {
     /// That at which a day ends.
-    const MIDNIGHT: Self = Self {
-        hour: 24,
-        minute: 0,
-    };
+    const MIDNIGHT: Self = Self { hour: 24, minute: 0 };
 
     fn of(time: Time) -> Self {
-        Self {
-            hour: time.hour(),
-            minute: time.minute(),
-        }
+        Self { hour: time.hour(), minute: time.minute() }
     }
 
     fn parse(text: &str) -> Option<Self> {
         let two_digits = |it: &str| -> Option<i8> {
-            it.parse()
-                .ok()
-                .filter(|_| it.len() == 2 && it.bytes().all(|b| b.is_ascii_digit()))
+            it.parse().ok().filter(|_| it.len() == 2 && it.bytes().all(|b| b.is_ascii_digit()))
         };
         let (hour, minute) = text.split_once(':')?;
-        let minute = Self {
-            hour: two_digits(hour)?,
-            minute: two_digits(minute)?,
-        };
+        let minute = Self { hour: two_digits(hour)?, minute: two_digits(minute)? };
         (minute.minute < 60 && minute <= Self::MIDNIGHT).then_some(minute)
     }
 
@@ -194,15 +170,11 @@ impl Days {
             Some((first, last)) => Some(Self::range(Self::day(first)?, Self::day(last)?)),
             None => Some(Self::bit(Self::day(part)?)),
         });
-        ranges
-            .try_fold(0, |days, range| Some(days | range?))
-            .map(Self)
+        ranges.try_fold(0, |days, range| Some(days | range?)).map(Self)
     }
 
     fn day(name: &str) -> Option<Weekday> {
-        let at = Self::NAMES
-            .iter()
-            .position(|it| it.eq_ignore_ascii_case(name))?;
+        let at = Self::NAMES.iter().position(|it| it.eq_ignore_ascii_case(name))?;
         Weekday::from_monday_zero_offset(i8::try_from(at).ok()?).ok()
     }
 
@@ -223,11 +195,8 @@ impl fmt::Display for Days {
         if *self == Self::ALL {
             return f.write_str("daily");
         }
-        let named: Vec<(usize, &str)> = Self::NAMES
-            .into_iter()
-            .enumerate()
-            .filter(|(at, _)| self.0 & (1 << at) != 0)
-            .collect();
+        let named: Vec<(usize, &str)> =
+            Self::NAMES.into_iter().enumerate().filter(|(at, _)| self.0 & (1 << at) != 0).collect();
         let runs = named.chunk_by(|(before, _), (after, _)| before + 1 == *after);
         for (at, run) in runs.enumerate() {
             f.write_str(if at == 0 { "" } else { "," })?;

@@ -32,10 +32,7 @@ impl Zone {
     /// the leap as `shown` is after what they showed before it.
     pub(super) fn next_showing(&self, shown: DateTime, after: Timestamp) -> Option<Timestamp> {
         let showing = self.0.to_ambiguous_timestamp(shown);
-        [showing.earlier(), showing.later()]
-            .into_iter()
-            .flatten()
-            .find(|it| *it > after)
+        [showing.earlier(), showing.later()].into_iter().flatten().find(|it| *it > after)
     }
 
     /// The first instant at which clocks show `shown` or, having leapt over it, more.
@@ -64,11 +61,7 @@ impl Zone {
 
     /// `instant` as people there write it, such as `Mon 2026-11-23 09:00 Europe/Berlin`.
     pub(super) fn describe(&self, instant: Timestamp) -> String {
-        format!(
-            "{} {}",
-            self.clock(instant).strftime("%a %Y-%m-%d %H:%M"),
-            self.name()
-        )
+        format!("{} {}", self.clock(instant).strftime("%a %Y-%m-%d %H:%M"), self.name())
     }
 }
 
