@@ -87,8 +87,7 @@ impl Catalogue {
         kind: ArtifactKind,
         version: &Version,
     ) -> BackendResult<Option<ArtifactEntry>> {
-        self.read(operation, layout::entry(repository, kind, version))
-            .await
+        self.read(operation, layout::entry(repository, kind, version)).await
     }
 
     /// Lists `entry`, durably, unless something is listed there.
@@ -100,12 +99,8 @@ impl Catalogue {
         let path = path_of(entry);
         let bytes = serde_json::to_vec(&Record::from(entry));
         let bytes = bytes.map_err(|err| fault::writing(operation, &path, err))?;
-        let put = self
-            .store
-            .put_opts(&path, bytes.into(), PutMode::Create.into())
-            .await;
-        put.map(drop)
-            .map_err(|err| fault::writing(operation, path, err))
+        let put = self.store.put_opts(&path, bytes.into(), PutMode::Create.into()).await;
+        put.map(drop).map_err(|err| fault::writing(operation, path, err))
     }
 
     /// Takes `entry` off the list; that it is not there is no error.
@@ -152,18 +147,8 @@ pub(crate) fn path_of(entry: &ArtifactEntry) -> Path {
 /// By repository and kind, then the newest first, ties by version.
 fn order(
     entry: &ArtifactEntry,
-) -> (
-    &RepositoryName,
-    ArtifactKind,
-    std::cmp::Reverse<Timestamp>,
-    &Version,
-) {
-    (
-        &entry.repository,
-        entry.kind,
-        std::cmp::Reverse(entry.put_at),
-        &entry.version,
-    )
+) -> (&RepositoryName, ArtifactKind, std::cmp::Reverse<Timestamp>, &Version) {
+    (&entry.repository, entry.kind, std::cmp::Reverse(entry.put_at), &entry.version)
 }
 
 impl From<&ArtifactEntry> for Record {

@@ -54,14 +54,9 @@ impl Draft {
     ) -> BackendResult<Self> {
         let claimed = blocking(move || match offset {
             0 => folder.claim(&digest).map(|slot| Some(Filling::new(slot))),
-            _ => folder
-                .claim_kept(&digest, offset)?
-                .map(Filling::go_on)
-                .transpose(),
+            _ => folder.claim_kept(&digest, offset)?.map(Filling::go_on).transpose(),
         });
-        let claimed = claimed
-            .await?
-            .map_err(|err| fault::reading(OPERATION, "partial", err))?;
+        let claimed = claimed.await?.map_err(|err| fault::reading(OPERATION, "partial", err))?;
         let filling = claimed.ok_or_else(|| not_kept(offset))?;
         Ok(Self::File(FileDraft::Idle(Box::new(filling))))
     }
@@ -77,11 +72,7 @@ impl Draft {
         }
         let writer =
             BufWriter::with_capacity(store, path, PART).with_max_concurrency(PARTS_AT_ONCE);
-        Ok(Self::Upload(Box::new(UploadDraft {
-            writer,
-            hasher: Sha256::new(),
-            length: 0,
-        })))
+        Ok(Self::Upload(Box::new(UploadDraft { writer, hasher: Sha256::new(), length: 0 })))
     }
 
     /// Takes in the next bytes. On an error nothing is left of the draft.
@@ -98,11 +89,7 @@ impl Draft {
             Self::File(draft) => draft.end().await,
             Self::Upload(draft) => {
                 let (digest, size) = (digest(draft.hasher.clone()), draft.length);
-                Ok(Ended {
-                    draft: Self::Upload(draft),
-                    digest,
-                    size,
-                })
+                Ok(Ended { draft: Self::Upload(draft), digest, size })
             }
         }
     }
@@ -143,10 +130,7 @@ impl Draft {
 fn not_kept(offset: u64) -> BackendError {
     BackendError::new(ErrorKind::Conflict, OPERATION)
         .with("offset", offset)
-        .with(
-            "hint",
-            "that much is not kept: ask how much is, and put the rest, or put all of it",
-        )
+        .with("hint", "that much is not kept: ask how much is, and put the rest, or put all of it")
 }
 
 /// A file that a thread writes to while the next bytes come in.
@@ -159,9 +143,7 @@ pub(crate) enum FileDraft {
 impl FileDraft {
     async fn write(self, chunk: Bytes) -> BackendResult<Self> {
         let filling = self.idle().await?;
-        Ok(Self::Writing(task::spawn_blocking(move || {
-            filling.write(&chunk)
-        })))
+        Ok(Self::Writing(task::spawn_blocking(move || filling.write(&chunk))))
     }
 
     async fn end(self) -> BackendResult<Ended> {
@@ -172,11 +154,7 @@ impl FileDraft {
         });
         let filling = Self::Writing(syncing).idle().await?;
         let (digest, size) = (digest(filling.hasher.clone()), filling.slot.length);
-        Ok(Ended {
-            draft: Draft::File(Self::Idle(Box::new(filling))),
-            digest,
-            size,
-        })
+        Ok(Ended { draft: Draft::File(Self::Idle(Box::new(filling))), digest, size })
     }
 
     async fn keep(self) -> BackendResult<()> {
@@ -185,8 +163,7 @@ impl FileDraft {
             0 => fs::remove_file(&filling.slot.path),
             _ => filling.slot.file.sync_data(),
         });
-        kept.await?
-            .map_err(|err| fault::writing(OPERATION, "partial", err))
+        kept.await?.map_err(|err| fault::writing(OPERATION, "partial", err))
     }
 
     /// Waits for the last write. A file that could not be written is removed: a full disk is no place to keep it.
@@ -213,10 +190,7 @@ pub(crate) struct Filling {
 
 impl Filling {
     fn new(slot: Slot) -> Self {
-        Self {
-            slot,
-            hasher: Sha256::new(),
-        }
+        Self { slot, hasher: Sha256::new() }
     }
 
     fn go_on(slot: Slot) -> io::Result<Self> {
@@ -273,9 +247,7 @@ impl UploadDraft {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> BackendResult<T> {
-    task::spawn_blocking(work)
-        .await
-        .map_err(|err| fault::lost(OPERATION, err))
+    task::spawn_blocking(work).await.map_err(|err| fault::lost(OPERATION, err))
 }
 
 fn digest(hasher: Sha256) -> Digest {

@@ -76,20 +76,13 @@ impl Folder {
     /// The most that an interrupted put of `digest` left.
     pub(crate) fn kept(&self, digest: &Digest) -> io::Result<u64> {
         let _turn = self.turn()?;
-        Ok(self
-            .kept_slots(digest)?
-            .iter()
-            .map(|slot| slot.length)
-            .max()
-            .unwrap_or(0))
+        Ok(self.kept_slots(digest)?.iter().map(|slot| slot.length).max().unwrap_or(0))
     }
 
     /// Removes what interrupted puts of `digest` left.
     pub(crate) fn discard_kept(&self, digest: &Digest) -> io::Result<()> {
         let _turn = self.turn()?;
-        self.kept_slots(digest)?
-            .iter()
-            .try_for_each(|slot| fs::remove_file(&slot.path))
+        self.kept_slots(digest)?.iter().try_for_each(|slot| fs::remove_file(&slot.path))
     }
 
     /// Removes what interrupted puts left and have not written to since `before`, in milliseconds since the Unix epoch.
@@ -136,25 +129,17 @@ impl Folder {
         &self,
         gone: impl IntoIterator<Item = &'a ObjectPath>,
     ) -> io::Result<()> {
-        let mut folders: Vec<_> = gone
-            .into_iter()
-            .map(|path| self.standing_parent(path))
-            .collect();
+        let mut folders: Vec<_> = gone.into_iter().map(|path| self.standing_parent(path)).collect();
         folders.sort();
         folders.dedup();
-        folders
-            .into_iter()
-            .try_for_each(|folder| File::open(folder)?.sync_all())
+        folders.into_iter().try_for_each(|folder| File::open(folder)?.sync_all())
     }
 
     /// The nearest folder above `path` that is there: empty ones are removed with what was in them.
     fn standing_parent(&self, path: &ObjectPath) -> PathBuf {
         let path = self.root.join(path.as_ref());
         let mut parents = path.ancestors().skip(1);
-        parents
-            .find(|it| it.is_dir())
-            .unwrap_or(&self.root)
-            .to_owned()
+        parents.find(|it| it.is_dir()).unwrap_or(&self.root).to_owned()
     }
 
     /// Looking into a slot locks it for a moment. Taking turns keeps one look from hiding a slot from another.
@@ -171,10 +156,8 @@ impl Folder {
         let hex = digest.hex();
         for entry in fs::read_dir(self.root.join("partial"))? {
             let name = entry?.file_name();
-            let Some((_, number)) = name
-                .to_str()
-                .filter(|it| it.starts_with(&hex))
-                .and_then(parse_slot)
+            let Some((_, number)) =
+                name.to_str().filter(|it| it.starts_with(&hex)).and_then(parse_slot)
             else {
                 continue;
             };
@@ -202,12 +185,7 @@ impl Folder {
         // A put may have made an artifact of this file between the two calls.
         let meta = file.metadata()?;
         let still_there = fs::metadata(&path).is_ok_and(|it| it.ino() == meta.ino());
-        Ok(still_there.then(|| Slot {
-            length: meta.len(),
-            file,
-            path,
-            object,
-        }))
+        Ok(still_there.then(|| Slot { length: meta.len(), file, path, object }))
     }
 }
 
@@ -221,15 +199,10 @@ fn prepare(root: &Path) -> io::Result<(PathBuf, String)> {
         file.write_all(layout::FORMAT.as_bytes())?;
         file.sync_all()?;
         fs::rename(draft, &path)?;
-        root.ancestors()
-            .take(2)
-            .try_for_each(|folder| File::open(folder)?.sync_all())?;
+        root.ancestors().take(2).try_for_each(|folder| File::open(folder)?.sync_all())?;
     }
     // Opens for writing, so that a folder that can only be read is found now and not by the first put.
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(root.join("lock"))?;
+    OpenOptions::new().create(true).append(true).open(root.join("lock"))?;
     let format = fs::read_to_string(path)?;
     Ok((root, format))
 }
@@ -249,14 +222,10 @@ fn parse_slot(name: &str) -> Option<(Digest, u32)> {
 
 /// Whether this is how `object_store` calls a file that it has not finished.
 fn is_staged(name: &str) -> bool {
-    name.rsplit_once('#')
-        .is_some_and(|(_, id)| id.bytes().all(|b| b.is_ascii_digit()))
+    name.rsplit_once('#').is_some_and(|(_, id)| id.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn modified(meta: &fs::Metadata) -> u64 {
-    let millis = meta
-        .mtime()
-        .saturating_mul(1_000)
-        .saturating_add(meta.mtime_nsec() / 1_000_000);
+    let millis = meta.mtime().saturating_mul(1_000).saturating_add(meta.mtime_nsec() / 1_000_000);
     u64::try_from(millis).unwrap_or(0)
 }

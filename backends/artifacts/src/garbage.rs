@@ -35,11 +35,7 @@ impl CollectGarbage {
     /// Keeps the `keep` newest versions of each repository and kind, and a day's worth of interrupted puts.
     #[must_use]
     pub const fn new(keep: usize, now: Timestamp) -> Self {
-        Self {
-            keep,
-            now,
-            min_age: Duration::from_hours(24),
-        }
+        Self { keep, now, min_age: Duration::from_hours(24) }
     }
 
     /// Keeps what is not listed anywhere for `min_age`.
@@ -96,10 +92,7 @@ impl ObjectArtifactStore {
 
     async fn collect_entries(&self, keep: usize) -> BackendResult<GarbageReport> {
         let held = self.holds.all(OPERATION).await?;
-        let entries = self
-            .catalogue
-            .list(OPERATION, &ListArtifacts::new())
-            .await?;
+        let entries = self.catalogue.list(OPERATION, &ListArtifacts::new()).await?;
         let mut report = GarbageReport::default();
         for entry in beyond(keep, entries) {
             if held.contains(&entry.meta.digest) {
@@ -121,33 +114,21 @@ impl ObjectArtifactStore {
         report: &mut GarbageReport,
     ) -> BackendResult<()> {
         let mut needed = self.holds.all(OPERATION).await?;
-        let entries = self
-            .catalogue
-            .list(OPERATION, &ListArtifacts::new())
-            .await?;
+        let entries = self.catalogue.list(OPERATION, &ListArtifacts::new()).await?;
         needed.extend(entries.iter().map(|entry| entry.meta.digest));
-        let dropped: BTreeSet<_> = report
-            .entries
-            .iter()
-            .map(|entry| entry.meta.digest)
-            .collect();
-        let blobs = self
-            .store
-            .list(Some(&layout::blobs()))
-            .try_collect::<Vec<_>>()
-            .await;
+        let dropped: BTreeSet<_> = report.entries.iter().map(|it| it.meta.digest).collect();
+        let blobs = self.store.list(Some(&layout::blobs())).try_collect::<Vec<_>>().await;
+        let mut gone = Vec::new();
         for blob in blobs.map_err(|err| fault::reading(OPERATION, layout::blobs(), err))? {
-            let Some(digest) = layout::blob_digest(&blob.location) else {
-                continue;
-            };
+            let Some(digest) = layout::blob_digest(&blob.location) else { continue };
             let old = u64::try_from(blob.last_modified.timestamp_millis()).unwrap_or(0) <= before;
             if !needed.contains(&digest) && (old || dropped.contains(&digest)) {
-                self.remove(OPERATION, &digest, &[]).await?;
+                gone.push(self.remove_bytes(OPERATION, &digest).await?);
                 report.artifacts.insert(digest);
                 report.bytes = report.bytes.saturating_add(blob.size);
             }
         }
-        Ok(())
+        self.sync_removal(OPERATION, gone).await
     }
 }
 
@@ -155,9 +136,7 @@ impl ObjectArtifactStore {
 fn beyond(keep: usize, entries: Vec<ArtifactEntry>) -> impl Iterator<Item = ArtifactEntry> {
     let mut seen: BTreeMap<(RepositoryName, ArtifactKind), usize> = BTreeMap::new();
     entries.into_iter().filter(move |entry| {
-        let count = seen
-            .entry((entry.repository.clone(), entry.kind))
-            .or_default();
+        let count = seen.entry((entry.repository.clone(), entry.kind)).or_default();
         *count = count.saturating_add(1);
         *count > keep
     })

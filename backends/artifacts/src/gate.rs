@@ -29,10 +29,7 @@ pub(crate) struct Entered<'a> {
 
 impl Gate {
     pub(crate) fn new(lock: Option<PathBuf>) -> Self {
-        Self {
-            inside: Mutex::new(()),
-            lock,
-        }
+        Self { inside: Mutex::new(()), lock }
     }
 
     /// Waits until nobody else is inside.
@@ -44,20 +41,14 @@ impl Gate {
             Some(lock) => Some(lock_file(operation, lock).await?),
             None => None,
         };
-        Ok(Entered {
-            _file: file,
-            _inside: inside,
-        })
+        Ok(Entered { _file: file, _inside: inside })
     }
 }
 
 async fn lock_file(operation: &'static str, path: PathBuf) -> BackendResult<File> {
     let name = path.display().to_string();
     let locked = task::spawn_blocking(move || {
-        let file = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)?;
+        let file = fs::OpenOptions::new().create(true).append(true).open(path)?;
         file.lock()?;
         Ok::<_, std::io::Error>(file)
     });

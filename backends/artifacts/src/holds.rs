@@ -21,8 +21,7 @@ impl Holds {
     pub(crate) async fn add(&self, digest: &Digest, holder: &Holder) -> BackendResult<()> {
         let path = layout::hold(digest, holder);
         let put = self.store.put(&path, PutPayload::new()).await;
-        put.map(drop)
-            .map_err(|err| fault::writing("artifact.hold", path, err))
+        put.map(drop).map_err(|err| fault::writing("artifact.hold", path, err))
     }
 
     pub(crate) async fn remove(&self, digest: &Digest, holder: &Holder) -> BackendResult<()> {
@@ -36,9 +35,7 @@ impl Holds {
     pub(crate) async fn of(&self, digest: &Digest) -> BackendResult<BTreeSet<Holder>> {
         let operation = "artifact.holders";
         let held = self.under(operation, &layout::holds_of(digest)).await?;
-        held.into_iter()
-            .map(|(_, holder)| parse_holder(operation, &holder))
-            .collect()
+        held.into_iter().map(|(_, holder)| parse_holder(operation, &holder)).collect()
     }
 
     /// Anybody who holds `digest`, as text: a holder of a kind that this version does not know holds as well.
@@ -64,10 +61,7 @@ impl Holds {
     ) -> BackendResult<BTreeSet<(Digest, String)>> {
         let holds = self.store.list(Some(prefix));
         let holds = holds.try_filter_map(async |it| Ok(layout::hold_of(&it.location)));
-        holds
-            .try_collect()
-            .await
-            .map_err(|err| fault::reading(operation, prefix, err))
+        holds.try_collect().await.map_err(|err| fault::reading(operation, prefix, err))
     }
 }
 

@@ -34,9 +34,7 @@ pub(crate) fn entries_of(repository: &RepositoryName) -> Path {
 }
 
 pub(crate) fn entry(repository: &RepositoryName, kind: ArtifactKind, version: &Version) -> Path {
-    entries_of(repository)
-        .join(kind.as_str())
-        .join(format!("{version}.json"))
+    entries_of(repository).join(kind.as_str()).join(format!("{version}.json"))
 }
 
 pub(crate) fn holds() -> Path {
@@ -48,10 +46,7 @@ pub(crate) fn holds_of(digest: &Digest) -> Path {
 }
 
 pub(crate) fn hold(digest: &Digest, holder: &Holder) -> Path {
-    holder
-        .to_string()
-        .split('/')
-        .fold(holds_of(digest), |path, part| path.join(part))
+    holder.to_string().split('/').fold(holds_of(digest), |path, part| path.join(part))
 }
 
 /// The digest and the holder that a path under [`holds`] is of; `None` for what is not ours.

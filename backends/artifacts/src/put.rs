@@ -46,14 +46,8 @@ async fn check(draft: Draft, request: &PutArtifact) -> BackendResult<Draft> {
         return Ok(ended.draft);
     }
     ended.draft.discard().await?;
-    let err = mismatch(request)
-        .with("found", ended.digest)
-        .with("found_size", ended.size);
-    Err(if request.offset > 0 {
-        err.with("resumed_at", request.offset)
-    } else {
-        err
-    })
+    let err = mismatch(request).with("found", ended.digest).with("found_size", ended.size);
+    Err(if request.offset > 0 { err.with("resumed_at", request.offset) } else { err })
 }
 
 pub(crate) fn mismatch(request: &PutArtifact) -> BackendError {

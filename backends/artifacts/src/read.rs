@@ -98,12 +98,7 @@ pub(crate) async fn corrupt(
     catalogue: &Catalogue,
 ) -> BackendError {
     let err = BackendError::new(ErrorKind::Corrupt, operation);
-    let err = match catalogue
-        .naming(operation, digest)
-        .await
-        .unwrap_or_default()
-        .first()
-    {
+    let err = match catalogue.naming(operation, digest).await.unwrap_or_default().first() {
         Some(entry) => err
             .with("repository", &entry.repository)
             .with("kind", entry.kind.as_str())

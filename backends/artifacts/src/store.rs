@@ -55,10 +55,7 @@ impl ObjectArtifactStore {
         let folder = Folder::open(root.as_ref())?;
         let files = LocalFileSystem::new_with_prefix(folder.root());
         let failed = |err| fault::reading("artifact.open_store", folder.root().display(), err);
-        let files = files
-            .map_err(failed)?
-            .with_fsync(true)
-            .with_automatic_cleanup(true);
+        let files = files.map_err(failed)?.with_fsync(true).with_automatic_cleanup(true);
         Ok(Self::assemble(Arc::new(files), Some(folder)))
     }
 
@@ -95,8 +92,7 @@ impl ObjectArtifactStore {
 
     async fn must_exist(&self, operation: &'static str, digest: &Digest) -> BackendResult<u64> {
         let meta = self.find(operation, digest).await?;
-        meta.map(|it| it.size)
-            .ok_or_else(|| missing(operation, digest))
+        meta.map(|it| it.size).ok_or_else(|| missing(operation, digest))
     }
 
     /// Opens the bytes of an artifact.
@@ -140,9 +136,7 @@ impl ObjectArtifactStore {
     async fn read_through(&self, operation: &'static str, digest: &Digest) -> BackendResult<u64> {
         let found = self.fetch(operation, digest).await?;
         let size = found.meta.size;
-        self.checked(operation, found, digest, 0)
-            .try_for_each(async |_| Ok(()))
-            .await?;
+        self.checked(operation, found, digest, 0).try_for_each(async |_| Ok(())).await?;
         Ok(size)
     }
 
@@ -172,16 +166,8 @@ impl ObjectArtifactStore {
 
     /// The entry that `request` asks for; `AlreadyExists` if its version is another artifact, `None` if it is listed.
     async fn unlisted(&self, request: &PutArtifact) -> BackendResult<Option<ArtifactEntry>> {
-        let PutArtifact {
-            repository,
-            kind,
-            version,
-            ..
-        } = request;
-        let listed = self
-            .catalogue
-            .find("artifact.put", repository, *kind, version)
-            .await?;
+        let PutArtifact { repository, kind, version, .. } = request;
+        let listed = self.catalogue.find("artifact.put", repository, *kind, version).await?;
         match listed {
             Some(entry) if entry.meta.digest == request.digest => Ok(None),
             Some(entry) => Err(BackendError::new(ErrorKind::AlreadyExists, "artifact.put")
@@ -189,16 +175,11 @@ impl ObjectArtifactStore {
                 .with("kind", kind.as_str())
                 .with("version", version)
                 .with("listed", entry.meta.digest)
-                .with(
-                    "hint",
-                    "a version never changes: put this as another version",
-                )),
+                .with("hint", "a version never changes: put this as another version")),
             None => {
                 let meta = ArtifactMeta::new(request.digest, request.size);
                 let (repository, version) = (repository.clone(), version.clone());
-                Ok(Some(ArtifactEntry::new(
-                    repository, *kind, version, meta, request.at,
-                )))
+                Ok(Some(ArtifactEntry::new(repository, *kind, version, meta, request.at)))
             }
         }
     }
@@ -225,9 +206,7 @@ impl ObjectArtifactStore {
                 return Err(err);
             }
         };
-        draft
-            .publish(&self.store, &layout::blob(&request.digest))
-            .await?;
+        draft.publish(&self.store, &layout::blob(&request.digest)).await?;
         match entry {
             Some(entry) => self.catalogue.add("artifact.put", &entry).await,
             None => Ok(()),
@@ -236,32 +215,37 @@ impl ObjectArtifactStore {
 
     /// Removes an artifact and what lists it, in an order that leaves nothing listed that is not there, also when the
     /// power fails in between. Only for who has entered the gate.
-    pub(crate) async fn remove(
-        &self,
-        operation: &'static str,
-        digest: &Digest,
-        entries: &[ArtifactEntry],
-    ) -> BackendResult<()> {
+    async fn remove(&self, digest: &Digest, entries: &[ArtifactEntry]) -> BackendResult<()> {
+        let operation = "artifact.delete";
         for entry in entries {
             self.catalogue.remove(operation, entry).await?;
         }
-        self.sync_removal(operation, entries.iter().map(catalogue::path_of).collect())
-            .await?;
-        let blob = layout::blob(digest);
-        match self.store.delete(&blob).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(err) => return Err(fault::writing(operation, blob, err)),
-        }
+        let gone = entries.iter().map(catalogue::path_of).collect();
+        self.sync_removal(operation, gone).await?;
+        let blob = self.remove_bytes(operation, digest).await?;
         self.sync_removal(operation, vec![blob]).await
     }
 
+    /// Removes the bytes of an artifact, and says where they were. Only for who has entered the gate.
+    pub(crate) async fn remove_bytes(
+        &self,
+        operation: &'static str,
+        digest: &Digest,
+    ) -> BackendResult<ObjectPath> {
+        let blob = layout::blob(digest);
+        match self.store.delete(&blob).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(blob),
+            Err(err) => Err(fault::writing(operation, blob, err)),
+        }
+    }
+
+    /// Makes it durable that these are gone.
     pub(crate) async fn sync_removal(
         &self,
         operation: &'static str,
         gone: Vec<ObjectPath>,
     ) -> BackendResult<()> {
-        self.in_folder(operation, (), move |folder| folder.sync_removal(&gone))
-            .await
+        self.in_folder(operation, (), move |folder| folder.sync_removal(&gone)).await
     }
 
     /// What `work` on the folder gives; `otherwise` if there is none.
@@ -285,9 +269,7 @@ impl ObjectArtifactStore {
 impl ArtifactStore for ObjectArtifactStore {
     fn capabilities(&self) -> ArtifactStoreCapabilities {
         let resume = self.folder.is_some();
-        ArtifactStoreCapabilities::default()
-            .with_delete(true)
-            .with_resume(resume)
+        ArtifactStoreCapabilities::default().with_delete(true).with_resume(resume)
     }
 
     async fn put(
@@ -305,8 +287,7 @@ impl ArtifactStore for ObjectArtifactStore {
         }
         let draft = fill(self.begin(&request).await?, &request, body).await?;
         self.publish(&request, draft).await?;
-        self.in_folder("artifact.put", (), move |it| it.discard_kept(&meta.digest))
-            .await?;
+        self.in_folder("artifact.put", (), move |it| it.discard_kept(&meta.digest)).await?;
         Ok(meta)
     }
 
@@ -315,8 +296,7 @@ impl ArtifactStore for ObjectArtifactStore {
             return Ok(0);
         }
         let digest = *digest;
-        self.in_folder("artifact.partial", 0, move |folder| folder.kept(&digest))
-            .await
+        self.in_folder("artifact.partial", 0, move |folder| folder.kept(&digest)).await
     }
 
     async fn head(&self, digest: &Digest) -> BackendResult<ArtifactMeta> {
@@ -334,10 +314,7 @@ impl ArtifactStore for ObjectArtifactStore {
                 .with("size", found.meta.size));
         }
         let chunks = self.checked(operation, found, digest, offset);
-        Ok(Box::pin(Reader {
-            chunks,
-            current: Bytes::new(),
-        }))
+        Ok(Box::pin(Reader { chunks, current: Bytes::new() }))
     }
 
     async fn list(&self, request: &ListArtifacts) -> BackendResult<Vec<ArtifactEntry>> {
@@ -355,8 +332,7 @@ impl ArtifactStore for ObjectArtifactStore {
         permitted("artifact.let_go", permit, &Resource::System)?;
         let _entered = self.gate.enter("artifact.let_go").await?;
         self.holds.remove(digest, holder).await?;
-        self.sync_removal("artifact.let_go", vec![layout::hold(digest, holder)])
-            .await
+        self.sync_removal("artifact.let_go", vec![layout::hold(digest, holder)]).await
     }
 
     async fn holders(&self, digest: &Digest) -> BackendResult<BTreeSet<Holder>> {
@@ -376,7 +352,7 @@ impl ArtifactStore for ObjectArtifactStore {
         if entries.is_empty() {
             self.must_exist(operation, digest).await?;
         }
-        self.remove(operation, digest, &entries).await
+        self.remove(digest, &entries).await
     }
 
     async fn verify(&self, digest: &Digest) -> BackendResult<()> {

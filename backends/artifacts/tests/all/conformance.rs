@@ -64,10 +64,7 @@ impl Harness<dyn ArtifactStore> for Remote {
 
     async fn fresh(&self) -> (Arc<dyn ArtifactStore>, Arc<InMemory>) {
         let objects = Arc::new(InMemory::new());
-        (
-            Arc::new(ObjectArtifactStore::new(Arc::clone(&objects) as _)),
-            objects,
-        )
+        (Arc::new(ObjectArtifactStore::new(Arc::clone(&objects) as _)), objects)
     }
 }
 
@@ -85,14 +82,7 @@ impl DurableHarness<dyn ArtifactStore> for Remote {
 impl ArtifactStoreHarness for Remote {
     async fn rot(&self, guard: &Arc<InMemory>, digest: &Digest) {
         let path = Path::from(place(digest));
-        let mut bytes = guard
-            .get(&path)
-            .await
-            .unwrap()
-            .bytes()
-            .await
-            .unwrap()
-            .to_vec();
+        let mut bytes = guard.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
         bytes[0] ^= 1;
         guard.put(&path, bytes.into()).await.unwrap();
     }

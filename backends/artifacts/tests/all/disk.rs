@@ -15,28 +15,12 @@ fn run_on_tmpfs(name: &str, root: &Path, options: &str) {
     let child = child(name, root);
     let script = r#"mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && exec "$@""#;
     let mut command = Command::new("unshare");
-    command.args([
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "sh",
-        "-ec",
-        script,
-        "sh",
-        options,
-    ]);
-    command
-        .arg(root)
-        .arg(child.get_program())
-        .args(child.get_args());
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", script, "sh", options]);
+    command.arg(root).arg(child.get_program()).args(child.get_args());
     command.env("DEPLOY_TEST_ROOT", root);
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("1 passed"), "{said}");
 }
 
@@ -66,11 +50,7 @@ async fn child_fills_its_disk() {
 #[test]
 fn a_disk_without_room_for_another_file_is_said() {
     let folder = tempfile::tempdir().unwrap();
-    run_on_tmpfs(
-        "disk::child_runs_out_of_inodes",
-        folder.path(),
-        "nr_inodes=12",
-    );
+    run_on_tmpfs("disk::child_runs_out_of_inodes", folder.path(), "nr_inodes=12");
 }
 
 #[tokio::test]
@@ -101,23 +81,15 @@ async fn child_has_a_read_only_disk() {
     let err = ObjectArtifactStore::open_local(&root).unwrap_err();
     assert_eq!(err.kind(), ErrorKind::PermissionDenied, "{}", err.chain());
     let said = err.to_string();
-    assert!(
-        said.contains(root.to_str().unwrap()) && said.contains("allowed"),
-        "{said}"
-    );
+    assert!(said.contains(root.to_str().unwrap()) && said.contains("allowed"), "{said}");
 }
 
 #[test]
 fn two_hundred_mebibytes_pass_through_little_memory() {
     let folder = tempfile::tempdir().unwrap();
-    let output = child("disk::child_streams", folder.path())
-        .output()
-        .unwrap();
+    let output = child("disk::child_streams", folder.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}"
-    );
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
 #[tokio::test]
@@ -131,26 +103,11 @@ async fn child_streams() {
     }
     let digest = Digest::from_bytes(hasher.finalize().into());
     let store = ObjectArtifactStore::open_local(child_root()).unwrap();
-    let request = PutArtifact::new(
-        digest,
-        SIZE,
-        name("web"),
-        ArtifactKind::Package,
-        name("1"),
-        at(1),
-    );
-    store
-        .put(
-            &permit().await,
-            request,
-            &mut tokio::io::repeat(7).take(SIZE),
-        )
-        .await
-        .unwrap();
+    let request =
+        PutArtifact::new(digest, SIZE, name("web"), ArtifactKind::Package, name("1"), at(1));
+    store.put(&permit().await, request, &mut tokio::io::repeat(7).take(SIZE)).await.unwrap();
     let mut reader = store.open(&digest, 0).await.unwrap();
-    let read = tokio::io::copy(&mut reader, &mut tokio::io::sink())
-        .await
-        .unwrap();
+    let read = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await.unwrap();
     assert_eq!(read, SIZE);
     let peak = peak_kibibytes();
     assert!(peak < 48 << 10, "{peak} KiB");
@@ -159,9 +116,6 @@ async fn child_streams() {
 /// The most memory that this process ever had.
 fn peak_kibibytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     peak.trim().trim_end_matches(" kB").parse().unwrap()
 }

@@ -19,10 +19,7 @@ fn local() -> (TempDir, ObjectArtifactStore) {
 }
 
 async fn collect(store: &ObjectArtifactStore, keep: usize) -> GarbageReport {
-    store
-        .collect(&permit().await, CollectGarbage::new(keep, END))
-        .await
-        .unwrap()
+    store.collect(&permit().await, CollectGarbage::new(keep, END)).await.unwrap()
 }
 
 async fn versions(store: &ObjectArtifactStore) -> Vec<String> {
@@ -36,17 +33,10 @@ async fn the_newest_versions_stay_and_so_do_held_ones() {
     let mut digests = Vec::new();
     for second in 1..=5_u8 {
         let version = format!("1.{second}");
-        digests.push(
-            put(&store, &[second; 10], &version, second.into())
-                .await
-                .unwrap(),
-        );
+        digests.push(put(&store, &[second; 10], &version, second.into()).await.unwrap());
     }
     let holder = Holder::Release(name("web-1"));
-    store
-        .hold(&permit().await, &digests[1], &holder)
-        .await
-        .unwrap();
+    store.hold(&permit().await, &digests[1], &holder).await.unwrap();
     let report = collect(&store, 2).await;
     assert_eq!(versions(&store).await, ["1.5", "1.4", "1.2"]);
     assert_eq!(report.held.len(), 1);
@@ -77,28 +67,16 @@ async fn what_a_crash_left_goes_when_it_is_old() {
     fs::write(folder.path().join("entries/web/package/2.json#1"), "{").unwrap();
     let bytes = noise(1, 5_000);
     let mut body = Pieces::new(&bytes[..3_000], vec![1_000], true);
-    store
-        .put(&permit().await, request(&bytes, "3", 3), &mut body)
-        .await
-        .unwrap_err();
+    store.put(&permit().await, request(&bytes, "3", 3), &mut body).await.unwrap_err();
 
-    let modified = fs::metadata(blob(folder.path(), &orphan))
-        .unwrap()
-        .modified()
-        .unwrap();
+    let modified = fs::metadata(blob(folder.path(), &orphan)).unwrap().modified().unwrap();
     let written = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
     let written = Timestamp::from_millis(u64::try_from(written.as_millis()).unwrap());
     let day = Duration::from_hours(24);
     let young = CollectGarbage::new(9, written.after(day / 2)).with_min_age(day);
     let report = store.collect(&permit().await, young).await.unwrap();
     assert_eq!((report.artifacts.len(), report.partials), (0, 0));
-    assert_eq!(
-        store
-            .partial(&request(&bytes, "3", 3).digest)
-            .await
-            .unwrap(),
-        3_000
-    );
+    assert_eq!(store.partial(&request(&bytes, "3", 3).digest).await.unwrap(), 3_000);
 
     let old = CollectGarbage::new(9, written.after(day * 2)).with_min_age(day);
     let report = store.collect(&permit().await, old).await.unwrap();
@@ -118,9 +96,7 @@ async fn a_put_under_way_survives() {
     let put = store.put(&permit, asked.clone(), &mut body);
     let other = async {
         for piece in bytes.chunks(700_000) {
-            tokio::io::AsyncWriteExt::write_all(&mut writer, piece)
-                .await
-                .unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut writer, piece).await.unwrap();
             assert_eq!(store.collect(&permit, at_once).await.unwrap().partials, 0);
         }
         drop(writer);

@@ -30,10 +30,7 @@ impl Dice {
 }
 
 fn bytes(number: u64) -> Vec<u8> {
-    noise(
-        number + 1,
-        40_000 + usize::try_from(number).unwrap() * 700_000,
-    )
+    noise(number + 1, 40_000 + usize::try_from(number).unwrap() * 700_000)
 }
 
 /// One of the things a user does. Whatever goes on elsewhere, only these errors may come of it.
@@ -50,10 +47,7 @@ async fn step(store: &ObjectArtifactStore, permit: &Permit, dice: &mut Dice) -> 
         }
         6 => store.list(&ListArtifacts::new()).await.map(drop),
         7 => store.verify(&digest).await,
-        _ => store
-            .read_all(&digest, u64::MAX)
-            .await
-            .map(|read| assert!(read == bytes)),
+        _ => store.read_all(&digest, u64::MAX).await.map(|read| assert!(read == bytes)),
     }
 }
 
@@ -84,16 +78,8 @@ async fn work(store: Arc<ObjectArtifactStore>, permit: Permit, seed: u64, task: 
             continue;
         }
         if let Err(err) = step(&store, &permit, &mut dice).await {
-            let expected = [
-                ErrorKind::AlreadyExists,
-                ErrorKind::Conflict,
-                ErrorKind::NotFound,
-            ];
-            assert!(
-                expected.contains(&err.kind()),
-                "seed {seed}, task {task}: {}",
-                err.chain()
-            );
+            let expected = [ErrorKind::AlreadyExists, ErrorKind::Conflict, ErrorKind::NotFound];
+            assert!(expected.contains(&err.kind()), "seed {seed}, task {task}: {}", err.chain());
         }
     }
 }
@@ -120,10 +106,6 @@ async fn nothing_listed_or_held_is_ever_lost() {
         }
         let now = CollectGarbage::new(0, END).with_min_age(Duration::ZERO);
         store.collect(&permit, now).await.unwrap();
-        assert_eq!(
-            files(folder.path()),
-            ["format", "lock", "partial/lock"],
-            "seed {seed}"
-        );
+        assert_eq!(files(folder.path()), ["format", "lock", "partial/lock"], "seed {seed}");
     }
 }

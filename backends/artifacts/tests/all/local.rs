@@ -12,14 +12,7 @@ async fn the_layout_is_as_documented() {
     let folder = tempfile::tempdir().unwrap();
     let store = ObjectArtifactStore::open_local(folder.path().join("new/store")).unwrap();
     let digest = put(&store, b"hello", "1.4.2+build.7", 1).await.unwrap();
-    store
-        .hold(
-            &permit().await,
-            &digest,
-            &Holder::Release(name("web-1.4.2")),
-        )
-        .await
-        .unwrap();
+    store.hold(&permit().await, &digest, &Holder::Release(name("web-1.4.2"))).await.unwrap();
     let hex = digest.hex();
     assert_eq!(
         files(&folder.path().join("new/store")),
@@ -75,12 +68,7 @@ fn a_file_is_no_store() {
 async fn files_of_others_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let store = ObjectArtifactStore::open_local(folder.path()).unwrap();
-    for path in [
-        "blobs/sha256/readme",
-        "partial/notes.txt",
-        "holds/readme",
-        "partial/x.0",
-    ] {
+    for path in ["blobs/sha256/readme", "partial/notes.txt", "holds/readme", "partial/x.0"] {
         let path = folder.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "mine").unwrap();
@@ -105,10 +93,7 @@ async fn a_holder_of_an_unknown_kind_holds() {
     let err = store.delete(&permit().await, &digest).await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::Conflict);
     assert!(err.to_string().contains("build/77"), "{err}");
-    assert_eq!(
-        store.holders(&digest).await.unwrap_err().kind(),
-        ErrorKind::Unsupported
-    );
+    assert_eq!(store.holders(&digest).await.unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 #[tokio::test]
@@ -140,9 +125,7 @@ async fn a_permit_for_one_repository_does_not_open_another() {
     let store = ObjectArtifactStore::open_local(folder.path()).unwrap();
     let elsewhere = Resource::Repository(name("other"));
     let permit = deploy_core::conformance::permit(Action::ArtifactWrite, elsewhere).await;
-    let put = store
-        .put(&permit, request(b"hello", "1", 1), &mut &b"hello"[..])
-        .await;
+    let put = store.put(&permit, request(b"hello", "1", 1), &mut &b"hello"[..]).await;
     assert_eq!(put.unwrap_err().kind(), ErrorKind::PermissionDenied);
     let collect = deploy_artifacts::CollectGarbage::new(0, crate::garbage::END);
     let collected = store.collect(&permit, collect).await;

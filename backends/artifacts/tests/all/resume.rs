@@ -22,34 +22,19 @@ async fn put_with_breaks(bytes: &[u8], lengths: &[usize], breaks: &[usize], reop
         let from = usize::try_from(kept).unwrap();
         let until = from + until % (bytes.len() - from + 1);
         let mut body = Pieces::new(&bytes[from..until], lengths.to_vec(), true);
-        let err = store
-            .put(&permit, request.clone().with_offset(kept), &mut body)
-            .await;
+        let err = store.put(&permit, request.clone().with_offset(kept), &mut body).await;
         assert_eq!(err.unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(store.partial(&request.digest).await.unwrap(), until as u64);
         assert!(store.list(&ListArtifacts::new()).await.unwrap().is_empty());
-        assert_eq!(
-            store.head(&request.digest).await.unwrap_err().kind(),
-            ErrorKind::NotFound
-        );
+        assert_eq!(store.head(&request.digest).await.unwrap_err().kind(), ErrorKind::NotFound);
         if reopen {
             store = ObjectArtifactStore::open_local(folder.path()).unwrap();
         }
     }
     let kept = store.partial(&request.digest).await.unwrap();
-    let mut rest = Pieces::new(
-        &bytes[usize::try_from(kept).unwrap()..],
-        lengths.to_vec(),
-        false,
-    );
-    store
-        .put(&permit, request.clone().with_offset(kept), &mut rest)
-        .await
-        .unwrap();
-    assert_eq!(
-        store.read_all(&request.digest, u64::MAX).await.unwrap(),
-        bytes
-    );
+    let mut rest = Pieces::new(&bytes[usize::try_from(kept).unwrap()..], lengths.to_vec(), false);
+    store.put(&permit, request.clone().with_offset(kept), &mut rest).await.unwrap();
+    assert_eq!(store.read_all(&request.digest, u64::MAX).await.unwrap(), bytes);
     assert_eq!(store.partial(&request.digest).await.unwrap(), 0);
     assert_eq!(files(&folder.path().join("partial")), ["lock"]);
 }
@@ -94,14 +79,9 @@ async fn a_resumed_put_that_does_not_fit_leaves_nothing() {
     let (permit, request) = (permit().await, request(&bytes, "1", 1));
     let mut wrong = noise(2, 5_000);
     let mut body = Pieces::new(&wrong, vec![999], true);
-    store
-        .put(&permit, request.clone(), &mut body)
-        .await
-        .unwrap_err();
+    store.put(&permit, request.clone(), &mut body).await.unwrap_err();
     wrong.copy_from_slice(&bytes[5_000..]);
-    let rest = store
-        .put(&permit, request.clone().with_offset(5_000), &mut &*wrong)
-        .await;
+    let rest = store.put(&permit, request.clone().with_offset(5_000), &mut &*wrong).await;
     assert_eq!(rest.unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(store.partial(&request.digest).await.unwrap(), 0);
     assert_eq!(files(folder.path()), ["format", "lock", "partial/lock"]);
@@ -112,9 +92,7 @@ async fn a_body_that_is_too_long_is_not_read_to_its_end() {
     let bytes = noise(1, 10_000);
     let (folder, store) = local();
     let mut body = tokio::io::repeat(7);
-    let put = store
-        .put(&permit().await, request(&bytes, "1", 1), &mut body)
-        .await;
+    let put = store.put(&permit().await, request(&bytes, "1", 1), &mut body).await;
     assert_eq!(put.unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(files(folder.path()), ["format", "lock", "partial/lock"]);
 }
@@ -125,10 +103,8 @@ async fn two_puts_of_the_same_bytes_do_not_disturb_each_other() {
     let (folder, store) = local();
     let other = ObjectArtifactStore::open_local(folder.path()).unwrap();
     let permit = permit().await;
-    let (mut one, mut two) = (
-        Pieces::new(&bytes, vec![70_001], false),
-        Pieces::new(&bytes, vec![1_048_576, 3], false),
-    );
+    let (mut one, mut two) =
+        (Pieces::new(&bytes, vec![70_001], false), Pieces::new(&bytes, vec![1_048_576, 3], false));
     let (one, two) = tokio::join!(
         store.put(&permit, request(&bytes, "1", 1), &mut one),
         other.put(&permit, request(&bytes, "2", 2), &mut two),
@@ -147,13 +123,9 @@ async fn a_put_under_way_is_not_offered_for_going_on() {
     let (mut writer, mut body) = tokio::io::duplex(1 << 16);
     let (putting, asked) = (Arc::clone(&store), request.clone());
     let put = tokio::spawn(async move { putting.put(&permit, asked, &mut body).await });
-    tokio::io::AsyncWriteExt::write_all(&mut writer, &bytes[..2_000_000])
-        .await
-        .unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut writer, &bytes[..2_000_000]).await.unwrap();
     assert_eq!(store.partial(&request.digest).await.unwrap(), 0);
-    tokio::io::AsyncWriteExt::write_all(&mut writer, &bytes[2_000_000..])
-        .await
-        .unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut writer, &bytes[2_000_000..]).await.unwrap();
     drop(writer);
     put.await.unwrap().unwrap();
     store.verify(&request.digest).await.unwrap();
@@ -168,9 +140,7 @@ async fn a_put_that_nobody_waits_for_any_more_is_kept() {
     let (mut writer, mut body) = tokio::io::duplex(1 << 16);
     let (putting, asked, allowed) = (Arc::clone(&store), request.clone(), permit.clone());
     let put = tokio::spawn(async move { putting.put(&allowed, asked, &mut body).await });
-    tokio::io::AsyncWriteExt::write_all(&mut writer, &bytes[..2_900_000])
-        .await
-        .unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut writer, &bytes[..2_900_000]).await.unwrap();
     put.abort();
     assert!(put.await.unwrap_err().is_cancelled());
     // A write that was under way ends in its own time, and lets go of the file then.

@@ -41,9 +41,7 @@ async fn damage_is_reported_with_repository_version_and_digest() {
 async fn a_truncated_artifact_is_damaged() {
     for left in [0, 1, SIZE as u64 - 1] {
         let (folder, store, digest) = stored(&noise(1, SIZE)).await;
-        let file = fs::File::options()
-            .write(true)
-            .open(blob(folder.path(), &digest));
+        let file = fs::File::options().write(true).open(blob(folder.path(), &digest));
         file.unwrap().set_len(left).unwrap();
         damage_of(&store, &digest).await;
     }
@@ -96,20 +94,12 @@ async fn a_put_repairs_damage_under_any_version() {
 async fn an_entry_that_cannot_be_read_is_named() {
     let (folder, store, _) = stored(b"hello").await;
     let entry = folder.path().join("entries/web/package/1.4.2.json");
-    let newer = fs::read_to_string(&entry)
-        .unwrap()
-        .replace(r#""format":1"#, r#""format":2"#);
+    let newer = fs::read_to_string(&entry).unwrap().replace(r#""format":1"#, r#""format":2"#);
     for text in ["{", "", newer.as_str()] {
         fs::write(&entry, text).unwrap();
-        let err = store
-            .list(&deploy_core::backend::ListArtifacts::new())
-            .await
-            .unwrap_err();
+        let err = store.list(&deploy_core::backend::ListArtifacts::new()).await.unwrap_err();
         assert_eq!(err.kind(), ErrorKind::Corrupt);
-        assert!(
-            err.to_string().contains("entries/web/package/1.4.2.json"),
-            "{err}"
-        );
+        assert!(err.to_string().contains("entries/web/package/1.4.2.json"), "{err}");
     }
 }
 

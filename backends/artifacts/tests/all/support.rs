@@ -43,14 +43,7 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
 /// `bytes` as `version` of the packages in the repository `web`, put at the second `second`.
 pub(crate) fn request(bytes: &[u8], version: &str, second: u64) -> PutArtifact {
     let (digest, size) = (digest(bytes), bytes.len() as u64);
-    PutArtifact::new(
-        digest,
-        size,
-        name("web"),
-        ArtifactKind::Package,
-        name(version),
-        at(second),
-    )
+    PutArtifact::new(digest, size, name("web"), ArtifactKind::Package, name(version), at(second))
 }
 
 /// Puts `bytes` as [`request`] says, and gives their digest.
@@ -60,13 +53,7 @@ pub(crate) async fn put(
     version: &str,
     second: u64,
 ) -> BackendResult<Digest> {
-    let meta = store
-        .put(
-            &permit().await,
-            request(bytes, version, second),
-            &mut &*bytes,
-        )
-        .await?;
+    let meta = store.put(&permit().await, request(bytes, version, second), &mut &*bytes).await?;
     Ok(meta.digest)
 }
 
@@ -86,13 +73,7 @@ pub(crate) fn files(root: &Path) -> Vec<String> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                found.push(
-                    path.strip_prefix(root)
-                        .unwrap()
-                        .to_str()
-                        .unwrap()
-                        .to_owned(),
-                );
+                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
             }
         }
     }
@@ -112,12 +93,7 @@ pub(crate) struct Pieces<'a> {
 impl<'a> Pieces<'a> {
     /// All of `bytes`, or as many as there are before the connection breaks.
     pub(crate) fn new(bytes: &'a [u8], lengths: Vec<usize>, broken: bool) -> Self {
-        Self {
-            bytes,
-            lengths,
-            turn: 0,
-            broken,
-        }
+        Self { bytes, lengths, turn: 0, broken }
     }
 }
 
@@ -143,20 +119,12 @@ impl AsyncRead for Pieces<'_> {
 /// This test program, to run the ignored test `name` in the folder `root`.
 pub(crate) fn child(name: &str, root: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([
-        "--ignored",
-        "--exact",
-        "--nocapture",
-        "--test-threads=1",
-        name,
-    ]);
+    command.args(["--ignored", "--exact", "--nocapture", "--test-threads=1", name]);
     command.env("DEPLOY_TEST_ROOT", root);
     command
 }
 
 /// What [`child`] was told.
 pub(crate) fn child_root() -> PathBuf {
-    std::env::var_os("DEPLOY_TEST_ROOT")
-        .expect("started by another test")
-        .into()
+    std::env::var_os("DEPLOY_TEST_ROOT").expect("started by another test").into()
 }
