@@ -1,1 +1,1 @@
-//! See the workspace's ARCHITECTURE.md.
+//! Programs that use the library as other people would: see `examples/examples/`.

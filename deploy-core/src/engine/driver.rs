@@ -124,13 +124,7 @@ impl<'a> Driver<'a> {
         options: DriveOptions,
         observer: &'a dyn Observer,
     ) -> Self {
-        Self {
-            parts,
-            permit,
-            at,
-            options,
-            observer,
-        }
+        Self { parts, permit, at, options, observer }
     }
 
     /// Drives to the end, or to where a person is needed.
@@ -160,16 +154,9 @@ impl<'a> Driver<'a> {
         let principal = self.permit.principal().clone();
         let flights = Flights::new(self.performer(&rollout, principal), landed);
         let renew_at = self.renew_at();
-        Loop {
-            driver: self,
-            lease,
-            renew_at,
-            inbox,
-            flights,
-            patience_until: None,
-        }
-        .run(rollout)
-        .await
+        Loop { driver: self, lease, renew_at, inbox, flights, patience_until: None }
+            .run(rollout)
+            .await
     }
 
     fn performer(&self, rollout: &Rollout, principal: Principal) -> Arc<Performer> {
@@ -192,14 +179,10 @@ impl<'a> Driver<'a> {
             AcquireLease::new(self.at.stream.to_string(), self.options.holder.clone())
                 .with_ttl(self.options.lease_ttl);
         request.dead = dead;
-        self.parts
-            .leases
-            .acquire(&request)
-            .await
-            .map_err(|err| match err.kind() {
-                ErrorKind::Conflict => DriveError::TakenOver(err),
-                _ => DriveError::Backend(err),
-            })
+        self.parts.leases.acquire(&request).await.map_err(|err| match err.kind() {
+            ErrorKind::Conflict => DriveError::TakenOver(err),
+            _ => DriveError::Backend(err),
+        })
     }
 
     fn renew_at(&self) -> Timestamp {
@@ -248,10 +231,7 @@ impl Loop<'_> {
         let clock = &self.driver.parts.clock;
         let now = clock.now();
         let poll = now.after(POLL);
-        let wake = rollout
-            .wake_at(now)
-            .map_or(poll, |it| it.min(poll))
-            .min(self.renew_at);
+        let wake = rollout.wake_at(now).map_or(poll, |it| it.min(poll)).min(self.renew_at);
         tokio::select! {
             biased;
             _count = self.inbox.recv_many(landed, BATCH) => {}
@@ -273,20 +253,19 @@ impl Loop<'_> {
         loop {
             let now = self.driver.parts.clock.now();
             let inputs = landed.iter().map(Landed::input);
-            let pending = inputs.fold(rollout.decide(&Input::Tick, now), |it, input| {
-                it.and(&input, now)
-            });
+            let pending =
+                inputs.fold(rollout.decide(&Input::Tick, now), |it, input| it.and(&input, now));
             match self.append(&pending).await? {
                 Appended::Done => {
                     self.notify(&pending).await;
                     let known = pending.expected();
                     let (rollout, changed) = pending.commit();
-                    if *resync {
-                        self.flights.set_all(&rollout);
-                    }
                     for (host, effect) in changed {
                         let fresh = effect.as_ref().is_some_and(|it| it.generation > known);
                         self.flights.set(&rollout, &host, effect, fresh);
+                    }
+                    if *resync {
+                        self.flights.set_all(&rollout);
                     }
                     self.relaunch(&rollout, landed);
                     return Ok(rollout);
@@ -303,8 +282,7 @@ impl Loop<'_> {
     fn relaunch(&mut self, rollout: &Rollout, landed: &[Landed]) {
         for it in landed {
             let host = &it.effect.host;
-            self.flights
-                .set(rollout, host, rollout.effect_on(host), false);
+            self.flights.set(rollout, host, rollout.effect_on(host), false);
         }
     }
 
@@ -317,12 +295,7 @@ impl Loop<'_> {
         let expected = pending.expected();
         loop {
             let done = journal
-                .append(
-                    &driver.permit,
-                    &driver.at.stream,
-                    expected,
-                    pending.records(),
-                )
+                .append(&driver.permit, &driver.at.stream, expected, pending.records())
                 .await;
             match done {
                 Ok(_head) => {
@@ -343,9 +316,7 @@ impl Loop<'_> {
     async fn be_patient(&mut self, err: BackendError) -> Result<(), DriveError> {
         let clock = &self.driver.parts.clock;
         let now = clock.now();
-        let until = *self
-            .patience_until
-            .get_or_insert_with(|| now.after(PATIENCE));
+        let until = *self.patience_until.get_or_insert_with(|| now.after(PATIENCE));
         if now >= until {
             return Err(err.into());
         }
@@ -375,11 +346,8 @@ impl Loop<'_> {
         if head == rollout.head() {
             return Ok((rollout, false));
         }
-        let mut records = driver
-            .parts
-            .journal
-            .read(&driver.at.stream, rollout.head(), PAGE)
-            .await?;
+        let mut records =
+            driver.parts.journal.read(&driver.at.stream, rollout.head(), PAGE).await?;
         records.retain(|it| it.rollout == *rollout.id());
         for record in &records {
             rollout.apply(record)?;
@@ -417,24 +385,16 @@ fn notification(record: &Record) -> Option<Notification> {
         }
         Event::ConfirmRequested { wave } => (
             format!("rollout {rollout} waits to be confirmed"),
-            format!(
-                "wave {} is in place; confirm to let the next one go",
-                wave + 1
-            ),
+            format!("wave {} is in place; confirm to let the next one go", wave + 1),
         ),
-        Event::Finished { outcome } => (
-            format!("rollout {rollout} is over: {}", outcome.as_str()),
-            String::new(),
-        ),
+        Event::Finished { outcome } => {
+            (format!("rollout {rollout} is over: {}", outcome.as_str()), String::new())
+        }
         Event::PauseStarted { reason } => (format!("rollout {rollout} pauses"), reason.to_string()),
         Event::RollbackStarted { reason } => {
             (format!("rollout {rollout} turns back"), reason.to_string())
         }
         _ => return None,
     };
-    Some(Notification::new(
-        format!("{rollout}/{}", record.seq),
-        subject,
-        body,
-    ))
+    Some(Notification::new(format!("{rollout}/{}", record.seq), subject, body))
 }

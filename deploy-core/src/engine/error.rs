@@ -69,11 +69,7 @@ pub enum PlatformError {
 
 fn changes(changes: &[InventoryChange]) -> String {
     const SHOWN: usize = 5;
-    let mut text: Vec<String> = changes
-        .iter()
-        .take(SHOWN)
-        .map(ToString::to_string)
-        .collect();
+    let mut text: Vec<String> = changes.iter().take(SHOWN).map(ToString::to_string).collect();
     if let Some(more) = changes.len().checked_sub(SHOWN).filter(|it| *it > 0) {
         text.push(format!("and {more} more"));
     }

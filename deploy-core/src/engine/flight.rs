@@ -50,11 +50,7 @@ impl Flights {
         performer: Arc<Performer>,
         landed: mpsc::UnboundedSender<Landed>,
     ) -> Self {
-        Self {
-            performer,
-            landed,
-            by_host: BTreeMap::new(),
-        }
+        Self { performer, landed, by_host: BTreeMap::new() }
     }
 
     /// Makes `effect` the one that is under way on `host`. It is `fresh` if nobody can have asked the host for it before.
@@ -69,22 +65,14 @@ impl Flights {
         if under_way.is_some_and(|it| Some(&it.effect) == effect.as_ref() && it.task.is_some()) {
             return;
         }
-        let vain = under_way
-            .filter(|it| Some(&it.effect) == effect.as_ref())
-            .map_or(0, |it| it.vain);
+        let vain =
+            under_way.filter(|it| Some(&it.effect) == effect.as_ref()).map_or(0, |it| it.vain);
         if let Some(task) = self.by_host.remove(host).and_then(|it| it.task) {
             task.abort();
         }
         if let (Some(effect), Some(target)) = (effect, rollout.target(host)) {
             let task = self.launch(effect.clone(), target.clone(), wait_after(vain), fresh);
-            self.by_host.insert(
-                host.clone(),
-                Flight {
-                    effect,
-                    vain,
-                    task: Some(task),
-                },
-            );
+            self.by_host.insert(host.clone(), Flight { effect, vain, task: Some(task) });
         }
     }
 
@@ -93,12 +81,8 @@ impl Flights {
         let agenda = rollout.agenda();
         let wanted: BTreeMap<HostName, Effect> =
             agenda.into_iter().map(|it| (it.host.clone(), it)).collect();
-        let gone: Vec<HostName> = self
-            .by_host
-            .keys()
-            .filter(|it| !wanted.contains_key(*it))
-            .cloned()
-            .collect();
+        let gone: Vec<HostName> =
+            self.by_host.keys().filter(|it| !wanted.contains_key(*it)).cloned().collect();
         for host in gone {
             self.set(rollout, &host, None, false);
         }
@@ -142,8 +126,8 @@ impl Drop for Flights {
 fn wait_after(vain: u32) -> Duration {
     match vain.checked_sub(1) {
         None => Duration::ZERO,
-        Some(doublings) => FIRST_WAIT
-            .saturating_mul(2_u32.saturating_pow(doublings))
-            .min(LONGEST_WAIT),
+        Some(doublings) => {
+            FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_WAIT)
+        }
     }
 }

@@ -44,13 +44,7 @@ impl LogWriter {
         host: HostName,
         generation: Seq,
     ) -> AttemptWriter {
-        AttemptWriter {
-            queue: self.queue.clone(),
-            clock,
-            rollout,
-            host,
-            generation,
-        }
+        AttemptWriter { queue: self.queue.clone(), clock, rollout, host, generation }
     }
 }
 
@@ -109,10 +103,7 @@ impl AttemptWriter {
     }
 
     async fn send(&self, message: Message) -> BackendResult<()> {
-        self.queue
-            .send(message)
-            .await
-            .map_err(|_closed| Self::closed())
+        self.queue.send(message).await.map_err(|_closed| Self::closed())
     }
 
     const fn closed() -> BackendError {

@@ -21,10 +21,7 @@ use std::sync::Arc;
 
 /// The backends that an engine is made of.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a backend that is left out must not build"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a backend that is left out must not build")]
 pub struct Parts {
     /// Keeps packages and descriptors.
     pub artifacts: Arc<dyn ArtifactStore>,

@@ -6,13 +6,13 @@ use super::{
 use crate::{
     access::{Action, Permit, Resource},
     backend::{
-        AttemptReport, AttemptRequest, CheckRequest, Health, HostRequest, KillReport, KillRequest,
-        ProbeReport, ProbeRequest, Resolution, ResolveRequest, authorize,
+        AccessError, AttemptReport, AttemptRequest, CheckRequest, Health, HostRequest, KillReport,
+        KillRequest, ProbeReport, ProbeRequest, Resolution, ResolveRequest, authorize,
     },
-    digest::Hasher,
+    digest::{Digest, Hasher},
     error::{BackendError, ErrorKind},
     host::Installed,
-    id::{Principal, RolloutId},
+    id::{Principal, ReleaseId, RolloutId},
     plan::{Plan, Target},
     rollout::{AttemptEnd, Effect, EffectKind, Reply},
     spec::StepName,
@@ -42,17 +42,12 @@ impl Performer {
         fields(deploy.host = %effect.host, deploy.generation = effect.generation.get())
     )]
     pub(super) async fn perform(&self, effect: &Effect, target: &Target, fresh: bool) -> Reply {
-        let permit = match self.permit(target).await {
+        let permit = match self.permit(target, Action::HostExecute).await {
             Ok(permit) => permit,
-            Err(refused) => return refused,
+            Err(err) if fresh => return refused(err.to_string()),
+            Err(err) => return Reply::Unknown { reason: err.to_string() },
         };
-        let at = Place {
-            performer: self,
-            permit,
-            target,
-            effect,
-            fresh,
-        };
+        let at = Place { performer: self, permit, target, effect, fresh };
         match effect.kind {
             EffectKind::Kill => at.kill().await,
             EffectKind::Probe => at.probe().await,
@@ -62,23 +57,9 @@ impl Performer {
         }
     }
 
-    async fn permit(&self, target: &Target) -> Result<Permit, Reply> {
+    async fn permit(&self, target: &Target, action: Action) -> Result<Permit, AccessError> {
         let resource = Resource::Host(target.host.name.clone(), Some(self.plan.service.clone()));
-        let authorizer = &*self.parts.authorizer;
-        let asked = authorize(
-            authorizer,
-            self.principal.clone(),
-            Action::HostExecute,
-            resource,
-        )
-        .await;
-        asked.map_err(|err| {
-            Reply::Ended(AttemptEnd::Failed {
-                step: None,
-                code: None,
-                reason: err.to_string(),
-            })
-        })
+        authorize(&*self.parts.authorizer, self.principal.clone(), action, resource).await
     }
 }
 
@@ -96,29 +77,20 @@ struct Place<'a> {
 impl Place<'_> {
     async fn run(&self) -> Reply {
         let Some(mut request) = self.request() else {
-            let reason = "there is nothing that the host could go to".to_owned();
-            return Reply::Ended(AttemptEnd::Failed {
-                step: None,
-                code: None,
-                reason,
-            });
+            return refused("there is nothing that the host could go to".to_owned());
         };
         let parts = &self.performer.parts;
         match self.stored().await {
             Ok(length) => request.log_offset = length,
             Err(err) => {
-                return Reply::Unknown {
-                    reason: err.chain(),
-                };
+                return Reply::Unknown { reason: err.chain() };
             }
         }
         let log = self.log();
         let ran = parts.executor.run(&self.permit, &request, &log).await;
         if let Err(err) = log.flush().await {
             // The output is still on the host: the attempt is followed again, from where the store is.
-            return Reply::Unknown {
-                reason: err.chain(),
-            };
+            return Reply::Unknown { reason: err.chain() };
         }
         match ran {
             Ok(report) => {
@@ -126,48 +98,30 @@ impl Place<'_> {
                 Reply::Ended(end_of(report))
             }
             Err(err) if self.fresh => reply_to(&err),
-            Err(err) => Reply::Unknown {
-                reason: err.chain(),
-            },
+            Err(err) => Reply::Unknown { reason: err.chain() },
         }
     }
 
     async fn probe(&self) -> Reply {
         let request = ProbeRequest::new(self.on(), self.effect.generation, self.token());
-        match self
-            .performer
-            .parts
-            .executor
-            .probe(&self.permit, &request)
-            .await
-        {
+        match self.performer.parts.executor.probe(&self.permit, &request).await {
             Ok(ProbeReport::Ended(report)) => self.collect(report).await,
             Ok(ProbeReport::NeverStarted) => Reply::NeverStarted,
             Ok(ProbeReport::Running) => Reply::StillRunning,
-            Err(err) => Reply::Unknown {
-                reason: err.chain(),
-            },
+            Err(err) => Reply::Unknown { reason: err.chain() },
         }
     }
 
     async fn kill(&self) -> Reply {
         let request = KillRequest::new(self.on(), self.effect.generation, self.token());
-        match self
-            .performer
-            .parts
-            .executor
-            .kill(&self.permit, &request)
-            .await
-        {
+        match self.performer.parts.executor.kill(&self.permit, &request).await {
             Ok(KillReport::Ended(report)) => self.collect(report).await,
             Ok(KillReport::Killed) => self.collect(AttemptReport::Killed).await,
             Ok(KillReport::KillFailed { survivors }) => {
                 Reply::Ended(AttemptEnd::KillFailed { survivors })
             }
             Ok(KillReport::NeverStarted) => Reply::Ended(AttemptEnd::Killed),
-            Err(err) => Reply::Unknown {
-                reason: err.chain(),
-            },
+            Err(err) => Reply::Unknown { reason: err.chain() },
         }
     }
 
@@ -177,12 +131,8 @@ impl Place<'_> {
             let log = self.log();
             if let Ok(length) = self.stored().await {
                 request.log_offset = length;
-                let followed = self
-                    .performer
-                    .parts
-                    .executor
-                    .run(&self.permit, &request, &log)
-                    .await;
+                let followed =
+                    self.performer.parts.executor.run(&self.permit, &request, &log).await;
                 if log.flush().await.is_err() || followed.is_err() {
                     tracing::warn!(target: "deploy::effect", "the rest of the output could not be fetched");
                 }
@@ -197,20 +147,12 @@ impl Place<'_> {
             return Reply::CannotTell;
         };
         let request = ResolveRequest::new(attempt, step);
-        match self
-            .performer
-            .parts
-            .executor
-            .resolve(&self.permit, &request)
-            .await
-        {
+        match self.performer.parts.executor.resolve(&self.permit, &request).await {
             Ok(Resolution::CannotTell) => Reply::CannotTell,
             Ok(Resolution::Done) => Reply::Ended(AttemptEnd::ResolvedDone { step }),
             Ok(Resolution::NotDone) => Reply::Ended(AttemptEnd::ResolvedNotDone { step }),
             Err(err) if err.kind() == ErrorKind::Unsupported => Reply::CannotTell,
-            Err(err) => Reply::Unknown {
-                reason: err.chain(),
-            },
+            Err(err) => Reply::Unknown { reason: err.chain() },
         }
     }
 
@@ -240,43 +182,42 @@ impl Place<'_> {
 
     /// Keeps what the host runs now, as far as the attempt tells.
     async fn record(&self, request: &AttemptRequest, report: &AttemptReport) {
-        let parts = &self.performer.parts;
-        let release = &request.release;
-        let seen = match report {
-            AttemptReport::Succeeded if request.keeps_release => Some((
-                Some(release.id.clone()),
-                release.package.map(|it| it.digest),
-            )),
-            AttemptReport::Succeeded => Some((None, None)),
-            _ => match parts.executor.observe(&self.permit, &request.on).await {
-                Ok(observed) => {
-                    let planned = observed
-                        .release
-                        .as_ref()
-                        .and_then(|it| self.performer.plan.releases.get(it));
-                    let package = planned.and_then(|it| it.package).map(|it| it.digest);
-                    Some((observed.release, package))
-                }
-                Err(_unseen) => None,
-            },
-        };
-        let Some((release, package)) = seen else {
-            return;
-        };
+        let Some((release, package)) = self.look(request, report).await else { return };
         if self.performer.plan.work == crate::plan::Work::Run {
             return;
         }
+        let parts = &self.performer.parts;
         let seen = Installed::new(release, package, self.effect.generation, parts.clock.now());
         let service = &self.performer.plan.service;
-        let kept = parts
-            .inventory
-            .record(&self.permit, &self.target.host.name, service, seen)
-            .await;
+        let kept =
+            parts.inventory.record(&self.permit, &self.target.host.name, service, seen).await;
         if let Err(err) = kept {
             tracing::warn!(
                 target: "deploy::backend",
                 { error.kind = err.kind().as_str() }, "what the host runs could not be recorded"
             );
+        }
+    }
+
+    async fn look(
+        &self,
+        request: &AttemptRequest,
+        report: &AttemptReport,
+    ) -> Option<(Option<ReleaseId>, Option<Digest>)> {
+        let release = &request.release;
+        match report {
+            AttemptReport::Succeeded if request.keeps_release => {
+                Some((Some(release.id.clone()), release.package.map(|it| it.digest)))
+            }
+            AttemptReport::Succeeded => Some((None, None)),
+            _ => {
+                let permit = self.performer.permit(self.target, Action::HostObserve).await.ok()?;
+                let observe = self.performer.parts.executor.observe(&permit, &request.on);
+                let runs = observe.await.ok()?.release;
+                let known = runs.as_ref().and_then(|it| self.performer.plan.releases.get(it));
+                let package = known.and_then(|it| it.package).map(|it| it.digest);
+                Some((runs, package))
+            }
         }
     }
 
@@ -300,21 +241,14 @@ impl Place<'_> {
 
     fn on(&self) -> HostRequest {
         let plan = &self.performer.plan;
-        HostRequest::new(
-            self.target.host.clone(),
-            plan.service.clone(),
-            plan.deploy_path.clone(),
-        )
-        .with_account(plan.account.clone())
+        HostRequest::new(self.target.host.clone(), plan.service.clone(), plan.deploy_path.clone())
+            .with_account(plan.account.clone())
     }
 
     /// What the attempt's result has to come back with: the same after a crash, and different for every attempt.
     fn token(&self) -> String {
         let mut hasher = Hasher::new();
-        for part in [
-            self.performer.rollout.as_str(),
-            self.target.host.name.as_str(),
-        ] {
+        for part in [self.performer.rollout.as_str(), self.target.host.name.as_str()] {
             hasher.update(part);
             hasher.update([0]);
         }
@@ -326,11 +260,7 @@ impl Place<'_> {
     async fn stored(&self) -> Result<u64, BackendError> {
         let performer = self.performer;
         let host = &self.target.host.name;
-        performer
-            .parts
-            .logs
-            .length(&performer.rollout, host, self.effect.generation)
-            .await
+        performer.parts.logs.length(&performer.rollout, host, self.effect.generation).await
     }
 
     fn log(&self) -> AttemptWriter {
@@ -344,13 +274,16 @@ impl Place<'_> {
     }
 }
 
+/// Nothing was started, and nothing will be.
+const fn refused(reason: String) -> Reply {
+    Reply::Ended(AttemptEnd::Failed { step: None, code: None, reason })
+}
+
 fn end_of(report: AttemptReport) -> AttemptEnd {
     match report {
-        AttemptReport::Failed { step, code, reason } => AttemptEnd::Failed {
-            step: Some(step),
-            code: Some(code),
-            reason,
-        },
+        AttemptReport::Failed { step, code, reason } => {
+            AttemptEnd::Failed { step: Some(step), code: Some(code), reason }
+        }
         AttemptReport::KillFailed { survivors } => AttemptEnd::KillFailed { survivors },
         AttemptReport::Killed => AttemptEnd::Killed,
         AttemptReport::Lost { step, reason } => AttemptEnd::Lost { step, reason },
@@ -371,11 +304,9 @@ fn reply_to(err: &BackendError) -> Reply {
         | ErrorKind::InvalidInput
         | ErrorKind::NoSpace
         | ErrorKind::NotFound
-        | ErrorKind::PermissionDenied => Reply::Ended(AttemptEnd::Failed {
-            step: None,
-            code: None,
-            reason,
-        }),
+        | ErrorKind::PermissionDenied => {
+            Reply::Ended(AttemptEnd::Failed { step: None, code: None, reason })
+        }
         ErrorKind::AlreadyExists
         | ErrorKind::Corrupt
         | ErrorKind::Internal

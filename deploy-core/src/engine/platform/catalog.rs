@@ -2,12 +2,13 @@
 use super::Platform;
 use crate::{
     access::{Action, Resource},
-    backend::{Expect, Holder, Revision},
+    backend::{ArtifactKind, Expect, Holder, PutArtifact, Revision},
+    digest::Digest,
     engine::PlatformError,
     error::ErrorKind,
     host::Host,
-    id::{HostName, Principal},
-    spec::{Release, Service},
+    id::{HostName, Principal, RepositoryName, Version},
+    spec::{ArtifactRef, Release, Service},
 };
 
 /// What came of putting a record.
@@ -31,9 +32,7 @@ impl Platform {
         service: Service,
     ) -> Result<Applied, PlatformError> {
         let resource = Resource::Service(service.name.clone());
-        let permit = self
-            .permit(principal, Action::ServiceWrite, resource)
-            .await?;
+        let permit = self.permit(principal, Action::ServiceWrite, resource).await?;
         let registry = &self.parts.registry;
         let expect = match registry.service(&service.name).await {
             Ok(current) if current.value == service => {
@@ -43,9 +42,28 @@ impl Platform {
             Err(err) if err.kind() == ErrorKind::NotFound => Expect::Absent,
             Err(err) => return Err(err.into()),
         };
-        Ok(Applied::Changed(
-            registry.put_service(&permit, service, expect).await?,
-        ))
+        Ok(Applied::Changed(registry.put_service(&permit, service, expect).await?))
+    }
+
+    /// Stores an artifact that is in memory, and lists it.
+    ///
+    /// # Errors
+    /// If `principal` may not, or the store fails; `AlreadyExists` if the version names another artifact.
+    pub async fn put_bytes(
+        &self,
+        principal: &Principal,
+        repository: RepositoryName,
+        kind: ArtifactKind,
+        version: Version,
+        mut bytes: &[u8],
+    ) -> Result<ArtifactRef, PlatformError> {
+        let resource = Resource::Repository(repository.clone());
+        let permit = self.permit(principal, Action::ArtifactWrite, resource).await?;
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let now = self.parts.clock.now();
+        let request = PutArtifact::new(Digest::of(bytes), size, repository, kind, version, now);
+        let meta = self.parts.artifacts.put(&permit, request, &mut bytes).await?;
+        Ok(ArtifactRef::new(meta.digest, meta.size))
     }
 
     /// Adds a release, and keeps its artifacts from being deleted.
@@ -58,22 +76,14 @@ impl Platform {
         release: Release,
     ) -> Result<(), PlatformError> {
         let resource = Resource::Service(release.service.clone());
-        let permit = self
-            .permit(principal, Action::ServiceWrite, resource)
-            .await?;
+        let permit = self.permit(principal, Action::ServiceWrite, resource).await?;
         let store = &self.parts.artifacts;
-        let artifacts: Vec<_> = release
-            .package
-            .iter()
-            .chain([&release.descriptor])
-            .copied()
-            .collect();
+        let artifacts: Vec<_> =
+            release.package.iter().chain([&release.descriptor]).copied().collect();
         for artifact in &artifacts {
             store.head(&artifact.digest).await?;
         }
-        let hold = self
-            .permit(principal, Action::ArtifactWrite, Resource::System)
-            .await?;
+        let hold = self.permit(principal, Action::ArtifactWrite, Resource::System).await?;
         let holder = Holder::Release(release.id.clone());
         // Held first: between the two, a hold too many is harmless, and an artifact too few is not.
         for artifact in &artifacts {
@@ -101,9 +111,7 @@ impl Platform {
             Err(err) if err.kind() == ErrorKind::NotFound => Expect::Absent,
             Err(err) => return Err(err.into()),
         };
-        Ok(Applied::Changed(
-            inventory.put(&permit, host, expect).await?,
-        ))
+        Ok(Applied::Changed(inventory.put(&permit, host, expect).await?))
     }
 
     /// Removes a host from the inventory. What runs on it goes on running.

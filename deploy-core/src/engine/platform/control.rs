@@ -55,21 +55,13 @@ impl Command {
         match self {
             Self::Abort { note, kill } => Input::Abort { by, note, kill },
             Self::Confirm => Input::Confirm { by },
-            Self::Exclude(host) => Input::Skip {
-                host,
-                kind: SkipKind::Exclude,
-                by,
-            },
+            Self::Exclude(host) => Input::Skip { host, kind: SkipKind::Exclude, by },
             Self::Kill(host) => Input::Kill { host, by },
             Self::Pause { note } => Input::Pause { by, note },
             Self::Resume => Input::Resume { by },
             Self::Retry(host) => Input::Retry { host, by },
             Self::Rollback { note } => Input::Rollback { by, note },
-            Self::Skip(host) => Input::Skip {
-                host,
-                kind: SkipKind::Skip,
-                by,
-            },
+            Self::Skip(host) => Input::Skip { host, kind: SkipKind::Skip, by },
         }
     }
 }
@@ -100,15 +92,9 @@ impl Platform {
         self.check_artifacts(&plan).await?;
         let id = rollout_id(&plan)?;
         let head = self.parts.journal.head(&stream).await?;
-        let event = Event::Accepted {
-            plan: Box::new(plan),
-            by: principal.clone(),
-        };
+        let event = Event::Accepted { plan: Box::new(plan), by: principal.clone() };
         let record = Record::new(head.next(), self.parts.clock.now(), id.clone(), event);
-        self.parts
-            .journal
-            .append(&permit, &stream, head, &[record])
-            .await?;
+        self.parts.journal.append(&permit, &stream, head, &[record]).await?;
         Ok(id)
     }
 
@@ -151,10 +137,9 @@ impl Platform {
         let driver = Driver::new(self.parts.clone(), permit, at, options, observer);
         driver.drive().await.map_err(|err| match err {
             DriveError::Backend(err) | DriveError::TakenOver(err) => err.into(),
-            DriveError::Record(source) => PlatformError::Record {
-                rollout: rollout.clone(),
-                source,
-            },
+            DriveError::Record(source) => {
+                PlatformError::Record { rollout: rollout.clone(), source }
+            }
         })
     }
 
@@ -176,9 +161,7 @@ impl Platform {
                 return Ok(done);
             }
         }
-        Err(BackendError::new(ErrorKind::Conflict, "rollout.command")
-            .with("tries", TRIES)
-            .into())
+        Err(BackendError::new(ErrorKind::Conflict, "rollout.command").with("tries", TRIES).into())
     }
 
     /// Decides a command once; `None` if others got ahead.
@@ -195,10 +178,7 @@ impl Platform {
             return Ok(Some(pending.commit().0));
         }
         let journal = &self.parts.journal;
-        match journal
-            .append(permit, &at.stream, pending.expected(), pending.records())
-            .await
-        {
+        match journal.append(permit, &at.stream, pending.expected(), pending.records()).await {
             Ok(_head) => Ok(Some(pending.commit().0)),
             Err(AppendError::Conflict { .. }) => Ok(None),
             Err(err) => Err(err.into()),
@@ -216,10 +196,8 @@ impl Platform {
 
     async fn load_at(&self, at: &RolloutRef) -> Result<Rollout, PlatformError> {
         let records = self.parts.journal.records(at).await?;
-        Rollout::replay(&records).map_err(|source| PlatformError::Record {
-            rollout: at.rollout.clone(),
-            source,
-        })
+        Rollout::replay(&records)
+            .map_err(|source| PlatformError::Record { rollout: at.rollout.clone(), source })
     }
 
     /// The newest `limit` rollouts, of one service's stream or of all.

@@ -57,8 +57,7 @@ impl Platform {
             StreamId::Run(_) => Resource::System,
             StreamId::Service(service) => Resource::Service(service.clone()),
         };
-        self.permit(principal, Action::RolloutControl, resource)
-            .await
+        self.permit(principal, Action::RolloutControl, resource).await
     }
 
     async fn find(&self, rollout: &RolloutId) -> Result<RolloutRef, PlatformError> {

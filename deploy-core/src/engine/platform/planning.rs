@@ -30,11 +30,7 @@ impl PlanRelease {
     /// `release` of `service`.
     #[must_use]
     pub const fn new(service: ServiceName, release: ReleaseId, seed: u64) -> Self {
-        Self {
-            service,
-            release,
-            seed,
-        }
+        Self { service, release, seed }
     }
 }
 
@@ -54,11 +50,7 @@ impl PlanRun {
     /// A run of `release` as `service` has it.
     #[must_use]
     pub const fn new(service: Service, release: Release, seed: u64) -> Self {
-        Self {
-            service,
-            release,
-            seed,
-        }
+        Self { service, release, seed }
     }
 }
 
@@ -78,9 +70,7 @@ impl Platform {
         let releases = registry.releases(&service.name, KNOWN_RELEASES).await?;
         let hosts = self.parts.inventory.all_hosts().await?;
         let installed = self.parts.inventory.installed(&service.name).await?;
-        let placed = self
-            .place(&service, &hosts, &installed, request.seed)
-            .await?;
+        let placed = self.place(&service, &hosts, &installed, request.seed).await?;
         let now = self.parts.clock.now();
         let mut input = PlanInput::new(service, release, hosts, now, principal.clone())
             .with_releases(releases)
@@ -101,15 +91,9 @@ impl Platform {
     ) -> Result<(Plan, PlanReport), PlatformError> {
         let hosts = self.parts.inventory.all_hosts().await?;
         let now = self.parts.clock.now();
-        let input = PlanInput::new(
-            request.service,
-            request.release,
-            hosts,
-            now,
-            principal.clone(),
-        )
-        .as_run()
-        .with_seed(request.seed);
+        let input = PlanInput::new(request.service, request.release, hosts, now, principal.clone())
+            .as_run()
+            .with_seed(request.seed);
         Ok(plan(&input)?)
     }
 
@@ -151,11 +135,7 @@ impl Platform {
         let hosts = self.parts.inventory.all_hosts().await?;
         let installed = self.parts.inventory.installed(&plan.service).await?;
         let changes = inventory_diff(plan, &hosts, &installed);
-        if changes.is_empty() {
-            Ok(())
-        } else {
-            Err(PlatformError::InventoryChanged(changes))
-        }
+        if changes.is_empty() { Ok(()) } else { Err(PlatformError::InventoryChanged(changes)) }
     }
 
     async fn place(
@@ -168,11 +148,7 @@ impl Platform {
         let Some(count) = service.count else {
             return Ok(None);
         };
-        let candidates = hosts
-            .iter()
-            .filter(|it| service.selector.matches(it))
-            .cloned()
-            .collect();
+        let candidates = hosts.iter().filter(|it| service.selector.matches(it)).cloned().collect();
         let runs = installed.iter().filter(|(_, it)| it.release.is_some());
         let spread = match &service.strategy.order {
             Order::Group(labels) | Order::Spread(labels) => labels.clone(),
@@ -183,9 +159,7 @@ impl Platform {
             .with_spread(spread)
             .with_seed(seed);
         let placement = self.parts.scheduler.place(&request).await?;
-        Ok(Some(
-            placement.chosen.into_iter().map(|(host, _)| host).collect(),
-        ))
+        Ok(Some(placement.chosen.into_iter().map(|(host, _)| host).collect()))
     }
 }
 
@@ -194,13 +168,8 @@ fn changed_hosts(rollout: &Rollout) -> BTreeMap<HostName, Option<ReleaseId>> {
     let touched = |host: &HostName| {
         let back = rollout.task(host, Direction::Back);
         let undone = back.is_some_and(|it| it.state == TaskState::Succeeded);
-        !undone
-            && rollout
-                .task(host, Direction::Forward)
-                .is_some_and(|it| it.touched)
+        !undone && rollout.task(host, Direction::Forward).is_some_and(|it| it.touched)
     };
     let targets = rollout.plan().targets().filter(|it| touched(&it.host.name));
-    targets
-        .map(|it| (it.host.name.clone(), it.from.clone()))
-        .collect()
+    targets.map(|it| (it.host.name.clone(), it.from.clone())).collect()
 }

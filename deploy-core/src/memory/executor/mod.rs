@@ -37,13 +37,8 @@ impl MemoryExecutor {
     /// An executor that offers everything, and reaches every host there is.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let capabilities = ExecutorCapabilities::default()
-            .with_check(true)
-            .with_kill(true);
-        Self {
-            world: Arc::new(World::new(clock)),
-            capabilities,
-        }
+        let capabilities = ExecutorCapabilities::default().with_check(true).with_kill(true);
+        Self { world: Arc::new(World::new(clock)), capabilities }
     }
 
     /// That offers just this.
@@ -106,11 +101,7 @@ impl MemoryExecutor {
     }
 
     fn offer(&self, offered: bool, operation: &'static str) -> BackendResult<()> {
-        if offered {
-            Ok(())
-        } else {
-            Err(BackendError::new(ErrorKind::Unsupported, operation))
-        }
+        if offered { Ok(()) } else { Err(BackendError::new(ErrorKind::Unsupported, operation)) }
     }
 }
 
@@ -132,14 +123,12 @@ impl Executor for MemoryExecutor {
         let host = &request.on.host.name;
         let cut = self.world.cut_off(host);
         let reply = self.world.reach(host, RUN).await?;
-        let attempt = reply.deliver(self.world.start(request))?;
-        let attempt = match attempt {
-            Start::Attached(attempt) => attempt,
-            Start::New(attempt) => {
-                tokio::spawn(Arc::clone(&self.world).supervise(Arc::clone(&attempt)));
-                attempt
-            }
-        };
+        let started = self.world.start(request);
+        if let Ok(Start::New(attempt)) = &started {
+            // Whether the reply gets through or not, the attempt goes on.
+            tokio::spawn(Arc::clone(&self.world).supervise(Arc::clone(attempt)));
+        }
+        let (Start::Attached(attempt) | Start::New(attempt)) = reply.deliver(started)?;
         let offset = usize::try_from(request.log_offset).unwrap_or(usize::MAX);
         tokio::select! {
             biased;
@@ -153,16 +142,12 @@ impl Executor for MemoryExecutor {
         may_execute(permit, &request.on, PROBE)?;
         check_token(&request.token, PROBE)?;
         let reply = self.world.reach(&request.on.host.name, PROBE).await?;
-        let found = self
-            .world
-            .fence_off(&request.on, request.generation, &request.token, PROBE);
+        let found = self.world.fence_off(&request.on, request.generation, &request.token, PROBE);
         let found = reply.deliver(found)?;
         let Some(attempt) = found else {
             return Ok(ProbeReport::NeverStarted);
         };
-        Ok(attempt
-            .report()
-            .map_or(ProbeReport::Running, ProbeReport::Ended))
+        Ok(attempt.report().map_or(ProbeReport::Running, ProbeReport::Ended))
     }
 
     async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport> {
@@ -171,9 +156,7 @@ impl Executor for MemoryExecutor {
         self.offer(self.capabilities.kill, KILL)?;
         check_token(&request.token, KILL)?;
         let reply = self.world.reach(&request.on.host.name, KILL).await?;
-        let found = self
-            .world
-            .fence_off(&request.on, request.generation, &request.token, KILL)?;
+        let found = self.world.fence_off(&request.on, request.generation, &request.token, KILL)?;
         let report = match found {
             None => KillReport::NeverStarted,
             Some(attempt) => self.world.kill(&attempt, request.grace).await,
@@ -186,14 +169,11 @@ impl Executor for MemoryExecutor {
         may_execute(permit, &request.on, CHECK)?;
         self.offer(self.capabilities.check, CHECK)?;
         let reply = self.world.reach(&request.on.host.name, CHECK).await?;
-        let attempt = self
-            .world
-            .attempt(&request.on, request.generation)
-            .ok_or_else(|| {
-                BackendError::new(ErrorKind::NotFound, CHECK)
-                    .with("host", &request.on.host.name)
-                    .with("generation", request.generation)
-            })?;
+        let attempt = self.world.attempt(&request.on, request.generation).ok_or_else(|| {
+            BackendError::new(ErrorKind::NotFound, CHECK)
+                .with("host", &request.on.host.name)
+                .with("generation", request.generation)
+        })?;
         reply.deliver(Ok(self.world.check(&attempt, request.timeout).await))
     }
 
