@@ -8,9 +8,9 @@ fail() {
 		read -r _
 		read -r _ _ _ free _
 		if [ "$1" != missing_tool ] && [ "${free:-9999}" -lt 64 ]; then set -- no_space "no%20space%20left"; fi
+		rm -rf "$i" 2>/dev/null
 		printf 'deploy:error code=%s message=%s\n' "$1" "$2" >&2
 	}
-	rm -rf "$i"
 	exit 1
 }
 for t in tar flock setsid gzip sha256sum; do
@@ -19,7 +19,7 @@ done
 [ -d "$c" ] || mkdir -p "${c%/*}" 2>/dev/null
 umask 077
 if ! mkdir "$i" "$i/tmp" 2>/dev/null; then
-	rm -rf "$i"
+	rm -rf "$i" 2>/dev/null
 	mkdir -p "$c/attempts" "$c/packages" "$i/tmp" || fail not_writable "cannot%20make%20the%20control%20folder"
 fi
 f=$c/packages/$p.tar.gz

@@ -39,8 +39,9 @@ same() {
 	[ "$1" = "$2" ] || die "expected [$2], got [$1]"
 }
 
+# token_of GENERATION: another one in every run of the suite, since processes are found by it.
 token_of() {
-	printf 'feedfacefeedfacefeedface%08d' "$1"
+	printf 'feedfacefeedface%08x%08d' "$RUN" "$1"
 }
 
 quote() {
@@ -127,5 +128,5 @@ is_gone() {
 }
 
 gone() {
-	is_gone "$1" || die "process $1 lives"
+	is_gone "$1" || die "process $1 lives: $(tr '\000' ' ' <"/proc/$1/cmdline")"
 }

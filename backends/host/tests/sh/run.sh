@@ -15,7 +15,7 @@ if [ "${1:-}" = --one ]; then
 fi
 
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/host sh.XXXXXX")
-PASSED=0 FAILED=0
+PASSED=0 FAILED=0 RUN=$$
 trap '[ -n "${KEEP:-}" ] || rm -rf "$WORK"' EXIT
 [ $# -gt 0 ] || set -- dash bash busybox applets
 
@@ -49,7 +49,7 @@ clean_up() {
 	done
 } 2>/dev/null
 
-export WORK BIN LOGIN_PATH SCRIPTS T shell
+export RUN WORK BIN LOGIN_PATH SCRIPTS T shell
 for shell in "$@"; do
 	shell_folder "$shell"
 	for name in $(sed -n 's/^case_\([a-z0-9_]*\)() {.*/\1/p' "$HERE"/cases/*.sh); do

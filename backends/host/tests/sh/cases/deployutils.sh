@@ -14,7 +14,7 @@ release() {
 		if command -v python3 >/dev/null; then
 			python3 -m http.server --bind 127.0.0.1 --directory www "$P_PORT" &
 		else
-			busybox httpd -f -p "127.0.0.1:$P_PORT" -h www &
+			httpd -f -p "127.0.0.1:$P_PORT" -h www &
 		fi
 		wait
 	X
@@ -74,7 +74,8 @@ case_the_default_steps_roll_a_service() {
 	same "$(cat app/current/name)" two
 	read -r second _ <app/shared/run/shop.pid
 	[ "$first" != "$second" ]
-	same "$(grep -c '^SigIgn:.0000000000000000' "/proc/$second/status")" 1
+	# Not with a setsid that cannot fork: what a shell starts with `&` ignores SIGINT.
+	[ "$shell" = applets ] || same "$(grep -c '^SigIgn:.0000000000000000' "/proc/$second/status")" 1
 	# One that does not start is told, and going back brings the old one.
 	roll 7 three "previous_release=two"
 	echo "D_START_COMMAND='echo no such luck; exit 3'" >>"$STAGE/env"
@@ -95,7 +96,11 @@ case_the_default_steps_roll_a_service() {
 	last_says 'exit .*outcome=succeeded'
 	never [ -e app/current ]
 	never [ -e app/shared/run/shop.pid ]
-	never sh -c 'grep -lszF "DEPLOY_INSTANCE=shop" /proc/[0-9]*/environ | while IFS=/ read -r _ _ pid _; do grep -q "^State:.[ZX]" "/proc/$pid/status" || echo "$pid"; done | grep .'
+	for file in $(grep -lszF "DEPLOY_PATH=$T/app" /proc/[0-9]*/environ); do
+		pid=${file#/proc/}
+		# busybox's `timeout` leaves a process that notices only within a second that it is not needed any more.
+		eventually is_gone "${pid%/environ}"
+	done
 }
 
 case_install_is_idempotent_and_atomic() {
@@ -137,7 +142,7 @@ case_a_broken_package_is_not_installed() {
 }
 
 case_expansion_takes_only_its_own_names() {
-	same "$(P= library 'P_A="x\$P_B\$(touch pwned)" P_B=b HOME=h; du_expand "\$P_A/\${P_B}/\$HOME/\${HOME}/\$(touch pwned)/\$/\${P_B/\${DEPLOY_SERVICE}\$"')" \
+	same "$(library 'P_A="x\$P_B\$(touch pwned)" P_B=b HOME=h; du_expand "\$P_A/\${P_B}/\$HOME/\${HOME}/\$(touch pwned)/\$/\${P_B/\${DEPLOY_SERVICE}\$"')" \
 		'x$P_B$(touch pwned)/b/$HOME/${HOME}/$(touch pwned)/$/${P_B/shop$'
 	never [ -e pwned ]
 }
