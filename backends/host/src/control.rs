@@ -6,53 +6,28 @@ use deploy_core::spec::StepName;
 /// The longest line; what is longer is noise, and is cut.
 const LONGEST_LINE: usize = 16 << 10;
 /// How much of the noise is kept, to be shown when something fails.
-const NOISE_KEPT: usize = 4 << 10;
+const NOISE_KEPT: usize = 1 << 10;
 
 /// What the launcher says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     Attached,
-    Busy {
-        generation: u64,
-    },
-    Died {
-        cause: DeathCause,
-        step: Option<StepName>,
-        survivors: Vec<String>,
-    },
-    Error {
-        code: String,
-        message: String,
-    },
+    Busy { generation: u64 },
+    Died { cause: DeathCause, step: Option<StepName>, survivors: Vec<String> },
+    Error { code: String, message: String },
     Exit(ExitRecord),
-    Fenced {
-        seen: u64,
-    },
-    Have {
-        bytes: u64,
-    },
+    Fenced { seen: u64 },
+    Have { bytes: u64 },
     Healthy,
     Killed,
-    KillFailed {
-        survivors: Vec<String>,
-    },
+    KillFailed { survivors: Vec<String> },
     NeverStarted,
-    Observed {
-        fence: u64,
-        release: Option<String>,
-        running: Option<u64>,
-    },
-    Resolved {
-        result: String,
-    },
+    Observed { fence: u64, release: Option<String>, running: Option<u64> },
+    Resolved { result: String },
     Running,
     Started,
-    Step {
-        name: StepName,
-    },
-    Unhealthy {
-        code: i32,
-    },
+    Step { name: StepName },
+    Unhealthy { code: i32 },
     Unsupported,
 }
 
@@ -117,13 +92,11 @@ impl ControlReader {
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Control>, BadControl> {
         let mut found = Vec::new();
         for piece in bytes.split_inclusive(|b| *b == b'\n') {
-            let (text, complete) = piece
-                .strip_suffix(b"\n")
-                .map_or((piece, false), |it| (it, true));
+            let (text, complete) =
+                piece.strip_suffix(b"\n").map_or((piece, false), |it| (it, true));
             let room = LONGEST_LINE.saturating_sub(self.line.len());
             self.overlong |= text.len() > room;
-            self.line
-                .extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
+            self.line.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
             if complete {
                 found.extend(self.end_line()?);
             }
@@ -141,18 +114,10 @@ impl ControlReader {
         self.heard = true;
         let shown = || String::from_utf8_lossy(&line).chars().take(200).collect();
         if overlong {
-            return Err(BadControl {
-                line: shown(),
-                reason: "the line is too long",
-            });
+            return Err(BadControl { line: shown(), reason: "the line is too long" });
         }
-        let parsed = std::str::from_utf8(body)
-            .map_err(|_| "it is not UTF-8")
-            .and_then(parse);
-        parsed.map(Some).map_err(|reason| BadControl {
-            line: shown(),
-            reason,
-        })
+        let parsed = std::str::from_utf8(body).map_err(|_| "it is not UTF-8").and_then(parse);
+        parsed.map(Some).map_err(|reason| BadControl { line: shown(), reason })
     }
 
     fn keep_noise(&mut self, line: &[u8]) {
@@ -170,10 +135,7 @@ impl ControlReader {
         let rest = self.line.iter().take(NOISE_KEPT);
         let all: Vec<u8> = self.noise.iter().chain(rest).copied().collect();
         let text = String::from_utf8_lossy(&all);
-        text.trim()
-            .chars()
-            .map(|it| if it.is_control() { ' ' } else { it })
-            .collect()
+        text.trim().chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
     }
 }
 
@@ -187,29 +149,20 @@ fn parse(body: &str) -> Result<Control, &'static str> {
     );
     Ok(match word {
         "attached" => Control::Attached,
-        "busy" => Control::Busy {
-            generation: fields.number("generation")?,
-        },
+        "busy" => Control::Busy { generation: fields.number("generation")? },
         "died" => Control::Died {
             cause: death_cause(&fields.text("reason")?)?,
             step: fields.step("name")?,
             survivors: fields.list("survivors")?,
         },
-        "error" => Control::Error {
-            code: fields.text("code")?,
-            message: fields.text_or_empty("message")?,
-        },
+        "error" => {
+            Control::Error { code: fields.text("code")?, message: fields.text_or_empty("message")? }
+        }
         "exit" => Control::Exit(exit_record(&fields)?),
-        "fenced" => Control::Fenced {
-            seen: fields.number("seen")?,
-        },
-        "have" => Control::Have {
-            bytes: fields.number("bytes")?,
-        },
+        "fenced" => Control::Fenced { seen: fields.number("seen")? },
+        "have" => Control::Have { bytes: fields.number("bytes")? },
         "healthy" => Control::Healthy,
-        "kill_failed" => Control::KillFailed {
-            survivors: fields.list("survivors")?,
-        },
+        "kill_failed" => Control::KillFailed { survivors: fields.list("survivors")? },
         "killed" => Control::Killed,
         "never_started" => Control::NeverStarted,
         "observed" => Control::Observed {
@@ -217,17 +170,11 @@ fn parse(body: &str) -> Result<Control, &'static str> {
             release: fields.text_or_none("release")?,
             running: fields.number_or_none("running")?.filter(|it| *it != 0),
         },
-        "resolved" => Control::Resolved {
-            result: fields.text("result")?,
-        },
+        "resolved" => Control::Resolved { result: fields.text("result")? },
         "running" => Control::Running,
         "started" => Control::Started,
-        "step" => Control::Step {
-            name: fields.step("name")?.ok_or("a step without a name")?,
-        },
-        "unhealthy" => Control::Unhealthy {
-            code: fields.code("code")?,
-        },
+        "step" => Control::Step { name: fields.step("name")?.ok_or("a step without a name")? },
+        "unhealthy" => Control::Unhealthy { code: fields.code("code")? },
         "unsupported" => Control::Unsupported,
         _ => return Err("an unknown word"),
     })
@@ -251,11 +198,7 @@ fn exit_record(fields: &Fields<'_>) -> Result<ExitRecord, &'static str> {
         generation: fields.number("generation")?,
         outcome,
         step,
-        code: if fields.text_or_none("code")?.is_some() {
-            fields.code("code")?
-        } else {
-            0
-        },
+        code: if fields.text_or_none("code")?.is_some() { fields.code("code")? } else { 0 },
         reason: fields.text_or_empty("reason")?,
         log_length: fields.number("log_length")?,
         survivors: fields.list("survivors")?,
@@ -275,11 +218,7 @@ struct Fields<'a>(Vec<(&'a str, &'a str)>);
 impl Fields<'_> {
     /// The value of `key`; `None` if it is not there or `-`, which stands for nothing.
     fn text_or_none(&self, key: &str) -> Result<Option<String>, &'static str> {
-        let mut values = self
-            .0
-            .iter()
-            .filter(|(it, _)| *it == key)
-            .map(|(_, value)| *value);
+        let mut values = self.0.iter().filter(|(it, _)| *it == key).map(|(_, value)| *value);
         match (values.next(), values.next()) {
             (Some(_), Some(_)) => Err("a field that is there twice"),
             (Some("-" | "") | None, None) => Ok(None),
@@ -298,8 +237,7 @@ impl Fields<'_> {
 
     fn number_or_none(&self, key: &str) -> Result<Option<u64>, &'static str> {
         let text = self.text_or_none(key)?;
-        text.map(|it| it.parse().map_err(|_| "a field that is no number"))
-            .transpose()
+        text.map(|it| it.parse().map_err(|_| "a field that is no number")).transpose()
     }
 
     fn number(&self, key: &str) -> Result<u64, &'static str> {
@@ -307,15 +245,8 @@ impl Fields<'_> {
     }
 
     fn code(&self, key: &str) -> Result<i32, &'static str> {
-        let code = self
-            .text(key)?
-            .parse()
-            .map_err(|_| "a field that is no number")?;
-        if (-255..=255).contains(&code) {
-            Ok(code)
-        } else {
-            Err("an exit code that cannot be")
-        }
+        let code = self.text(key)?.parse().map_err(|_| "a field that is no number")?;
+        if (-255..=255).contains(&code) { Ok(code) } else { Err("an exit code that cannot be") }
     }
 
     fn step(&self, key: &str) -> Result<Option<StepName>, &'static str> {
@@ -328,11 +259,7 @@ impl Fields<'_> {
 
     fn list(&self, key: &str) -> Result<Vec<String>, &'static str> {
         let text = self.text_or_empty(key)?;
-        Ok(text
-            .split(',')
-            .filter(|it| !it.is_empty())
-            .map(str::to_owned)
-            .collect())
+        Ok(text.split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect())
     }
 }
 
@@ -346,11 +273,7 @@ fn decode(value: &str) -> Result<String, &'static str> {
             bytes.push(byte);
             continue;
         }
-        let mut digit = || {
-            rest.next()
-                .and_then(|it| char::from(it).to_digit(16))
-                .ok_or(BAD)
-        };
+        let mut digit = || rest.next().and_then(|it| char::from(it).to_digit(16)).ok_or(BAD);
         let (high, low) = (digit()?, digit()?);
         bytes.push(u8::try_from(high * 16 + low).map_err(|_| BAD)?);
     }

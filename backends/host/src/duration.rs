@@ -10,13 +10,8 @@ pub struct ParseDurationError {
 }
 
 /// The units, the largest first: how they are written, and how many milliseconds they are.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// The longest: a thousand days.
 const LONGEST: u64 = 1_000 * 86_400_000;
@@ -37,10 +32,7 @@ const LONGEST: u64 = 1_000 * 86_400_000;
 pub fn parse(input: &str) -> Result<Duration, ParseDurationError> {
     millis(input)
         .map(Duration::from_millis)
-        .map_err(|reason| ParseDurationError {
-            input: input.chars().take(80).collect(),
-            reason,
-        })
+        .map_err(|reason| ParseDurationError { input: input.chars().take(80).collect(), reason })
 }
 
 fn millis(input: &str) -> Result<u64, &'static str> {
@@ -62,20 +54,11 @@ fn millis(input: &str) -> Result<u64, &'static str> {
         let known = units.find(|(name, _)| *name == unit);
         let (_, scale) =
             known.ok_or("the units are d, h, m, s and ms, the larger first, each once")?;
-        let part = number
-            .parse::<u64>()
-            .ok()
-            .and_then(|it| it.checked_mul(*scale));
-        sum = part
-            .and_then(|it| it.checked_add(sum))
-            .ok_or("it is longer than 1000 days")?;
+        let part = number.parse::<u64>().ok().and_then(|it| it.checked_mul(*scale));
+        sum = part.and_then(|it| it.checked_add(sum)).ok_or("it is longer than 1000 days")?;
         rest = after;
     }
-    if sum > LONGEST {
-        Err("it is longer than 1000 days")
-    } else {
-        Ok(sum)
-    }
+    if sum > LONGEST { Err("it is longer than 1000 days") } else { Ok(sum) }
 }
 
 /// Writes a length of time so that [`parse`] reads the same (to the millisecond).

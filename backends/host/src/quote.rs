@@ -40,9 +40,5 @@ pub(crate) fn assign(into: &mut String, name: &str, value: &str) {
 /// Quotes also what need not be, so that every line of a file has one form.
 fn always_quote(text: &str) -> String {
     let quoted = quote(text);
-    if quoted.starts_with('\'') {
-        quoted
-    } else {
-        format!("'{quoted}'")
-    }
+    if quoted.starts_with('\'') { quoted } else { format!("'{quoted}'") }
 }

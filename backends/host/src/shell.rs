@@ -29,14 +29,7 @@ pub(crate) fn start_line(
     package: &str,
     offset: u64,
 ) -> String {
-    let words = [
-        control,
-        &generation.to_string(),
-        token,
-        package,
-        &offset.to_string(),
-    ]
-    .map(quote);
+    let words = [control, &generation.to_string(), token, package, &offset.to_string()].map(quote);
     format!("sh -c {} deploy {}", quote(BOOT), words.join(" "))
 }
 

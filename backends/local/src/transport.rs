@@ -6,7 +6,12 @@ use deploy_core::{
     host::{Connection, Host},
 };
 use deploy_host::transport::{HostCommand, HostOutput, HostProcess, Transport};
-use std::{fmt, io, process::Stdio};
+use std::{
+    fmt, io,
+    pin::Pin,
+    process::Stdio,
+    task::{Context, Poll},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
@@ -87,29 +92,20 @@ impl LocalProcess {
             .spawn()?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        Ok(Self {
-            child,
-            stdin,
-            stdout,
-            stderr,
-            buffer: BytesMut::new(),
-            errors: BytesMut::new(),
-        })
+        Ok(Self { child, stdin, stdout, stderr, buffer: BytesMut::new(), errors: BytesMut::new() })
     }
 }
 
 impl fmt::Debug for LocalProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalProcess")
-            .field("pid", &self.child.id())
-            .finish_non_exhaustive()
+        f.debug_struct("LocalProcess").field("pid", &self.child.id()).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl HostProcess for LocalProcess {
     fn stdin(&mut self) -> Option<Box<dyn AsyncWrite + Send + Unpin>> {
-        self.stdin.take().map(|it| Box::new(it) as _)
+        self.stdin.take().map(|it| Box::new(Input(Some(it))) as _)
     }
 
     async fn next(&mut self) -> BackendResult<Option<HostOutput>> {
@@ -141,5 +137,40 @@ async fn read<R: AsyncRead + Unpin>(
             None
         }
         Ok(_) => Some(buffer.split().freeze()),
+    }
+}
+
+/// A pipe is closed by dropping it: shutting it down alone does nothing.
+struct Input(Option<ChildStdin>);
+
+impl Input {
+    fn open(&mut self) -> io::Result<Pin<&mut ChildStdin>> {
+        let pipe = self.0.as_mut().map(Pin::new);
+        pipe.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl AsyncWrite for Input {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut().open() {
+            Ok(pipe) => pipe.poll_write(cx, bytes),
+            Err(err) => Poll::Ready(Err(err)),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut().open() {
+            Ok(pipe) => pipe.poll_flush(cx),
+            Err(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().0 = None;
+        Poll::Ready(Ok(()))
     }
 }

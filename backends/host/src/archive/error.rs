@@ -101,22 +101,13 @@ pub struct Refusal {
 
 impl Refusal {
     pub(super) fn new(rule: Rule, detail: impl Into<String>) -> Self {
-        Self {
-            rule,
-            entry: None,
-            detail: detail.into(),
-        }
+        Self { rule, entry: None, detail: detail.into() }
     }
 
     pub(super) fn at(mut self, entry: &[u8]) -> Self {
         if self.entry.is_none() {
             let text = String::from_utf8_lossy(entry);
-            self.entry = Some(
-                text.chars()
-                    .take(200)
-                    .flat_map(char::escape_debug)
-                    .collect(),
-            );
+            self.entry = Some(text.chars().take(200).flat_map(char::escape_debug).collect());
         }
         self
     }
@@ -140,13 +131,7 @@ impl fmt::Display for Refusal {
             Some(entry) => write!(f, "archive entry `{entry}`: ")?,
             None => f.write_str("archive: ")?,
         }
-        write!(
-            f,
-            "{} [{}]; {}",
-            self.detail,
-            self.rule.code(),
-            self.rule.advice()
-        )
+        write!(f, "{} [{}]; {}", self.detail, self.rule.code(), self.rule.advice())
     }
 }
 

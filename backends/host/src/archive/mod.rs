@@ -42,12 +42,8 @@ impl Limits {
     };
 
     /// For descriptors: 1,000 entries, 16 MiB.
-    pub const DESCRIPTOR: Self = Self {
-        entries: 1_000,
-        unpacked_bytes: 16 << 20,
-        path_bytes: 200,
-        ..Self::PACKAGE
-    };
+    pub const DESCRIPTOR: Self =
+        Self { entries: 1_000, unpacked_bytes: 16 << 20, path_bytes: 200, ..Self::PACKAGE };
 
     /// With at most `entries`.
     #[must_use]

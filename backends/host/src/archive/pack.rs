@@ -50,13 +50,7 @@ pub fn pack_files<'a, W: Write>(
         packer.tree.add(Kind::File, file.path.as_bytes(), b"")?;
         let mode = if file.executable { 0o755 } else { 0o644 };
         let size = file.bytes.len() as u64;
-        packer.append(
-            EntryType::Regular,
-            Path::new(file.path),
-            mode,
-            size,
-            file.bytes,
-        )?;
+        packer.append(EntryType::Regular, Path::new(file.path), mode, size, file.bytes)?;
     }
     packer.finish()
 }
@@ -72,13 +66,7 @@ struct Packer<W: Write> {
 impl<W: Write> Packer<W> {
     fn new(limits: Limits, out: W) -> Self {
         let gzip = GzBuilder::new().mtime(0).write(out, Compression::default());
-        Self {
-            tar: Builder::new(gzip),
-            tree: Tree::new(limits),
-            limits,
-            entries: 0,
-            bytes: 0,
-        }
+        Self { tar: Builder::new(gzip), tree: Tree::new(limits), limits, entries: 0, bytes: 0 }
     }
 
     fn folder(&mut self, root: &Path, inside: &Path) -> Result<(), ArchiveError> {
@@ -103,27 +91,15 @@ impl<W: Write> Packer<W> {
             self.folder(root, path)
         } else if kind.is_symlink() {
             let target = fs::read_link(&source)?;
-            self.tree
-                .add(Kind::SymbolicLink, name, target.as_os_str().as_bytes())?;
+            self.tree.add(Kind::SymbolicLink, name, target.as_os_str().as_bytes())?;
             self.link(path, &target)
         } else if kind.is_file() {
             self.tree.add(Kind::File, name, b"")?;
-            let mode = if meta.permissions().mode() & 0o100 == 0 {
-                0o644
-            } else {
-                0o755
-            };
-            let file = Exactly {
-                file: fs::File::open(&source)?,
-                left: meta.len(),
-            };
+            let mode = if meta.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+            let file = Exactly { file: fs::File::open(&source)?, left: meta.len() };
             self.append(EntryType::Regular, path, mode, meta.len(), file)
         } else {
-            Err(
-                Refusal::new(Rule::Type, "neither a file, a folder nor a link")
-                    .at(name)
-                    .into(),
-            )
+            Err(Refusal::new(Rule::Type, "neither a file, a folder nor a link").at(name).into())
         }
     }
 
@@ -185,9 +161,7 @@ struct Exactly {
 
 impl Read for Exactly {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let room = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         let read = self.file.read(buffer.get_mut(..room).unwrap_or_default())?;
         if read == 0 && room > 0 {
             return Err(io::Error::new(

@@ -29,10 +29,7 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            places: HashMap::new(),
-        }
+        Self { limits, places: HashMap::new() }
     }
 
     /// Takes in an entry; gives its path without `.` and surplus `/`. The archive's own folder is the empty path.
@@ -43,8 +40,7 @@ impl Tree {
         target: &[u8],
     ) -> Result<String, Refusal> {
         let path = self.normal(path).map_err(|it| it.at(path))?;
-        self.place(kind, &path, target)
-            .map_err(|it| it.at(path.as_bytes()))?;
+        self.place(kind, &path, target).map_err(|it| it.at(path.as_bytes()))?;
         Ok(path)
     }
 
@@ -58,10 +54,9 @@ impl Tree {
         self.imply_parents(path)?;
         match (place, self.places.insert(path.to_owned(), place)) {
             (_, None) | (Place::Folder, Some(Place::Implied)) => Ok(()),
-            _ if path.is_empty() => Err(Refusal::new(
-                Rule::Duplicate,
-                "the top folder is there twice",
-            )),
+            _ if path.is_empty() => {
+                Err(Refusal::new(Rule::Duplicate, "the top folder is there twice"))
+            }
             _ => Err(Refusal::new(Rule::Duplicate, "this path is there twice")),
         }
     }
@@ -99,10 +94,7 @@ impl Tree {
     fn symbolic_link(&self, path: &str, target: &[u8]) -> Result<Place, Refusal> {
         let target = self.text(target)?;
         if target.starts_with('/') {
-            return Err(Refusal::new(
-                Rule::SymbolicLink,
-                "a link with an absolute target",
-            ));
+            return Err(Refusal::new(Rule::SymbolicLink, "a link with an absolute target"));
         }
         let mut room = path.matches('/').count();
         let mut descended = false;
@@ -110,10 +102,7 @@ impl Tree {
             match part {
                 "" | "." => {}
                 ".." if descended => {
-                    return Err(Refusal::new(
-                        Rule::SymbolicLink,
-                        "a link with `..` after a name",
-                    ));
+                    return Err(Refusal::new(Rule::SymbolicLink, "a link with `..` after a name"));
                 }
                 ".." if room == 0 => {
                     return Err(Refusal::new(Rule::Escape, "a link out of the archive"));
@@ -136,10 +125,7 @@ impl Tree {
                 return Err(Refusal::new(Rule::Escape, "a path with `..`"));
             }
             if part.len() > 255 {
-                return Err(Refusal::new(
-                    Rule::PathTooLong,
-                    "a name longer than 255 bytes",
-                ));
+                return Err(Refusal::new(Rule::PathTooLong, "a name longer than 255 bytes"));
             }
             parts.push(part);
         }

@@ -8,7 +8,7 @@ use deploy_core::digest::{Digest, Hasher};
 use flate2::bufread::GzDecoder;
 use std::{
     collections::BTreeMap,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead as _, BufReader, Read},
 };
 use tar::Header;
 
@@ -64,10 +64,7 @@ pub fn read_files(
             let executable = entry.mode & 0o100 != 0;
             let file = files
                 .entry(entry.path.clone())
-                .or_insert_with(|| ArchiveFile {
-                    executable,
-                    bytes: Vec::new(),
-                });
+                .or_insert_with(|| ArchiveFile { executable, bytes: Vec::new() });
             file.bytes.extend_from_slice(bytes);
             Ok(())
         }
@@ -140,8 +137,9 @@ impl<R: Read> Walk<R> {
 
     fn header(&mut self, header: &Header, sink: &mut Sink<'_>) -> Result<(), ArchiveError> {
         let named = |it: Refusal| it.at(&header.path_bytes());
+        let announced = header::announced(header).map_err(named)?;
         let size = header::size(header).map_err(named)?;
-        match header::announced(header).map_err(named)? {
+        match announced {
             Announced::Entry(kind) => self.entry(header, kind, size, sink),
             Announced::LongName => {
                 let name = self.long(size)?;
@@ -167,26 +165,20 @@ impl<R: Read> Walk<R> {
         sink: &mut Sink<'_>,
     ) -> Result<(), ArchiveError> {
         let ahead = std::mem::take(&mut self.ahead);
-        let name = ahead
-            .name
-            .unwrap_or_else(|| header.path_bytes().into_owned());
+        let name = ahead.name.unwrap_or_else(|| header.path_bytes().into_owned());
         let target = ahead
             .target
             .unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
         let judged = judge(kind, &name, &target, size, ahead.pax.as_ref());
-        let mode = judged
-            .and_then(|()| header::mode(header, kind))
-            .map_err(|it| it.at(&name))?;
+        let mode = judged.and_then(|()| header::mode(header, kind)).map_err(|it| it.at(&name))?;
         let path = self.tree.add(kind, &name, &target)?;
         self.count(size).map_err(|it| it.at(&name))?;
         let entry = Entry { kind, path, mode };
         sink(&entry, &[])?;
-        self.input
-            .data(size, &mut |bytes| sink(&entry, bytes))
-            .map_err(|err| match err {
-                ArchiveError::Refused(it) => it.at(&name).into(),
-                io @ ArchiveError::Io(_) => io,
-            })
+        self.input.data(size, &mut |bytes| sink(&entry, bytes)).map_err(|err| match err {
+            ArchiveError::Refused(it) => it.at(&name).into(),
+            io @ ArchiveError::Io(_) => io,
+        })
     }
 
     fn count(&mut self, size: u64) -> Result<(), Refusal> {
@@ -197,10 +189,8 @@ impl<R: Read> Walk<R> {
             return Err(Refusal::new(Rule::TooManyEntries, detail));
         }
         if self.unpacked > self.limits.unpacked_bytes {
-            let detail = format!(
-                "more than {} bytes when it is unpacked",
-                self.limits.unpacked_bytes
-            );
+            let detail =
+                format!("more than {} bytes when it is unpacked", self.limits.unpacked_bytes);
             return Err(Refusal::new(Rule::TooLarge, detail));
         }
         Ok(())
@@ -218,18 +208,18 @@ impl<R: Read> Walk<R> {
     }
 
     fn small(&mut self, size: u64) -> Result<Vec<u8>, ArchiveError> {
-        let longest = u64::try_from(self.limits.path_bytes)
-            .unwrap_or(u64::MAX)
-            .saturating_mul(4)
-            + 4_096;
+        let longest =
+            u64::try_from(self.limits.path_bytes).unwrap_or(u64::MAX).saturating_mul(4) + 4_096;
         if size > longest {
             return Err(
-                Refusal::new(Rule::Header, format!("an extension header of {size} bytes")).into(),
+                Refusal::new(Rule::Header, format!("an extension header of {size} bytes")).into()
             );
         }
         let mut data = Vec::new();
-        self.input
-            .data(size, &mut |bytes| Ok(data.extend_from_slice(bytes)))?;
+        self.input.data(size, &mut |bytes| {
+            data.extend_from_slice(bytes);
+            Ok(())
+        })?;
         Ok(data)
     }
 }
@@ -250,16 +240,12 @@ fn judge(
     pax: Option<&PaxRecords>,
 ) -> Result<(), Refusal> {
     if kind != Kind::File && size != 0 {
-        return Err(Refusal::new(
-            Rule::SizeMismatch,
-            "a folder or link that claims to have bytes",
-        ));
+        return Err(Refusal::new(Rule::SizeMismatch, "a folder or link that claims to have bytes"));
     }
-    if kind == Kind::File && name.ends_with(b"/") {
-        return Err(Refusal::new(
-            Rule::Header,
-            "a file whose name ends like a folder's",
-        ));
+    let last = name.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    if kind != Kind::Folder && !name.is_empty() && matches!(last, b"" | b".") {
+        let detail = "a file or link whose name is a folder's";
+        return Err(Refusal::new(Rule::Header, detail));
     }
     let Some(pax) = pax else { return Ok(()) };
     if pax.size.is_some_and(|it| it != size) {
@@ -287,18 +273,9 @@ struct Input<R: Read> {
 
 impl<R: Read> Input<R> {
     fn new(archive: R, limits: Limits) -> Self {
-        let counted = Counted {
-            inner: archive,
-            count: 0,
-            hasher: Hasher::new(),
-            failure: None,
-        };
+        let counted = Counted { inner: archive, count: 0, hasher: Hasher::new(), failure: None };
         let gzip = GzDecoder::new(BufReader::with_capacity(64 << 10, counted));
-        Self {
-            gzip,
-            limits,
-            unpacked: 0,
-        }
+        Self { gzip, limits, unpacked: 0 }
     }
 
     fn block(&mut self) -> Result<[u8; BLOCK], ArchiveError> {
@@ -308,7 +285,7 @@ impl<R: Read> Input<R> {
             match self.gzip.read(rest) {
                 Ok(0) => return Err(Refusal::new(Rule::Truncated, "it ends early").into()),
                 Ok(read) => filled += read,
-                Err(err) => return Err(self.failure(err)),
+                Err(err) => return Err(self.failure(&err)),
             }
         }
         self.grown(BLOCK as u64)?;
@@ -328,7 +305,7 @@ impl<R: Read> Input<R> {
         while all > 0 {
             let room = usize::try_from(all).unwrap_or(usize::MAX).min(buffer.len());
             let part = buffer.get_mut(..room).unwrap_or_default();
-            let read = self.gzip.read(part).map_err(|err| self.failure(err))?;
+            let read = self.gzip.read(part).map_err(|err| self.failure(&err))?;
             if read == 0 {
                 return Err(Refusal::new(Rule::Truncated, "it ends early").into());
             }
@@ -344,14 +321,10 @@ impl<R: Read> Input<R> {
     fn grown(&mut self, by: u64) -> Result<(), Refusal> {
         self.unpacked = self.unpacked.saturating_add(by);
         let packed = self.gzip.get_ref().get_ref().count;
-        let allowed = packed
-            .saturating_mul(self.limits.ratio)
-            .max(self.limits.ratio_floor);
+        let allowed = packed.saturating_mul(self.limits.ratio).max(self.limits.ratio_floor);
         if self.unpacked > allowed {
-            let detail = format!(
-                "more than {} times larger when it is unpacked",
-                self.limits.ratio
-            );
+            let detail =
+                format!("more than {} times larger when it is unpacked", self.limits.ratio);
             return Err(Refusal::new(Rule::Ratio, detail));
         }
         Ok(())
@@ -375,25 +348,25 @@ impl<R: Read> Input<R> {
                         .into());
                     }
                 }
-                Err(err) => return Err(self.failure(err)),
+                Err(err) => return Err(self.failure(&err)),
             }
         }
         if zeros < BLOCK || zeros % BLOCK != 0 {
             return Err(
-                Refusal::new(Rule::Truncated, "its end is not marked by two empty blocks").into(),
+                Refusal::new(Rule::Truncated, "its end is not marked by two empty blocks").into()
             );
         }
         let mut rest = self.gzip.into_inner();
         if !rest.fill_buf()?.is_empty() {
             return Err(
-                Refusal::new(Rule::TrailingData, "something follows the gzip stream").into(),
+                Refusal::new(Rule::TrailingData, "something follows the gzip stream").into()
             );
         }
         let counted = rest.into_inner();
         Ok((counted.count, counted.hasher.finish()))
     }
 
-    fn failure(&mut self, err: io::Error) -> ArchiveError {
+    fn failure(&mut self, err: &io::Error) -> ArchiveError {
         if let Some(failure) = self.gzip.get_mut().get_mut().failure.take() {
             return failure.into();
         }

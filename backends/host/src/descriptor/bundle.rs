@@ -51,16 +51,10 @@ pub fn read(archive: &[u8]) -> Result<Bundle, DescriptorError> {
 pub fn pack(dir: &Path) -> Result<Vec<u8>, DescriptorError> {
     let shown = || dir.display().to_string();
     let packed = if dir.is_file() {
-        std::fs::read(dir)
-            .map_err(ArchiveError::from)
-            .and_then(|bytes| {
-                let file = PackedFile {
-                    path: FILE_NAME,
-                    executable: false,
-                    bytes: &bytes,
-                };
-                archive::pack_files([file], Limits::DESCRIPTOR, Vec::new())
-            })
+        std::fs::read(dir).map_err(ArchiveError::from).and_then(|bytes| {
+            let file = PackedFile { path: FILE_NAME, executable: false, bytes: &bytes };
+            archive::pack_files([file], Limits::DESCRIPTOR, Vec::new())
+        })
     } else {
         archive::pack_dir(dir, Limits::DESCRIPTOR, Vec::new())
     };

@@ -33,13 +33,7 @@ pub struct DescriptorError {
 impl DescriptorError {
     /// About the file as a whole.
     pub(crate) fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            problems: vec![Problem {
-                file: file.into(),
-                place: None,
-                message: message.into(),
-            }],
-        }
+        Self { problems: vec![Problem { file: file.into(), place: None, message: message.into() }] }
     }
 
     /// The problems, in the order in which they stand in the file; never empty.
@@ -69,19 +63,12 @@ pub(super) struct Problems<'a> {
 
 impl<'a> Problems<'a> {
     pub(super) const fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            found: Vec::new(),
-        }
+        Self { text, found: Vec::new() }
     }
 
     pub(super) fn add(&mut self, span: &Range<usize>, message: impl Into<String>) {
         let place = Some(place(self.text, span.start));
-        let problem = Problem {
-            file: FILE_NAME.to_owned(),
-            place,
-            message: message.into(),
-        };
+        let problem = Problem { file: FILE_NAME.to_owned(), place, message: message.into() };
         self.found.push((span.start, problem));
     }
 
@@ -91,21 +78,13 @@ impl<'a> Problems<'a> {
             return Ok(value);
         }
         self.found.sort_by_key(|(at, _)| *at);
-        Err(DescriptorError {
-            problems: self.found.into_iter().map(|(_, it)| it).collect(),
-        })
+        Err(DescriptorError { problems: self.found.into_iter().map(|(_, it)| it).collect() })
     }
 }
 
 fn place(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .count()
-        + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     (line, column)
 }

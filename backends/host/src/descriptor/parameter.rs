@@ -119,10 +119,7 @@ impl Parameter {
     ) -> Result<String, ParameterProblem> {
         let value = self.kind.check(name, value)?;
         if !self.allowed.is_empty() && !self.allowed.contains(&value) {
-            return Err(ParameterProblem::NotAllowed(
-                name.clone(),
-                self.allowed.join(", "),
-            ));
+            return Err(ParameterProblem::NotAllowed(name.clone(), self.allowed.join(", ")));
         }
         Ok(value)
     }
@@ -135,17 +132,10 @@ impl ParameterType {
             Self::Boolean => Err(ParameterProblem::NotBoolean(name.clone())),
             Self::Integer { min, max } => match value.parse::<i64>() {
                 Ok(number) if (min..=max).contains(&number) => Ok(number.to_string()),
-                Ok(_) => Err(ParameterProblem::OutOfRange {
-                    name: name.clone(),
-                    min,
-                    max,
-                }),
+                Ok(_) => Err(ParameterProblem::OutOfRange { name: name.clone(), min, max }),
                 Err(_) => Err(ParameterProblem::NotInteger(name.clone())),
             },
-            Self::Text {
-                max_length,
-                multiline,
-            } => {
+            Self::Text { max_length, multiline } => {
                 if value.contains('\0') || (!multiline && value.chars().any(char::is_control)) {
                     return Err(ParameterProblem::Unprintable(name.clone()));
                 }
@@ -183,18 +173,10 @@ pub(super) fn resolve(
     if values.values().map(String::len).sum::<usize>() > LONGEST_VALUES {
         problems.push(ParameterProblem::TooLongTogether(LONGEST_VALUES));
     }
-    if problems.is_empty() {
-        Ok(values)
-    } else {
-        Err(UnusableParameters { problems })
-    }
+    if problems.is_empty() { Ok(values) } else { Err(UnusableParameters { problems }) }
 }
 
 fn names(declared: &BTreeMap<ParameterName, Parameter>) -> String {
     let names: Vec<_> = declared.keys().map(ParameterName::as_str).collect();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

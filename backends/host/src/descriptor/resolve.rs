@@ -37,10 +37,7 @@ pub(super) fn parse(text: &str) -> Result<Descriptor, DescriptorError> {
 }
 
 fn unread() -> Result<Descriptor, DescriptorError> {
-    Err(DescriptorError::of_file(
-        super::FILE_NAME,
-        "it cannot be read",
-    ))
+    Err(DescriptorError::of_file(super::FILE_NAME, "it cannot be read"))
 }
 
 fn run_stands_alone(raw: &RawDescriptor, problems: &mut Problems<'_>) {
@@ -52,41 +49,28 @@ fn run_stands_alone(raw: &RawDescriptor, problems: &mut Problems<'_>) {
     ];
     for (name, span) in sections {
         if let Some(span) = span {
-            problems.add(
-                &span,
-                format!("`run` stands alone: remove [{name}] or [steps.run]"),
-            );
+            problems.add(&span, format!("`run` stands alone: remove [{name}] or [steps.run]"));
         }
     }
 }
 
 fn resolve(raw: RawDescriptor, problems: &mut Problems<'_>) -> Descriptor {
-    let mut texts = Texts {
-        problems,
-        used: Vec::new(),
-    };
+    let mut texts = Texts { problems, used: Vec::new() };
     let stop_span = raw.stop.is_some();
     let start = raw.start.and_then(|it| start(it, &mut texts));
     let verify_declared = raw.verify.is_some();
-    let verify = raw
-        .verify
-        .map(|it| verify(it, &mut texts))
-        .unwrap_or_default();
+    let verify = raw.verify.map(|it| verify(it, &mut texts)).unwrap_or_default();
     let stop = stop(raw.stop.map(Spanned::into_inner), &mut texts);
     let used = texts.used;
     let declared = Declared {
         start: start.is_some(),
-        start_unit: matches!(start, Some(Start::Unit(_))),
         stop: stop_span.then_some(stop.timeout),
         verify: verify_declared,
     };
     let parameters = parameters(raw.parameters, problems);
     for (name, span) in used {
         if !parameters.contains_key(&name) {
-            problems.add(
-                &span,
-                format!("`$P_{name}` is not declared: add [parameters.{name}]"),
-            );
+            problems.add(&span, format!("`$P_{name}` is not declared: add [parameters.{name}]"));
         }
     }
     Descriptor {
@@ -117,16 +101,12 @@ impl Texts<'_, '_> {
 
     fn line(&mut self, raw: &Spanned<String>) -> Option<Template> {
         if raw.get_ref().len() > LONGEST_TEXT {
-            self.problems.add(
-                &raw.span(),
-                format!("this is longer than {LONGEST_TEXT} bytes"),
-            );
+            self.problems.add(&raw.span(), format!("this is longer than {LONGEST_TEXT} bytes"));
             return None;
         }
         match Template::parse(raw.get_ref()) {
             Ok(template) => {
-                self.used
-                    .extend(template.parameters().map(|it| (it.clone(), raw.span())));
+                self.used.extend(template.parameters().map(|it| (it.clone(), raw.span())));
                 Some(template)
             }
             Err(message) => {
@@ -154,25 +134,12 @@ impl Texts<'_, '_> {
 fn start(raw: Spanned<RawStart>, texts: &mut Texts<'_, '_>) -> Option<Start> {
     let span = raw.span();
     match raw.into_inner() {
-        RawStart {
-            unit: Some(unit),
-            command: None,
-        } => texts.word(&unit).map(Start::Unit),
-        RawStart {
-            unit: None,
-            command: Some(command),
-        } => texts.command(command).map(Start::Command),
-        RawStart {
-            unit: Some(_),
-            command: Some(_),
+        RawStart { unit: Some(unit), command: None } => texts.word(&unit).map(Start::Unit),
+        RawStart { unit: None, command: Some(command) } => {
+            texts.command(command).map(Start::Command)
         }
-        | RawStart {
-            unit: None,
-            command: None,
-        } => {
-            texts
-                .problems
-                .add(&span, "[start] has either `unit` or `command`");
+        RawStart { unit: Some(_), command: Some(_) } | RawStart { unit: None, command: None } => {
+            texts.problems.add(&span, "[start] has either `unit` or `command`");
             None
         }
     }
@@ -181,45 +148,30 @@ fn start(raw: Spanned<RawStart>, texts: &mut Texts<'_, '_>) -> Option<Start> {
 fn stop(raw: Option<RawStop>, texts: &mut Texts<'_, '_>) -> Stop {
     let default = Duration::from_secs(10);
     let Some(raw) = raw else {
-        return Stop {
-            timeout: default,
-            command: None,
-        };
+        return Stop { timeout: default, command: None };
     };
-    let timeout = raw
-        .timeout
-        .as_ref()
-        .and_then(|it| steps::timeout(it, texts.problems));
+    let timeout = raw.timeout.as_ref().and_then(|it| steps::timeout(it, texts.problems));
     let command = raw.command.and_then(|it| texts.command(it));
-    Stop {
-        timeout: timeout.unwrap_or(default),
-        command,
-    }
+    Stop { timeout: timeout.unwrap_or(default), command }
 }
 
 fn verify(raw: Spanned<RawVerify>, texts: &mut Texts<'_, '_>) -> Verify {
     let span = raw.span();
     let raw = raw.into_inner();
     if raw.http.is_none() {
-        for span in [
-            raw.status.as_ref().map(Spanned::span),
-            raw.contains.as_ref().map(Spanned::span),
-        ] {
-            if let Some(span) = span {
-                texts.problems.add(&span, "this goes with `http`");
-            }
+        let spans =
+            [raw.status.as_ref().map(Spanned::span), raw.contains.as_ref().map(Spanned::span)];
+        for span in spans.into_iter().flatten() {
+            texts.problems.add(&span, "this goes with `http`");
         }
     }
     if raw.http.is_none() && raw.tcp.is_none() && raw.command.is_none() && raw.unit.is_none() {
-        texts.problems.add(
-            &span,
-            "[verify] needs at least one of `http`, `tcp`, `command` and `unit`",
-        );
+        texts
+            .problems
+            .add(&span, "[verify] needs at least one of `http`, `tcp`, `command` and `unit`");
     }
     Verify {
-        http: raw
-            .http
-            .and_then(|url| http(&url, raw.status, raw.contains, texts)),
+        http: raw.http.and_then(|url| http(&url, raw.status, raw.contains, texts)),
         tcp: raw.tcp.and_then(|it| tcp(&it, texts)),
         command: raw.command.and_then(|it| texts.command(it)),
         unit: raw.unit.and_then(|it| texts.word(&it)),
@@ -233,17 +185,10 @@ fn http(
     texts: &mut Texts<'_, '_>,
 ) -> Option<HttpCheck> {
     if !url.get_ref().starts_with("http://") && !url.get_ref().starts_with("https://") {
-        texts
-            .problems
-            .add(&url.span(), "a URL must begin with `http://` or `https://`");
+        texts.problems.add(&url.span(), "a URL must begin with `http://` or `https://`");
     }
-    if let Some(status) = status
-        .as_ref()
-        .filter(|it| !(100..600).contains(it.get_ref()))
-    {
-        texts
-            .problems
-            .add(&status.span(), "an HTTP status is from 100 to 599");
+    if let Some(status) = status.as_ref().filter(|it| !(100..600).contains(it.get_ref())) {
+        texts.problems.add(&status.span(), "an HTTP status is from 100 to 599");
     }
     Some(HttpCheck {
         url: texts.word(url)?,
@@ -261,10 +206,7 @@ fn tcp(raw: &Spanned<String>, texts: &mut Texts<'_, '_>) -> Option<Template> {
         .rsplit_once(':')
         .is_some_and(|(address, port)| !address.is_empty() && !port.is_empty())
     {
-        texts.problems.add(
-            &raw.span(),
-            "write `ADDRESS:PORT`, such as `127.0.0.1:$P_PORT`",
-        );
+        texts.problems.add(&raw.span(), "write `ADDRESS:PORT`, such as `127.0.0.1:$P_PORT`");
     }
     texts.word(raw)
 }
@@ -287,10 +229,7 @@ fn parameters(
 ) -> BTreeMap<ParameterName, Parameter> {
     let mut found = BTreeMap::new();
     if let Some((name, _)) = raw.iter().nth(MOST_PARAMETERS) {
-        problems.add(
-            &name.span(),
-            format!("more than {MOST_PARAMETERS} parameters"),
-        );
+        problems.add(&name.span(), format!("more than {MOST_PARAMETERS} parameters"));
     }
     for (name, raw) in raw {
         match name.get_ref().parse::<ParameterName>() {
@@ -313,17 +252,15 @@ fn parameter(
         kind: kind(raw, &span, problems),
         allowed: Vec::new(),
         default: None,
-        required: required.unwrap_or(raw.default.is_none()),
+        required: required.unwrap_or_else(|| raw.default.is_none()),
         description: raw.description.clone(),
     };
     if let Some(allowed) = &raw.allowed {
         if allowed.get_ref().is_empty() {
             problems.add(&allowed.span(), "`allowed` must name at least one value");
         }
-        let values = allowed
-            .get_ref()
-            .iter()
-            .filter_map(|it| typed(name, &parameter, it, problems));
+        let values =
+            allowed.get_ref().iter().filter_map(|it| typed(name, &parameter, it, problems));
         let values = values.collect();
         parameter.allowed = values;
     }
@@ -343,20 +280,11 @@ fn kind(raw: &RawParameter, span: &Range<usize>, problems: &mut Problems<'_>) ->
         }
     };
     if raw.kind != RawType::Integer {
-        only(
-            [
-                raw.min.as_ref().map(Spanned::span),
-                raw.max.as_ref().map(Spanned::span),
-            ],
-            "integer",
-        );
+        only([raw.min.as_ref().map(Spanned::span), raw.max.as_ref().map(Spanned::span)], "integer");
     }
     if raw.kind != RawType::String {
         only(
-            [
-                raw.max_length.as_ref().map(Spanned::span),
-                raw.multiline.as_ref().map(Spanned::span),
-            ],
+            [raw.max_length.as_ref().map(Spanned::span), raw.multiline.as_ref().map(Spanned::span)],
             "string",
         );
     }
@@ -371,25 +299,13 @@ fn kind(raw: &RawParameter, span: &Range<usize>, problems: &mut Problems<'_>) ->
             ParameterType::Integer { min, max }
         }
         RawType::String => {
-            let max_length = raw
-                .max_length
-                .as_ref()
-                .map_or(LONGEST_VALUE, |it| *it.get_ref());
-            if let Some(said) = raw
-                .max_length
-                .as_ref()
-                .filter(|it| *it.get_ref() > LONGEST_VALUE)
-            {
-                problems.add(
-                    &said.span(),
-                    format!("a value is at most {LONGEST_VALUE} bytes long"),
-                );
+            let max_length = raw.max_length.as_ref().map_or(LONGEST_VALUE, |it| *it.get_ref());
+            if let Some(said) = raw.max_length.as_ref().filter(|it| *it.get_ref() > LONGEST_VALUE) {
+                problems
+                    .add(&said.span(), format!("a value is at most {LONGEST_VALUE} bytes long"));
             }
             let multiline = raw.multiline.as_ref().is_some_and(|it| *it.get_ref());
-            ParameterType::Text {
-                max_length,
-                multiline,
-            }
+            ParameterType::Text { max_length, multiline }
         }
     }
 }

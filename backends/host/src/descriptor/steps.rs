@@ -22,10 +22,7 @@ pub struct DescribedStep {
 
 /// What runs a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a step is run by the one or the other"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a step is run by the one or the other")]
 pub enum Script {
     /// The script at this path of the descriptor.
     Custom(String),
@@ -36,7 +33,6 @@ pub enum Script {
 /// What the rest of the descriptor means for its steps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Declared {
-    pub(super) start_unit: bool,
     pub(super) start: bool,
     pub(super) stop: Option<Duration>,
     pub(super) verify: bool,
@@ -139,23 +135,12 @@ fn step(
         step = step.with_timeout(timeout);
     }
     let check = effect(&mut step, &raw, problems);
-    Some(DescribedStep {
-        step,
-        script,
-        check,
-    })
+    Some(DescribedStep { step, script, check })
 }
 
-/// Default steps look at what is there before they act, so they may be run again; all but the start of a unit, which a second start could
-/// restart.
+/// Default steps look at what is there before they act, so all of them may be run again.
 fn default_step(name: StepName, declared: Declared) -> Step {
-    let step = Step::new(name);
-    let again = !(name == StepName::Start && declared.start_unit);
-    let step = if again {
-        step.with_effect(Effect::Idempotent)
-    } else {
-        step
-    };
+    let step = Step::new(name).with_effect(Effect::Idempotent);
     match declared.stop.filter(|_| name == StepName::Stop) {
         // The step has to outlast what it waits for.
         Some(patience) => {
@@ -209,16 +194,10 @@ pub(super) fn timeout(raw: &Spanned<String>, problems: &mut Problems<'_>) -> Opt
 /// Settles the effect; gives the check script.
 fn effect(step: &mut Step, raw: &RawStep, problems: &mut Problems<'_>) -> Option<String> {
     if step.name == StepName::Verify {
-        if let Some(span) = raw
-            .effect
-            .as_ref()
-            .map(Spanned::span)
-            .or(raw.check.as_ref().map(Spanned::span))
+        if let Some(span) =
+            raw.effect.as_ref().map(Spanned::span).or_else(|| raw.check.as_ref().map(Spanned::span))
         {
-            problems.add(
-                &span,
-                "`verify` is read-only and may always be repeated: remove this",
-            );
+            problems.add(&span, "`verify` is read-only and may always be repeated: remove this");
         }
         return None;
     }

@@ -3,12 +3,7 @@ use deploy_core::spec::ParameterName;
 use std::{collections::BTreeMap, fmt};
 
 /// What a text may name beside parameters.
-const FACTS: [&str; 4] = [
-    "DEPLOY_HOST",
-    "DEPLOY_RELEASE",
-    "DEPLOY_SERVICE",
-    "DEPLOY_VERSION",
-];
+const FACTS: [&str; 4] = ["DEPLOY_HOST", "DEPLOY_RELEASE", "DEPLOY_SERVICE", "DEPLOY_VERSION"];
 
 /// A text in which `$P_NAME` (or `${P_NAME}`) stands for the parameter `NAME`, and `$$` for `$`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,10 +39,7 @@ impl Template {
             rest = after;
         }
         parts.push(Part::Text(rest.to_owned()));
-        Ok(Self {
-            source: source.to_owned(),
-            parts,
-        })
+        Ok(Self { source: source.to_owned(), parts })
     }
 
     /// The parameters it names.

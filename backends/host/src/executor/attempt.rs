@@ -43,12 +43,7 @@ impl ReleaseParts {
         segment.folder("lib");
         segment.file("lib/deployutils.sh", shell::LIBRARY.as_bytes(), false);
         segment.folder("steps");
-        for described in bundle
-            .descriptor
-            .steps
-            .iter()
-            .filter(|it| it.script == Script::Default)
-        {
+        for described in bundle.descriptor.steps.iter().filter(|it| it.script == Script::Default) {
             let name = described.step.name;
             if let Some(text) = shell::default_step(name) {
                 segment.file(&format!("steps/{name}.sh"), text.as_bytes(), false);
@@ -65,10 +60,7 @@ impl ReleaseParts {
             }
             segment.file(&format!("descriptor/{path}"), &file.bytes, file.executable);
         }
-        Ok(Self {
-            descriptor: bundle.descriptor,
-            shared: segment.finish()?.into(),
-        })
+        Ok(Self { descriptor: bundle.descriptor, shared: segment.finish()?.into() })
     }
 
     /// What runs the step, relative to the attempt folder.
@@ -108,14 +100,8 @@ impl AttemptParts {
         let mut own = Segment::new();
         let attempt = attempt_file(request, deploy_path, parts, package.map(|it| it.digest))?;
         own.file("attempt", attempt.as_bytes(), false);
-        own.file(
-            "env",
-            env_file(request, &parts.descriptor)?.as_bytes(),
-            false,
-        );
-        let own = own
-            .finish()
-            .map_err(|err| invalid("executor.run").because(err))?;
+        own.file("env", env_file(request, &parts.descriptor)?.as_bytes(), false);
+        let own = own.finish().map_err(|err| invalid("executor.run").because(err))?;
         Ok(Self {
             head: [own.into(), parts.shared.clone()],
             tail: TAIL.clone(),
@@ -146,11 +132,7 @@ fn attempt_file(
 ) -> BackendResult<String> {
     let previous = request.previous.as_ref();
     let key = format!("{}/{}", request.rollout, request.on.host.name);
-    let size = request
-        .release
-        .package
-        .filter(|_| package.is_some())
-        .map_or(0, |it| it.size);
+    let size = request.release.package.filter(|_| package.is_some()).map_or(0, |it| it.size);
     let fields: [(&str, &str); 21] = [
         ("generation", &request.generation.to_string()),
         ("token", &request.token),
@@ -158,33 +140,18 @@ fn attempt_file(
         ("release", request.release.id.as_str()),
         ("version", request.release.version.as_str()),
         ("previous_release", previous.map_or("", |it| it.id.as_str())),
-        (
-            "previous_version",
-            previous.map_or("", |it| it.version.as_str()),
-        ),
+        ("previous_version", previous.map_or("", |it| it.version.as_str())),
         ("direction", request.direction.as_str()),
-        (
-            "keeps_release",
-            if request.keeps_release { "yes" } else { "no" },
-        ),
+        ("keeps_release", if request.keeps_release { "yes" } else { "no" }),
         ("host", request.on.host.name.as_str()),
         ("deploy_path", deploy_path),
-        (
-            "package_digest",
-            &package.map(|it| it.hex()).unwrap_or_default(),
-        ),
+        ("package_digest", &package.map(|it| it.hex()).unwrap_or_default()),
         ("package_size", &size.to_string()),
         ("step_key_prefix", &Digest::of(key.as_bytes()).short()),
         ("kill_grace", &KILL_GRACE_SECONDS.to_string()),
         ("log_limit", &LOG_LIMIT.to_string()),
-        (
-            "min_healthy",
-            &whole_seconds(request.health.min_healthy_time).to_string(),
-        ),
-        (
-            "healthy_deadline",
-            &whole_seconds(request.health.healthy_deadline).to_string(),
-        ),
+        ("min_healthy", &whole_seconds(request.health.min_healthy_time).to_string()),
+        ("healthy_deadline", &whole_seconds(request.health.healthy_deadline).to_string()),
         ("steps", &steps(request, parts)?),
         ("checks", &checks(request, parts)),
         ("format", "1"),
@@ -199,11 +166,7 @@ fn attempt_file(
 fn steps(request: &AttemptRequest, parts: &ReleaseParts) -> BackendResult<String> {
     let steps = request.steps().enumerate().map(|(index, step)| {
         let seconds = whole_seconds(step.timeout).max(1);
-        Ok(format!(
-            "{index}:{}:{seconds}:{}",
-            step.name,
-            parts.path_of(step.name)?
-        ))
+        Ok(format!("{index}:{}:{seconds}:{}", step.name, parts.path_of(step.name)?))
     });
     let steps = steps.collect::<BackendResult<Vec<_>>>()?;
     if steps.is_empty() {
@@ -237,10 +200,7 @@ fn env_file(request: &AttemptRequest, descriptor: &Descriptor) -> BackendResult<
         service: request.on.service.as_str(),
         version: request.release.version.as_str(),
     };
-    let mut options = Options {
-        text: &mut text,
-        values,
-    };
+    let mut options = Options { text: &mut text, values };
     options.all(descriptor)?;
     Ok(text)
 }
@@ -258,10 +218,7 @@ impl Options<'_> {
             Some(Start::Unit(unit)) => self.word("D_START_UNIT", unit)?,
             None => {}
         }
-        self.plain(
-            "D_STOP_TIMEOUT",
-            &whole_seconds(descriptor.stop.timeout).to_string(),
-        );
+        self.plain("D_STOP_TIMEOUT", &whole_seconds(descriptor.stop.timeout).to_string());
         if let Some(command) = &descriptor.stop.command {
             self.plain("D_STOP_COMMAND", command);
         }
@@ -295,9 +252,7 @@ impl Options<'_> {
         let value = template.fill(&self.values);
         if value.is_empty()
             || value.starts_with('-')
-            || value
-                .chars()
-                .any(|it| it.is_whitespace() || it.is_control())
+            || value.chars().any(|it| it.is_whitespace() || it.is_control())
         {
             return Err(invalid("executor.run").with("option", template).because(
                 "with the release's parameters it is empty, begins with `-` or holds a space",
@@ -320,10 +275,7 @@ struct Segment {
 
 impl Segment {
     fn new() -> Self {
-        Self {
-            tar: Builder::new(Vec::new()),
-            failure: None,
-        }
+        Self { tar: Builder::new(Vec::new()), failure: None }
     }
 
     fn folder(&mut self, path: &str) {
@@ -331,12 +283,7 @@ impl Segment {
     }
 
     fn file(&mut self, path: &str, bytes: &[u8], executable: bool) {
-        self.append(
-            path,
-            EntryType::Regular,
-            if executable { 0o700 } else { 0o600 },
-            bytes,
-        );
+        self.append(path, EntryType::Regular, if executable { 0o700 } else { 0o600 }, bytes);
     }
 
     fn append(&mut self, path: &str, kind: EntryType, mode: u32, bytes: &[u8]) {
@@ -359,10 +306,7 @@ impl Segment {
 /// `path` must be short and plain.
 fn header(path: &str, kind: EntryType, mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();
-    if let Some(name) = header
-        .as_gnu_mut()
-        .and_then(|it| it.name.get_mut(..path.len()))
-    {
+    if let Some(name) = header.as_gnu_mut().and_then(|it| it.name.get_mut(..path.len())) {
         name.copy_from_slice(path.as_bytes());
     }
     header.set_entry_type(kind);

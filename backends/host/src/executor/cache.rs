@@ -43,9 +43,7 @@ struct Slot<V> {
 
 impl<V> Cache<V> {
     const fn new() -> Self {
-        Self {
-            cells: Mutex::new((0, BTreeMap::new())),
-        }
+        Self { cells: Mutex::new((0, BTreeMap::new())) }
     }
 
     fn cell(&self, digest: Digest) -> Arc<OnceCell<Found<V>>> {
@@ -53,16 +51,12 @@ impl<V> Cache<V> {
         let (clock, slots) = &mut *guard;
         *clock += 1;
         if slots.len() >= REMEMBERED && !slots.contains_key(&digest) {
-            let oldest = slots
-                .iter()
-                .min_by_key(|(_, it)| it.used)
-                .map(|(digest, _)| *digest);
+            let oldest = slots.iter().min_by_key(|(_, it)| it.used).map(|(digest, _)| *digest);
             oldest.map(|it| slots.remove(&it));
         }
-        let slot = slots.entry(digest).or_insert_with(|| Slot {
-            used: 0,
-            cell: Arc::new(OnceCell::new()),
-        });
+        let slot = slots
+            .entry(digest)
+            .or_insert_with(|| Slot { used: 0, cell: Arc::new(OnceCell::new()) });
         slot.used = *clock;
         Arc::clone(&slot.cell)
     }
@@ -79,12 +73,7 @@ pub(super) struct Artifacts {
 
 impl Artifacts {
     pub(super) fn new(store: Arc<dyn ArtifactStore>, limits: Limits) -> Self {
-        Self {
-            store,
-            limits,
-            descriptors: Cache::new(),
-            packages: Cache::new(),
-        }
+        Self { store, limits, descriptors: Cache::new(), packages: Cache::new() }
     }
 
     pub(super) const fn set_limits(&mut self, limits: Limits) {
@@ -93,9 +82,7 @@ impl Artifacts {
 
     pub(super) async fn descriptor(&self, digest: Digest) -> BackendResult<Arc<ReleaseParts>> {
         let cell = self.descriptors.cell(digest);
-        let found = cell
-            .get_or_try_init(|| self.read_descriptor(digest))
-            .await?;
+        let found = cell.get_or_try_init(|| self.read_descriptor(digest)).await?;
         usable(found, "descriptor", digest)
     }
 
@@ -103,9 +90,7 @@ impl Artifacts {
         let bytes = self.store.read_all(&digest, LARGEST_DESCRIPTOR).await?;
         blocking(move || {
             let bundle = descriptor::read(&bytes).map_err(|err| Unusable(err.to_string()))?;
-            ReleaseParts::new(bundle)
-                .map(Arc::new)
-                .map_err(|err| Unusable(err.to_string()))
+            ReleaseParts::new(bundle).map(Arc::new).map_err(|err| Unusable(err.to_string()))
         })
         .await
     }
@@ -152,9 +137,7 @@ pub(super) fn unreadable(digest: Digest, err: io::Error) -> BackendError {
 }
 
 fn usable<V>(found: &Found<V>, what: &'static str, digest: Digest) -> BackendResult<Arc<V>> {
-    found
-        .clone()
-        .map_err(|why| invalid("executor.release").with(what, digest).because(why))
+    found.clone().map_err(|why| invalid("executor.release").with(what, digest).because(why))
 }
 
 async fn blocking<T: Send + 'static>(

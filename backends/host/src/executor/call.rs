@@ -39,13 +39,7 @@ impl<'a> Call<'a> {
         clock: &'a dyn Clock,
         operation: &'static str,
     ) -> Self {
-        Self {
-            process,
-            clock,
-            reader: ControlReader::default(),
-            ready: VecDeque::new(),
-            operation,
-        }
+        Self { process, clock, reader: ControlReader::default(), ready: VecDeque::new(), operation }
     }
 
     /// The next thing that is heard; `None` at the end. Gives up when `patience` says so.
@@ -109,28 +103,21 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn new(now: Timestamp, lasts: Duration) -> Self {
-        let patience = Self {
-            ends: AtomicU64::new(0),
-            lasts: AtomicU64::new(0),
-        };
+        let patience = Self { ends: AtomicU64::new(0), lasts: AtomicU64::new(0) };
         patience.change(now, lasts);
         patience
     }
 
     /// From now on a silence may last so long.
     pub(super) fn change(&self, now: Timestamp, lasts: Duration) {
-        self.lasts.store(
-            u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
+        self.lasts.store(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.renew(now);
     }
 
     /// There was a sign of life.
     pub(super) fn renew(&self, now: Timestamp) {
         let lasts = self.lasts.load(Ordering::Relaxed);
-        self.ends
-            .store(now.as_millis().saturating_add(lasts), Ordering::Relaxed);
+        self.ends.store(now.as_millis().saturating_add(lasts), Ordering::Relaxed);
     }
 
     fn ends(&self) -> Timestamp {

@@ -17,11 +17,7 @@ pub(super) fn of_host(operation: &'static str, code: &str, message: &str) -> Bac
         _ => ErrorKind::Corrupt,
     };
     let err = BackendError::new(kind, operation).with("code", code);
-    if message.is_empty() {
-        err
-    } else {
-        err.with("said", message)
-    }
+    if message.is_empty() { err } else { err.with("said", message) }
 }
 
 /// `err`, or what is left of it where something may have been started.
@@ -46,17 +42,9 @@ pub(super) fn harmless(err: BackendError) -> BackendError {
 pub(super) fn silent(operation: &'static str, noise: &str) -> BackendError {
     // `sudo -n` is how another account is taken on, and it says no in its own words.
     let refused = noise.contains("sudo: ");
-    let kind = if refused {
-        ErrorKind::PermissionDenied
-    } else {
-        ErrorKind::Unavailable
-    };
+    let kind = if refused { ErrorKind::PermissionDenied } else { ErrorKind::Unavailable };
     let err = BackendError::new(kind, operation);
-    let err = if noise.is_empty() {
-        err
-    } else {
-        err.with("said", noise)
-    };
+    let err = if noise.is_empty() { err } else { err.with("said", noise) };
     err.because("the host ended the call without an answer")
 }
 

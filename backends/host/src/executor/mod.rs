@@ -74,9 +74,7 @@ impl<T: Transport> ShellExecutor<T> {
 #[async_trait]
 impl<T: Transport> Executor for ShellExecutor<T> {
     fn capabilities(&self) -> ExecutorCapabilities {
-        ExecutorCapabilities::default()
-            .with_check(true)
-            .with_kill(true)
+        ExecutorCapabilities::default().with_check(true).with_kill(true)
     }
 
     async fn run(
@@ -109,12 +107,7 @@ impl<T: Transport> Executor for ShellExecutor<T> {
         permit: &Permit,
         request: &ResolveRequest,
     ) -> BackendResult<Resolution> {
-        allow(
-            permit,
-            Action::HostExecute,
-            &request.attempt.on,
-            "executor.resolve",
-        )?;
+        allow(permit, Action::HostExecute, &request.attempt.on, "executor.resolve")?;
         self.resolve_step(request).await
     }
 
@@ -144,11 +137,8 @@ fn deploy_path(on: &HostRequest, operation: &'static str) -> BackendResult<Strin
     let root = root(&on.host).trim_end_matches('/');
     if !root.is_empty() {
         let parsed = root.parse::<AbsolutePath>();
-        parsed.map_err(|err| {
-            failure::invalid(operation)
-                .with("host", &on.host.name)
-                .because(err)
-        })?;
+        parsed
+            .map_err(|err| failure::invalid(operation).with("host", &on.host.name).because(err))?;
     }
     Ok(format!("{root}{}", on.deploy_path))
 }

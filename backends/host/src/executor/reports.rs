@@ -40,14 +40,12 @@ impl Identity<'_> {
         Ok(match (record.outcome, record.step) {
             (Outcome::Succeeded, _) => AttemptReport::Succeeded,
             (Outcome::Killed, _) => AttemptReport::Killed,
-            (Outcome::KillFailed, _) => AttemptReport::KillFailed {
-                survivors: record.survivors.clone(),
-            },
-            (Outcome::Failed, Some(step)) => AttemptReport::Failed {
-                step,
-                code: record.code,
-                reason: reason(&record.reason),
-            },
+            (Outcome::KillFailed, _) => {
+                AttemptReport::KillFailed { survivors: record.survivors.clone() }
+            }
+            (Outcome::Failed, Some(step)) => {
+                AttemptReport::Failed { step, code: record.code, reason: reason(&record.reason) }
+            }
             (Outcome::TimedOut, Some(step)) => AttemptReport::TimedOut { step },
             (Outcome::Failed | Outcome::TimedOut, None) => {
                 lost(None, "the exit record names no step".to_owned())

@@ -31,6 +31,10 @@ const START_WITHIN: Duration = Duration::from_secs(600);
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 /// How long the rest of the output may take once the result is known.
 const END_WITHIN: Duration = Duration::from_secs(30);
+/// A connection that held for so long was a good one.
+const LASTING: Duration = Duration::from_secs(60);
+/// How often a log that ends early is asked for again.
+const SHORT_LOGS: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
@@ -51,18 +55,48 @@ struct Progress {
     attached: bool,
     /// Something may have been started by a call that nothing more was heard of.
     maybe_started: bool,
-    /// A whole package on the host was damaged, and has been sent anew.
+    /// A package on the host was damaged, and is sent anew.
     resent: bool,
-    last_heard: Timestamp,
+    /// How much of the package the host had.
+    have: u64,
+    /// How often the whole log did not come although nothing was cut.
+    short_logs: u32,
+    /// Since when nothing has come of connecting.
+    trouble_since: Option<Timestamp>,
     wait: Duration,
+}
+
+impl Progress {
+    const fn new(offset: u64) -> Self {
+        Self {
+            offset,
+            attached: false,
+            maybe_started: false,
+            resent: false,
+            have: 0,
+            short_logs: 0,
+            trouble_since: None,
+            wait: FIRST_WAIT,
+        }
+    }
+
+    /// Something may run on the host.
+    const fn doubt(&self) -> bool {
+        self.attached || self.maybe_started
+    }
+
+    /// What tells two states apart between which something came of connecting.
+    const fn mark(&self) -> (u64, bool, u64) {
+        (self.offset, self.attached, self.have)
+    }
 }
 
 /// How a connection ended.
 enum End {
     /// With an answer.
     Answer(Control),
-    /// Without one.
-    Gone { why: BackendError, heard: bool },
+    /// Without one, though it may have been good at first.
+    Gone { why: BackendError, connected: bool },
     /// With a failure on this side.
     Stopped(BackendError),
 }
@@ -73,63 +107,39 @@ impl<T: Transport> ShellExecutor<T> {
         request: &AttemptRequest,
         log: &dyn AttemptLog,
     ) -> BackendResult<AttemptReport> {
-        let identity = Identity {
-            generation: request.generation,
-            token: &request.token,
-        };
+        let identity = Identity { generation: request.generation, token: &request.token };
         identity.check(OPERATION)?;
         let deploy_path = deploy_path(&request.on, OPERATION)?;
         // What has not started yet is not hurt by the loss of a connection to a store.
-        let parts = self
-            .parts(request, &deploy_path)
-            .await
-            .map_err(failure::harmless)?;
+        let parts = self.parts(request, &deploy_path).await.map_err(failure::harmless)?;
         let control_folder = control_folder(&deploy_path);
-        let attempt = Attempt {
-            on: &request.on,
-            identity,
-            control_folder,
-            parts,
-            log,
-        };
-        let mut progress = Progress {
-            offset: request.log_offset,
-            attached: false,
-            maybe_started: false,
-            resent: false,
-            last_heard: self.clock.now(),
-            wait: FIRST_WAIT,
-        };
+        let attempt = Attempt { on: &request.on, identity, control_folder, parts, log };
+        let mut progress = Progress::new(request.log_offset);
         loop {
-            let before = progress.offset;
+            let (mark, began) = (progress.mark(), self.clock.now());
             let end = if progress.attached {
                 self.attach(&attempt, &mut progress).await
             } else {
                 self.start(&attempt, &mut progress).await
             };
-            let gone = match end {
+            let why = match end {
                 End::Answer(control) => match conclude(control, &attempt, &mut progress) {
                     Next::Done(result) => return result,
                     Next::Again(why) => why,
                 },
-                End::Stopped(err) => {
-                    return Err(failure::doubtful(
-                        err,
-                        progress.attached || progress.maybe_started,
-                    ));
-                }
-                End::Gone { why, heard } => {
-                    if let Some(err) = hopeless(&why, heard, &progress) {
+                End::Stopped(err) => return Err(failure::doubtful(err, progress.doubt())),
+                End::Gone { why, connected } => {
+                    if let Some(err) = hopeless(&why, connected, &progress) {
                         return Err(err);
                     }
                     why
                 }
             };
-            if progress.offset > before {
+            if progress.mark() != mark || self.clock.now().since(began) >= LASTING {
+                progress.trouble_since = None;
                 progress.wait = FIRST_WAIT;
             }
-            self.wait_to_reconnect(&attempt, &mut progress, gone)
-                .await?;
+            self.wait_to_reconnect(&attempt, &mut progress, why).await?;
         }
     }
 
@@ -138,15 +148,9 @@ impl<T: Transport> ShellExecutor<T> {
         request: &AttemptRequest,
         deploy_path: &str,
     ) -> BackendResult<AttemptParts> {
-        let release = self
-            .artifacts
-            .descriptor(request.release.descriptor.digest)
-            .await?;
+        let release = self.artifacts.descriptor(request.release.descriptor.digest).await?;
         let parts = AttemptParts::new(request, deploy_path, &release)?;
-        if let Some(package) = request
-            .release
-            .package
-            .filter(|it| parts.package == Some(it.digest))
+        if let Some(package) = request.release.package.filter(|it| parts.package == Some(it.digest))
         {
             self.artifacts.check_package(package).await?;
         }
@@ -160,19 +164,13 @@ impl<T: Transport> ShellExecutor<T> {
         why: BackendError,
     ) -> BackendResult<()> {
         let now = self.clock.now();
-        if now.since(progress.last_heard) >= self.reconnect_for {
-            let doubt = progress.attached || progress.maybe_started;
-            let kind = if doubt {
-                ErrorKind::OutcomeUnknown
-            } else {
-                ErrorKind::Unavailable
-            };
+        let trouble = now.since(*progress.trouble_since.get_or_insert(now));
+        if trouble >= self.reconnect_for {
+            let kind =
+                if progress.doubt() { ErrorKind::OutcomeUnknown } else { ErrorKind::Unavailable };
             return Err(BackendError::new(kind, OPERATION)
                 .with("host", &attempt.on.host.name)
-                .with(
-                    "silent_for",
-                    crate::duration::format(now.since(progress.last_heard)),
-                )
+                .with("tried_for", crate::duration::format(trouble))
                 .because(why));
         }
         tracing::debug!(
@@ -180,9 +178,7 @@ impl<T: Transport> ShellExecutor<T> {
             { deploy.target = %attempt.on.host.name, deploy.generation = attempt.identity.generation.get(), reason = %why.chain() },
             "connecting to the host again"
         );
-        self.clock
-            .sleep_until(now.after(spread(progress.wait, attempt)))
-            .await;
+        self.clock.sleep_until(now.after(spread(progress.wait, attempt))).await;
         progress.wait = (progress.wait * 2).min(LONGEST_WAIT);
         Ok(())
     }
@@ -200,7 +196,7 @@ impl<T: Transport> ShellExecutor<T> {
         );
         let (mut call, stdin) = match self.open(attempt, line).await {
             Ok(opened) => opened,
-            Err(why) => return End::Gone { why, heard: false },
+            Err(why) => return End::Gone { why, connected: false },
         };
         let Some(mut stdin) = stdin else {
             return End::Stopped(no_input());
@@ -237,7 +233,7 @@ impl<T: Transport> ShellExecutor<T> {
         let line = shell::launcher_line("attach", &[&attempt.control_folder, &generation, &offset]);
         let (mut call, stdin) = match self.open(attempt, line).await {
             Ok(opened) => opened,
-            Err(why) => return End::Gone { why, heard: false },
+            Err(why) => return End::Gone { why, connected: false },
         };
         let Some(mut stdin) = stdin else {
             return End::Stopped(no_input());
@@ -247,11 +243,7 @@ impl<T: Transport> ShellExecutor<T> {
             stdin.write_all(shell::LAUNCHER.as_bytes()).await?;
             Ok(stdin.shutdown().await?)
         };
-        send_while_following(
-            send,
-            self.follow(attempt, progress, &mut call, &patience, None),
-        )
-        .await
+        send_while_following(send, self.follow(attempt, progress, &mut call, &patience, None)).await
     }
 
     async fn open(
@@ -280,15 +272,11 @@ impl<T: Transport> ShellExecutor<T> {
                 Ok(Some(heard)) => heard,
                 Ok(None) => break,
                 Err(why) if answer.is_none() => {
-                    return End::Gone {
-                        why,
-                        heard: call.was_heard(),
-                    };
+                    return End::Gone { why, connected: true };
                 }
                 // The answer is what counts; what the log lacks is fetched again.
                 Err(_) => break,
             };
-            progress.last_heard = self.clock.now();
             match heard {
                 Heard::Log(bytes) => {
                     if let Err(err) = attempt.log.write(progress.offset, &bytes).await {
@@ -297,6 +285,7 @@ impl<T: Transport> ShellExecutor<T> {
                     progress.offset += bytes.len() as u64;
                 }
                 Heard::Control(Control::Have { bytes }) => {
+                    progress.have = progress.have.max(bytes);
                     // Who no longer waits for it has ended the upload.
                     _ = have.take().map(|it| it.send(bytes));
                 }
@@ -315,7 +304,7 @@ impl<T: Transport> ShellExecutor<T> {
             Some(answer) => End::Answer(answer),
             None => End::Gone {
                 why: failure::silent(OPERATION, &call.noise()),
-                heard: call.was_heard(),
+                connected: call.was_heard(),
             },
         }
     }
@@ -360,18 +349,23 @@ fn conclude(control: Control, attempt: &Attempt<'_>, progress: &mut Progress) ->
             progress.attached = true;
             let report = identity.report(&record, OPERATION);
             if report.is_ok() && progress.offset < record.log_length {
-                return Next::Again(fact(ErrorKind::OutcomeUnknown).because("the log ended early"));
+                progress.short_logs += 1;
+                if progress.short_logs <= SHORT_LOGS {
+                    let why = fact(ErrorKind::OutcomeUnknown).because("the log ended early");
+                    return Next::Again(why);
+                }
+                tracing::warn!(
+                    target: "deploy::backend",
+                    { deploy.target = %attempt.on.host.name, missing = record.log_length - progress.offset },
+                    "the host has lost a part of the log"
+                );
             }
             report
         }
-        Control::Died {
-            cause,
-            step,
-            survivors,
-        } => Ok(reports::died(cause, step, &survivors)),
-        Control::Fenced { seen } => Err(fact(ErrorKind::Fenced)
-            .with("generation", identity.generation)
-            .with("seen", seen)),
+        Control::Died { cause, step, survivors } => Ok(reports::died(cause, step, &survivors)),
+        Control::Fenced { seen } => {
+            Err(fact(ErrorKind::Fenced).with("generation", identity.generation).with("seen", seen))
+        }
         Control::Busy { generation } => Err(fact(ErrorKind::Conflict)
             .with("generation", generation)
             .because("another attempt of the service is alive on the host")),
@@ -380,31 +374,27 @@ fn conclude(control: Control, attempt: &Attempt<'_>, progress: &mut Progress) ->
                 .because("the attempt ended on the host before anything was started");
             Err(failure::doubtful(err, progress.attached))
         }
-        Control::Error { code, .. } if code == "bad_digest" && !progress.resent => {
+        Control::Error { code, message } if code == "bad_digest" && !progress.resent => {
             progress.resent = true;
-            return Next::Again(
-                fact(ErrorKind::Unavailable).because("the package on the host was damaged"),
-            );
+            return Next::Again(failure::of_host(OPERATION, &code, &message));
+        }
+        // What was sent was cut on its way, so nothing has come of it.
+        Control::Error { code, message } if code == "bad_stream" => {
+            return Next::Again(failure::of_host(OPERATION, &code, &message));
         }
         Control::Error { code, message } => {
             let err =
                 failure::of_host(OPERATION, &code, &message).with("host", &attempt.on.host.name);
-            Err(failure::doubtful(
-                err,
-                progress.attached || progress.maybe_started,
-            ))
+            Err(failure::doubtful(err, progress.doubt()))
         }
-        other => Err(failure::doubtful(
-            failure::unexpected(OPERATION, &other),
-            true,
-        )),
+        other => Err(failure::doubtful(failure::unexpected(OPERATION, &other), true)),
     })
 }
 
 /// The error to end with where connecting again cannot help, or is the caller's to decide because nothing has begun.
-fn hopeless(why: &BackendError, heard: bool, progress: &Progress) -> Option<BackendError> {
-    let doubt = progress.attached || progress.maybe_started;
-    let begun = doubt || heard || progress.resent;
+fn hopeless(why: &BackendError, connected: bool, progress: &Progress) -> Option<BackendError> {
+    let doubt = progress.doubt();
+    let begun = doubt || connected || progress.have > 0;
     let lasting = why.kind().retry() == Retry::Never;
     if begun && !lasting {
         return None;

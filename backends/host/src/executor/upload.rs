@@ -50,8 +50,7 @@ impl Upload<'_> {
             self.write(to, piece).await?;
         }
         if let Some(digest) = self.parts.package {
-            self.package(to, digest, have.min(self.parts.package_size))
-                .await?;
+            self.package(to, digest, have.min(self.parts.package_size)).await?;
         }
         self.may_start.store(true, Ordering::SeqCst);
         self.write(to, &self.parts.tail).await?;
@@ -68,11 +67,8 @@ impl Upload<'_> {
         self.write(to, &header).await?;
         let mut left = self.parts.package_size.saturating_sub(have);
         if left > 0 {
-            let mut from = self
-                .artifacts
-                .open_package(digest, have)
-                .await
-                .map_err(Stopped::Store)?;
+            let mut from =
+                self.artifacts.open_package(digest, have).await.map_err(Stopped::Store)?;
             let mut buffer = vec![0; PIECE];
             while left > 0 {
                 let room = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
@@ -82,8 +78,7 @@ impl Upload<'_> {
                     let err = io::Error::from(io::ErrorKind::UnexpectedEof);
                     return Err(Stopped::Store(unreadable(digest, err)));
                 }
-                self.write(to, buffer.get(..read).unwrap_or_default())
-                    .await?;
+                self.write(to, buffer.get(..read).unwrap_or_default()).await?;
                 left -= read as u64;
             }
         }

@@ -42,10 +42,7 @@ struct Answer {
 impl<T: Transport> ShellExecutor<T> {
     pub(super) async fn probe_attempt(&self, request: &ProbeRequest) -> BackendResult<ProbeReport> {
         const OPERATION: &str = "executor.probe";
-        let identity = Identity {
-            generation: request.generation,
-            token: &request.token,
-        };
+        let identity = Identity { generation: request.generation, token: &request.token };
         let generation = request.generation.to_string();
         let question = Question {
             operation: OPERATION,
@@ -55,11 +52,9 @@ impl<T: Transport> ShellExecutor<T> {
         };
         match self.ask(&request.on, question).await?.control {
             Control::Exit(record) => identity.report(&record, OPERATION).map(ProbeReport::Ended),
-            Control::Died {
-                cause,
-                step,
-                survivors,
-            } => Ok(ProbeReport::Ended(reports::died(cause, step, &survivors))),
+            Control::Died { cause, step, survivors } => {
+                Ok(ProbeReport::Ended(reports::died(cause, step, &survivors)))
+            }
             Control::NeverStarted => Ok(ProbeReport::NeverStarted),
             Control::Running => Ok(ProbeReport::Running),
             other => Err(failure::unexpected(OPERATION, &other)),
@@ -68,10 +63,7 @@ impl<T: Transport> ShellExecutor<T> {
 
     pub(super) async fn kill_attempt(&self, request: &KillRequest) -> BackendResult<KillReport> {
         const OPERATION: &str = "executor.kill";
-        let identity = Identity {
-            generation: request.generation,
-            token: &request.token,
-        };
+        let identity = Identity { generation: request.generation, token: &request.token };
         let grace = whole_seconds(request.grace);
         let question = Question {
             operation: OPERATION,
@@ -84,11 +76,7 @@ impl<T: Transport> ShellExecutor<T> {
         let answer = answer.map_err(|err| failure::doubtful(err, true))?;
         match answer.control {
             Control::Exit(record) => identity.report(&record, OPERATION).map(KillReport::Ended),
-            Control::Died {
-                cause,
-                step,
-                survivors,
-            } if survivors.is_empty() => {
+            Control::Died { cause, step, survivors } if survivors.is_empty() => {
                 Ok(KillReport::Ended(reports::died(cause, step, &survivors)))
             }
             Control::Died { survivors, .. } | Control::KillFailed { survivors } => {
@@ -118,9 +106,7 @@ impl<T: Transport> ShellExecutor<T> {
                 } else {
                     format!(": {}", answer.noise)
                 };
-                Ok(Health::Unhealthy {
-                    reason: format!("verify ended with code {code}{said}"),
-                })
+                Ok(Health::Unhealthy { reason: format!("verify ended with code {code}{said}") })
             }
             other => Err(failure::unexpected(OPERATION, &other)),
         }
@@ -129,12 +115,7 @@ impl<T: Transport> ShellExecutor<T> {
     pub(super) async fn resolve_step(&self, request: &ResolveRequest) -> BackendResult<Resolution> {
         const OPERATION: &str = "executor.resolve";
         let attempt = &request.attempt;
-        let Some(step) = attempt
-            .release
-            .steps
-            .iter()
-            .find(|it| it.name == request.step)
-        else {
+        let Some(step) = attempt.release.steps.iter().find(|it| it.name == request.step) else {
             return Ok(Resolution::CannotTell);
         };
         let question = Question {
@@ -166,21 +147,13 @@ impl<T: Transport> ShellExecutor<T> {
             takes: Duration::ZERO,
         };
         match self.ask(on, question).await?.control {
-            Control::Observed {
-                fence,
-                release,
-                running,
-            } => {
+            Control::Observed { fence, release, running } => {
                 let release = release.map(|it| it.parse()).transpose().map_err(|err| {
                     BackendError::new(ErrorKind::Corrupt, OPERATION)
                         .with("host", &on.host.name)
                         .because(err)
                 })?;
-                Ok(Observed::new(
-                    release,
-                    Seq::new(fence),
-                    running.map(Seq::new),
-                ))
+                Ok(Observed::new(release, Seq::new(fence), running.map(Seq::new)))
             }
             other => Err(failure::unexpected(OPERATION, &other)),
         }
@@ -200,18 +173,14 @@ impl<T: Transport> ShellExecutor<T> {
 
     async fn ask_once(&self, on: &HostRequest, question: &Question<'_>) -> BackendResult<Answer> {
         let control = control_folder(&deploy_path(on, question.operation)?);
-        let words: Vec<_> = [control.as_str()]
-            .into_iter()
-            .chain(question.arguments.iter().copied())
-            .collect();
+        let words: Vec<_> =
+            [control.as_str()].into_iter().chain(question.arguments.iter().copied()).collect();
         let line = shell::launcher_line(question.verb, &words);
         let command = HostCommand::new(line).with_account(on.account.clone());
         let mut process = self.transport.open(&on.host, &command).await?;
         let stdin = process.stdin();
-        let patience = Patience::new(
-            self.clock.now(),
-            ANSWER_WITHIN.saturating_add(question.takes),
-        );
+        let patience =
+            Patience::new(self.clock.now(), ANSWER_WITHIN.saturating_add(question.takes));
         let mut call = Call::new(process, &*self.clock, question.operation);
         // What keeps the host from taking the launcher it says itself, or its silence does.
         let feed = async {
