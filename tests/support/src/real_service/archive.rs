@@ -8,26 +8,14 @@ use tar::{Builder, EntryType, Header};
 pub(super) fn pack(version: &str, program: &Path) -> io::Result<Vec<u8>> {
     let page = format!("<!doctype html>\n<title>real service</title>\n<p>{version}</p>\n");
     let line = format!("{version}\n");
-    let gzip = GzBuilder::new()
-        .mtime(0)
-        .write(Vec::new(), Compression::fast());
+    let gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::fast());
     let mut archive = Builder::new(gzip);
     add(&mut archive, "VERSION", 0o644, line.as_bytes())?;
     add_folder(&mut archive, "bin")?;
     add(&mut archive, PROGRAM, 0o755, &fs::read(program)?)?;
     add_folder(&mut archive, CONTENT)?;
-    add(
-        &mut archive,
-        &format!("{CONTENT}/index.html"),
-        0o644,
-        page.as_bytes(),
-    )?;
-    add(
-        &mut archive,
-        &format!("{CONTENT}/version.txt"),
-        0o644,
-        line.as_bytes(),
-    )?;
+    add(&mut archive, &format!("{CONTENT}/index.html"), 0o644, page.as_bytes())?;
+    add(&mut archive, &format!("{CONTENT}/version.txt"), 0o644, line.as_bytes())?;
     archive.into_inner()?.finish()
 }
 

@@ -68,24 +68,13 @@ fn package(home: &Path, version: &'static str) -> io::Result<RealPackage> {
 fn install(home: &Path, version: &str, root: &Path) -> io::Result<()> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args([
-        "install",
-        "--quiet",
-        "--locked",
-        "--no-track",
-        "--no-default-features",
-    ]);
-    command
-        .args(["--version", &format!("={version}"), "--root"])
-        .arg(root)
-        .arg(NAME);
+    command.args(["install", "--quiet", "--locked", "--no-track", "--no-default-features"]);
+    command.args(["--version", &format!("={version}"), "--root"]).arg(root).arg(NAME);
     for name in FOREIGN {
         command.env_remove(name);
     }
     // One folder for both versions: they share their dependencies.
-    command
-        .envs(QUICK)
-        .env("CARGO_TARGET_DIR", home.join("build"));
+    command.envs(QUICK).env("CARGO_TARGET_DIR", home.join("build"));
     let output = command.current_dir(home).stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());

@@ -61,10 +61,7 @@ impl RealPackage {
 /// # Panics
 /// If a version cannot be built, with what `cargo` said.
 #[must_use]
-#[expect(
-    clippy::panic,
-    reason = "a test that needs a server cannot go on without it"
-)]
+#[expect(clippy::panic, reason = "a test that needs a server cannot go on without it")]
 pub fn packages() -> [RealPackage; 2] {
     static PACKAGES: OnceLock<[RealPackage; 2]> = OnceLock::new();
     let built = PACKAGES.get_or_init(|| match build::packages() {
@@ -93,9 +90,7 @@ pub fn ask_version(port: u16) -> io::Result<String> {
     stream.write_all(b"GET /version.txt HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let body = answer
-        .split_once("\r\n\r\n")
-        .filter(|(head, _)| head.contains(" 200 "));
+    let body = answer.split_once("\r\n\r\n").filter(|(head, _)| head.contains(" 200 "));
     let version = body.map(|(_, version)| version.trim().to_owned());
     version.ok_or_else(|| io::Error::other(format!("the server answered {answer:?}")))
 }

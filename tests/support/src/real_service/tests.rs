@@ -28,26 +28,17 @@ fn unpack(package: &RealPackage, into: &Path) {
 
 fn start(folder: &Path, port: u16) -> Running {
     let mut command = Command::new(folder.join(PROGRAM));
-    command
-        .args(arguments(port, &folder.join(CONTENT)))
-        .stdout(Stdio::piped());
+    command.args(arguments(port, &folder.join(CONTENT))).stdout(Stdio::piped());
     let mut server = command.spawn().unwrap();
     let said = BufReader::new(server.stdout.take().unwrap()).lines();
     let mut running = Running(server, said);
     let address = format!("127.0.0.1:{port}");
-    assert!(
-        running.1.any(|line| line.unwrap().ends_with(&address)),
-        "it did not start"
-    );
+    assert!(running.1.any(|line| line.unwrap().ends_with(&address)), "it did not start");
     running
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]
@@ -56,28 +47,14 @@ fn each_version_serves_what_says_so() {
         assert_eq!(package.version, version);
         let folder = tempfile::tempdir().unwrap();
         unpack(package, folder.path());
-        let asked = Command::new(folder.path().join(PROGRAM))
-            .arg("--version")
-            .output()
-            .unwrap();
-        assert_eq!(
-            String::from_utf8(asked.stdout).unwrap().trim(),
-            package.banner()
-        );
-        assert_eq!(
-            fs::read_to_string(folder.path().join("VERSION"))
-                .unwrap()
-                .trim(),
-            version
-        );
+        let asked = Command::new(folder.path().join(PROGRAM)).arg("--version").output().unwrap();
+        assert_eq!(String::from_utf8(asked.stdout).unwrap().trim(), package.banner());
+        assert_eq!(fs::read_to_string(folder.path().join("VERSION")).unwrap().trim(), version);
 
         let port = free_port();
         let _running = start(folder.path(), port);
         let mut answer = ask_version(port);
-        while answer
-            .as_ref()
-            .is_err_and(|err| err.kind() == ErrorKind::ConnectionRefused)
-        {
+        while answer.as_ref().is_err_and(|err| err.kind() == ErrorKind::ConnectionRefused) {
             answer = ask_version(port);
         }
         assert_eq!(answer.unwrap(), version);
@@ -87,10 +64,7 @@ fn each_version_serves_what_says_so() {
 #[test]
 fn the_archives_tell_nothing_of_the_machine() {
     let [older, newer] = packages();
-    assert_ne!(
-        fs::read(&older.archive).unwrap(),
-        fs::read(&newer.archive).unwrap()
-    );
+    assert_ne!(fs::read(&older.archive).unwrap(), fs::read(&newer.archive).unwrap());
     let mut archive = Archive::new(GzDecoder::new(File::open(older.archive).unwrap()));
     let mut modes = BTreeMap::new();
     for entry in archive.entries().unwrap() {
@@ -109,8 +83,5 @@ fn the_archives_tell_nothing_of_the_machine() {
         ("www/index.html", 0o644),
         ("www/version.txt", 0o644),
     ];
-    assert_eq!(
-        modes,
-        expected.map(|(path, mode)| (path.to_owned(), mode)).into()
-    );
+    assert_eq!(modes, expected.map(|(path, mode)| (path.to_owned(), mode)).into());
 }
