@@ -11,8 +11,11 @@ pub mod error;
 pub mod host;
 pub mod id;
 #[cfg(feature = "engine")]
+pub mod layer;
+#[cfg(feature = "engine")]
 pub mod memory;
 pub mod plan;
 pub mod rollout;
 pub mod spec;
+pub mod telemetry;
 pub mod time;

@@ -32,14 +32,7 @@ async fn write() -> Permit {
 /// All of `bytes`, as `version` of the packages of `web`.
 fn package(bytes: &[u8], version: &str) -> PutArtifact {
     let (size, kind) = (bytes.len().try_into().unwrap(), ArtifactKind::Package);
-    PutArtifact::new(
-        Digest::of(bytes),
-        size,
-        name("web"),
-        kind,
-        name(version),
-        at(1),
-    )
+    PutArtifact::new(Digest::of(bytes), size, name("web"), kind, name(version), at(1))
 }
 
 async fn try_put(
@@ -51,10 +44,7 @@ async fn try_put(
 }
 
 async fn put(store: &Store, bytes: &[u8], version: &str) -> Digest {
-    try_put(store, package(bytes, version), bytes)
-        .await
-        .unwrap()
-        .digest
+    try_put(store, package(bytes, version), bytes).await.unwrap().digest
 }
 
 async fn versions(store: &Store) -> Vec<String> {
@@ -103,10 +93,7 @@ pub async fn put_shows_all_or_nothing<H: ArtifactStoreHarness>(harness: &H) {
     let meta = putting.await.unwrap().unwrap();
     assert_eq!(meta, ArtifactMeta::new(Digest::of(&bytes), 100_000));
     assert_eq!(store.head(&meta.digest).await.unwrap(), meta);
-    assert!(
-        store.read_all(&meta.digest, 100_000).await.unwrap() == bytes,
-        "other bytes came back"
-    );
+    assert!(store.read_all(&meta.digest, 100_000).await.unwrap() == bytes, "other bytes came back");
     assert_eq!(versions(&store).await, ["1"]);
 }
 
@@ -128,19 +115,13 @@ pub async fn put_again_adds_only_an_entry<H: ArtifactStoreHarness>(harness: &H) 
 pub async fn a_body_has_to_match<H: ArtifactStoreHarness>(harness: &H) {
     let (store, _guard) = harness.fresh().await;
     for body in [&b"two"[..], b"on", b"one and more", b""] {
-        refused(
-            try_put(&store, package(b"one", "1"), body).await,
-            ErrorKind::InvalidInput,
-        );
+        refused(try_put(&store, package(b"one", "1"), body).await, ErrorKind::InvalidInput);
         is_not_there(&store, b"one").await;
         refused(store.head(&Digest::of(body)).await, ErrorKind::NotFound);
     }
     let mut wrong = package(b"one", "1");
     wrong.size = 4;
-    refused(
-        try_put(&store, wrong, b"one").await,
-        ErrorKind::InvalidInput,
-    );
+    refused(try_put(&store, wrong, b"one").await, ErrorKind::InvalidInput);
     is_not_there(&store, b"one").await;
     put(&store, b"one", "1").await;
     put(&store, b"", "empty").await;
@@ -151,16 +132,10 @@ pub async fn a_body_has_to_match<H: ArtifactStoreHarness>(harness: &H) {
 pub async fn a_version_names_one_artifact<H: ArtifactStoreHarness>(harness: &H) {
     let (store, _guard) = harness.fresh().await;
     let one = put(&store, b"one", "1").await;
-    refused(
-        try_put(&store, package(b"two", "1"), b"two").await,
-        ErrorKind::AlreadyExists,
-    );
+    refused(try_put(&store, package(b"two", "1"), b"two").await, ErrorKind::AlreadyExists);
     refused(store.head(&Digest::of(b"two")).await, ErrorKind::NotFound);
     let listed = store.list(&ListArtifacts::new()).await.unwrap();
-    assert_eq!(
-        listed.iter().map(|it| it.meta.digest).collect::<Vec<_>>(),
-        [one]
-    );
+    assert_eq!(listed.iter().map(|it| it.meta.digest).collect::<Vec<_>>(), [one]);
     let mut other = package(b"two", "1");
     other.kind = ArtifactKind::Descriptor;
     try_put(&store, other, b"two").await.unwrap();
@@ -175,30 +150,19 @@ pub async fn an_interrupted_put_goes_on<H: ArtifactStoreHarness>(harness: &H) {
     let bytes = noise(200_000);
     let digest = Digest::of(&bytes);
     let mut torn = Torn(&bytes[..150_000]);
-    store
-        .put(&write().await, package(&bytes, "1"), &mut torn)
-        .await
-        .unwrap_err();
+    store.put(&write().await, package(&bytes, "1"), &mut torn).await.unwrap_err();
     is_not_there(&store, &bytes).await;
     let kept = store.partial(&digest).await.unwrap();
     if store.capabilities().resume {
-        assert!(
-            (1..=150_000).contains(&kept),
-            "{kept} bytes of 150,000 are kept"
-        );
+        assert!((1..=150_000).contains(&kept), "{kept} bytes of 150,000 are kept");
         let rest = &bytes[usize::try_from(kept).unwrap()..];
-        try_put(&store, package(&bytes, "1").with_offset(kept), rest)
-            .await
-            .unwrap();
+        try_put(&store, package(&bytes, "1").with_offset(kept), rest).await.unwrap();
     } else {
         assert_eq!(kept, 0);
         put(&store, &bytes, "1").await;
     }
     assert_eq!(store.partial(&digest).await.unwrap(), 0);
-    assert!(
-        store.read_all(&digest, 200_000).await.unwrap() == bytes,
-        "other bytes came back"
-    );
+    assert!(store.read_all(&digest, 200_000).await.unwrap() == bytes, "other bytes came back");
     assert_eq!(versions(&store).await, ["1"]);
 }
 
@@ -207,11 +171,7 @@ pub async fn an_interrupted_put_can_begin_again<H: ArtifactStoreHarness>(harness
     let (store, _guard) = harness.fresh().await;
     let bytes = noise(200_000);
     store
-        .put(
-            &write().await,
-            package(&bytes, "1"),
-            &mut Torn(&bytes[..150_000]),
-        )
+        .put(&write().await, package(&bytes, "1"), &mut Torn(&bytes[..150_000]))
         .await
         .unwrap_err();
     put(&store, &bytes, "1").await;
@@ -225,18 +185,11 @@ pub async fn another_offset_is_a_conflict<H: ArtifactStoreHarness>(harness: &H) 
     let stray = try_put(&store, package(&bytes, "1").with_offset(5), &bytes[5..]).await;
     refused(stray, ErrorKind::Conflict);
     store
-        .put(
-            &write().await,
-            package(&bytes, "1"),
-            &mut Torn(&bytes[..150_000]),
-        )
+        .put(&write().await, package(&bytes, "1"), &mut Torn(&bytes[..150_000]))
         .await
         .unwrap_err();
     let kept = store.partial(&Digest::of(&bytes)).await.unwrap();
-    for offset in [kept + 1, kept.saturating_sub(1).max(1)]
-        .into_iter()
-        .filter(|it| *it != kept)
-    {
+    for offset in [kept + 1, kept.saturating_sub(1).max(1)].into_iter().filter(|it| *it != kept) {
         let rest = &bytes[usize::try_from(offset).unwrap()..];
         let put = try_put(&store, package(&bytes, "1").with_offset(offset), rest).await;
         refused(put, ErrorKind::Conflict);
@@ -253,10 +206,7 @@ pub async fn what_is_missing_is_not_found<H: ArtifactStoreHarness>(harness: &H) 
     refused(store.head(&none).await, ErrorKind::NotFound);
     refused(store.open(&none, 0).await.map(|_| ()), ErrorKind::NotFound);
     refused(store.verify(&none).await, ErrorKind::NotFound);
-    refused(
-        store.hold(&permit, &none, &holder("r1")).await,
-        ErrorKind::NotFound,
-    );
+    refused(store.hold(&permit, &none, &holder("r1")).await, ErrorKind::NotFound);
     if store.capabilities().delete {
         refused(store.delete(&permit, &none).await, ErrorKind::NotFound);
     }
@@ -271,15 +221,9 @@ pub async fn open_begins_at_an_offset<H: ArtifactStoreHarness>(harness: &H) {
         let mut read = Vec::new();
         let mut reader = store.open(&digest, offset).await.unwrap();
         reader.read_to_end(&mut read).await.unwrap();
-        assert!(
-            read == bytes[usize::try_from(offset).unwrap()..],
-            "wrong bytes from {offset}"
-        );
+        assert!(read == bytes[usize::try_from(offset).unwrap()..], "wrong bytes from {offset}");
     }
-    refused(
-        store.open(&digest, 100_001).await.map(|_| ()),
-        ErrorKind::InvalidInput,
-    );
+    refused(store.open(&digest, 100_001).await.map(|_| ()), ErrorKind::InvalidInput);
 }
 
 /// > Reading a whole artifact that has rotted ends in an error
@@ -315,37 +259,18 @@ pub async fn list_is_ordered<H: ArtifactStoreHarness>(harness: &H) {
         expected.push((entry, bytes));
     }
     for place in [3, 0, 6, 4, 1, 5, 2] {
-        let (
-            ArtifactEntry {
-                repository,
-                kind,
-                version,
-                meta,
-                put_at,
-            },
-            bytes,
-        ) = expected[place].clone();
+        let (ArtifactEntry { repository, kind, version, meta, put_at }, bytes) =
+            expected[place].clone();
         let request = PutArtifact::new(meta.digest, 3, repository, kind, version, put_at);
         try_put(&store, request, &bytes).await.unwrap();
     }
     let expected: Vec<_> = expected.into_iter().map(|(entry, _)| entry).collect();
     let list = async |request: ListArtifacts| store.list(&request).await.unwrap();
     assert_eq!(list(ListArtifacts::new()).await, expected);
-    assert_eq!(
-        list(ListArtifacts::new().with_repository(name("a"))).await,
-        expected[..5]
-    );
-    let packages = list(
-        ListArtifacts::new()
-            .with_repository(name("a"))
-            .with_kind(package),
-    )
-    .await;
+    assert_eq!(list(ListArtifacts::new().with_repository(name("a"))).await, expected[..5]);
+    let packages = list(ListArtifacts::new().with_repository(name("a")).with_kind(package)).await;
     assert_eq!(packages, expected[1..5]);
-    assert_eq!(
-        list(ListArtifacts::new().with_repository(name("c"))).await,
-        []
-    );
+    assert_eq!(list(ListArtifacts::new().with_repository(name("c"))).await, []);
 }
 
 fn holder(release: &str) -> Holder {
@@ -363,29 +288,17 @@ pub async fn what_is_held_stays<H: ArtifactStoreHarness>(harness: &H) {
     let both = [holder("rel-7"), holder("rel-8")];
     assert_eq!(store.holders(&digest).await.unwrap(), both.into());
     for _ in 0..2 {
-        store
-            .let_go(&permit, &digest, &holder("rel-8"))
-            .await
-            .unwrap();
+        store.let_go(&permit, &digest, &holder("rel-8")).await.unwrap();
     }
-    assert_eq!(
-        store.holders(&digest).await.unwrap(),
-        [holder("rel-7")].into()
-    );
+    assert_eq!(store.holders(&digest).await.unwrap(), [holder("rel-7")].into());
     if !store.capabilities().delete {
         return;
     }
     let err = store.delete(&permit, &digest).await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::Conflict);
-    assert!(
-        err.to_string().contains("rel-7"),
-        "`{err}` does not name the holder"
-    );
+    assert!(err.to_string().contains("rel-7"), "`{err}` does not name the holder");
     assert_eq!(store.read_all(&digest, 3).await.unwrap(), b"one");
-    store
-        .let_go(&permit, &digest, &holder("rel-7"))
-        .await
-        .unwrap();
+    store.let_go(&permit, &digest, &holder("rel-7")).await.unwrap();
     store.delete(&permit, &digest).await.unwrap();
 }
 
@@ -400,16 +313,10 @@ pub async fn delete_removes_all_of_it<H: ArtifactStoreHarness>(harness: &H) {
     put(&store, b"two", "3").await;
     store.delete(&write().await, &digest).await.unwrap();
     refused(store.head(&digest).await, ErrorKind::NotFound);
-    refused(
-        store.open(&digest, 0).await.map(|_| ()),
-        ErrorKind::NotFound,
-    );
+    refused(store.open(&digest, 0).await.map(|_| ()), ErrorKind::NotFound);
     assert_eq!(versions(&store).await, ["3"]);
     put(&store, b"new", "1").await;
-    assert_eq!(
-        store.read_all(&Digest::of(b"two"), 3).await.unwrap(),
-        b"two"
-    );
+    assert_eq!(store.read_all(&Digest::of(b"two"), 3).await.unwrap(), b"two");
 }
 
 /// > `verify` reads all bytes and is `Corrupt` if they are not what was put.
@@ -446,36 +353,18 @@ pub async fn writing_takes_a_permit<H: ArtifactStoreHarness>(harness: &H) {
         permit(Action::ArtifactWrite, Resource::Repository(name("db"))).await,
     ];
     for permit in &wrong {
-        let put = store
-            .put(permit, package(b"one", "1"), &mut &b"one"[..])
-            .await;
+        let put = store.put(permit, package(b"one", "1"), &mut &b"one"[..]).await;
         refused(put, ErrorKind::PermissionDenied);
     }
     is_not_there(&store, b"one").await;
     let mine = permit(Action::ArtifactWrite, web).await;
-    let digest = store
-        .put(&mine, package(b"one", "1"), &mut &b"one"[..])
-        .await
-        .unwrap()
-        .digest;
-    store
-        .hold(&write().await, &digest, &holder("r1"))
-        .await
-        .unwrap();
+    let digest = store.put(&mine, package(b"one", "1"), &mut &b"one"[..]).await.unwrap().digest;
+    store.hold(&write().await, &digest, &holder("r1")).await.unwrap();
     for permit in wrong.iter().chain([&mine]) {
-        refused(
-            store.hold(permit, &digest, &holder("r2")).await,
-            ErrorKind::PermissionDenied,
-        );
-        refused(
-            store.let_go(permit, &digest, &holder("r1")).await,
-            ErrorKind::PermissionDenied,
-        );
+        refused(store.hold(permit, &digest, &holder("r2")).await, ErrorKind::PermissionDenied);
+        refused(store.let_go(permit, &digest, &holder("r1")).await, ErrorKind::PermissionDenied);
         let deleted = store.delete(permit, &digest).await.unwrap_err().kind();
-        assert!(matches!(
-            deleted,
-            ErrorKind::PermissionDenied | ErrorKind::Unsupported
-        ));
+        assert!(matches!(deleted, ErrorKind::PermissionDenied | ErrorKind::Unsupported));
     }
     assert_eq!(store.holders(&digest).await.unwrap(), [holder("r1")].into());
 }
@@ -489,16 +378,10 @@ pub async fn what_was_put_survives_a_crash<
     let (store, guard) = harness.fresh().await;
     let bytes = noise(100_000);
     let digest = put(&store, &bytes, "1").await;
-    store
-        .hold(&write().await, &digest, &holder("r1"))
-        .await
-        .unwrap();
+    store.hold(&write().await, &digest, &holder("r1")).await.unwrap();
     let before = store.list(&ListArtifacts::new()).await.unwrap();
     let store = harness.reopen(store, &guard).await;
-    assert!(
-        store.read_all(&digest, 100_000).await.unwrap() == bytes,
-        "other bytes came back"
-    );
+    assert!(store.read_all(&digest, 100_000).await.unwrap() == bytes, "other bytes came back");
     assert_eq!(store.list(&ListArtifacts::new()).await.unwrap(), before);
     assert_eq!(store.holders(&digest).await.unwrap(), [holder("r1")].into());
 }
@@ -525,9 +408,7 @@ pub async fn a_crash_in_a_put_leaves_no_artifact<
     let kept = store.partial(&Digest::of(&bytes)).await.unwrap();
     assert!(kept <= 150_000, "{kept} bytes are kept of 150,000");
     let rest = &bytes[usize::try_from(kept).unwrap()..];
-    try_put(&store, package(&bytes, "1").with_offset(kept), rest)
-        .await
-        .unwrap();
+    try_put(&store, package(&bytes, "1").with_offset(kept), rest).await.unwrap();
     assert!(store.read_all(&Digest::of(&bytes), 200_000).await.unwrap() == bytes);
 }
 
@@ -554,11 +435,8 @@ pub async fn one_of_two_processes_takes_a_version<
 ) {
     let (one, guard) = harness.fresh().await;
     let two = harness.another(&guard).await;
-    let putters = [&one, &two, &one, &two]
-        .map(Arc::clone)
-        .into_iter()
-        .enumerate()
-        .map(|(at, store)| {
+    let putters =
+        [&one, &two, &one, &two].map(Arc::clone).into_iter().enumerate().map(|(at, store)| {
             let bytes = vec![u8::try_from(at).unwrap(); 50_000];
             async move { try_put(&store, package(&bytes, "1"), &bytes).await }
         });
@@ -582,12 +460,9 @@ pub async fn two_processes_put_the_same<
 ) {
     let (one, guard) = harness.fresh().await;
     let two = harness.another(&guard).await;
-    let putters = [&one, &two, &one, &two]
-        .map(Arc::clone)
-        .into_iter()
-        .map(|store| async move {
-            try_put(&store, package(&noise(100_000), "1"), &noise(100_000)).await
-        });
+    let putters = [&one, &two, &one, &two].map(Arc::clone).into_iter().map(|store| async move {
+        try_put(&store, package(&noise(100_000), "1"), &noise(100_000)).await
+    });
     for done in race(putters).await {
         done.unwrap();
     }

@@ -39,12 +39,7 @@ pub struct GivenRule {
 const EXECUTE: Action = Action::HostExecute;
 
 fn rule(denies: bool, who: &str, action: Action, resource: Resource) -> GivenRule {
-    GivenRule {
-        denies,
-        principal: principal(who),
-        action,
-        resource,
-    }
+    GivenRule { denies, principal: principal(who), action, resource }
 }
 
 fn service(text: &str) -> Resource {
@@ -62,21 +57,12 @@ async fn allows(
     what: &Resource,
 ) -> bool {
     let request = AccessRequest::new(principal(who), action, what.clone());
-    matches!(
-        authorizer.authorize(&request).await.unwrap(),
-        Decision::Allow(_)
-    )
+    matches!(authorizer.authorize(&request).await.unwrap(), Decision::Allow(_))
 }
 
 fn anything() -> [Resource; 5] {
     let repository = Resource::Repository(name("web"));
-    [
-        Resource::System,
-        service("web"),
-        on_host("web"),
-        Resource::Host(name("h1"), None),
-        repository,
-    ]
+    [Resource::System, service("web"), on_host("web"), Resource::Host(name("h1"), None), repository]
 }
 
 /// > an authorizer without rules denies everything.
@@ -94,16 +80,11 @@ pub async fn without_rules_all_is_denied<H: AuthorizerHarness>(harness: &H) {
 
 /// > What no rule allows is denied
 pub async fn what_no_rule_allows_is_denied<H: AuthorizerHarness>(harness: &H) {
-    let rules = [
-        rule(false, "ann", EXECUTE, service("web")),
-        rule(true, "bob", EXECUTE, service("web")),
-    ];
+    let rules =
+        [rule(false, "ann", EXECUTE, service("web")), rule(true, "bob", EXECUTE, service("web"))];
     let (authorizer, _guard) = harness.with_rules(&rules).await;
     for resource in [service("web"), on_host("web")] {
-        assert!(
-            allows(&authorizer, "ann", EXECUTE, &resource).await,
-            "{resource}"
-        );
+        assert!(allows(&authorizer, "ann", EXECUTE, &resource).await, "{resource}");
     }
     let others = [
         ("cleo", EXECUTE, service("web")),
@@ -116,10 +97,7 @@ pub async fn what_no_rule_allows_is_denied<H: AuthorizerHarness>(harness: &H) {
         ("bob", EXECUTE, service("db")),
     ];
     for (who, action, resource) in others {
-        assert!(
-            !allows(&authorizer, who, action, &resource).await,
-            "{who} {action:?} {resource}"
-        );
+        assert!(!allows(&authorizer, who, action, &resource).await, "{who} {action:?} {resource}");
     }
 }
 
@@ -136,10 +114,7 @@ pub async fn a_rule_that_denies_wins<H: AuthorizerHarness>(harness: &H) {
         rules.insert(at, deny.clone());
         let (authorizer, _guard) = harness.with_rules(&rules).await;
         for resource in [service("web"), on_host("web")] {
-            assert!(
-                !allows(&authorizer, "ann", EXECUTE, &resource).await,
-                "{resource}, rule {at}"
-            );
+            assert!(!allows(&authorizer, "ann", EXECUTE, &resource).await, "{resource}, rule {at}");
         }
         assert!(allows(&authorizer, "ann", EXECUTE, &service("db")).await);
     }
@@ -149,29 +124,17 @@ pub async fn a_rule_that_denies_wins<H: AuthorizerHarness>(harness: &H) {
 ///
 /// A permit for everything covers the part that is denied, so there must be none.
 pub async fn a_rule_that_denies_a_part_denies_the_whole<H: AuthorizerHarness>(harness: &H) {
-    let rules = [
-        rule(false, "ann", EXECUTE, Resource::System),
-        rule(true, "ann", EXECUTE, service("web")),
-    ];
+    let rules =
+        [rule(false, "ann", EXECUTE, Resource::System), rule(true, "ann", EXECUTE, service("web"))];
     let (authorizer, _guard) = harness.with_rules(&rules).await;
     assert!(!allows(&authorizer, "ann", EXECUTE, &Resource::System).await);
-    assert!(
-        allows(
-            &authorizer,
-            "ann",
-            EXECUTE,
-            &Resource::Host(name("h1"), None)
-        )
-        .await
-    );
+    assert!(allows(&authorizer, "ann", EXECUTE, &Resource::Host(name("h1"), None)).await);
 }
 
 /// > The same request under the same rules gets the same answer.
 pub async fn the_answer_does_not_change<H: AuthorizerHarness>(harness: &H) {
-    let rules = [
-        rule(false, "ann", EXECUTE, service("web")),
-        rule(false, "ann", EXECUTE, service("db")),
-    ];
+    let rules =
+        [rule(false, "ann", EXECUTE, service("web")), rule(false, "ann", EXECUTE, service("db"))];
     let (one, _guard) = harness.with_rules(&rules).await;
     let (two, _guard) = harness.with_rules(&rules).await;
     for who in ["ann", "bob"] {
@@ -185,12 +148,9 @@ pub async fn the_answer_does_not_change<H: AuthorizerHarness>(harness: &H) {
 
 /// > An error is not an answer: the caller denies.
 pub async fn an_error_is_a_denial<H: AuthorizerHarness>(harness: &H) {
-    let (authorizer, _guard) = harness
-        .with_rules(&[rule(false, "ann", EXECUTE, Resource::System)])
-        .await;
-    let permit = authorize(&*authorizer, principal("ann"), EXECUTE, service("web"))
-        .await
-        .unwrap();
+    let (authorizer, _guard) =
+        harness.with_rules(&[rule(false, "ann", EXECUTE, Resource::System)]).await;
+    let permit = authorize(&*authorizer, principal("ann"), EXECUTE, service("web")).await.unwrap();
     assert!(permit.covers(EXECUTE, &service("web")) && !permit.covers(EXECUTE, &service("db")));
     let torn = Torn(authorizer);
     let none = authorize(&torn, principal("ann"), EXECUTE, service("web")).await;
@@ -205,10 +165,7 @@ struct Torn(Arc<dyn Authorizer>);
 impl Authorizer for Torn {
     async fn authorize(&self, request: &AccessRequest) -> BackendResult<Decision> {
         let _lost = self.0.authorize(request).await?;
-        Err(BackendError::new(
-            ErrorKind::Unavailable,
-            "access.authorize",
-        ))
+        Err(BackendError::new(ErrorKind::Unavailable, "access.authorize"))
     }
 }
 

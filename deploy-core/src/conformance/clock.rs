@@ -1,7 +1,7 @@
 //! Cases for [`Clock`].
 use super::Harness;
 use crate::{backend::Clock, time::Timestamp};
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 use tokio::{sync::oneshot, time::timeout};
 
 /// Can let time pass.
@@ -25,10 +25,7 @@ pub async fn now_never_goes_back<H: ClockHarness>(harness: &H) {
             last = now;
         }
         harness.pass(&guard, Duration::from_millis(5)).await;
-        assert!(
-            clock.now() >= last.after(Duration::from_millis(5)),
-            "no time has passed"
-        );
+        assert!(clock.now() >= last.after(Duration::from_millis(5)), "no time has passed");
     }
 }
 
@@ -37,27 +34,26 @@ pub async fn sleep_ends_when_it_is_time<H: ClockHarness>(harness: &H) {
     let (clock, guard) = harness.fresh().await;
     let start = clock.now();
     for past in [Timestamp::from_millis(0), start] {
-        timeout(SOON, clock.sleep_until(past))
-            .await
-            .expect("the past is over");
+        timeout(SOON, clock.sleep_until(past)).await.expect("the past is over");
     }
     let mut sleepers = Vec::new();
     for naps in [3, 1, 2] {
-        let (clock, end) = (Arc::clone(&clock), start.after(NAP * naps));
-        sleepers.push(tokio::spawn(async move {
-            clock.sleep_until(end).await;
-            assert!(clock.now() >= end, "woke at {}, before {end}", clock.now());
-        }));
+        let end = start.after(NAP * naps);
+        let mut sleep = clock.sleep_until(end);
+        assert!(poll_once(&mut sleep).await.is_pending(), "a sleep was over before it began");
+        sleepers.push((end, sleep));
     }
     for _ in 0..3 {
         harness.pass(&guard, NAP).await;
     }
-    for sleeper in sleepers {
-        timeout(SOON, sleeper)
-            .await
-            .expect("time has passed, and nobody woke")
-            .unwrap();
+    for (end, sleep) in sleepers {
+        timeout(SOON, sleep).await.expect("time has passed, and nobody woke");
+        assert!(clock.now() >= end, "woke at {}, before {end}", clock.now());
     }
+}
+
+async fn poll_once<F: Future + Unpin + Send>(future: &mut F) -> Poll<F::Output> {
+    poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context))).await
 }
 
 /// > `sleep_until` returns once `now` has reached the instant
@@ -69,10 +65,7 @@ pub async fn sleep_does_not_end_early<H: ClockHarness>(harness: &H) {
         tokio::spawn(async move { clock.sleep_until(end).await })
     };
     harness.pass(&guard, NAP).await;
-    assert!(
-        timeout(NAP, sleeper).await.is_err(),
-        "an hour was over after a moment"
-    );
+    assert!(timeout(NAP, sleeper).await.is_err(), "an hour was over after a moment");
 }
 
 /// > Dropping the future of `sleep_until` ends the wait.
@@ -84,21 +77,15 @@ pub async fn dropping_a_sleep_ends_it<H: ClockHarness>(harness: &H) {
         let clock = Arc::clone(&clock);
         tokio::spawn(async move {
             let _held = held;
-            clock
-                .sleep_until(end.after(Duration::from_secs(3_600)))
-                .await;
+            clock.sleep_until(end.after(Duration::from_secs(3_600))).await;
         })
     };
     tokio::task::yield_now().await;
     sleeper.abort();
-    let ended = timeout(SOON, released)
-        .await
-        .expect("who was to sleep an hour goes on sleeping");
+    let ended = timeout(SOON, released).await.expect("who was to sleep an hour goes on sleeping");
     assert!(ended.is_err(), "the sleep was not dropped");
     harness.pass(&guard, NAP).await;
-    timeout(SOON, clock.sleep_until(end))
-        .await
-        .expect("the clock has gone on");
+    timeout(SOON, clock.sleep_until(end)).await.expect("the clock has gone on");
 }
 
 /// One test for each case of [`Clock`](crate::backend::Clock); see [`conformance`](crate::conformance).

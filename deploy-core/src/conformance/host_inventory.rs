@@ -45,9 +45,7 @@ pub async fn put_compares_and_sets<H: Harness<dyn HostInventory>>(harness: &H) {
 pub async fn a_refused_put_changes_nothing<H: Harness<dyn HostInventory>>(harness: &H) {
     let (inventory, _guard) = harness.fresh().await;
     let permit = write().await;
-    let stray = inventory
-        .put(&permit, in_zone("a"), Expect::At(Revision::new(1)))
-        .await;
+    let stray = inventory.put(&permit, in_zone("a"), Expect::At(Revision::new(1))).await;
     refused(stray, ErrorKind::NotFound);
     assert_eq!(inventory.hosts(None, 10).await.unwrap(), []);
     let one = put(&inventory, in_zone("a"), Expect::Absent).await;
@@ -72,12 +70,7 @@ async fn one_wins(handles: &[Arc<dyn HostInventory>]) {
     let writers = handles.iter().enumerate().map(|(at, inventory)| {
         let (inventory, permit) = (Arc::clone(inventory), permit.clone());
         let value = in_zone(&format!("z{at}"));
-        async move {
-            inventory
-                .put(&permit, value.clone(), Expect::At(one))
-                .await
-                .map(|_| value)
-        }
+        async move { inventory.put(&permit, value.clone(), Expect::At(one)).await.map(|_| value) }
     });
     let mut won = Vec::new();
     for done in race(writers).await {
@@ -101,9 +94,7 @@ pub async fn revisions_grow_over_a_removal<H: Harness<dyn HostInventory>>(harnes
     inventory.remove(&write().await, &name("h1")).await.unwrap();
     let three = put(&inventory, in_zone("a"), Expect::Absent).await;
     assert!(three > two, "revision {three} after {two}");
-    let late = inventory
-        .put(&write().await, in_zone("b"), Expect::At(two))
-        .await;
+    let late = inventory.put(&write().await, in_zone("b"), Expect::At(two)).await;
     refused(late, ErrorKind::Conflict);
 }
 
@@ -116,9 +107,7 @@ pub async fn hosts_are_paged_in_order<H: Harness<dyn HostInventory>>(harness: &H
     let page = async |after: Option<&str>, limit| {
         let after: Option<HostName> = after.map(name);
         let page = inventory.hosts(after.as_ref(), limit).await.unwrap();
-        page.into_iter()
-            .map(|it| it.value.name.to_string())
-            .collect::<Vec<_>>()
+        page.into_iter().map(|it| it.value.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(page(None, 10).await, ["H1", "h1", "h1.a", "h10", "h2"]);
     assert_eq!(page(None, 2).await, ["H1", "h1"]);
@@ -134,13 +123,8 @@ pub async fn what_is_missing_is_not_found<H: Harness<dyn HostInventory>>(harness
     put(&inventory, host("h2"), Expect::Absent).await;
     let h1 = name("h1");
     refused(inventory.host(&h1).await, ErrorKind::NotFound);
-    refused(
-        inventory.remove(&write().await, &h1).await,
-        ErrorKind::NotFound,
-    );
-    let recorded = inventory
-        .record(&see().await, &h1, &name("web"), seen("r1", 1, 1))
-        .await;
+    refused(inventory.remove(&write().await, &h1).await, ErrorKind::NotFound);
+    let recorded = inventory.record(&see().await, &h1, &name("web"), seen("r1", 1, 1)).await;
     refused(recorded, ErrorKind::NotFound);
     assert!(inventory.installed(&name("web")).await.unwrap().is_empty());
 }
@@ -154,23 +138,12 @@ pub async fn record_keeps_the_newest_sight<H: Harness<dyn HostInventory>>(harnes
         (seen("r2", 4, 90), "r1", "an older generation, seen later"),
         (seen("r3", 5, 40), "r1", "the same generation, seen earlier"),
         (seen("r4", 5, 60), "r4", "the same generation, seen later"),
-        (
-            seen("r5", 6, 10),
-            "r5",
-            "a newer generation, by a clock that is late",
-        ),
+        (seen("r5", 6, 10), "r5", "a newer generation, by a clock that is late"),
     ];
     for (sight, kept, what) in sights {
-        inventory
-            .record(&see().await, &name("h1"), &name("web"), sight)
-            .await
-            .unwrap();
+        inventory.record(&see().await, &name("h1"), &name("web"), sight).await.unwrap();
         let installed = inventory.installed(&name("web")).await.unwrap();
-        assert_eq!(
-            installed[&name::<HostName>("h1")].release,
-            Some(name(kept)),
-            "{what}"
-        );
+        assert_eq!(installed[&name::<HostName>("h1")].release, Some(name(kept)), "{what}");
     }
 }
 
@@ -186,16 +159,10 @@ pub async fn installed_is_of_hosts_that_exist<H: Harness<dyn HostInventory>>(har
         (&h2, "web", seen("w2", 2, 2)),
         (&h1, "db", seen("d1", 3, 3)),
     ] {
-        inventory
-            .record(&see().await, host, &name(service), sight)
-            .await
-            .unwrap();
+        inventory.record(&see().await, host, &name(service), sight).await.unwrap();
     }
     let web = inventory.installed(&name("web")).await.unwrap();
-    let both = [
-        (h1.clone(), seen("w1", 1, 1)),
-        (h2.clone(), seen("w2", 2, 2)),
-    ];
+    let both = [(h1.clone(), seen("w1", 1, 1)), (h2.clone(), seen("w2", 2, 2))];
     assert_eq!(web, both.into());
     inventory.remove(&write().await, &h1).await.unwrap();
     let web = inventory.installed(&name("web")).await.unwrap();
@@ -220,15 +187,9 @@ pub async fn writing_takes_a_permit<H: Harness<dyn HostInventory>>(harness: &H) 
     }
     refused(inventory.host(&h1).await, ErrorKind::NotFound);
     let right = permit(Action::HostWrite, record).await;
-    inventory
-        .put(&right, host("h1"), Expect::Absent)
-        .await
-        .unwrap();
+    inventory.put(&right, host("h1"), Expect::Absent).await.unwrap();
     for permit in &wrong {
-        refused(
-            inventory.remove(permit, &h1).await,
-            ErrorKind::PermissionDenied,
-        );
+        refused(inventory.remove(permit, &h1).await, ErrorKind::PermissionDenied);
     }
     let mine = Resource::Host(h1.clone(), Some(name("web")));
     let theirs = Resource::Host(h1.clone(), Some(name("db")));
@@ -239,10 +200,7 @@ pub async fn writing_takes_a_permit<H: Harness<dyn HostInventory>>(harness: &H) 
     assert!(inventory.installed(&web).await.unwrap().is_empty());
     for action in [Action::HostExecute, Action::HostObserve] {
         let permit = permit(action, mine.clone()).await;
-        inventory
-            .record(&permit, &h1, &web, seen("r1", 1, 1))
-            .await
-            .unwrap();
+        inventory.record(&permit, &h1, &web, seen("r1", 1, 1)).await.unwrap();
     }
     inventory.remove(&right, &h1).await.unwrap();
 }
@@ -253,10 +211,7 @@ pub async fn what_was_put_survives_a_crash<H: DurableHarness<dyn HostInventory>>
     for text in ["h1", "h2"] {
         put(&inventory, host(text), Expect::Absent).await;
         let sight = seen("r1", 1, 1);
-        inventory
-            .record(&see().await, &name(text), &name("web"), sight)
-            .await
-            .unwrap();
+        inventory.record(&see().await, &name(text), &name("web"), sight).await.unwrap();
     }
     inventory.remove(&write().await, &name("h1")).await.unwrap();
     let inventory = harness.reopen(inventory, &guard).await;

@@ -25,10 +25,7 @@ pub trait JournalHarness: Harness<dyn Journal> {
         async move {
             let head = journal.head(stream).await.unwrap();
             let permit = permit(Action::RolloutControl, Resource::System).await;
-            journal
-                .append(&permit, stream, head, &[record])
-                .await
-                .unwrap();
+            journal.append(&permit, stream, head, &[record]).await.unwrap();
         }
     }
 }
@@ -63,10 +60,7 @@ fn conflict(result: Result<Seq, AppendError>, want: Seq) {
 /// Appends `records` to the stream of `web`, which ends just before them.
 async fn append(journal: &Arc<dyn Journal>, records: &[Record]) -> Seq {
     let before = Seq::new(records[0].seq.get() - 1);
-    journal
-        .append(&control().await, &stream("web"), before, records)
-        .await
-        .unwrap()
+    journal.append(&control().await, &stream("web"), before, records).await.unwrap()
 }
 
 /// > `append` is atomic
@@ -74,15 +68,9 @@ pub async fn append_stores_all_or_nothing<H: JournalHarness>(harness: &H) {
     let (journal, _guard) = harness.fresh().await;
     let (permit, web) = (control().await, stream("web"));
     let gap = [first(1, "r1"), middle(2, "r1"), middle(4, "r1")];
-    append_refused(
-        journal.append(&permit, &web, Seq::ZERO, &gap).await,
-        ErrorKind::InvalidInput,
-    );
+    append_refused(journal.append(&permit, &web, Seq::ZERO, &gap).await, ErrorKind::InvalidInput);
     let two = [first(1, "r1"), middle(2, "r1"), first(3, "r2")];
-    append_refused(
-        journal.append(&permit, &web, Seq::ZERO, &two).await,
-        ErrorKind::AlreadyExists,
-    );
+    append_refused(journal.append(&permit, &web, Seq::ZERO, &two).await, ErrorKind::AlreadyExists);
     assert_eq!(journal.head(&web).await.unwrap(), Seq::ZERO);
     assert_eq!(journal.read(&web, Seq::ZERO, 10).await.unwrap(), []);
     assert_eq!(journal.rollouts(None, 10).await.unwrap(), []);
@@ -93,28 +81,10 @@ pub async fn append_stores_all_or_nothing<H: JournalHarness>(harness: &H) {
 pub async fn append_at_another_head_is_a_conflict<H: JournalHarness>(harness: &H) {
     let (journal, _guard) = harness.fresh().await;
     let (permit, web) = (control().await, stream("web"));
-    assert_eq!(
-        append(&journal, &[first(1, "r1"), middle(2, "r1")]).await,
-        Seq::new(2)
-    );
-    conflict(
-        journal
-            .append(&permit, &web, Seq::ZERO, &[first(1, "r2")])
-            .await,
-        Seq::new(2),
-    );
-    conflict(
-        journal
-            .append(&permit, &web, Seq::new(1), &[middle(2, "r1")])
-            .await,
-        Seq::new(2),
-    );
-    conflict(
-        journal
-            .append(&permit, &web, Seq::new(7), &[middle(8, "r1")])
-            .await,
-        Seq::new(2),
-    );
+    assert_eq!(append(&journal, &[first(1, "r1"), middle(2, "r1")]).await, Seq::new(2));
+    conflict(journal.append(&permit, &web, Seq::ZERO, &[first(1, "r2")]).await, Seq::new(2));
+    conflict(journal.append(&permit, &web, Seq::new(1), &[middle(2, "r1")]).await, Seq::new(2));
+    conflict(journal.append(&permit, &web, Seq::new(7), &[middle(8, "r1")]).await, Seq::new(2));
     assert_eq!(journal.head(&web).await.unwrap(), Seq::new(2));
     assert_eq!(append(&journal, &[middle(3, "r1")]).await, Seq::new(3));
 }
@@ -133,22 +103,17 @@ async fn one_wins(handles: &[Arc<dyn Journal>]) {
         async move {
             let mut record = middle(2, "r1");
             record.at = sample::at(100 + u64::try_from(at).unwrap());
-            let done = journal
-                .append(&permit, &stream("web"), Seq::new(1), &[record.clone()])
-                .await;
+            let done =
+                journal.append(&permit, &stream("web"), Seq::new(1), &[record.clone()]).await;
             done.map(|_| record)
         }
     });
     let (won, lost): (Vec<_>, Vec<_>) = race(writers).await.into_iter().partition(Result::is_ok);
     let won: Vec<_> = won.into_iter().map(Result::unwrap).collect();
     assert_eq!(won.len(), 1, "{} writers won", won.len());
-    lost.into_iter()
-        .for_each(|it| conflict(it.map(|record| record.seq), Seq::new(2)));
+    lost.into_iter().for_each(|it| conflict(it.map(|record| record.seq), Seq::new(2)));
     for journal in handles {
-        assert_eq!(
-            journal.read(&stream("web"), Seq::new(1), 10).await.unwrap(),
-            won
-        );
+        assert_eq!(journal.read(&stream("web"), Seq::new(1), 10).await.unwrap(), won);
     }
 }
 
@@ -168,9 +133,7 @@ pub async fn records_are_numbered_without_a_gap<H: JournalHarness>(harness: &H) 
         append_refused(done, ErrorKind::InvalidInput);
     }
     append(&journal, &[first(1, "r1"), middle(2, "r1")]).await;
-    let done = journal
-        .append(&permit, &web, Seq::new(2), &[middle(4, "r1")])
-        .await;
+    let done = journal.append(&permit, &web, Seq::new(2), &[middle(4, "r1")]).await;
     append_refused(done, ErrorKind::InvalidInput);
     let done = journal.append(&permit, &web, Seq::new(2), &[]).await;
     append_refused(done, ErrorKind::InvalidInput);
@@ -187,14 +150,8 @@ pub async fn read_gives_what_was_appended<H: JournalHarness>(harness: &H) {
     append(&journal, &records[20..]).await;
     let web = stream("web");
     assert_eq!(journal.read(&web, Seq::ZERO, 100).await.unwrap(), records);
-    assert_eq!(
-        journal.read(&web, Seq::new(5), 3).await.unwrap(),
-        records[5..8]
-    );
-    assert_eq!(
-        journal.read(&web, Seq::new(22), 100).await.unwrap(),
-        records[22..]
-    );
+    assert_eq!(journal.read(&web, Seq::new(5), 3).await.unwrap(), records[5..8]);
+    assert_eq!(journal.read(&web, Seq::new(22), 100).await.unwrap(), records[22..]);
     for nothing in [Seq::new(24), Seq::new(25), Seq::new(u64::MAX)] {
         assert_eq!(journal.read(&web, nothing, 100).await.unwrap(), []);
     }
@@ -208,10 +165,7 @@ pub async fn streams_are_apart<H: JournalHarness>(harness: &H) {
     let streams = [stream("web"), StreamId::Run(name("web")), stream("db")];
     for (at, stream) in streams.iter().enumerate() {
         let record = first(1, &format!("r{at}"));
-        journal
-            .append(&permit, stream, Seq::ZERO, &[record.clone()])
-            .await
-            .unwrap();
+        journal.append(&permit, stream, Seq::ZERO, &[record.clone()]).await.unwrap();
         assert_eq!(journal.read(stream, Seq::ZERO, 10).await.unwrap(), [record]);
         assert_eq!(journal.head(stream).await.unwrap(), Seq::new(1));
     }
@@ -222,52 +176,25 @@ pub async fn head_of_nothing_is_zero<H: JournalHarness>(harness: &H) {
     let (journal, _guard) = harness.fresh().await;
     append(&journal, &[first(1, "r1")]).await;
     assert_eq!(journal.head(&stream("db")).await.unwrap(), Seq::ZERO);
-    assert_eq!(
-        journal.read(&stream("db"), Seq::ZERO, 10).await.unwrap(),
-        []
-    );
+    assert_eq!(journal.read(&stream("db"), Seq::ZERO, 10).await.unwrap(), []);
 }
 
 /// > `rollouts` lists each rollout once
 pub async fn rollouts_are_listed_newest_first<H: JournalHarness>(harness: &H) {
     let (journal, _guard) = harness.fresh().await;
     let (permit, web, db) = (control().await, stream("web"), stream("db"));
-    append(
-        &journal,
-        &[
-            first(1, "r1"),
-            middle(2, "r1"),
-            last(3, "r1"),
-            first(4, "r2"),
-        ],
-    )
-    .await;
-    journal
-        .append(&permit, &db, Seq::ZERO, &[first(1, "r3")])
-        .await
-        .unwrap();
+    append(&journal, &[first(1, "r1"), middle(2, "r1"), last(3, "r1"), first(4, "r2")]).await;
+    journal.append(&permit, &db, Seq::ZERO, &[first(1, "r3")]).await.unwrap();
     let r1 = RolloutRef::new(name("r1"), web.clone(), Seq::new(1), Some(Seq::new(3)));
     let r2 = RolloutRef::new(name("r2"), web.clone(), Seq::new(4), None);
     let r3 = RolloutRef::new(name("r3"), db.clone(), Seq::new(1), None);
     let all = journal.rollouts(None, 10).await.unwrap();
     assert_eq!(all, [r3.clone(), r2.clone(), r1.clone()]);
-    assert_eq!(
-        journal.rollouts(None, 2).await.unwrap(),
-        [r3.clone(), r2.clone()]
-    );
-    assert_eq!(
-        journal.rollouts(Some(&web), 10).await.unwrap(),
-        [r2.clone(), r1.clone()]
-    );
+    assert_eq!(journal.rollouts(None, 2).await.unwrap(), [r3.clone(), r2.clone()]);
+    assert_eq!(journal.rollouts(Some(&web), 10).await.unwrap(), [r2.clone(), r1.clone()]);
     assert_eq!(journal.rollouts(Some(&web), 1).await.unwrap(), [r2]);
-    assert_eq!(
-        journal.rollouts(Some(&stream("none")), 10).await.unwrap(),
-        []
-    );
-    journal
-        .append(&permit, &db, Seq::new(1), &[last(2, "r3")])
-        .await
-        .unwrap();
+    assert_eq!(journal.rollouts(Some(&stream("none")), 10).await.unwrap(), []);
+    journal.append(&permit, &db, Seq::new(1), &[last(2, "r3")]).await.unwrap();
     let over = RolloutRef::new(name("r3"), db, Seq::new(1), Some(Seq::new(2)));
     assert_eq!(journal.rollout(&name("r3")).await.unwrap(), over);
     assert_eq!(journal.records(&r1).await.unwrap().len(), 3);
@@ -279,10 +206,7 @@ pub async fn rollout_is_found_by_its_id<H: JournalHarness>(harness: &H) {
     refused(journal.rollout(&name("r1")).await, ErrorKind::NotFound);
     append(&journal, &[first(1, "r1")]).await;
     let found = journal.rollout(&name("r1")).await.unwrap();
-    assert_eq!(
-        found,
-        RolloutRef::new(name("r1"), stream("web"), Seq::new(1), None)
-    );
+    assert_eq!(found, RolloutRef::new(name("r1"), stream("web"), Seq::new(1), None));
     refused(journal.rollout(&name("r2")).await, ErrorKind::NotFound);
 }
 
@@ -291,14 +215,10 @@ pub async fn one_rollout_of_a_stream_at_a_time<H: JournalHarness>(harness: &H) {
     let (journal, _guard) = harness.fresh().await;
     let (permit, web) = (control().await, stream("web"));
     append(&journal, &[first(1, "r1"), middle(2, "r1")]).await;
-    let second = journal
-        .append(&permit, &web, Seq::new(2), &[first(3, "r2")])
-        .await;
+    let second = journal.append(&permit, &web, Seq::new(2), &[first(3, "r2")]).await;
     append_refused(second, ErrorKind::AlreadyExists);
     assert_eq!(journal.head(&web).await.unwrap(), Seq::new(2));
-    let over = journal
-        .append(&permit, &web, Seq::new(2), &[last(3, "r1"), first(4, "r2")])
-        .await;
+    let over = journal.append(&permit, &web, Seq::new(2), &[last(3, "r1"), first(4, "r2")]).await;
     assert_eq!(over.unwrap(), Seq::new(4));
 }
 
@@ -307,13 +227,9 @@ pub async fn a_rollout_id_is_used_once<H: JournalHarness>(harness: &H) {
     let (journal, _guard) = harness.fresh().await;
     let (permit, web, db) = (control().await, stream("web"), stream("db"));
     append(&journal, &[first(1, "r1"), last(2, "r1")]).await;
-    let same = journal
-        .append(&permit, &web, Seq::new(2), &[first(3, "r1")])
-        .await;
+    let same = journal.append(&permit, &web, Seq::new(2), &[first(3, "r1")]).await;
     append_refused(same, ErrorKind::AlreadyExists);
-    let other = journal
-        .append(&permit, &db, Seq::ZERO, &[first(1, "r1")])
-        .await;
+    let other = journal.append(&permit, &db, Seq::ZERO, &[first(1, "r1")]).await;
     append_refused(other, ErrorKind::AlreadyExists);
     assert_eq!(journal.head(&db).await.unwrap(), Seq::ZERO);
 }
@@ -326,14 +242,8 @@ pub async fn a_newer_format_is_not_skipped<H: JournalHarness>(harness: &H) {
     let mut newer = middle(2, "r1");
     newer.format = FORMAT + 1;
     harness.plant(&journal, &guard, &web, newer).await;
-    refused(
-        journal.read(&web, Seq::ZERO, 10).await,
-        ErrorKind::Unsupported,
-    );
-    refused(
-        journal.read(&web, Seq::new(1), 10).await,
-        ErrorKind::Unsupported,
-    );
+    refused(journal.read(&web, Seq::ZERO, 10).await, ErrorKind::Unsupported);
+    refused(journal.read(&web, Seq::new(1), 10).await, ErrorKind::Unsupported);
     assert_eq!(journal.read(&web, Seq::ZERO, 1).await.unwrap().len(), 1);
 }
 
@@ -343,23 +253,12 @@ pub async fn append_takes_a_permit<H: JournalHarness>(harness: &H) {
     let web = Resource::Service(name("web"));
     let run = StreamId::Run(name("adhoc"));
     let wrong = [
-        (
-            stream("web"),
-            permit(Action::ServiceWrite, web.clone()).await,
-        ),
-        (
-            stream("db"),
-            permit(Action::RolloutControl, web.clone()).await,
-        ),
-        (
-            run.clone(),
-            permit(Action::RolloutControl, web.clone()).await,
-        ),
+        (stream("web"), permit(Action::ServiceWrite, web.clone()).await),
+        (stream("db"), permit(Action::RolloutControl, web.clone()).await),
+        (run.clone(), permit(Action::RolloutControl, web.clone()).await),
     ];
     for (stream, permit) in wrong {
-        let done = journal
-            .append(&permit, &stream, Seq::ZERO, &[first(1, "r1")])
-            .await;
+        let done = journal.append(&permit, &stream, Seq::ZERO, &[first(1, "r1")]).await;
         append_refused(done, ErrorKind::PermissionDenied);
         assert_eq!(journal.head(&stream).await.unwrap(), Seq::ZERO);
     }
@@ -369,34 +268,21 @@ pub async fn append_takes_a_permit<H: JournalHarness>(harness: &H) {
     ];
     for (at, (stream, permit)) in right.into_iter().enumerate() {
         let record = first(1, &format!("r{at}"));
-        journal
-            .append(&permit, &stream, Seq::ZERO, &[record])
-            .await
-            .unwrap();
+        journal.append(&permit, &stream, Seq::ZERO, &[record]).await.unwrap();
     }
 }
 
 /// > and durable when it returns `Ok`, also over a crash
 pub async fn append_survives_a_crash<H: JournalHarness + DurableHarness<dyn Journal>>(harness: &H) {
     let (journal, guard) = harness.fresh().await;
-    let records = [
-        first(1, "r1"),
-        middle(2, "r1"),
-        last(3, "r1"),
-        first(4, "r2"),
-    ];
+    let records = [first(1, "r1"), middle(2, "r1"), last(3, "r1"), first(4, "r2")];
     append(&journal, &records).await;
     let journal = harness.reopen(journal, &guard).await;
-    assert_eq!(
-        journal.read(&stream("web"), Seq::ZERO, 10).await.unwrap(),
-        records
-    );
+    assert_eq!(journal.read(&stream("web"), Seq::ZERO, 10).await.unwrap(), records);
     assert_eq!(journal.head(&stream("web")).await.unwrap(), Seq::new(4));
     assert_eq!(journal.rollouts(None, 10).await.unwrap().len(), 2);
     let (permit, web) = (control().await, stream("web"));
-    let second = journal
-        .append(&permit, &web, Seq::new(4), &[first(5, "r3")])
-        .await;
+    let second = journal.append(&permit, &web, Seq::new(4), &[first(5, "r3")]).await;
     append_refused(second, ErrorKind::AlreadyExists);
     assert_eq!(append(&journal, &[last(5, "r2")]).await, Seq::new(5));
 }
@@ -421,17 +307,10 @@ pub async fn another_process_sees_an_append<H: JournalHarness + ConcurrentHarnes
     let mut records = vec![first(1, "r1")];
     records.extend((2..=10).map(|seq| middle(seq, "r1")));
     for (at, record) in records.iter().enumerate() {
-        let (writer, reader) = if at % 2 == 0 {
-            (&one, &two)
-        } else {
-            (&two, &one)
-        };
+        let (writer, reader) = if at % 2 == 0 { (&one, &two) } else { (&two, &one) };
         append(writer, std::slice::from_ref(record)).await;
         assert_eq!(reader.head(&stream("web")).await.unwrap(), record.seq);
-        assert_eq!(
-            reader.read(&stream("web"), Seq::ZERO, 100).await.unwrap(),
-            records[..=at]
-        );
+        assert_eq!(reader.read(&stream("web"), Seq::ZERO, 100).await.unwrap(), records[..=at]);
     }
 }
 

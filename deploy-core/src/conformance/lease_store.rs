@@ -28,26 +28,16 @@ async fn acquire(leases: &Arc<dyn LeaseStore>, holder: &str, ttl: Duration) -> L
 pub async fn the_epoch_grows_with_every_owner<H: LeaseStoreHarness>(harness: &H) {
     let (leases, guard) = harness.fresh().await;
     let one = acquire(&leases, "ann", SHORT).await;
-    assert_eq!(
-        (one.name.as_str(), one.holder.as_str()),
-        ("service/web", "ann")
-    );
+    assert_eq!((one.name.as_str(), one.holder.as_str()), ("service/web", "ann"));
     harness.pass(&guard, SHORT * 2).await;
     let two = acquire(&leases, "bob", SHORT).await;
     assert_eq!((two.holder.as_str(), two.epoch), ("bob", one.epoch + 1));
     harness.pass(&guard, SHORT * 2).await;
     let three = acquire(&leases, "bob", LONG).await;
-    assert_eq!(
-        three.epoch,
-        two.epoch + 1,
-        "who has lost a lease comes back under a new epoch"
-    );
+    assert_eq!(three.epoch, two.epoch + 1, "who has lost a lease comes back under a new epoch");
     leases.release(&three).await.unwrap();
     assert_eq!(acquire(&leases, "bob", LONG).await.epoch, three.epoch + 1);
-    let other = leases
-        .acquire(&AcquireLease::new("service/db", "ann"))
-        .await
-        .unwrap();
+    let other = leases.acquire(&AcquireLease::new("service/db", "ann")).await.unwrap();
     assert_eq!(other.epoch, one.epoch, "each name counts its own epochs");
 }
 
@@ -58,12 +48,7 @@ pub async fn the_holder_renews<H: LeaseStoreHarness>(harness: &H) {
     harness.pass(&guard, Duration::from_millis(20)).await;
     let two = acquire(&leases, "ann", LONG).await;
     assert_eq!((two.epoch, two.holder.as_str()), (one.epoch, "ann"));
-    assert!(
-        two.expires_at > one.expires_at,
-        "{} is not after {}",
-        two.expires_at,
-        one.expires_at
-    );
+    assert!(two.expires_at > one.expires_at, "{} is not after {}", two.expires_at, one.expires_at);
     assert_eq!(leases.current("service/web").await.unwrap(), Some(two));
 }
 
@@ -73,10 +58,7 @@ pub async fn another_holder_is_a_conflict<H: LeaseStoreHarness>(harness: &H) {
     let mine = acquire(&leases, "ann-7f3", LONG).await;
     let err = leases.acquire(&web("bob", LONG)).await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::Conflict);
-    assert!(
-        err.to_string().contains("ann-7f3"),
-        "`{err}` does not name the holder"
-    );
+    assert!(err.to_string().contains("ann-7f3"), "`{err}` does not name the holder");
     assert_eq!(leases.current("service/web").await.unwrap(), Some(mine));
 }
 
@@ -86,14 +68,8 @@ pub async fn the_lease_of_the_dead_is_free<H: LeaseStoreHarness>(harness: &H) {
     let mine = acquire(&leases, "ann", LONG).await;
     let other = leases.acquire(&web("bob", LONG).with_dead("cleo")).await;
     refused(other, ErrorKind::Conflict);
-    let theirs = leases
-        .acquire(&web("bob", LONG).with_dead("ann"))
-        .await
-        .unwrap();
-    assert_eq!(
-        (theirs.holder.as_str(), theirs.epoch),
-        ("bob", mine.epoch + 1)
-    );
+    let theirs = leases.acquire(&web("bob", LONG).with_dead("ann")).await.unwrap();
+    assert_eq!((theirs.holder.as_str(), theirs.epoch), ("bob", mine.epoch + 1));
     refused(leases.acquire(&web("ann", LONG)).await, ErrorKind::Conflict);
 }
 
@@ -117,10 +93,7 @@ async fn one_wins(handles: &[Arc<dyn LeaseStore>]) {
     }
     assert_eq!(won.len(), 1, "{} takers won", won.len());
     for leases in handles {
-        assert_eq!(
-            leases.current("service/web").await.unwrap().as_ref(),
-            won.first()
-        );
+        assert_eq!(leases.current("service/web").await.unwrap().as_ref(), won.first());
     }
 }
 
@@ -134,10 +107,7 @@ pub async fn release_frees_only_that_lease<H: LeaseStoreHarness>(harness: &H) {
     leases.release(&mine).await.unwrap();
     let old = Lease::new("service/web", "bob", mine.epoch, theirs.expires_at);
     leases.release(&old).await.unwrap();
-    leases
-        .release(&Lease::new("service/none", "bob", 1, theirs.expires_at))
-        .await
-        .unwrap();
+    leases.release(&Lease::new("service/none", "bob", 1, theirs.expires_at)).await.unwrap();
     assert_eq!(leases.current("service/web").await.unwrap(), Some(theirs));
     refused(leases.acquire(&web("ann", LONG)).await, ErrorKind::Conflict);
 }
@@ -147,15 +117,9 @@ pub async fn current_gives_the_lease_as_it_is<H: LeaseStoreHarness>(harness: &H)
     let (leases, guard) = harness.fresh().await;
     assert_eq!(leases.current("service/web").await.unwrap(), None);
     let mine = acquire(&leases, "ann", SHORT).await;
-    assert_eq!(
-        leases.current("service/web").await.unwrap(),
-        Some(mine.clone())
-    );
+    assert_eq!(leases.current("service/web").await.unwrap(), Some(mine.clone()));
     harness.pass(&guard, SHORT * 2).await;
-    assert_eq!(
-        leases.current("service/web").await.unwrap(),
-        Some(mine.clone())
-    );
+    assert_eq!(leases.current("service/web").await.unwrap(), Some(mine.clone()));
     leases.release(&mine).await.unwrap();
     assert_eq!(leases.current("service/web").await.unwrap(), None);
 }
@@ -164,21 +128,14 @@ pub async fn current_gives_the_lease_as_it_is<H: LeaseStoreHarness>(harness: &H)
 pub async fn expiry_goes_by_the_clock_of_the_store<H: LeaseStoreHarness>(harness: &H) {
     let (leases, guard) = harness.fresh().await;
     let short = acquire(&leases, "ann", Duration::from_secs(1)).await;
-    let long = leases
-        .acquire(&AcquireLease::new("service/db", "ann").with_ttl(LONG))
-        .await
-        .unwrap();
+    let long =
+        leases.acquire(&AcquireLease::new("service/db", "ann").with_ttl(LONG)).await.unwrap();
     let apart = long.expires_at.since(short.expires_at);
-    assert!(
-        apart >= Duration::from_secs(59),
-        "the leases end {apart:?} apart"
-    );
+    assert!(apart >= Duration::from_secs(59), "the leases end {apart:?} apart");
     refused(leases.acquire(&web("bob", LONG)).await, ErrorKind::Conflict);
     harness.pass(&guard, Duration::from_millis(1_100)).await;
     acquire(&leases, "bob", LONG).await;
-    let db = leases
-        .acquire(&AcquireLease::new("service/db", "bob"))
-        .await;
+    let db = leases.acquire(&AcquireLease::new("service/db", "bob")).await;
     refused(db, ErrorKind::Conflict);
 }
 
@@ -189,10 +146,7 @@ pub async fn a_lease_survives_a_crash<H: LeaseStoreHarness + DurableHarness<dyn 
     let (leases, guard) = harness.fresh().await;
     let mine = acquire(&leases, "ann", LONG).await;
     let leases = harness.reopen(leases, &guard).await;
-    assert_eq!(
-        leases.current("service/web").await.unwrap(),
-        Some(mine.clone())
-    );
+    assert_eq!(leases.current("service/web").await.unwrap(), Some(mine.clone()));
     refused(leases.acquire(&web("bob", LONG)).await, ErrorKind::Conflict);
     leases.release(&mine).await.unwrap();
     let leases = harness.reopen(leases, &guard).await;

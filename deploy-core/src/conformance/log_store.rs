@@ -14,29 +14,15 @@ fn chunk(offset: u64, bytes: &[u8]) -> LogChunk {
 }
 
 fn of(rollout: &str, host: &str, generation: u64, offset: u64, bytes: &[u8]) -> LogChunk {
-    LogChunk::new(
-        name(rollout),
-        name(host),
-        Seq::new(generation),
-        offset,
-        at(7),
-        bytes.to_vec(),
-    )
+    LogChunk::new(name(rollout), name(host), Seq::new(generation), offset, at(7), bytes.to_vec())
 }
 
 async fn length(logs: &Arc<dyn LogStore>) -> u64 {
-    logs.length(&name("r1"), &name("h1"), Seq::new(1))
-        .await
-        .unwrap()
+    logs.length(&name("r1"), &name("h1"), Seq::new(1)).await.unwrap()
 }
 
 async fn read(logs: &Arc<dyn LogStore>, query: &LogQuery) -> Vec<LogChunk> {
-    logs.read(query)
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|(_, chunk)| chunk)
-        .collect()
+    logs.read(query).await.unwrap().into_iter().map(|(_, chunk)| chunk).collect()
 }
 
 fn all() -> LogQuery {
@@ -48,11 +34,7 @@ async fn output(logs: &Arc<dyn LogStore>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let query = all().with_host(name("h1")).with_generation(Seq::new(1));
     for chunk in read(logs, &query).await {
-        assert_eq!(
-            chunk.offset,
-            u64::try_from(bytes.len()).unwrap(),
-            "a chunk is out of place"
-        );
+        assert_eq!(chunk.offset, u64::try_from(bytes.len()).unwrap(), "a chunk is out of place");
         bytes.extend(chunk.bytes);
     }
     bytes
@@ -62,15 +44,10 @@ async fn output(logs: &Arc<dyn LogStore>) -> Vec<u8> {
 pub async fn a_chunk_that_follows_is_stored<H: Harness<dyn LogStore>>(harness: &H) {
     let (logs, _guard) = harness.fresh().await;
     let binary: Vec<u8> = (0..=255).collect();
-    logs.append(&[chunk(0, b"one "), chunk(4, &binary)])
-        .await
-        .unwrap();
+    logs.append(&[chunk(0, b"one "), chunk(4, &binary)]).await.unwrap();
     logs.append(&[chunk(260, b" end")]).await.unwrap();
     let stored = read(&logs, &all()).await;
-    assert_eq!(
-        stored,
-        [chunk(0, b"one "), chunk(4, &binary), chunk(260, b" end")]
-    );
+    assert_eq!(stored, [chunk(0, b"one "), chunk(4, &binary), chunk(260, b" end")]);
 }
 
 /// > A chunk that overlaps what is stored adds only what is new: no byte is stored twice.
@@ -79,9 +56,7 @@ pub async fn no_byte_is_stored_twice<H: Harness<dyn LogStore>>(harness: &H) {
     logs.append(&[chunk(0, b"hello")]).await.unwrap();
     logs.append(&[chunk(0, b"hello")]).await.unwrap();
     logs.append(&[chunk(1, b"ell")]).await.unwrap();
-    logs.append(&[chunk(3, b"lo world"), chunk(8, b"rld!")])
-        .await
-        .unwrap();
+    logs.append(&[chunk(3, b"lo world"), chunk(8, b"rld!")]).await.unwrap();
     assert_eq!(output(&logs).await, b"hello world!");
     assert_eq!(length(&logs).await, 12);
 }
@@ -93,11 +68,7 @@ pub async fn a_gap_is_a_conflict<H: Harness<dyn LogStore>>(harness: &H) {
     assert_eq!(length(&logs).await, 0);
     let some = [chunk(0, b"abc"), chunk(4, b"e"), chunk(3, b"d")];
     refused(logs.append(&some).await, ErrorKind::Conflict);
-    assert_eq!(
-        output(&logs).await,
-        b"abc",
-        "what comes before the gap is stored, and no more"
-    );
+    assert_eq!(output(&logs).await, b"abc", "what comes before the gap is stored, and no more");
 }
 
 /// > `length` is where the next chunk of an attempt has to begin; 0 where nothing is stored.
@@ -112,10 +83,7 @@ pub async fn length_is_of_one_attempt<H: Harness<dyn LogStore>>(harness: &H) {
     ];
     logs.append(&chunks).await.unwrap();
     for (chunk, length) in chunks.iter().zip([4, 1, 2, 3]) {
-        let found = logs
-            .length(&chunk.rollout, &chunk.host, chunk.generation)
-            .await
-            .unwrap();
+        let found = logs.length(&chunk.rollout, &chunk.host, chunk.generation).await.unwrap();
         assert_eq!(found, length);
     }
 }
@@ -135,36 +103,21 @@ pub async fn read_goes_on_from_a_position<H: Harness<dyn LogStore>>(harness: &H)
     }
     let mine = [&chunks[0], &chunks[1], &chunks[3], &chunks[4]].map(LogChunk::clone);
     assert_eq!(read(&logs, &all()).await, mine);
-    assert_eq!(
-        read(&logs, &all().with_host(name("h2"))).await,
-        [mine[1].clone(), mine[3].clone()]
-    );
-    assert_eq!(
-        read(&logs, &all().with_generation(Seq::new(3))).await,
-        mine[3..]
-    );
+    assert_eq!(read(&logs, &all().with_host(name("h2"))).await, [mine[1].clone(), mine[3].clone()]);
+    assert_eq!(read(&logs, &all().with_generation(Seq::new(3))).await, mine[3..]);
     let mut after = LogPosition::START;
     for expected in mine.chunks(2) {
-        let page = logs
-            .read(&all().with_after(after).with_limit(2))
-            .await
-            .unwrap();
+        let page = logs.read(&all().with_after(after).with_limit(2)).await.unwrap();
         assert_eq!(
             page.iter().map(|(_, chunk)| chunk).collect::<Vec<_>>(),
             expected.iter().collect::<Vec<_>>()
         );
-        assert!(
-            page.iter().all(|(position, _)| *position > after),
-            "positions grow"
-        );
+        assert!(page.iter().all(|(position, _)| *position > after), "positions grow");
         after = page.last().unwrap().0;
     }
     assert_eq!(read(&logs, &all().with_after(after)).await, []);
     logs.append(&[chunk(2, b"5")]).await.unwrap();
-    assert_eq!(
-        read(&logs, &all().with_after(after)).await,
-        [chunk(2, b"5")]
-    );
+    assert_eq!(read(&logs, &all().with_after(after)).await, [chunk(2, b"5")]);
 }
 
 /// > the chunks of one attempt, put together, are its output byte for byte.
@@ -173,22 +126,15 @@ pub async fn output_is_kept_byte_for_byte<H: Harness<dyn LogStore>>(harness: &H)
     let bytes = sample::noise(300_000);
     for (at, piece) in bytes.chunks(7_001).enumerate() {
         let offset = u64::try_from(at * 7_001).unwrap();
-        logs.append(&[chunk(offset, piece), of("r1", "h2", 1, offset, piece)])
-            .await
-            .unwrap();
+        logs.append(&[chunk(offset, piece), of("r1", "h2", 1, offset, piece)]).await.unwrap();
     }
-    assert!(
-        output(&logs).await == bytes,
-        "the output is not what was appended"
-    );
+    assert!(output(&logs).await == bytes, "the output is not what was appended");
 }
 
 /// > What a process has appended is there after it was killed.
 pub async fn what_was_appended_survives<H: DurableHarness<dyn LogStore>>(harness: &H) {
     let (logs, guard) = harness.fresh().await;
-    logs.append(&[chunk(0, b"hello "), chunk(6, b"world")])
-        .await
-        .unwrap();
+    logs.append(&[chunk(0, b"hello "), chunk(6, b"world")]).await.unwrap();
     let before = logs.read(&all()).await.unwrap();
     let logs = harness.reopen(logs, &guard).await;
     assert_eq!(length(&logs).await, 11);
@@ -196,10 +142,7 @@ pub async fn what_was_appended_survives<H: DurableHarness<dyn LogStore>>(harness
     logs.append(&[chunk(11, b"!")]).await.unwrap();
     assert_eq!(output(&logs).await, b"hello world!");
     let after = before.last().unwrap().0;
-    assert_eq!(
-        read(&logs, &all().with_after(after)).await,
-        [chunk(11, b"!")]
-    );
+    assert_eq!(read(&logs, &all().with_after(after)).await, [chunk(11, b"!")]);
 }
 
 /// > A chunk that overlaps what is stored adds only what is new: no byte is stored twice.
@@ -213,10 +156,7 @@ pub async fn two_writers_store_no_byte_twice<H: ConcurrentHarness<dyn LogStore>>
         }
     };
     tokio::join!(write(&one, 100), write(&two, 160));
-    assert!(
-        output(&one).await == bytes && output(&two).await == bytes,
-        "the writers got mixed up"
-    );
+    assert!(output(&one).await == bytes && output(&two).await == bytes, "the writers got mixed up");
 }
 
 /// One test for each case of [`LogStore`](crate::backend::LogStore); see [`conformance`](crate::conformance).

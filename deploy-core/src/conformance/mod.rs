@@ -29,11 +29,7 @@
 //! ```
 //!
 //! Cases are added in minor releases: for tests only.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a failed case panics, as tests do"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a failed case panics, as tests do")]
 pub mod artifact_store;
 pub mod authorizer;
 pub mod clock;
@@ -79,22 +75,15 @@ pub trait ConcurrentHarness<T: ?Sized + Send + Sync>: Harness<T> {
 
 /// Runs a case to its end on a runtime of its own with several threads, and fails it after two minutes.
 pub fn run(case: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let limited = async { tokio::time::timeout(Duration::from_secs(120), case).await };
-    assert!(
-        runtime.unwrap().block_on(limited).is_ok(),
-        "the case did not end within two minutes"
-    );
+    assert!(runtime.unwrap().block_on(limited).is_ok(), "the case did not end within two minutes");
 }
 
 /// A permit for `action` on `resource`, for somebody who may do everything.
 pub async fn permit(action: Action, resource: Resource) -> Permit {
-    authorize(&Anybody, sample::principal("kit"), action, resource)
-        .await
-        .unwrap()
+    authorize(&Anybody, sample::principal("kit"), action, resource).await.unwrap()
 }
 
 #[derive(Debug)]
@@ -103,9 +92,7 @@ struct Anybody;
 #[async_trait]
 impl Authorizer for Anybody {
     async fn authorize(&self, _: &AccessRequest) -> BackendResult<Decision> {
-        Ok(Decision::Allow(vec![
-            "the kit may do everything".to_owned(),
-        ]))
+        Ok(Decision::Allow(vec!["the kit may do everything".to_owned()]))
     }
 }
 
@@ -135,10 +122,7 @@ async fn race<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
 }
 
 /// Waits until `predicate` holds; fails the case after half a minute.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "cases wait on real hosts and real time"
-)]
+#[expect(clippy::disallowed_methods, reason = "cases wait on real hosts and real time")]
 async fn eventually<F: Future<Output = bool> + Send>(
     what: &str,
     mut predicate: impl FnMut() -> F + Send,

@@ -10,11 +10,7 @@ pub trait NotifierHarness: Harness<dyn Notifier> {
 }
 
 fn about(key: &str) -> Notification {
-    Notification::new(
-        key,
-        format!("{key} happened"),
-        "line one\nline two: ä, \", \\, <b>",
-    )
+    Notification::new(key, format!("{key} happened"), "line one\nline two: ä, \", \\, <b>")
 }
 
 async fn arrived<H: NotifierHarness>(
@@ -36,10 +32,7 @@ pub async fn what_is_accepted_is_delivered<H: NotifierHarness>(harness: &H) {
         notifier.notify(&about(key)).await.unwrap();
     }
     let delivered = arrived(harness, &guard, 2).await;
-    assert!(
-        delivered.contains(&about("a")) && delivered.contains(&about("b")),
-        "{delivered:?}"
-    );
+    assert!(delivered.contains(&about("a")) && delivered.contains(&about("b")), "{delivered:?}");
 }
 
 /// > A second one with the same key is accepted and not delivered again.
@@ -52,10 +45,7 @@ pub async fn the_same_key_is_delivered_once<H: NotifierHarness>(harness: &H) {
     for done in race(told).await {
         done.unwrap();
     }
-    notifier
-        .notify(&Notification::new("a", "told again", "in other words"))
-        .await
-        .unwrap();
+    notifier.notify(&Notification::new("a", "told again", "in other words")).await.unwrap();
     notifier.notify(&about("b")).await.unwrap();
     let delivered = arrived(harness, &guard, 2).await;
     let about_a = delivered.iter().filter(|it| it.key == "a").count();

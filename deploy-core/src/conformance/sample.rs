@@ -34,12 +34,7 @@ pub const fn at(seconds: u64) -> Timestamp {
 /// A host that no executor can reach.
 #[must_use]
 pub fn host(text: &str) -> Host {
-    Host::new(
-        name(text),
-        Connection::Local {
-            root: format!("/nowhere/{text}"),
-        },
-    )
+    Host::new(name(text), Connection::Local { root: format!("/nowhere/{text}") })
 }
 
 /// A service on the hosts `zone=a`.
@@ -48,12 +43,7 @@ pub fn host(text: &str) -> Host {
 /// If `text` is no service name.
 #[must_use]
 pub fn service(text: &str) -> Service {
-    Service::new(
-        name(text),
-        principal("ann"),
-        name(&format!("/srv/{text}")),
-        name("zone=a"),
-    )
+    Service::new(name(text), principal("ann"), name(&format!("/srv/{text}")), name("zone=a"))
 }
 
 /// A release of `service` with the steps `install` and `start`, made at `created_at`.
@@ -62,15 +52,7 @@ pub fn release(service: &str, id: &str, created_at: Timestamp) -> Release {
     let steps = vec![Step::new(StepName::Install), Step::new(StepName::Start)];
     let descriptor = ArtifactRef::new(Digest::of(id.as_bytes()), 1);
     let version: Version = name(id);
-    Release::new(
-        name(id),
-        name(service),
-        version,
-        descriptor,
-        steps,
-        created_at,
-        principal("ann"),
-    )
+    Release::new(name(id), name(service), version, descriptor, steps, created_at, principal("ann"))
 }
 
 /// A plan that brings the release `web-1` of `service` onto one host.
@@ -106,30 +88,20 @@ pub fn stream(service: &str) -> StreamId {
 /// The first record of `rollout`.
 #[must_use]
 pub fn first(seq: u64, rollout: &str) -> Record {
-    let event = Event::Accepted {
-        plan: Box::new(plan("web")),
-        by: principal("ann"),
-    };
+    let event = Event::Accepted { plan: Box::new(plan("web")), by: principal("ann") };
     Record::new(Seq::new(seq), at(seq), name::<RolloutId>(rollout), event)
 }
 
 /// A record in the middle of `rollout`.
 #[must_use]
 pub fn middle(seq: u64, rollout: &str) -> Record {
-    Record::new(
-        Seq::new(seq),
-        at(seq),
-        name(rollout),
-        Event::WaveStarted { wave: 0 },
-    )
+    Record::new(Seq::new(seq), at(seq), name(rollout), Event::WaveStarted { wave: 0 })
 }
 
 /// The last record of `rollout`.
 #[must_use]
 pub fn last(seq: u64, rollout: &str) -> Record {
-    let event = Event::Finished {
-        outcome: Outcome::Succeeded,
-    };
+    let event = Event::Finished { outcome: Outcome::Succeeded };
     Record::new(Seq::new(seq), at(seq), name(rollout), event)
 }
 

@@ -18,9 +18,7 @@ fn hosts() -> Vec<Host> {
 }
 
 fn place_on(count: u32) -> PlacementRequest {
-    PlacementRequest::new(name("web"), count, hosts())
-        .with_spread(vec![name("zone")])
-        .with_seed(42)
+    PlacementRequest::new(name("web"), count, hosts()).with_spread(vec![name("zone")]).with_seed(42)
 }
 
 async fn place(scheduler: &Arc<dyn Scheduler>, request: &PlacementRequest) -> Placement {
@@ -28,11 +26,7 @@ async fn place(scheduler: &Arc<dyn Scheduler>, request: &PlacementRequest) -> Pl
 }
 
 fn chosen(placement: &Placement) -> BTreeSet<HostName> {
-    placement
-        .chosen
-        .iter()
-        .map(|(host, _)| host.clone())
-        .collect()
+    placement.chosen.iter().map(|(host, _)| host.clone()).collect()
 }
 
 /// > The answer is a function of the request: no clock and no dice of its own.
@@ -53,28 +47,15 @@ pub async fn it_chooses_as_many_as_there_are<H: Harness<dyn Scheduler>>(harness:
     let given: BTreeSet<_> = hosts().into_iter().map(|it| it.name).collect();
     for (count, expected, missing) in [(0, 0, 0), (1, 1, 0), (5, 5, 0), (9, 9, 0), (12, 9, 3)] {
         let placement = place(&scheduler, &place_on(count)).await;
-        assert_eq!(
-            (placement.chosen.len(), placement.missing),
-            (expected, missing)
-        );
-        assert_eq!(
-            chosen(&placement).len(),
-            expected,
-            "a host was chosen twice"
-        );
+        assert_eq!((placement.chosen.len(), placement.missing), (expected, missing));
+        assert_eq!(chosen(&placement).len(), expected, "a host was chosen twice");
         assert!(chosen(&placement).is_subset(&given), "{placement:?}");
     }
     let nowhere = PlacementRequest::new(name("web"), 2, Vec::new());
-    assert_eq!(
-        place(&scheduler, &nowhere).await,
-        Placement::new(Vec::new(), 2)
-    );
+    assert_eq!(place(&scheduler, &nowhere).await, Placement::new(Vec::new(), 2));
     let mut gone = place_on(2);
     gone.current = [name("gone")].into();
-    assert!(
-        chosen(&place(&scheduler, &gone).await).is_subset(&given),
-        "a host was made up"
-    );
+    assert!(chosen(&place(&scheduler, &gone).await).is_subset(&given), "a host was made up");
 }
 
 /// > The order in which hosts are given does not matter.

@@ -20,10 +20,7 @@ fn web(account: &str) -> Service {
 }
 
 async fn put(registry: &Arc<dyn ServiceRegistry>, service: Service, expect: Expect) -> Revision {
-    registry
-        .put_service(&write().await, service, expect)
-        .await
-        .unwrap()
+    registry.put_service(&write().await, service, expect).await.unwrap()
 }
 
 /// > `put_service` compares and sets
@@ -41,21 +38,15 @@ pub async fn put_service_compares_and_sets<H: Harness<dyn ServiceRegistry>>(harn
 pub async fn a_refused_put_service_changes_nothing<H: Harness<dyn ServiceRegistry>>(harness: &H) {
     let (registry, _guard) = harness.fresh().await;
     let permit = write().await;
-    let stray = registry
-        .put_service(&permit, web("a"), Expect::At(Revision::new(1)))
-        .await;
+    let stray = registry.put_service(&permit, web("a"), Expect::At(Revision::new(1))).await;
     refused(stray, ErrorKind::NotFound);
     refused(registry.service(&name("web")).await, ErrorKind::NotFound);
     let one = put(&registry, web("a"), Expect::Absent).await;
-    let again = registry
-        .put_service(&permit, web("b"), Expect::Absent)
-        .await;
+    let again = registry.put_service(&permit, web("b"), Expect::Absent).await;
     refused(again, ErrorKind::AlreadyExists);
     let two = put(&registry, web("c"), Expect::At(one)).await;
     for stale in [one, Revision::new(3)] {
-        let late = registry
-            .put_service(&permit, web("d"), Expect::At(stale))
-            .await;
+        let late = registry.put_service(&permit, web("d"), Expect::At(stale)).await;
         refused(late, ErrorKind::Conflict);
     }
     let found = registry.service(&name("web")).await.unwrap();
@@ -80,12 +71,7 @@ async fn one_wins_with(handles: &[Arc<dyn ServiceRegistry>], expect: Expect, los
     let writers = handles.iter().enumerate().map(|(at, registry)| {
         let (registry, permit) = (Arc::clone(registry), permit.clone());
         let value = web(&format!("a{at}"));
-        async move {
-            registry
-                .put_service(&permit, value.clone(), expect)
-                .await
-                .map(|_| value)
-        }
+        async move { registry.put_service(&permit, value.clone(), expect).await.map(|_| value) }
     });
     let mut won = Vec::new();
     for done in race(writers).await {
@@ -109,19 +95,10 @@ pub async fn history_is_whole<H: Harness<dyn ServiceRegistry>>(harness: &H) {
     }
     put(&registry, service("db"), Expect::Absent).await;
     let history = registry.history(&name("web"), 10).await.unwrap();
-    let found: Vec<_> = history
-        .into_iter()
-        .map(|it| (it.revision.get(), it.value))
-        .collect();
+    let found: Vec<_> = history.into_iter().map(|it| (it.revision.get(), it.value)).collect();
     assert_eq!(found, [(3, web("c")), (2, web("b")), (1, web("a"))]);
     let newest = registry.history(&name("web"), 2).await.unwrap();
-    assert_eq!(
-        newest
-            .iter()
-            .map(|it| it.revision.get())
-            .collect::<Vec<_>>(),
-        [3, 2]
-    );
+    assert_eq!(newest.iter().map(|it| it.revision.get()).collect::<Vec<_>>(), [3, 2]);
 }
 
 /// > `services` gives services in the order of their names, after the name given, and no more than asked for.
@@ -133,9 +110,7 @@ pub async fn services_are_paged_in_order<H: Harness<dyn ServiceRegistry>>(harnes
     let page = async |after: Option<&str>, limit| {
         let after = after.map(name);
         let page = registry.services(after.as_ref(), limit).await.unwrap();
-        page.into_iter()
-            .map(|it| it.value.name.to_string())
-            .collect::<Vec<_>>()
+        page.into_iter().map(|it| it.value.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(page(None, 10).await, ["a", "a-b", "b", "c", "d"]);
     assert_eq!(page(None, 2).await, ["a", "a-b"]);
@@ -154,15 +129,9 @@ pub async fn releases_are_immutable<H: Harness<dyn ServiceRegistry>>(harness: &H
     let one = release("web", "r1", at(1)).with_provenance("commit 1");
     registry.create_release(&permit, one.clone()).await.unwrap();
     registry.create_release(&permit, one.clone()).await.unwrap();
-    let others = [
-        one.clone().with_provenance("commit 2"),
-        release("db", "r1", at(1)),
-    ];
+    let others = [one.clone().with_provenance("commit 2"), release("db", "r1", at(1))];
     for other in others {
-        refused(
-            registry.create_release(&permit, other).await,
-            ErrorKind::AlreadyExists,
-        );
+        refused(registry.create_release(&permit, other).await, ErrorKind::AlreadyExists);
     }
     assert_eq!(registry.release(&name("r1")).await.unwrap(), one);
     assert_eq!(registry.releases(&name("web"), 10).await.unwrap(), [one]);
@@ -172,9 +141,7 @@ pub async fn releases_are_immutable<H: Harness<dyn ServiceRegistry>>(harness: &H
 /// > A release of a service that does not exist is `NotFound`.
 pub async fn a_release_needs_its_service<H: Harness<dyn ServiceRegistry>>(harness: &H) {
     let (registry, _guard) = harness.fresh().await;
-    let stray = registry
-        .create_release(&write().await, release("web", "r1", at(1)))
-        .await;
+    let stray = registry.create_release(&write().await, release("web", "r1", at(1))).await;
     refused(stray, ErrorKind::NotFound);
     refused(registry.release(&name("r1")).await, ErrorKind::NotFound);
 }
@@ -186,22 +153,13 @@ pub async fn releases_are_listed_newest_first<H: Harness<dyn ServiceRegistry>>(h
     put(&registry, service("web"), Expect::Absent).await;
     put(&registry, service("db"), Expect::Absent).await;
     for (id, seconds) in [("b", 2), ("z", 1), ("a", 3), ("c", 2)] {
-        registry
-            .create_release(&permit, release("web", id, at(seconds)))
-            .await
-            .unwrap();
+        registry.create_release(&permit, release("web", id, at(seconds))).await.unwrap();
     }
-    registry
-        .create_release(&permit, release("db", "d", at(2)))
-        .await
-        .unwrap();
+    registry.create_release(&permit, release("db", "d", at(2))).await.unwrap();
     let releases = registry.releases(&name("web"), 10).await.unwrap();
     let ids: Vec<_> = releases.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(ids, ["a", "c", "b", "z"]);
-    assert_eq!(
-        registry.releases(&name("web"), 3).await.unwrap(),
-        releases[..3]
-    );
+    assert_eq!(registry.releases(&name("web"), 3).await.unwrap(), releases[..3]);
 }
 
 /// > A missing service or release is `NotFound`.
@@ -210,10 +168,7 @@ pub async fn what_is_missing_is_not_found<H: Harness<dyn ServiceRegistry>>(harne
     put(&registry, service("db"), Expect::Absent).await;
     refused(registry.service(&name("web")).await, ErrorKind::NotFound);
     refused(registry.history(&name("web"), 1).await, ErrorKind::NotFound);
-    refused(
-        registry.releases(&name("web"), 1).await,
-        ErrorKind::NotFound,
-    );
+    refused(registry.releases(&name("web"), 1).await, ErrorKind::NotFound);
     refused(registry.release(&name("r1")).await, ErrorKind::NotFound);
 }
 
@@ -226,27 +181,17 @@ pub async fn writing_takes_a_permit<H: Harness<dyn ServiceRegistry>>(harness: &H
         permit(Action::ServiceWrite, Resource::Service(name("db"))).await,
     ];
     for permit in &wrong {
-        let put = registry
-            .put_service(permit, service("web"), Expect::Absent)
-            .await;
+        let put = registry.put_service(permit, service("web"), Expect::Absent).await;
         refused(put, ErrorKind::PermissionDenied);
     }
     refused(registry.service(&name("web")).await, ErrorKind::NotFound);
     let right = permit(Action::ServiceWrite, web).await;
-    registry
-        .put_service(&right, service("web"), Expect::Absent)
-        .await
-        .unwrap();
+    registry.put_service(&right, service("web"), Expect::Absent).await.unwrap();
     for permit in &wrong {
-        let create = registry
-            .create_release(permit, release("web", "r1", at(1)))
-            .await;
+        let create = registry.create_release(permit, release("web", "r1", at(1))).await;
         refused(create, ErrorKind::PermissionDenied);
     }
-    registry
-        .create_release(&right, release("web", "r1", at(1)))
-        .await
-        .unwrap();
+    registry.create_release(&right, release("web", "r1", at(1))).await.unwrap();
 }
 
 /// > `history` gives every value a service ever had
@@ -255,17 +200,11 @@ pub async fn what_was_put_survives_a_crash<H: DurableHarness<dyn ServiceRegistry
     let one = put(&registry, web("a"), Expect::Absent).await;
     let two = put(&registry, web("b"), Expect::At(one)).await;
     let release = release("web", "r1", at(1));
-    registry
-        .create_release(&write().await, release.clone())
-        .await
-        .unwrap();
+    registry.create_release(&write().await, release.clone()).await.unwrap();
     let registry = harness.reopen(registry, &guard).await;
     assert_eq!(registry.history(&name("web"), 10).await.unwrap().len(), 2);
     assert_eq!(registry.release(&name("r1")).await.unwrap(), release);
-    assert_eq!(
-        put(&registry, web("c"), Expect::At(two)).await,
-        Revision::new(3)
-    );
+    assert_eq!(put(&registry, web("c"), Expect::At(two)).await, Revision::new(3));
 }
 
 /// > Of any number of writers at one revision, one wins.

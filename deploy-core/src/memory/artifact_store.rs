@@ -43,13 +43,8 @@ impl MemoryArtifactStore {
     /// A store without artifacts that offers everything.
     #[must_use]
     pub fn new() -> Self {
-        let all = ArtifactStoreCapabilities::default()
-            .with_delete(true)
-            .with_resume(true);
-        Self {
-            capabilities: all,
-            state: Mutex::default(),
-        }
+        let all = ArtifactStoreCapabilities::default().with_delete(true).with_resume(true);
+        Self { capabilities: all, state: Mutex::default() }
     }
 
     /// That offers just this.
@@ -113,10 +108,7 @@ impl ArtifactStore for MemoryArtifactStore {
     }
 
     async fn partial(&self, digest: &Digest) -> BackendResult<u64> {
-        Ok(lock(&self.state)
-            .partials
-            .get(digest)
-            .map_or(0, |it| size_of(it)))
+        Ok(lock(&self.state).partials.get(digest).map_or(0, |it| size_of(it)))
     }
 
     async fn head(&self, digest: &Digest) -> BackendResult<ArtifactMeta> {
@@ -140,48 +132,28 @@ impl ArtifactStore for MemoryArtifactStore {
     async fn list(&self, request: &ListArtifacts) -> BackendResult<Vec<ArtifactEntry>> {
         let state = lock(&self.state);
         let wanted = |it: &&ArtifactEntry| {
-            request
-                .repository
-                .as_ref()
-                .is_none_or(|repository| it.repository == *repository)
+            request.repository.as_ref().is_none_or(|repository| it.repository == *repository)
                 && request.kind.is_none_or(|kind| it.kind == kind)
         };
         let mut entries: Vec<_> = state.entries.iter().filter(wanted).cloned().collect();
         entries.sort_by(|a, b| {
             let order = |it: &ArtifactEntry| (it.kind, Reverse(it.put_at));
-            let place = a
-                .repository
-                .cmp(&b.repository)
-                .then_with(|| order(a).cmp(&order(b)));
+            let place = a.repository.cmp(&b.repository).then_with(|| order(a).cmp(&order(b)));
             place.then_with(|| a.version.cmp(&b.version))
         });
         Ok(entries)
     }
 
     async fn hold(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()> {
-        demand(
-            permit,
-            Action::ArtifactWrite,
-            &Resource::System,
-            "artifact.hold",
-        )?;
+        demand(permit, Action::ArtifactWrite, &Resource::System, "artifact.hold")?;
         let mut state = lock(&self.state);
         state.bytes(digest, "artifact.hold")?;
-        state
-            .holders
-            .entry(*digest)
-            .or_default()
-            .insert(holder.clone());
+        state.holders.entry(*digest).or_default().insert(holder.clone());
         Ok(())
     }
 
     async fn let_go(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()> {
-        demand(
-            permit,
-            Action::ArtifactWrite,
-            &Resource::System,
-            "artifact.let_go",
-        )?;
+        demand(permit, Action::ArtifactWrite, &Resource::System, "artifact.let_go")?;
         if let Some(holders) = lock(&self.state).holders.get_mut(digest) {
             holders.remove(holder);
         }
@@ -189,20 +161,11 @@ impl ArtifactStore for MemoryArtifactStore {
     }
 
     async fn holders(&self, digest: &Digest) -> BackendResult<BTreeSet<Holder>> {
-        Ok(lock(&self.state)
-            .holders
-            .get(digest)
-            .cloned()
-            .unwrap_or_default())
+        Ok(lock(&self.state).holders.get(digest).cloned().unwrap_or_default())
     }
 
     async fn delete(&self, permit: &Permit, digest: &Digest) -> BackendResult<()> {
-        demand(
-            permit,
-            Action::ArtifactWrite,
-            &Resource::System,
-            "artifact.delete",
-        )?;
+        demand(permit, Action::ArtifactWrite, &Resource::System, "artifact.delete")?;
         let error = |kind| BackendError::new(kind, "artifact.delete").with("digest", digest);
         if !self.capabilities.delete {
             return Err(error(ErrorKind::Unsupported));
@@ -257,11 +220,7 @@ impl State {
         if request.offset == 0 {
             return Ok(Vec::new());
         }
-        let kept = self
-            .partials
-            .get(&request.digest)
-            .cloned()
-            .unwrap_or_default();
+        let kept = self.partials.get(&request.digest).cloned().unwrap_or_default();
         if size_of(&kept) == request.offset {
             return Ok(kept);
         }
@@ -278,15 +237,8 @@ impl State {
         }
         if self.entry(&request).is_none() {
             let meta = ArtifactMeta::new(request.digest, request.size);
-            let PutArtifact {
-                repository,
-                kind,
-                version,
-                at,
-                ..
-            } = request;
-            self.entries
-                .push(ArtifactEntry::new(repository, kind, version, meta, at));
+            let PutArtifact { repository, kind, version, at, .. } = request;
+            self.entries.push(ArtifactEntry::new(repository, kind, version, meta, at));
         }
         Ok(())
     }

@@ -20,10 +20,7 @@ impl MemoryAuthorizer {
     /// An authorizer that goes by `rules`, in any order.
     #[must_use]
     pub const fn new(rules: Vec<Rule>) -> Self {
-        Self {
-            rules,
-            inventory: None,
-        }
+        Self { rules, inventory: None }
     }
 
     /// That finds the labels of hosts in `inventory`: needed where a rule selects hosts.
@@ -58,22 +55,15 @@ impl Authorizer for MemoryAuthorizer {
         let host = self.host(&request.resource).await?;
         let about = self.rules.iter().filter(|rule| rule.is_about(request));
         let (denying, allowing): (Vec<_>, Vec<_>) = about.partition(|rule| rule.denies);
-        let denied = denying
-            .into_iter()
-            .filter(|it| it.touches(&request.resource, host.as_ref()));
+        let denied = denying.into_iter().filter(|it| it.touches(&request.resource, host.as_ref()));
         let denied: Vec<_> = denied.map(Rule::to_string).collect();
         if !denied.is_empty() {
             return Ok(Decision::Deny(denied));
         }
-        let allowed = allowing
-            .into_iter()
-            .filter(|it| it.contains(&request.resource, host.as_ref()));
+        let allowed =
+            allowing.into_iter().filter(|it| it.contains(&request.resource, host.as_ref()));
         let allowed: Vec<_> = allowed.map(Rule::to_string).collect();
-        Ok(if allowed.is_empty() {
-            Decision::Deny(allowed)
-        } else {
-            Decision::Allow(allowed)
-        })
+        Ok(if allowed.is_empty() { Decision::Deny(allowed) } else { Decision::Allow(allowed) })
     }
 }
 
@@ -92,21 +82,12 @@ impl Rule {
     /// Allows `actions` on everything.
     pub fn allow(principal: PrincipalPattern, actions: impl IntoIterator<Item = Action>) -> Self {
         let actions = actions.into_iter().collect();
-        Self {
-            denies: false,
-            principal,
-            actions,
-            service: None,
-            hosts: None,
-        }
+        Self { denies: false, principal, actions, service: None, hosts: None }
     }
 
     /// Denies `actions` on everything, whatever other rules allow.
     pub fn deny(principal: PrincipalPattern, actions: impl IntoIterator<Item = Action>) -> Self {
-        Self {
-            denies: true,
-            ..Self::allow(principal, actions)
-        }
+        Self { denies: true, ..Self::allow(principal, actions) }
     }
 
     /// Only on `service`: on the service itself, and on every host for it.
@@ -148,9 +129,7 @@ impl Rule {
     }
 
     fn fits_service(&self, resource: &Resource) -> bool {
-        self.service
-            .as_ref()
-            .is_none_or(|mine| service_of(resource) == Some(mine))
+        self.service.as_ref().is_none_or(|mine| service_of(resource) == Some(mine))
     }
 }
 
@@ -192,11 +171,7 @@ impl FromStr for PrincipalPattern {
     type Err = ParseNameError;
 
     fn from_str(input: &str) -> Result<Self, ParseNameError> {
-        if input == "*" {
-            Ok(Self::Any)
-        } else {
-            input.parse().map(Self::Exactly)
-        }
+        if input == "*" { Ok(Self::Any) } else { input.parse().map(Self::Exactly) }
     }
 }
 
@@ -217,10 +192,8 @@ fn service_of(resource: &Resource) -> Option<&ServiceName> {
 }
 
 fn no_inventory(host: &HostName) -> BackendError {
-    BackendError::new(ErrorKind::InvalidInput, "access.authorize")
-        .with("host", host)
-        .with(
-            "reason",
-            "a rule selects hosts, and the authorizer has no inventory to find labels in",
-        )
+    BackendError::new(ErrorKind::InvalidInput, "access.authorize").with("host", host).with(
+        "reason",
+        "a rule selects hosts, and the authorizer has no inventory to find labels in",
+    )
 }

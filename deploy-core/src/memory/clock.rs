@@ -13,9 +13,7 @@ impl ManualClock {
     /// A clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self {
-            now: watch::Sender::new(now),
-        }
+        Self { now: watch::Sender::new(now) }
     }
 
     /// Lets `by` pass, and wakes who has waited long enough.
@@ -62,21 +60,13 @@ impl SystemClock {
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the `Clock` that time enters through"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the `Clock` that time enters through")]
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(0).after(since)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the `Clock` that waiting goes through"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the `Clock` that waiting goes through")]
     async fn sleep_until(&self, at: Timestamp) {
         // Short naps, because the clock may be set, and the machine suspended, while somebody waits.
         const NAP: Duration = Duration::from_secs(30);
@@ -100,15 +90,9 @@ pub struct TokioClock {
 impl TokioClock {
     /// A clock that shows `start` now and goes on from there.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is a `Clock` that time enters through"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is a `Clock` that time enters through")]
     pub fn at(start: Timestamp) -> Self {
-        Self {
-            start,
-            started: tokio::time::Instant::now(),
-        }
+        Self { start, started: tokio::time::Instant::now() }
     }
 }
 

@@ -39,12 +39,7 @@ impl MemoryHostInventory {
 impl HostInventory for MemoryHostInventory {
     async fn put(&self, permit: &Permit, host: Host, expect: Expect) -> BackendResult<Revision> {
         let name = host.name.clone();
-        demand(
-            permit,
-            Action::HostWrite,
-            &Resource::Host(name.clone(), None),
-            "inventory.put",
-        )?;
+        demand(permit, Action::HostWrite, &Resource::Host(name.clone(), None), "inventory.put")?;
         let mut state = lock(&self.state);
         check_expected(expect, state.hosts.get(&name).map(|it| it.revision))
             .map_err(|kind| BackendError::new(kind, "inventory.put").with("host", &name))?;
@@ -56,11 +51,7 @@ impl HostInventory for MemoryHostInventory {
     }
 
     async fn host(&self, name: &HostName) -> BackendResult<Versioned<Host>> {
-        lock(&self.state)
-            .hosts
-            .get(name)
-            .cloned()
-            .ok_or_else(|| missing("inventory.host", name))
+        lock(&self.state).hosts.get(name).cloned().ok_or_else(|| missing("inventory.host", name))
     }
 
     async fn hosts(
@@ -69,24 +60,14 @@ impl HostInventory for MemoryHostInventory {
         limit: usize,
     ) -> BackendResult<Vec<Versioned<Host>>> {
         let state = lock(&self.state);
-        let rest = state
-            .hosts
-            .range::<HostName, _>((after.map_or(Unbounded, Excluded), Unbounded));
+        let rest = state.hosts.range::<HostName, _>((after.map_or(Unbounded, Excluded), Unbounded));
         Ok(rest.map(|(_, host)| host).take(limit).cloned().collect())
     }
 
     async fn remove(&self, permit: &Permit, name: &HostName) -> BackendResult<()> {
-        demand(
-            permit,
-            Action::HostWrite,
-            &Resource::Host(name.clone(), None),
-            "inventory.remove",
-        )?;
+        demand(permit, Action::HostWrite, &Resource::Host(name.clone(), None), "inventory.remove")?;
         let mut state = lock(&self.state);
-        state
-            .hosts
-            .remove(name)
-            .ok_or_else(|| missing("inventory.remove", name))?;
+        state.hosts.remove(name).ok_or_else(|| missing("inventory.remove", name))?;
         state.installed.values_mut().for_each(|seen| {
             seen.remove(name);
         });
@@ -110,10 +91,7 @@ impl HostInventory for MemoryHostInventory {
         }
         let sights = state.installed.entry(service.clone()).or_default();
         let age = |it: &Installed| (it.generation, it.seen_at);
-        if sights
-            .get(name)
-            .is_none_or(|there| age(there) <= age(&seen))
-        {
+        if sights.get(name).is_none_or(|there| age(there) <= age(&seen)) {
             sights.insert(name.clone(), seen);
         }
         Ok(())
@@ -123,11 +101,7 @@ impl HostInventory for MemoryHostInventory {
         &self,
         service: &ServiceName,
     ) -> BackendResult<BTreeMap<HostName, Installed>> {
-        Ok(lock(&self.state)
-            .installed
-            .get(service)
-            .cloned()
-            .unwrap_or_default())
+        Ok(lock(&self.state).installed.get(service).cloned().unwrap_or_default())
     }
 }
 

@@ -45,12 +45,7 @@ impl Journal for MemoryJournal {
         expected: Seq,
         records: &[Record],
     ) -> Result<Seq, AppendError> {
-        demand(
-            permit,
-            Action::RolloutControl,
-            &resource(stream),
-            "journal.append",
-        )?;
+        demand(permit, Action::RolloutControl, &resource(stream), "journal.append")?;
         check_numbers(expected, records)?;
         let mut state = lock(&self.state);
         let actual = state.head(stream);
@@ -70,12 +65,7 @@ impl Journal for MemoryJournal {
         let state = lock(&self.state);
         let records = state.streams.get(stream).map_or(&[][..], Vec::as_slice);
         let start = usize::try_from(after.get()).unwrap_or(usize::MAX);
-        records
-            .iter()
-            .skip(start)
-            .take(limit)
-            .map(readable)
-            .collect()
+        records.iter().skip(start).take(limit).map(readable).collect()
     }
 
     async fn head(&self, stream: &StreamId) -> BackendResult<Seq> {
@@ -95,10 +85,7 @@ impl Journal for MemoryJournal {
 
     async fn rollout(&self, id: &RolloutId) -> BackendResult<RolloutRef> {
         let state = lock(&self.state);
-        let found = state
-            .places
-            .get(id)
-            .and_then(|place| state.rollouts.get(*place));
+        let found = state.places.get(id).and_then(|place| state.rollouts.get(*place));
         found.cloned().ok_or_else(|| {
             BackendError::new(ErrorKind::NotFound, "journal.rollout").with("rollout", id)
         })
@@ -107,10 +94,7 @@ impl Journal for MemoryJournal {
 
 impl State {
     fn head(&self, stream: &StreamId) -> Seq {
-        self.streams
-            .get(stream)
-            .and_then(|it| it.last())
-            .map_or(Seq::ZERO, |it| it.seq)
+        self.streams.get(stream).and_then(|it| it.last()).map_or(Seq::ZERO, |it| it.seq)
     }
 
     /// The rollout of `stream` that is not over.
@@ -154,8 +138,7 @@ impl State {
     fn append(&mut self, stream: &StreamId, records: &[Record]) -> Seq {
         for record in records {
             if record.is_first() {
-                self.places
-                    .insert(record.rollout.clone(), self.rollouts.len());
+                self.places.insert(record.rollout.clone(), self.rollouts.len());
                 let found =
                     RolloutRef::new(record.rollout.clone(), stream.clone(), record.seq, None);
                 self.rollouts.push(found);
@@ -167,10 +150,7 @@ impl State {
                 found.last = Some(record.seq);
             }
         }
-        self.streams
-            .entry(stream.clone())
-            .or_default()
-            .extend_from_slice(records);
+        self.streams.entry(stream.clone()).or_default().extend_from_slice(records);
         self.head(stream)
     }
 }

@@ -27,10 +27,7 @@ impl MemoryLeaseStore {
     /// A store without leases that goes by `clock`.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            slots: Mutex::default(),
-        }
+        Self { clock, slots: Mutex::default() }
     }
 }
 

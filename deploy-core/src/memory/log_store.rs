@@ -44,11 +44,7 @@ impl LogStore for MemoryLogStore {
         generation: Seq,
     ) -> BackendResult<u64> {
         let attempt = (rollout.clone(), host.clone(), generation);
-        Ok(lock(&self.state)
-            .lengths
-            .get(&attempt)
-            .copied()
-            .unwrap_or(0))
+        Ok(lock(&self.state).lengths.get(&attempt).copied().unwrap_or(0))
     }
 
     async fn read(&self, query: &LogQuery) -> BackendResult<Vec<(LogPosition, LogChunk)>> {
@@ -57,10 +53,7 @@ impl LogStore for MemoryLogStore {
         let start = usize::try_from(query.after.get()).unwrap_or(usize::MAX);
         let after = positions.zip(state.chunks.iter().skip(start));
         let asked = after.filter(|(_, chunk)| wanted(query, chunk));
-        Ok(asked
-            .take(query.limit)
-            .map(|(position, chunk)| (position, chunk.clone()))
-            .collect())
+        Ok(asked.take(query.limit).map(|(position, chunk)| (position, chunk.clone())).collect())
     }
 }
 
@@ -78,11 +71,7 @@ impl State {
         let known = usize::try_from(known).unwrap_or(usize::MAX);
         let new = chunk.bytes.get(known..).unwrap_or_default();
         if !new.is_empty() {
-            self.chunks.push(LogChunk {
-                offset: *length,
-                bytes: new.to_vec(),
-                ..chunk.clone()
-            });
+            self.chunks.push(LogChunk { offset: *length, bytes: new.to_vec(), ..chunk.clone() });
             *length = length.saturating_add(u64::try_from(new.len()).unwrap_or(u64::MAX));
         }
         Ok(())
@@ -92,7 +81,5 @@ impl State {
 fn wanted(query: &LogQuery, chunk: &LogChunk) -> bool {
     chunk.rollout == query.rollout
         && query.host.as_ref().is_none_or(|host| chunk.host == *host)
-        && query
-            .generation
-            .is_none_or(|generation| chunk.generation == generation)
+        && query.generation.is_none_or(|generation| chunk.generation == generation)
 }

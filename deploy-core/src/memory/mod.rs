@@ -48,8 +48,5 @@ fn demand(
     }
     Err(BackendError::new(ErrorKind::PermissionDenied, operation)
         .with("needs", format_args!("{} on {resource}", action.as_str()))
-        .with(
-            "has",
-            format_args!("{} on {}", permit.action().as_str(), permit.resource()),
-        ))
+        .with("has", format_args!("{} on {}", permit.action().as_str(), permit.resource())))
 }

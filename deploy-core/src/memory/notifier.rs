@@ -31,7 +31,7 @@ impl Notifier for MemoryNotifier {
     async fn notify(&self, notification: &Notification) -> BackendResult<()> {
         if notification.key.is_empty() {
             return Err(
-                BackendError::new(ErrorKind::InvalidInput, "notifier.notify").with("key", ""),
+                BackendError::new(ErrorKind::InvalidInput, "notifier.notify").with("key", "")
             );
         }
         let mut delivered = lock(&self.delivered);

@@ -31,9 +31,8 @@ impl SpreadScheduler {
 impl Scheduler for SpreadScheduler {
     async fn place(&self, request: &PlacementRequest) -> BackendResult<Placement> {
         let hosts: BTreeMap<_, _> = request.hosts.iter().map(|it| (&it.name, it)).collect();
-        let (current, others) = hosts
-            .into_values()
-            .partition(|it| request.current.contains(&it.name));
+        let (current, others) =
+            hosts.into_values().partition(|it| request.current.contains(&it.name));
         let mut spread = Spread::new(request);
         spread.take_from(current, "runs it already");
         spread.take_from(others, "fewest there so far");
@@ -55,17 +54,11 @@ struct Spread<'a> {
 impl<'a> Spread<'a> {
     fn new(request: &'a PlacementRequest) -> Self {
         let counts = vec![BTreeMap::new(); request.spread.len()];
-        Self {
-            request,
-            chosen: Vec::new(),
-            counts,
-        }
+        Self { request, chosen: Vec::new(), counts }
     }
 
     fn left(&self) -> u32 {
-        self.request
-            .count
-            .saturating_sub(u32::try_from(self.chosen.len()).unwrap_or(u32::MAX))
+        self.request.count.saturating_sub(u32::try_from(self.chosen.len()).unwrap_or(u32::MAX))
     }
 
     fn take_from(&mut self, hosts: Vec<&Host>, why: &str) {
@@ -81,10 +74,7 @@ impl<'a> Spread<'a> {
                 return;
             };
             if let Some((_, host)) = queue.pop_front() {
-                self.chosen.push((
-                    host.name.clone(),
-                    reason(why, &self.request.spread, &stratum),
-                ));
+                self.chosen.push((host.name.clone(), reason(why, &self.request.spread, &stratum)));
             }
             if queue.is_empty() {
                 strata.remove(&stratum);
@@ -101,15 +91,8 @@ impl<'a> Spread<'a> {
         ties.sort_by_key(|(tie, _)| *tie);
         let mut strata: BTreeMap<Stratum, VecDeque<_>> = BTreeMap::new();
         for (tie, host) in ties {
-            let values = self
-                .request
-                .spread
-                .iter()
-                .map(|label| host.labels.get(label).cloned());
-            strata
-                .entry(values.collect())
-                .or_default()
-                .push_back((tie, host));
+            let values = self.request.spread.iter().map(|label| host.labels.get(label).cloned());
+            strata.entry(values.collect()).or_default().push_back((tie, host));
         }
         strata
     }
@@ -117,18 +100,12 @@ impl<'a> Spread<'a> {
     /// How many were chosen already beside a host of `stratum`, a label at a time.
     fn crowd(&self, stratum: &Stratum) -> Vec<u32> {
         let counts = self.counts.iter().zip(stratum);
-        counts
-            .map(|(count, value)| count.get(value).copied().unwrap_or(0))
-            .collect()
+        counts.map(|(count, value)| count.get(value).copied().unwrap_or(0)).collect()
     }
 
     fn tie(&self, host: &Host) -> Digest {
         Digest::of(
-            format!(
-                "{}/{}/{}",
-                self.request.seed, self.request.service, host.name
-            )
-            .as_bytes(),
+            format!("{}/{}/{}", self.request.seed, self.request.service, host.name).as_bytes(),
         )
     }
 }

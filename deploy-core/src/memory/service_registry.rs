@@ -44,18 +44,10 @@ impl ServiceRegistry for MemoryServiceRegistry {
         expect: Expect,
     ) -> BackendResult<Revision> {
         let resource = Resource::Service(service.name.clone());
-        demand(
-            permit,
-            Action::ServiceWrite,
-            &resource,
-            "registry.put_service",
-        )?;
+        demand(permit, Action::ServiceWrite, &resource, "registry.put_service")?;
         let mut state = lock(&self.state);
-        let actual = state
-            .services
-            .get(&service.name)
-            .and_then(|it| it.last())
-            .map(|it| it.revision);
+        let actual =
+            state.services.get(&service.name).and_then(|it| it.last()).map(|it| it.revision);
         check_expected(expect, actual).map_err(|kind| {
             BackendError::new(kind, "registry.put_service").with("service", &service.name)
         })?;
@@ -77,14 +69,9 @@ impl ServiceRegistry for MemoryServiceRegistry {
         limit: usize,
     ) -> BackendResult<Vec<Versioned<Service>>> {
         let state = lock(&self.state);
-        let rest = state
-            .services
-            .range::<ServiceName, _>((after.map_or(Unbounded, Excluded), Unbounded));
-        Ok(rest
-            .filter_map(|(_, values)| values.last())
-            .take(limit)
-            .cloned()
-            .collect())
+        let rest =
+            state.services.range::<ServiceName, _>((after.map_or(Unbounded, Excluded), Unbounded));
+        Ok(rest.filter_map(|(_, values)| values.last()).take(limit).cloned().collect())
     }
 
     async fn history(
@@ -93,31 +80,22 @@ impl ServiceRegistry for MemoryServiceRegistry {
         limit: usize,
     ) -> BackendResult<Vec<Versioned<Service>>> {
         let state = lock(&self.state);
-        let values = state
-            .services
-            .get(name)
-            .ok_or_else(|| missing_service("registry.history", name))?;
+        let values =
+            state.services.get(name).ok_or_else(|| missing_service("registry.history", name))?;
         Ok(values.iter().rev().take(limit).cloned().collect())
     }
 
     async fn create_release(&self, permit: &Permit, release: Release) -> BackendResult<()> {
         let resource = Resource::Service(release.service.clone());
-        demand(
-            permit,
-            Action::ServiceWrite,
-            &resource,
-            "registry.create_release",
-        )?;
+        demand(permit, Action::ServiceWrite, &resource, "registry.create_release")?;
         let mut state = lock(&self.state);
         if !state.services.contains_key(&release.service) {
             return Err(missing_service("registry.create_release", &release.service));
         }
         match state.releases.get(&release.id) {
             Some(there) if *there == release => Ok(()),
-            Some(_) => Err(
-                BackendError::new(ErrorKind::AlreadyExists, "registry.create_release")
-                    .with("release", &release.id),
-            ),
+            Some(_) => Err(BackendError::new(ErrorKind::AlreadyExists, "registry.create_release")
+                .with("release", &release.id)),
             None => {
                 state.releases.insert(release.id.clone(), release);
                 Ok(())
@@ -136,11 +114,8 @@ impl ServiceRegistry for MemoryServiceRegistry {
         if !state.services.contains_key(service) {
             return Err(missing_service("registry.releases", service));
         }
-        let mut releases: Vec<_> = state
-            .releases
-            .values()
-            .filter(|it| it.service == *service)
-            .collect();
+        let mut releases: Vec<_> =
+            state.releases.values().filter(|it| it.service == *service).collect();
         releases.sort_by_key(|it| Reverse((it.created_at, &it.id)));
         Ok(releases.into_iter().take(limit).cloned().collect())
     }

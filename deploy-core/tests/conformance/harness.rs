@@ -81,11 +81,8 @@ impl AuthorizerHarness for Through<dyn Authorizer> {
     async fn with_rules(&self, rules: &[GivenRule]) -> (Arc<dyn Authorizer>, ()) {
         let rules = rules.iter().map(|given| {
             let principal = PrincipalPattern::Exactly(given.principal.clone());
-            let make: fn(PrincipalPattern, [Action; 1]) -> Rule = if given.denies {
-                Rule::deny
-            } else {
-                Rule::allow
-            };
+            let make: fn(PrincipalPattern, [Action; 1]) -> Rule =
+                if given.denies { Rule::deny } else { Rule::allow };
             let rule = make(principal, [given.action]);
             match &given.resource {
                 Resource::Service(service) => rule.on_service(service.clone()),
@@ -93,10 +90,7 @@ impl AuthorizerHarness for Through<dyn Authorizer> {
                 other => panic!("no rule is about {other}"),
             }
         });
-        (
-            (self.0)(Arc::new(MemoryAuthorizer::new(rules.collect()))),
-            (),
-        )
+        ((self.0)(Arc::new(MemoryAuthorizer::new(rules.collect()))), ())
     }
 }
 
@@ -184,11 +178,7 @@ impl ConcurrentHarness<dyn Executor> for Through<dyn Executor> {
 
 impl ExecutorHarness for Through<dyn Executor> {
     fn on(&self, _: &MemoryExecutor) -> HostRequest {
-        HostRequest::new(
-            sample::host("h1"),
-            sample::name("web"),
-            sample::name("/srv/web"),
-        )
+        HostRequest::new(sample::host("h1"), sample::name("web"), sample::name("/srv/web"))
     }
 
     async fn release(

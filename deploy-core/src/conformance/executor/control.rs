@@ -23,19 +23,12 @@ pub async fn what_never_started_never_will<H: ExecutorHarness>(harness: &H) {
     let release = scene.install([]).await;
     assert_eq!(scene.probe(4).await, ProbeReport::NeverStarted);
     for late in [3, 4] {
-        refused(
-            scene.run(&scene.attempt(late, &release)).await,
-            ErrorKind::Fenced,
-        );
+        refused(scene.run(&scene.attempt(late, &release)).await, ErrorKind::Fenced);
     }
     assert_eq!(scene.runs(StepName::Install).await, 0);
     assert_eq!(scene.probe(4).await, ProbeReport::NeverStarted);
     assert_eq!(scene.probe(2).await, ProbeReport::NeverStarted);
-    assert_eq!(
-        scene.observed().await.fence,
-        Seq::new(4),
-        "an old probe lowered the fence"
-    );
+    assert_eq!(scene.observed().await.fence, Seq::new(4), "an old probe lowered the fence");
     scene.run(&scene.attempt(5, &release)).await.unwrap();
 }
 
@@ -66,14 +59,8 @@ pub async fn kill_leaves_no_process<H: ExecutorHarness>(harness: &H) {
     assert_eq!(scene.kill(1, GRACE).await.unwrap(), KillReport::Killed);
     assert_eq!(harness.processes(&scene.guard).await, 0);
     assert_eq!(follower.end().await.unwrap(), AttemptReport::Killed);
-    assert_eq!(
-        scene.probe(1).await,
-        ProbeReport::Ended(AttemptReport::Killed)
-    );
-    scene
-        .run(&scene.attempt(2, &scene.install([]).await))
-        .await
-        .unwrap();
+    assert_eq!(scene.probe(1).await, ProbeReport::Ended(AttemptReport::Killed));
+    scene.run(&scene.attempt(2, &scene.install([]).await)).await.unwrap();
 }
 
 /// > `kill` ends all processes of an attempt and looks: `Killed` means that none is left.
@@ -83,12 +70,7 @@ pub async fn kill_ends_what_ignores_term<H: ExecutorHarness>(harness: &H) {
         return;
     }
     let release = scene
-        .install([
-            Act::IgnoreTerm,
-            Act::LeaveDaemon,
-            Act::Print(b"up".to_vec()),
-            Act::Block,
-        ])
+        .install([Act::IgnoreTerm, Act::LeaveDaemon, Act::Print(b"up".to_vec()), Act::Block])
         .await;
     let follower = scene.follow(&scene.attempt(1, &release));
     eventually("the step is up", || async { follower.log.length() == 2 }).await;
@@ -105,22 +87,13 @@ pub async fn kill_keeps_an_attempt_from_starting<H: ExecutorHarness>(harness: &H
         return;
     }
     let release = scene.install([]).await;
-    assert_eq!(
-        scene.kill(4, GRACE).await.unwrap(),
-        KillReport::NeverStarted
-    );
+    assert_eq!(scene.kill(4, GRACE).await.unwrap(), KillReport::NeverStarted);
     for late in [3, 4] {
-        refused(
-            scene.run(&scene.attempt(late, &release)).await,
-            ErrorKind::Fenced,
-        );
+        refused(scene.run(&scene.attempt(late, &release)).await, ErrorKind::Fenced);
     }
     assert_eq!(scene.runs(StepName::Install).await, 0);
     let (report, _) = scene.run(&scene.attempt(5, &release)).await.unwrap();
-    assert_eq!(
-        scene.kill(5, GRACE).await.unwrap(),
-        KillReport::Ended(report)
-    );
+    assert_eq!(scene.kill(5, GRACE).await.unwrap(), KillReport::Ended(report));
 }
 
 /// A release that becomes current, and whose `verify` does this.
@@ -148,9 +121,7 @@ pub async fn looking_changes_nothing<H: ExecutorHarness>(harness: &H) {
         }
     }
     assert_eq!(scene.runs(StepName::Install).await, 1);
-    let next = scene
-        .release("two", &[ScriptedStep::new(StepName::Install, [Act::Block])])
-        .await;
+    let next = scene.release("two", &[ScriptedStep::new(StepName::Install, [Act::Block])]).await;
     let follower = scene.follow(&scene.attempt(4, &next));
     scene.started(StepName::Install, 2).await;
     let running = Observed::new(Some(name("one")), Seq::new(4), Some(Seq::new(4)));
@@ -187,17 +158,9 @@ pub async fn resolve_asks_the_step<H: ExecutorHarness>(harness: &H) {
     scene.run(&attempt).await.unwrap();
     for step in &steps {
         let request = ResolveRequest::new(attempt.clone(), step.step.name);
-        let found = scene
-            .executor
-            .resolve(&scene.execute, &request)
-            .await
-            .unwrap();
+        let found = scene.executor.resolve(&scene.execute, &request).await.unwrap();
         let name = step.step.name;
-        assert_eq!(
-            found,
-            step.check.unwrap_or(Resolution::CannotTell),
-            "{name}"
-        );
+        assert_eq!(found, step.check.unwrap_or(Resolution::CannotTell), "{name}");
         assert_eq!(scene.runs(name).await, 1, "asking about `{name}` ran it");
     }
 }
@@ -205,24 +168,14 @@ pub async fn resolve_asks_the_step<H: ExecutorHarness>(harness: &H) {
 /// > An attempt's result is kept on the host: `probe` and `run` give the same answer for it later.
 pub async fn results_are_kept<H: ExecutorHarness>(harness: &H) {
     let scene = Scene::new(harness).await;
-    let bad = scene
-        .release(
-            "bad",
-            &[ScriptedStep::new(StepName::Install, [Act::Exit(3)])],
-        )
-        .await;
-    let good = scene
-        .release("good", &[ScriptedStep::new(StepName::Install, [])])
-        .await;
+    let bad = scene.release("bad", &[ScriptedStep::new(StepName::Install, [Act::Exit(3)])]).await;
+    let good = scene.release("good", &[ScriptedStep::new(StepName::Install, [])]).await;
     let first = scene.attempt(1, &bad);
     let (report, _) = scene.run(&first).await.unwrap();
     scene.run(&scene.attempt(2, &good)).await.unwrap();
     assert_eq!(scene.probe(1).await, ProbeReport::Ended(report.clone()));
     assert_eq!(scene.run(&first).await.unwrap().0, report);
-    assert_eq!(
-        scene.probe(2).await,
-        ProbeReport::Ended(AttemptReport::Succeeded)
-    );
+    assert_eq!(scene.probe(2).await, ProbeReport::Ended(AttemptReport::Succeeded));
     assert_eq!(scene.runs(StepName::Install).await, 2);
 }
 
@@ -271,32 +224,14 @@ pub async fn reaching_a_host_takes_a_permit<H: ExecutorHarness>(harness: &H) {
     let resolve = ResolveRequest::new(attempt.clone(), StepName::Install);
     for permit in &execute {
         let executor = &scene.executor;
-        refused(
-            executor.run(permit, &attempt, &Log::from(0)).await,
-            ErrorKind::PermissionDenied,
-        );
-        refused(
-            executor.probe(permit, &probe).await,
-            ErrorKind::PermissionDenied,
-        );
-        refused(
-            executor.kill(permit, &kill).await,
-            ErrorKind::PermissionDenied,
-        );
-        refused(
-            executor.check(permit, &check).await,
-            ErrorKind::PermissionDenied,
-        );
-        refused(
-            executor.resolve(permit, &resolve).await,
-            ErrorKind::PermissionDenied,
-        );
+        refused(executor.run(permit, &attempt, &Log::from(0)).await, ErrorKind::PermissionDenied);
+        refused(executor.probe(permit, &probe).await, ErrorKind::PermissionDenied);
+        refused(executor.kill(permit, &kill).await, ErrorKind::PermissionDenied);
+        refused(executor.check(permit, &check).await, ErrorKind::PermissionDenied);
+        refused(executor.resolve(permit, &resolve).await, ErrorKind::PermissionDenied);
     }
     for permit in &observe {
-        refused(
-            scene.executor.observe(permit, &on).await,
-            ErrorKind::PermissionDenied,
-        );
+        refused(scene.executor.observe(permit, &on).await, ErrorKind::PermissionDenied);
     }
     assert_eq!(scene.observed().await, Observed::new(None, Seq::ZERO, None));
     assert_eq!(scene.runs(StepName::Install).await, 0);

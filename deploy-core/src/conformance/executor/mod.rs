@@ -62,11 +62,7 @@ impl ScriptedStep {
     /// The step `name`, which does this.
     #[must_use]
     pub fn new(name: StepName, acts: impl Into<Vec<Act>>) -> Self {
-        Self {
-            step: Step::new(name),
-            acts: acts.into(),
-            check: None,
-        }
+        Self { step: Step::new(name), acts: acts.into(), check: None }
     }
 
     /// That may take `timeout`.

@@ -18,10 +18,7 @@ pub async fn run_starts_an_attempt_at_most_once<H: ExecutorHarness>(harness: &H)
     let attempt = scene.attempt(1, &release);
     for _ in 0..3 {
         let (report, log) = scene.run(&attempt).await.unwrap();
-        assert_eq!(
-            (report, log.as_slice()),
-            (AttemptReport::Succeeded, &b"hello"[..])
-        );
+        assert_eq!((report, log.as_slice()), (AttemptReport::Succeeded, &b"hello"[..]));
     }
     assert_eq!(scene.runs(StepName::Install).await, 1);
 }
@@ -29,9 +26,7 @@ pub async fn run_starts_an_attempt_at_most_once<H: ExecutorHarness>(harness: &H)
 /// > however many callers there are and whatever became of them.
 pub async fn many_callers_share_an_attempt<H: ExecutorHarness>(harness: &H) {
     let scene = Scene::new(harness).await;
-    let release = scene
-        .install([Act::Print(b"once".to_vec()), Act::Block, Act::Exit(3)])
-        .await;
+    let release = scene.install([Act::Print(b"once".to_vec()), Act::Block, Act::Exit(3)]).await;
     let attempt = scene.attempt(1, &release);
     let gone = scene.follow(&attempt);
     scene.started(StepName::Install, 1).await;
@@ -66,10 +61,7 @@ pub async fn an_older_generation_is_fenced<H: ExecutorHarness>(harness: &H) {
     let release = scene.install([]).await;
     scene.run(&scene.attempt(5, &release)).await.unwrap();
     for old in [1, 4] {
-        refused(
-            scene.run(&scene.attempt(old, &release)).await,
-            ErrorKind::Fenced,
-        );
+        refused(scene.run(&scene.attempt(old, &release)).await, ErrorKind::Fenced);
     }
     assert_eq!(scene.runs(StepName::Install).await, 1);
     scene.run(&scene.attempt(6, &release)).await.unwrap();
@@ -99,19 +91,11 @@ pub async fn of_racing_starts_one_takes_place<H: ExecutorHarness>(harness: &H) {
             }
             Err(err) => {
                 let kind = err.kind();
-                assert!(
-                    matches!(kind, ErrorKind::Conflict | ErrorKind::Fenced),
-                    "{}",
-                    err.chain()
-                );
+                assert!(matches!(kind, ErrorKind::Conflict | ErrorKind::Fenced), "{}", err.chain());
             }
         }
     }
-    assert_eq!(
-        scene.runs(StepName::Install).await,
-        ended,
-        "a start that was refused took place"
-    );
+    assert_eq!(scene.runs(StepName::Install).await, ended, "a start that was refused took place");
     assert!(ended >= 1);
 }
 
@@ -121,10 +105,8 @@ pub async fn one_attempt_at_a_time<H: ExecutorHarness>(harness: &H) {
     let release = scene.install([Act::Block]).await;
     let first = scene.follow(&scene.attempt(1, &release));
     scene.started(StepName::Install, 1).await;
-    refused(
-        scene.run(&scene.attempt(2, &release)).await,
-        ErrorKind::Conflict,
-    );
+    let second = scene.release("two", &[ScriptedStep::new(StepName::Install, [])]).await;
+    refused(scene.run(&scene.attempt(2, &second)).await, ErrorKind::Conflict);
     assert_eq!(scene.probe(1).await, ProbeReport::Running);
     scene.unblock().await;
     assert_eq!(first.end().await.unwrap(), AttemptReport::Succeeded);
@@ -134,12 +116,9 @@ pub async fn one_attempt_at_a_time<H: ExecutorHarness>(harness: &H) {
 
 /// The steps of a whole descriptor, each of which prints its name.
 fn all_steps() -> Vec<ScriptedStep> {
-    let names = StepName::ALL
-        .into_iter()
-        .filter(|it| !matches!(it, StepName::Run | StepName::Verify));
-    names
-        .map(|it| ScriptedStep::new(it, [Act::Print(format!("{it} ").into_bytes())]))
-        .collect()
+    let names =
+        StepName::ALL.into_iter().filter(|it| !matches!(it, StepName::Run | StepName::Verify));
+    names.map(|it| ScriptedStep::new(it, [Act::Print(format!("{it} ").into_bytes())])).collect()
 }
 
 /// > Steps run in order
@@ -153,10 +132,7 @@ pub async fn steps_run_in_order<H: ExecutorHarness>(harness: &H) {
     let mut back = scene.attempt(2, &release);
     back.direction = Direction::Back;
     let (_, log) = scene.run(&back).await.unwrap();
-    assert_eq!(
-        String::from_utf8(log).unwrap(),
-        forward.replace("install", "rollback")
-    );
+    assert_eq!(String::from_utf8(log).unwrap(), forward.replace("install", "rollback"));
 }
 
 /// > the first that does not end with 0 ends the attempt.
@@ -167,10 +143,7 @@ pub async fn a_step_that_fails_ends_the_attempt<H: ExecutorHarness>(harness: &H)
     let release = scene.release("one", &steps).await;
     let (report, log) = scene.run(&scene.attempt(1, &release)).await.unwrap();
     assert!(failed(StepName::Stop, 7)(&report), "{report:?}");
-    assert_eq!(
-        String::from_utf8(log).unwrap(),
-        "fetch pre_stop drain stop "
-    );
+    assert_eq!(String::from_utf8(log).unwrap(), "fetch pre_stop drain stop ");
     assert_eq!(scene.runs(StepName::Install).await, 0);
 }
 
@@ -182,10 +155,7 @@ pub async fn an_attempt_begins_at_its_first_step<H: ExecutorHarness>(harness: &H
     attempt.first_step = StepName::Install;
     let (report, log) = scene.run(&attempt).await.unwrap();
     assert_eq!(report, AttemptReport::Succeeded);
-    assert_eq!(
-        String::from_utf8(log).unwrap(),
-        "install start undrain post "
-    );
+    assert_eq!(String::from_utf8(log).unwrap(), "install start undrain post ");
     assert_eq!(scene.runs(StepName::Stop).await, 0);
 }
 
@@ -195,19 +165,12 @@ pub async fn the_log_is_exact<H: ExecutorHarness>(harness: &H) {
     let (one, two) = (noise(1 << 20), b"deploy:exit code=0\r\n\0".to_vec());
     let steps = [
         ScriptedStep::new(StepName::Install, [Act::Print(one.clone())]),
-        ScriptedStep::new(
-            StepName::Start,
-            [Act::Print(two.clone()), Act::Print(b"!".to_vec())],
-        ),
+        ScriptedStep::new(StepName::Start, [Act::Print(two.clone()), Act::Print(b"!".to_vec())]),
     ];
     let release = scene.release("one", &steps).await;
     let (report, log) = scene.run(&scene.attempt(1, &release)).await.unwrap();
     assert_eq!(report, AttemptReport::Succeeded);
-    assert!(
-        log == [&one[..], &two, b"!"].concat(),
-        "{} bytes came, or others",
-        log.len()
-    );
+    assert!(log == [&one[..], &two, b"!"].concat(), "{} bytes came, or others", log.len());
 }
 
 /// > no byte is lost or delivered twice, whatever was cut in between.
@@ -231,11 +194,7 @@ pub async fn the_log_survives_a_cut<H: ExecutorHarness>(harness: &H) {
     let (report, rest) = scene.run(&attempt).await.unwrap();
     bytes.extend(rest);
     assert_eq!(report, AttemptReport::Succeeded);
-    assert!(
-        bytes == [one, two].concat(),
-        "{} bytes came, or others",
-        bytes.len()
-    );
+    assert!(bytes == [one, two].concat(), "{} bytes came, or others", bytes.len());
     assert_eq!(scene.runs(StepName::Install).await, 1);
 }
 
@@ -257,10 +216,7 @@ pub async fn what_is_refused_starts_nothing<H: ExecutorHarness>(harness: &H) {
 pub async fn an_attempt_outlives_its_caller<H: ExecutorHarness>(harness: &H) {
     let scene = Scene::new(harness).await;
     let steps = [
-        ScriptedStep::new(
-            StepName::Install,
-            [Act::Block, Act::Print(b"one ".to_vec())],
-        ),
+        ScriptedStep::new(StepName::Install, [Act::Block, Act::Print(b"one ".to_vec())]),
         ScriptedStep::new(StepName::Start, [Act::Print(b"two".to_vec())]),
     ];
     let release = scene.release("one", &steps).await;
@@ -272,10 +228,7 @@ pub async fn an_attempt_outlives_its_caller<H: ExecutorHarness>(harness: &H) {
     scene.unblock().await;
     scene.started(StepName::Start, 1).await;
     let (report, log) = scene.run(&attempt).await.unwrap();
-    assert_eq!(
-        (report, log.as_slice()),
-        (AttemptReport::Succeeded, &b"one two"[..])
-    );
+    assert_eq!((report, log.as_slice()), (AttemptReport::Succeeded, &b"one two"[..]));
     assert_eq!(scene.runs(StepName::Install).await, 1);
 }
 
@@ -283,18 +236,10 @@ pub async fn an_attempt_outlives_its_caller<H: ExecutorHarness>(harness: &H) {
 pub async fn a_step_has_a_time_limit<H: ExecutorHarness>(harness: &H) {
     let scene = Scene::new(harness).await;
     let slow = ScriptedStep::new(StepName::Install, [Act::Print(b"up".to_vec()), Act::Block]);
-    let steps = [
-        slow.with_timeout(Duration::from_secs(1)),
-        ScriptedStep::new(StepName::Start, []),
-    ];
+    let steps = [slow.with_timeout(Duration::from_secs(1)), ScriptedStep::new(StepName::Start, [])];
     let release = scene.release("one", &steps).await;
     let (report, log) = scene.run(&scene.attempt(1, &release)).await.unwrap();
-    assert_eq!(
-        report,
-        AttemptReport::TimedOut {
-            step: StepName::Install
-        }
-    );
+    assert_eq!(report, AttemptReport::TimedOut { step: StepName::Install });
     assert_eq!(log, b"up");
     assert_eq!(scene.runs(StepName::Start).await, 0);
     scene.deserted().await;
@@ -305,25 +250,17 @@ pub async fn an_attempt_outlives_the_executor<H: ExecutorHarness + DurableHarnes
     harness: &H,
 ) {
     let scene = Scene::new(harness).await;
-    let release = scene
-        .install([Act::Print(b"hello".to_vec()), Act::Block])
-        .await;
+    let release = scene.install([Act::Print(b"hello".to_vec()), Act::Block]).await;
     let attempt = scene.attempt(1, &release);
     let follower = scene.follow(&attempt);
     scene.started(StepName::Install, 1).await;
     follower.vanish().await;
     let scene = scene.reopen().await;
     assert_eq!(scene.probe(1).await, ProbeReport::Running);
-    refused(
-        scene.run(&scene.attempt(2, &release)).await,
-        ErrorKind::Conflict,
-    );
+    refused(scene.run(&scene.attempt(2, &release)).await, ErrorKind::Conflict);
     scene.unblock().await;
     let (report, log) = scene.run(&attempt).await.unwrap();
-    assert_eq!(
-        (report.clone(), log.as_slice()),
-        (AttemptReport::Succeeded, &b"hello"[..])
-    );
+    assert_eq!((report.clone(), log.as_slice()), (AttemptReport::Succeeded, &b"hello"[..]));
     let scene = scene.reopen().await;
     assert_eq!(scene.probe(1).await, ProbeReport::Ended(report));
     assert_eq!(scene.runs(StepName::Install).await, 1);
@@ -349,10 +286,7 @@ pub async fn two_processes_start_an_attempt_once<
         }
     });
     for (report, log) in race(racers.into_iter()).await {
-        assert_eq!(
-            (report.unwrap(), log.as_slice()),
-            (AttemptReport::Succeeded, &b"once"[..])
-        );
+        assert_eq!((report.unwrap(), log.as_slice()), (AttemptReport::Succeeded, &b"once"[..]));
     }
     assert_eq!(scene.runs(StepName::Install).await, 1);
 }

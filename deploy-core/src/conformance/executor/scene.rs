@@ -33,13 +33,7 @@ impl<'h, H: ExecutorHarness> Scene<'h, H> {
         let resource = Resource::Host(on.host.name, Some(on.service));
         let execute = permit(Action::HostExecute, resource.clone()).await;
         let observe = permit(Action::HostObserve, resource).await;
-        Self {
-            harness,
-            executor,
-            guard,
-            execute,
-            observe,
-        }
+        Self { harness, executor, guard, execute, observe }
     }
 
     /// After a crash of the executor.
@@ -47,21 +41,9 @@ impl<'h, H: ExecutorHarness> Scene<'h, H> {
     where
         H: DurableHarness<dyn Executor>,
     {
-        let Self {
-            harness,
-            executor,
-            guard,
-            execute,
-            observe,
-        } = self;
+        let Self { harness, executor, guard, execute, observe } = self;
         let executor = harness.reopen(executor, &guard).await;
-        Self {
-            harness,
-            executor,
-            guard,
-            execute,
-            observe,
-        }
+        Self { harness, executor, guard, execute, observe }
     }
 
     pub(super) async fn release(&self, id: &str, steps: &[ScriptedStep]) -> PlannedRelease {
@@ -70,8 +52,7 @@ impl<'h, H: ExecutorHarness> Scene<'h, H> {
 
     /// A release whose one step `install` does this.
     pub(super) async fn install(&self, acts: impl Into<Vec<Act>>) -> PlannedRelease {
-        self.release("one", &[ScriptedStep::new(StepName::Install, acts)])
-            .await
+        self.release("one", &[ScriptedStep::new(StepName::Install, acts)]).await
     }
 
     /// The attempt `generation` at `release`, with a health policy that takes no time.
@@ -135,10 +116,7 @@ impl<'h, H: ExecutorHarness> Scene<'h, H> {
 
     /// Waits until `step` was started `count` times.
     pub(super) async fn started(&self, step: StepName, count: u32) {
-        eventually("a step is started", || async {
-            self.runs(step).await >= count
-        })
-        .await;
+        eventually("a step is started", || async { self.runs(step).await >= count }).await;
     }
 
     /// Waits until no process of a step is left.
@@ -187,10 +165,7 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn from(first: u64) -> Self {
-        Self {
-            first,
-            state: Mutex::default(),
-        }
+        Self { first, state: Mutex::default() }
     }
 
     /// What came; fails if a byte was lost or came twice.

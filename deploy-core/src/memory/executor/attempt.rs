@@ -38,10 +38,7 @@ pub(super) enum Signal {
 
 impl Attempt {
     pub(super) fn new(request: AttemptRequest) -> Self {
-        Self {
-            request,
-            state: watch::Sender::default(),
-        }
+        Self { request, state: watch::Sender::default() }
     }
 
     pub(super) fn report(&self) -> Option<AttemptReport> {
@@ -78,8 +75,7 @@ impl Attempt {
     }
 
     pub(super) fn send(&self, signal: Signal) {
-        self.state
-            .send_modify(|it| it.signal = it.signal.max(Some(signal)));
+        self.state.send_modify(|it| it.signal = it.signal.max(Some(signal)));
     }
 
     /// Ends the attempt, unless it has ended. What it has left running lives on only where it was not ended by force.
@@ -88,10 +84,7 @@ impl Attempt {
             if it.report.is_some() {
                 return;
             }
-            if !matches!(
-                report,
-                AttemptReport::Failed { .. } | AttemptReport::Succeeded
-            ) {
+            if !matches!(report, AttemptReport::Failed { .. } | AttemptReport::Succeeded) {
                 it.daemons = 0;
             }
             it.report = Some(report);
@@ -133,11 +126,7 @@ impl Attempt {
     ) -> BackendResult<AttemptReport> {
         let mut told = 0;
         loop {
-            let News {
-                steps,
-                bytes,
-                report,
-            } = self.news(told, offset)?;
+            let News { steps, bytes, report } = self.news(told, offset)?;
             told += steps.len();
             steps.into_iter().for_each(|step| log.step(step));
             if !bytes.is_empty() {
@@ -165,11 +154,7 @@ impl Attempt {
         }
         let steps = state.begun.iter().skip(told).copied().collect();
         let bytes = state.log.iter().skip(offset).take(PIECE).copied().collect();
-        Ok(News {
-            steps,
-            bytes,
-            report: state.report.clone(),
-        })
+        Ok(News { steps, bytes, report: state.report.clone() })
     }
 }
 

@@ -79,10 +79,7 @@ impl World {
 
     pub(super) fn script_of(&self, step: StepName, host: &HostName, release: &ReleaseId) -> Script {
         let state = lock(&self.state);
-        let newest = state
-            .scripts
-            .iter()
-            .rfind(|it| it.is_for(step, host, release));
+        let newest = state.scripts.iter().rfind(|it| it.is_for(step, host, release));
         newest.cloned().unwrap_or_else(|| Script::standard(step))
     }
 
@@ -97,11 +94,7 @@ impl World {
         release: Option<ReleaseId>,
     ) {
         let mut state = lock(&self.state);
-        state
-            .places
-            .entry((host.clone(), service.clone()))
-            .or_default()
-            .current = release;
+        state.places.entry((host.clone(), service.clone())).or_default().current = release;
     }
 
     pub(super) fn unblock(&self) {
@@ -109,8 +102,7 @@ impl World {
     }
 
     pub(super) fn cut(&self, host: &HostName) {
-        self.cuts
-            .send_modify(|it| *it.entry(host.clone()).or_default() += 1);
+        self.cuts.send_modify(|it| *it.entry(host.clone()).or_default() += 1);
     }
 
     /// Waits until the connections to `host` that are open now are cut.
@@ -127,28 +119,18 @@ impl World {
     pub(super) fn reboot(&self, host: &HostName) {
         for attempt in self.attempts_on(host) {
             let reason = "the host was restarted".to_owned();
-            attempt.reboot(AttemptReport::Lost {
-                step: attempt.last_step(),
-                reason,
-            });
+            attempt.reboot(AttemptReport::Lost { step: attempt.last_step(), reason });
         }
         self.cut(host);
     }
 
     pub(super) fn count_run(&self, host: &HostName, step: StepName) {
-        *lock(&self.state)
-            .runs
-            .entry((host.clone(), step))
-            .or_default() += 1;
+        *lock(&self.state).runs.entry((host.clone(), step)).or_default() += 1;
     }
 
     /// The processes on `host` that no kill can end.
     pub(super) fn survivors(&self, host: &HostName) -> Vec<String> {
-        lock(&self.state)
-            .faults
-            .get(host)
-            .map(|it| it.survivors.clone())
-            .unwrap_or_default()
+        lock(&self.state).faults.get(host).map(|it| it.survivors.clone()).unwrap_or_default()
     }
 
     /// Waits until [`unblock`](Self::unblock).
@@ -159,19 +141,13 @@ impl World {
     }
 
     pub(super) fn runs(&self, host: &HostName, step: StepName) -> u32 {
-        lock(&self.state)
-            .runs
-            .get(&(host.clone(), step))
-            .copied()
-            .unwrap_or(0)
+        lock(&self.state).runs.get(&(host.clone(), step)).copied().unwrap_or(0)
     }
 
     pub(super) fn attempts(&self, host: &HostName, service: &ServiceName) -> Vec<Seq> {
         let state = lock(&self.state);
         let place = state.places.get(&(host.clone(), service.clone()));
-        place
-            .map(|it| it.attempts.keys().copied().collect())
-            .unwrap_or_default()
+        place.map(|it| it.attempts.keys().copied().collect()).unwrap_or_default()
     }
 
     pub(super) fn processes(&self, host: &HostName) -> usize {
@@ -181,9 +157,7 @@ impl World {
     fn attempts_on(&self, host: &HostName) -> Vec<Arc<Attempt>> {
         let state = lock(&self.state);
         let places = state.places.iter().filter(|((name, _), _)| name == host);
-        places
-            .flat_map(|(_, place)| place.attempts.values().cloned())
-            .collect()
+        places.flat_map(|(_, place)| place.attempts.values().cloned()).collect()
     }
 
     /// The way to `host`, with all that is wrong with it.
@@ -192,19 +166,13 @@ impl World {
         host: &HostName,
         operation: &'static str,
     ) -> BackendResult<Reply> {
-        let delay = lock(&self.state)
-            .faults
-            .get(host)
-            .map_or(Duration::ZERO, |it| it.delay);
+        let delay = lock(&self.state).faults.get(host).map_or(Duration::ZERO, |it| it.delay);
         if !delay.is_zero() {
             self.clock.sleep_until(self.clock.now().after(delay)).await;
         }
         let mut state = lock(&self.state);
         let Some(faults) = state.faults.get_mut(host) else {
-            return Ok(Reply {
-                operation,
-                lost: false,
-            });
+            return Ok(Reply { operation, lost: false });
         };
         let error = |kind| BackendError::new(kind, operation).with("host", host);
         if faults.unreachable {
@@ -213,10 +181,7 @@ impl World {
         if take_one(&mut faults.lost_requests) {
             return Err(error(ErrorKind::OutcomeUnknown).with("reason", "the request was lost"));
         }
-        Ok(Reply {
-            operation,
-            lost: take_one(&mut faults.lost_replies),
-        })
+        Ok(Reply { operation, lost: take_one(&mut faults.lost_replies) })
     }
 
     /// Compares and sets the fence, and records the attempt, in one act.
@@ -240,9 +205,7 @@ impl World {
         }
         place.fence = request.generation;
         let attempt = Arc::new(Attempt::new(request.clone()));
-        place
-            .attempts
-            .insert(request.generation, Arc::clone(&attempt));
+        place.attempts.insert(request.generation, Arc::clone(&attempt));
         Ok(Start::New(attempt))
     }
 
@@ -266,17 +229,13 @@ impl World {
 
     pub(super) fn attempt(&self, on: &HostRequest, generation: Seq) -> Option<Arc<Attempt>> {
         let state = lock(&self.state);
-        let place = state
-            .places
-            .get(&(on.host.name.clone(), on.service.clone()))?;
+        let place = state.places.get(&(on.host.name.clone(), on.service.clone()))?;
         place.attempts.get(&generation).cloned()
     }
 
     pub(super) fn observe(&self, on: &HostRequest) -> Observed {
         let state = lock(&self.state);
-        let place = state
-            .places
-            .get(&(on.host.name.clone(), on.service.clone()));
+        let place = state.places.get(&(on.host.name.clone(), on.service.clone()));
         place.map_or_else(
             || Observed::new(None, Seq::ZERO, None),
             |it| Observed::new(it.current.clone(), it.fence, it.running()),
@@ -286,18 +245,13 @@ impl World {
 
 impl State {
     fn place(&mut self, on: &HostRequest) -> &mut Place {
-        self.places
-            .entry((on.host.name.clone(), on.service.clone()))
-            .or_default()
+        self.places.entry((on.host.name.clone(), on.service.clone())).or_default()
     }
 }
 
 impl Place {
     fn running(&self) -> Option<Seq> {
-        self.attempts
-            .values()
-            .rfind(|it| it.is_alive())
-            .map(|it| it.request.generation)
+        self.attempts.values().rfind(|it| it.is_alive()).map(|it| it.request.generation)
     }
 }
 

@@ -24,11 +24,7 @@ impl World {
     /// What a forced end comes to: `gone` if nothing is left.
     fn after_kill(&self, attempt: &Attempt, gone: AttemptReport) -> AttemptReport {
         let survivors = self.survivors(&attempt.request.on.host.name);
-        if survivors.is_empty() {
-            gone
-        } else {
-            AttemptReport::KillFailed { survivors }
-        }
+        if survivors.is_empty() { gone } else { AttemptReport::KillFailed { survivors } }
     }
 
     async fn run_steps(&self, attempt: &Attempt) -> AttemptReport {
@@ -41,11 +37,7 @@ impl World {
             match ended {
                 Some(0) => {}
                 Some(code) => {
-                    return AttemptReport::Failed {
-                        step: step.name,
-                        code,
-                        reason: String::new(),
-                    };
+                    return AttemptReport::Failed { step: step.name, code, reason: String::new() };
                 }
                 None => {
                     return self.after_kill(attempt, AttemptReport::TimedOut { step: step.name });
@@ -74,20 +66,14 @@ impl World {
         loop {
             let code = self.run_step(attempt, step).await;
             let now = self.clock.now();
-            healthy_since = if code == Some(0) {
-                healthy_since.or(Some(now))
-            } else {
-                None
-            };
+            healthy_since = if code == Some(0) { healthy_since.or(Some(now)) } else { None };
             if healthy_since.is_some_and(|since| now.since(since) >= health.min_healthy_time) {
                 return Some(0);
             }
             if now.since(begun) >= health.healthy_deadline {
                 return None;
             }
-            self.clock
-                .sleep_until(now.after(Duration::from_secs(1)))
-                .await;
+            self.clock.sleep_until(now.after(Duration::from_secs(1))).await;
         }
     }
 
@@ -95,9 +81,7 @@ impl World {
         let request = &attempt.request;
         let script = self.script_of(step, &request.on.host.name, &request.release.id);
         if !script.takes.is_zero() {
-            self.clock
-                .sleep_until(self.clock.now().after(script.takes))
-                .await;
+            self.clock.sleep_until(self.clock.now().after(script.takes)).await;
         }
         for act in &script.acts {
             match act {
@@ -147,12 +131,7 @@ impl World {
     /// Plays `verify` for its exit code alone: nothing it does may change the host.
     pub(super) async fn check(&self, attempt: &Attempt, timeout: Duration) -> Health {
         let request = &attempt.request;
-        if !request
-            .release
-            .steps
-            .iter()
-            .any(|it| it.name == StepName::Verify)
-        {
+        if !request.release.steps.iter().any(|it| it.name == StepName::Verify) {
             return Health::Healthy;
         }
         let script = self.script_of(StepName::Verify, &request.on.host.name, &request.release.id);
@@ -161,9 +140,7 @@ impl World {
             match act {
                 Act::Exit(0) => return Health::Healthy,
                 Act::Exit(code) => {
-                    return Health::Unhealthy {
-                        reason: format!("`verify` ended with {code}"),
-                    };
+                    return Health::Unhealthy { reason: format!("`verify` ended with {code}") };
                 }
                 Act::Block => tokio::select! {
                     biased;

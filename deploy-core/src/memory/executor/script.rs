@@ -7,10 +7,7 @@ use std::time::Duration;
 
 /// Something that the script of a step does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "who plays a script must know how to do each"
-)]
+#[expect(clippy::exhaustive_enums, reason = "who plays a script must know how to do each")]
 pub enum Act {
     /// Makes the release of the attempt the current one of the service, or takes the service off where nothing is to be kept.
     Activate,
@@ -82,14 +79,7 @@ impl Script {
     /// What a step does that nobody has written a script for.
     pub(super) fn standard(step: StepName) -> Self {
         let activates = matches!(step, StepName::Install | StepName::Rollback);
-        Self::new(
-            step,
-            if activates {
-                vec![Act::Activate]
-            } else {
-                Vec::new()
-            },
-        )
+        Self::new(step, if activates { vec![Act::Activate] } else { Vec::new() })
     }
 
     pub(super) fn is_for(&self, step: StepName, host: &HostName, release: &ReleaseId) -> bool {

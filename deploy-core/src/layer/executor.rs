@@ -1,0 +1,57 @@
+use super::{Layer, Layered, Operation};
+use crate::{
+    access::Permit,
+    backend::{
+        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Executor, ExecutorCapabilities,
+        Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest,
+        Resolution, ResolveRequest,
+    },
+    error::BackendResult,
+};
+use async_trait::async_trait;
+
+#[async_trait]
+impl<B: Executor, L: Layer> Executor for Layered<B, L> {
+    fn capabilities(&self) -> ExecutorCapabilities {
+        self.backend.capabilities()
+    }
+
+    async fn run(
+        &self,
+        permit: &Permit,
+        request: &AttemptRequest,
+        log: &dyn AttemptLog,
+    ) -> BackendResult<AttemptReport> {
+        let operation = Operation::write("executor.run").unbounded();
+        self.layer.around(operation, || self.backend.run(permit, request, log)).await
+    }
+
+    async fn probe(&self, permit: &Permit, request: &ProbeRequest) -> BackendResult<ProbeReport> {
+        let operation = Operation::write("executor.probe");
+        self.layer.around(operation, || self.backend.probe(permit, request)).await
+    }
+
+    async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport> {
+        let operation = Operation::write("executor.kill").taking(request.grace);
+        self.layer.around(operation, || self.backend.kill(permit, request)).await
+    }
+
+    async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {
+        let operation = Operation::read("executor.check").taking(request.timeout);
+        self.layer.around(operation, || self.backend.check(permit, request)).await
+    }
+
+    async fn resolve(
+        &self,
+        permit: &Permit,
+        request: &ResolveRequest,
+    ) -> BackendResult<Resolution> {
+        let operation = Operation::read("executor.resolve");
+        self.layer.around(operation, || self.backend.resolve(permit, request)).await
+    }
+
+    async fn observe(&self, permit: &Permit, request: &HostRequest) -> BackendResult<Observed> {
+        let operation = Operation::read("executor.observe");
+        self.layer.around(operation, || self.backend.observe(permit, request)).await
+    }
+}

@@ -1,0 +1,178 @@
+//! A shared or boxed backend is a backend.
+use crate::{
+    access::{AccessRequest, Decision, Permit},
+    backend::{
+        AcquireLease, AppendError, ArtifactEntry, ArtifactMeta, ArtifactReader, ArtifactStore,
+        ArtifactStoreCapabilities, AttemptLog, AttemptReport, AttemptRequest, Authorizer,
+        CheckRequest, Clock, Executor, ExecutorCapabilities, Expect, Health, Holder, HostInventory,
+        HostRequest, Journal, KillReport, KillRequest, Lease, LeaseStore, ListArtifacts, LogChunk,
+        LogPosition, LogQuery, LogStore, Notification, Notifier, Observed, Placement,
+        PlacementRequest, ProbeReport, ProbeRequest, PutArtifact, Resolution, ResolveRequest,
+        Revision, RolloutRef, Scheduler, ServiceRegistry, Versioned,
+    },
+    digest::Digest,
+    error::BackendResult,
+    host::{Host, Installed},
+    id::{HostName, ReleaseId, RolloutId, Seq, ServiceName, StreamId},
+    rollout::Record,
+    spec::{Release, Service},
+    time::Timestamp,
+};
+use async_trait::async_trait;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tokio::io::AsyncRead;
+
+/// Implements a trait for `Arc` and `Box`. A method that is forgotten does not build.
+macro_rules! forward {
+    ($Trait:ident { $($methods:tt)+ }) => {
+        forward!(@ Arc $Trait { $($methods)+ });
+        forward!(@ Box $Trait { $($methods)+ });
+    };
+    (@ $Pointer:ident $Trait:ident {
+        $(fn $plain:ident(&self) -> $given:ty;)*
+        $(async fn $method:ident(&self $(, $argument:ident: $kind:ty)*) $(-> $result:ty)?;)*
+    }) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<T: $Trait + ?Sized> $Trait for $Pointer<T> {
+            $(fn $plain(&self) -> $given {
+                (**self).$plain()
+            })*
+
+            $(async fn $method(&self $(, $argument: $kind)*) $(-> $result)? {
+                (**self).$method($($argument),*).await
+            })*
+        }
+    };
+}
+
+forward!(ArtifactStore {
+    fn capabilities(&self) -> ArtifactStoreCapabilities;
+    async fn put(
+        &self,
+        permit: &Permit,
+        request: PutArtifact,
+        body: &mut (dyn AsyncRead + Send + Unpin)
+    ) -> BackendResult<ArtifactMeta>;
+    async fn partial(&self, digest: &Digest) -> BackendResult<u64>;
+    async fn head(&self, digest: &Digest) -> BackendResult<ArtifactMeta>;
+    async fn open(&self, digest: &Digest, offset: u64) -> BackendResult<ArtifactReader>;
+    async fn list(&self, request: &ListArtifacts) -> BackendResult<Vec<ArtifactEntry>>;
+    async fn hold(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()>;
+    async fn let_go(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()>;
+    async fn holders(&self, digest: &Digest) -> BackendResult<BTreeSet<Holder>>;
+    async fn delete(&self, permit: &Permit, digest: &Digest) -> BackendResult<()>;
+    async fn verify(&self, digest: &Digest) -> BackendResult<()>;
+});
+
+forward!(Authorizer {
+    async fn authorize(&self, request: &AccessRequest) -> BackendResult<Decision>;
+});
+
+forward!(Clock {
+    fn now(&self) -> Timestamp;
+    async fn sleep_until(&self, at: Timestamp);
+});
+
+forward!(Executor {
+    fn capabilities(&self) -> ExecutorCapabilities;
+    async fn run(
+        &self,
+        permit: &Permit,
+        request: &AttemptRequest,
+        log: &dyn AttemptLog
+    ) -> BackendResult<AttemptReport>;
+    async fn probe(&self, permit: &Permit, request: &ProbeRequest) -> BackendResult<ProbeReport>;
+    async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport>;
+    async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health>;
+    async fn resolve(&self, permit: &Permit, request: &ResolveRequest) -> BackendResult<Resolution>;
+    async fn observe(&self, permit: &Permit, request: &HostRequest) -> BackendResult<Observed>;
+});
+
+forward!(HostInventory {
+    async fn put(&self, permit: &Permit, host: Host, expect: Expect) -> BackendResult<Revision>;
+    async fn host(&self, name: &HostName) -> BackendResult<Versioned<Host>>;
+    async fn hosts(
+        &self,
+        after: Option<&HostName>,
+        limit: usize
+    ) -> BackendResult<Vec<Versioned<Host>>>;
+    async fn remove(&self, permit: &Permit, name: &HostName) -> BackendResult<()>;
+    async fn record(
+        &self,
+        permit: &Permit,
+        name: &HostName,
+        service: &ServiceName,
+        seen: Installed
+    ) -> BackendResult<()>;
+    async fn installed(&self, service: &ServiceName) -> BackendResult<BTreeMap<HostName, Installed>>;
+});
+
+forward!(Journal {
+    async fn append(
+        &self,
+        permit: &Permit,
+        stream: &StreamId,
+        expected: Seq,
+        records: &[Record]
+    ) -> Result<Seq, AppendError>;
+    async fn read(&self, stream: &StreamId, after: Seq, limit: usize) -> BackendResult<Vec<Record>>;
+    async fn head(&self, stream: &StreamId) -> BackendResult<Seq>;
+    async fn rollouts(
+        &self,
+        stream: Option<&StreamId>,
+        limit: usize
+    ) -> BackendResult<Vec<RolloutRef>>;
+    async fn rollout(&self, id: &RolloutId) -> BackendResult<RolloutRef>;
+});
+
+forward!(LeaseStore {
+    async fn acquire(&self, request: &AcquireLease) -> BackendResult<Lease>;
+    async fn release(&self, lease: &Lease) -> BackendResult<()>;
+    async fn current(&self, name: &str) -> BackendResult<Option<Lease>>;
+});
+
+forward!(LogStore {
+    async fn append(&self, chunks: &[LogChunk]) -> BackendResult<()>;
+    async fn length(
+        &self,
+        rollout: &RolloutId,
+        host: &HostName,
+        generation: Seq
+    ) -> BackendResult<u64>;
+    async fn read(&self, query: &LogQuery) -> BackendResult<Vec<(LogPosition, LogChunk)>>;
+});
+
+forward!(Notifier {
+    async fn notify(&self, notification: &Notification) -> BackendResult<()>;
+});
+
+forward!(Scheduler {
+    async fn place(&self, request: &PlacementRequest) -> BackendResult<Placement>;
+});
+
+forward!(ServiceRegistry {
+    async fn put_service(
+        &self,
+        permit: &Permit,
+        service: Service,
+        expect: Expect
+    ) -> BackendResult<Revision>;
+    async fn service(&self, name: &ServiceName) -> BackendResult<Versioned<Service>>;
+    async fn services(
+        &self,
+        after: Option<&ServiceName>,
+        limit: usize
+    ) -> BackendResult<Vec<Versioned<Service>>>;
+    async fn history(
+        &self,
+        name: &ServiceName,
+        limit: usize
+    ) -> BackendResult<Vec<Versioned<Service>>>;
+    async fn create_release(&self, permit: &Permit, release: Release) -> BackendResult<()>;
+    async fn release(&self, id: &ReleaseId) -> BackendResult<Release>;
+    async fn releases(&self, service: &ServiceName, limit: usize) -> BackendResult<Vec<Release>>;
+});

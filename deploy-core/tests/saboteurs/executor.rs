@@ -1,0 +1,283 @@
+use async_trait::async_trait;
+use deploy_core::{
+    access::{Action, Permit, Resource},
+    backend::{
+        AttemptLog, AttemptReport, AttemptRequest, BackendError, BackendResult, CheckRequest,
+        ErrorKind, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
+        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
+    },
+    conformance::{
+        Harness,
+        executor::{ExecutorHarness, ScriptedStep},
+        permit, sample,
+    },
+    digest::Digest,
+    id::{HostName, Seq},
+    memory::{MemoryExecutor, Script, SystemClock},
+    plan::PlannedRelease,
+    spec::{ArtifactRef, Release, StepName},
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+sabotages! {
+    AcceptsAnyToken,
+    BeginsAtTheFirstStep,
+    CallsFailuresSuccesses,
+    FencesByChecking,
+    DeliversFromTheStart,
+    DeniesThatItKills,
+    DiesWithItsCaller,
+    FencesByLooking,
+    FindsAllHealthy,
+    ForgetsResults,
+    GuessesOutcomes,
+    IgnoresPermits,
+    IgnoresTheFence,
+    KillsByProbing,
+    KillsNothing,
+    KillsWithoutFencing,
+    LosesAByte,
+    ProbesWithoutFencing,
+    PromisesChecks,
+    RunsAgain,
+    RunsBackwards,
+    SparesWhatIgnoresTerm,
+    StartsBesideAnother,
+}
+
+pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
+    deploy_core::executor_conformance!(@core [any_case_fails] Bad(sabotage))
+}
+
+struct Bad(Sabotage);
+
+impl Harness<dyn Executor> for Bad {
+    type Guard = MemoryExecutor;
+
+    async fn fresh(&self) -> (Arc<dyn Executor>, MemoryExecutor) {
+        let hosts = MemoryExecutor::new(Arc::new(SystemClock::new()));
+        let saboteur =
+            Saboteur { hosts: hosts.clone(), extra: AtomicU64::new(1_000_000), sabotage: self.0 };
+        (Arc::new(saboteur), hosts)
+    }
+}
+
+impl ExecutorHarness for Bad {
+    fn on(&self, _: &MemoryExecutor) -> HostRequest {
+        HostRequest::new(sample::host("h1"), sample::name("web"), sample::name("/srv/web"))
+    }
+
+    async fn release(
+        &self,
+        hosts: &MemoryExecutor,
+        id: &str,
+        steps: &[ScriptedStep],
+    ) -> PlannedRelease {
+        for step in steps {
+            let script =
+                Script::new(step.step.name, step.acts.clone()).of_release(sample::name(id));
+            hosts.script(match step.check {
+                Some(check) => script.with_check(check),
+                None => script,
+            });
+        }
+        let descriptor = ArtifactRef::new(Digest::of(id.as_bytes()), 1);
+        let steps = steps.iter().map(|it| it.step.clone()).collect();
+        let (id, web, version) = (sample::name(id), sample::name("web"), sample::name(id));
+        let (now, by) = (sample::at(1), sample::principal("kit"));
+        PlannedRelease::from(&Release::new(id, web, version, descriptor, steps, now, by))
+    }
+
+    async fn runs(&self, hosts: &MemoryExecutor, step: StepName) -> u32 {
+        hosts.runs(&sample::name("h1"), step)
+    }
+
+    async fn unblock(&self, hosts: &MemoryExecutor) {
+        hosts.unblock();
+    }
+
+    async fn processes(&self, hosts: &MemoryExecutor) -> usize {
+        hosts.processes(&sample::name("h1"))
+    }
+}
+
+#[derive(Debug)]
+struct Saboteur {
+    hosts: MemoryExecutor,
+    /// The next of its own generations.
+    extra: AtomicU64,
+    sabotage: Sabotage,
+}
+
+/// Restarts the host when it is dropped.
+struct Leash<'a>(&'a MemoryExecutor, HostName);
+
+impl Drop for Leash<'_> {
+    fn drop(&mut self) {
+        self.0.reboot(&self.1);
+    }
+}
+
+/// Delivers one byte less than there is.
+#[derive(Debug)]
+struct Leaky<'a>(&'a dyn AttemptLog);
+
+#[async_trait]
+impl AttemptLog for Leaky<'_> {
+    async fn write(&self, offset: u64, bytes: &[u8]) -> BackendResult<()> {
+        let kept =
+            bytes.split_last().filter(|_| bytes.len() > 1_000).map_or(bytes, |(_, rest)| rest);
+        self.0.write(offset, kept).await
+    }
+
+    fn step(&self, step: StepName) {
+        self.0.step(step);
+    }
+}
+
+impl Saboteur {
+    fn was_started(&self, on: &HostRequest, generation: Seq) -> bool {
+        self.hosts.attempts(&on.host.name, &on.service).contains(&generation)
+    }
+
+    fn extra_generation(&self) -> Seq {
+        Seq::new(self.extra.fetch_add(1, SeqCst))
+    }
+
+    /// Runs what was refused in another way.
+    async fn run_anyway(
+        &self,
+        err: BackendError,
+        mut request: AttemptRequest,
+        log: &dyn AttemptLog,
+    ) -> BackendResult<AttemptReport> {
+        let all = permit(Action::HostExecute, Resource::System).await;
+        match (self.sabotage, err.kind()) {
+            (Sabotage::AcceptsAnyToken, ErrorKind::InvalidInput) => request.token = "0".repeat(32),
+            (Sabotage::IgnoresPermits, ErrorKind::PermissionDenied) => {}
+            (Sabotage::IgnoresTheFence, ErrorKind::Fenced) => {
+                request.generation = self.extra_generation();
+            }
+            (Sabotage::StartsBesideAnother, ErrorKind::Conflict) => {
+                request.on.service = sample::name("beside");
+            }
+            _ => return Err(err),
+        }
+        self.hosts.run(&all, &request, log).await
+    }
+}
+
+#[async_trait]
+impl Executor for Saboteur {
+    fn capabilities(&self) -> ExecutorCapabilities {
+        let kills = self.sabotage != Sabotage::DeniesThatItKills;
+        self.hosts.capabilities().with_kill(kills)
+    }
+
+    async fn run(
+        &self,
+        permit: &Permit,
+        request: &AttemptRequest,
+        log: &dyn AttemptLog,
+    ) -> BackendResult<AttemptReport> {
+        let mut request = request.clone();
+        let leaky = Leaky(log);
+        let log = if self.sabotage == Sabotage::LosesAByte { &leaky } else { log };
+        let mut leash = None;
+        match self.sabotage {
+            Sabotage::BeginsAtTheFirstStep => request.first_step = StepName::Fetch,
+            Sabotage::DeliversFromTheStart => request.log_offset = 0,
+            Sabotage::DiesWithItsCaller => {
+                leash = Some(Leash(&self.hosts, request.on.host.name.clone()));
+            }
+            Sabotage::RunsAgain if self.was_started(&request.on, request.generation) => {
+                request.generation = self.extra_generation();
+            }
+            Sabotage::RunsBackwards => request.release.steps.reverse(),
+            _ => {}
+        }
+        let done = self.hosts.run(permit, &request, log).await;
+        drop(leash);
+        match (self.sabotage, done) {
+            (Sabotage::CallsFailuresSuccesses, Ok(AttemptReport::Failed { .. })) => {
+                Ok(AttemptReport::Succeeded)
+            }
+            (_, Err(err)) => self.run_anyway(err, request, log).await,
+            (_, done) => done,
+        }
+    }
+
+    async fn probe(&self, permit: &Permit, request: &ProbeRequest) -> BackendResult<ProbeReport> {
+        let started = self.was_started(&request.on, request.generation);
+        if self.sabotage == Sabotage::ProbesWithoutFencing && !started {
+            return Ok(ProbeReport::NeverStarted);
+        }
+        let report = self.hosts.probe(permit, request).await?;
+        match (self.sabotage, &report) {
+            (Sabotage::ForgetsResults, ProbeReport::Ended(_)) => Ok(ProbeReport::NeverStarted),
+            (Sabotage::KillsByProbing, ProbeReport::Running) => {
+                let ProbeRequest { on, generation, token, .. } = request.clone();
+                self.hosts.kill(permit, &KillRequest::new(on, generation, token)).await?;
+                Ok(report)
+            }
+            _ => Ok(report),
+        }
+    }
+
+    async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport> {
+        let started = self.was_started(&request.on, request.generation);
+        match self.sabotage {
+            Sabotage::KillsNothing if started => Ok(KillReport::Killed),
+            Sabotage::KillsWithoutFencing if !started => Ok(KillReport::NeverStarted),
+            Sabotage::SparesWhatIgnoresTerm => {
+                let mut request = request.clone();
+                let grace = std::mem::replace(&mut request.grace, Duration::from_secs(3_600));
+                let killed = tokio::time::timeout(grace, self.hosts.kill(permit, &request)).await;
+                killed.unwrap_or(Ok(KillReport::Killed))
+            }
+            _ => self.hosts.kill(permit, request).await,
+        }
+    }
+
+    async fn check(&self, permit_: &Permit, request: &CheckRequest) -> BackendResult<Health> {
+        match self.sabotage {
+            Sabotage::FencesByChecking => {
+                let all = permit(Action::HostExecute, Resource::System).await;
+                let probe =
+                    ProbeRequest::new(request.on.clone(), self.extra_generation(), "0".repeat(32));
+                self.hosts.probe(&all, &probe).await?;
+                self.hosts.check(permit_, request).await
+            }
+            Sabotage::FindsAllHealthy => Ok(Health::Healthy),
+            Sabotage::PromisesChecks => {
+                Err(BackendError::new(ErrorKind::Unsupported, "executor.check"))
+            }
+            _ => self.hosts.check(permit_, request).await,
+        }
+    }
+
+    async fn resolve(
+        &self,
+        permit: &Permit,
+        request: &ResolveRequest,
+    ) -> BackendResult<Resolution> {
+        let found = self.hosts.resolve(permit, request).await?;
+        Ok(if self.sabotage == Sabotage::GuessesOutcomes { Resolution::Done } else { found })
+    }
+
+    async fn observe(&self, permit_: &Permit, request: &HostRequest) -> BackendResult<Observed> {
+        let seen = self.hosts.observe(permit_, request).await?;
+        if self.sabotage == Sabotage::FencesByLooking {
+            let all = permit(Action::HostExecute, Resource::System).await;
+            let probe = ProbeRequest::new(request.clone(), seen.fence.next(), "0".repeat(32));
+            self.hosts.probe(&all, &probe).await?;
+        }
+        Ok(seen)
+    }
+}

@@ -1,0 +1,165 @@
+use async_trait::async_trait;
+use deploy_core::{
+    access::{Action, Permit, Resource},
+    backend::{AppendError, BackendError, BackendResult, ErrorKind, Journal, RolloutRef},
+    conformance::{DurableHarness, Harness, journal::JournalHarness, permit},
+    id::{RolloutId, Seq, StreamId},
+    memory::MemoryJournal,
+    rollout::Record,
+};
+use std::sync::Arc;
+
+sabotages! {
+    AcceptsASecondRollout,
+    AppendsWhatItCan,
+    ClosesGaps,
+    ForgetsAtACrash,
+    ForgetsThatRolloutsEnd,
+    GivesHeadOneForNothing,
+    IgnoresLimits,
+    IgnoresPermits,
+    IgnoresTheHead,
+    KnowsEveryRollout,
+    ListsOldestFirst,
+    ReadsFromThePosition,
+    SkipsNewerFormats,
+}
+
+pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
+    let harness = Bad(sabotage);
+    deploy_core::journal_conformance!(@core [any_case_fails] harness)
+        || deploy_core::journal_conformance!(@durable [any_case_fails] harness)
+}
+
+struct Bad(Sabotage);
+
+impl Harness<dyn Journal> for Bad {
+    type Guard = ();
+
+    async fn fresh(&self) -> (Arc<dyn Journal>, ()) {
+        (Arc::new(Saboteur(MemoryJournal::new(), self.0)), ())
+    }
+}
+
+impl DurableHarness<dyn Journal> for Bad {
+    async fn reopen(&self, journal: Arc<dyn Journal>, (): &()) -> Arc<dyn Journal> {
+        if self.0 == Sabotage::ForgetsAtACrash { self.fresh().await.0 } else { journal }
+    }
+}
+
+impl JournalHarness for Bad {}
+
+#[derive(Debug)]
+struct Saboteur(MemoryJournal, Sabotage);
+
+impl Saboteur {
+    async fn renumbered(
+        &self,
+        permit: &Permit,
+        stream: &StreamId,
+        records: &[Record],
+    ) -> Result<Seq, AppendError> {
+        let head = self.0.head(stream).await?;
+        let mut records = records.to_vec();
+        let mut seq = head;
+        for record in &mut records {
+            seq = seq.next();
+            record.seq = seq;
+        }
+        self.0.append(permit, stream, head, &records).await
+    }
+}
+
+fn kind(err: &AppendError) -> Option<ErrorKind> {
+    match err {
+        AppendError::Backend(err) => Some(err.kind()),
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl Journal for Saboteur {
+    async fn append(
+        &self,
+        permit_: &Permit,
+        stream: &StreamId,
+        expected: Seq,
+        records: &[Record],
+    ) -> Result<Seq, AppendError> {
+        let Self(inner, sabotage) = self;
+        let all = permit(Action::RolloutControl, Resource::System).await;
+        let permit = if *sabotage == Sabotage::IgnoresPermits { &all } else { permit_ };
+        let done = inner.append(permit, stream, expected, records).await;
+        let Err(err) = &done else { return done };
+        match (sabotage, kind(err)) {
+            (Sabotage::AcceptsASecondRollout, Some(ErrorKind::AlreadyExists)) => {
+                Ok(expected.next())
+            }
+            (Sabotage::AppendsWhatItCan, Some(_)) => {
+                for (at, record) in records.iter().enumerate() {
+                    let head = Seq::new(expected.get() + u64::try_from(at).unwrap());
+                    inner.append(permit, stream, head, std::slice::from_ref(record)).await?;
+                }
+                done
+            }
+            (Sabotage::ClosesGaps, Some(ErrorKind::InvalidInput)) if !records.is_empty() => {
+                self.renumbered(permit, stream, records).await
+            }
+            (Sabotage::IgnoresTheHead, None) => self.renumbered(permit, stream, records).await,
+            _ => done,
+        }
+    }
+
+    async fn read(
+        &self,
+        stream: &StreamId,
+        after: Seq,
+        limit: usize,
+    ) -> BackendResult<Vec<Record>> {
+        let Self(inner, sabotage) = self;
+        match sabotage {
+            Sabotage::IgnoresLimits => inner.read(stream, after, usize::MAX).await,
+            Sabotage::ReadsFromThePosition => {
+                inner.read(stream, Seq::new(after.get().saturating_sub(1)), limit).await
+            }
+            Sabotage::SkipsNewerFormats => {
+                let head = inner.head(stream).await?.get();
+                let mut records = Vec::new();
+                for seq in after.get()..head {
+                    records.extend(inner.read(stream, Seq::new(seq), 1).await.unwrap_or_default());
+                }
+                records.truncate(limit);
+                Ok(records)
+            }
+            _ => inner.read(stream, after, limit).await,
+        }
+    }
+
+    async fn head(&self, stream: &StreamId) -> BackendResult<Seq> {
+        let head = self.0.head(stream).await?;
+        let lies = self.1 == Sabotage::GivesHeadOneForNothing && head == Seq::ZERO;
+        Ok(if lies { Seq::new(1) } else { head })
+    }
+
+    async fn rollouts(
+        &self,
+        stream: Option<&StreamId>,
+        limit: usize,
+    ) -> BackendResult<Vec<RolloutRef>> {
+        let mut rollouts = self.0.rollouts(stream, limit).await?;
+        match self.1 {
+            Sabotage::ForgetsThatRolloutsEnd => rollouts.iter_mut().for_each(|it| it.last = None),
+            Sabotage::ListsOldestFirst => rollouts.reverse(),
+            _ => {}
+        }
+        Ok(rollouts)
+    }
+
+    async fn rollout(&self, id: &RolloutId) -> BackendResult<RolloutRef> {
+        let found = self.0.rollout(id).await;
+        if self.1 == Sabotage::KnowsEveryRollout && found.is_err() {
+            return Err(BackendError::new(ErrorKind::Unavailable, "journal.rollout"));
+        }
+        found
+    }
+}

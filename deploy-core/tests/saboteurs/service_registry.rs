@@ -1,0 +1,171 @@
+use async_trait::async_trait;
+use deploy_core::{
+    access::{Action, Permit, Resource},
+    backend::{
+        BackendError, BackendResult, ErrorKind, Expect, Revision, ServiceRegistry, Versioned,
+    },
+    conformance::{DurableHarness, Harness, permit},
+    id::{ReleaseId, ServiceName},
+    memory::MemoryServiceRegistry,
+    spec::{Release, Service},
+};
+use std::sync::Arc;
+
+sabotages! {
+    AcceptsReleasesOfNothing,
+    CallsTheMissingUnavailable,
+    ForgetsAtACrash,
+    GivesHistoryOldestFirst,
+    IgnoresLimits,
+    IgnoresPermits,
+    IgnoresRevisions,
+    LetsReleasesChange,
+    ListsReleasesByName,
+    ListsServicesBackwards,
+    LooksBeforeItWrites,
+    RepeatsTheLastOfAPage,
+}
+
+pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
+    let harness = Bad(sabotage);
+    deploy_core::service_registry_conformance!(@core [any_case_fails] harness)
+        || deploy_core::service_registry_conformance!(@durable [any_case_fails] harness)
+}
+
+struct Bad(Sabotage);
+
+impl Harness<dyn ServiceRegistry> for Bad {
+    type Guard = ();
+
+    async fn fresh(&self) -> (Arc<dyn ServiceRegistry>, ()) {
+        (Arc::new(Saboteur(MemoryServiceRegistry::new(), self.0)), ())
+    }
+}
+
+impl DurableHarness<dyn ServiceRegistry> for Bad {
+    async fn reopen(
+        &self,
+        registry: Arc<dyn ServiceRegistry>,
+        (): &(),
+    ) -> Arc<dyn ServiceRegistry> {
+        if self.0 == Sabotage::ForgetsAtACrash { self.fresh().await.0 } else { registry }
+    }
+}
+
+#[derive(Debug)]
+struct Saboteur(MemoryServiceRegistry, Sabotage);
+
+impl Saboteur {
+    /// Puts whatever the revision is, if it was the expected one a moment ago or nobody cares.
+    async fn put_anyway(&self, permit: &Permit, service: Service) -> BackendResult<Revision> {
+        loop {
+            let there = self.0.service(&service.name).await;
+            let expect = there.map_or(Expect::Absent, |it| Expect::At(it.revision));
+            match self.0.put_service(permit, service.clone(), expect).await {
+                Err(err)
+                    if matches!(err.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn missing(&self, err: BackendError) -> BackendError {
+        match self.1 {
+            Sabotage::CallsTheMissingUnavailable => {
+                BackendError::new(ErrorKind::Unavailable, err.operation())
+            }
+            _ => err,
+        }
+    }
+
+    fn limit(&self, limit: usize) -> usize {
+        if self.1 == Sabotage::IgnoresLimits { usize::MAX } else { limit }
+    }
+}
+
+#[async_trait]
+impl ServiceRegistry for Saboteur {
+    async fn put_service(
+        &self,
+        permit_: &Permit,
+        service: Service,
+        expect: Expect,
+    ) -> BackendResult<Revision> {
+        let all = permit(Action::ServiceWrite, Resource::System).await;
+        match self.1 {
+            Sabotage::IgnoresPermits => self.0.put_service(&all, service, expect).await,
+            Sabotage::IgnoresRevisions => self.put_anyway(permit_, service).await,
+            Sabotage::LooksBeforeItWrites => {
+                let there = self.0.service(&service.name).await.ok().map(|it| it.revision);
+                let expected = match expect {
+                    Expect::Absent => None,
+                    Expect::At(revision) => Some(revision),
+                };
+                if there != expected {
+                    return self.0.put_service(permit_, service, expect).await;
+                }
+                for _ in 0..50 {
+                    tokio::task::yield_now().await;
+                }
+                self.put_anyway(permit_, service).await
+            }
+            _ => self.0.put_service(permit_, service, expect).await,
+        }
+    }
+
+    async fn service(&self, name: &ServiceName) -> BackendResult<Versioned<Service>> {
+        self.0.service(name).await.map_err(|err| self.missing(err))
+    }
+
+    async fn services(
+        &self,
+        after: Option<&ServiceName>,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<Service>>> {
+        let mut page = self.0.services(after, self.limit(limit)).await?;
+        match (self.1, after) {
+            (Sabotage::ListsServicesBackwards, _) => page.reverse(),
+            (Sabotage::RepeatsTheLastOfAPage, Some(after)) => {
+                page.insert(0, self.0.service(after).await?);
+                page.truncate(limit);
+            }
+            _ => {}
+        }
+        Ok(page)
+    }
+
+    async fn history(
+        &self,
+        name: &ServiceName,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<Service>>> {
+        let mut history = self.0.history(name, limit).await?;
+        if self.1 == Sabotage::GivesHistoryOldestFirst {
+            history.reverse();
+        }
+        Ok(history)
+    }
+
+    async fn create_release(&self, permit_: &Permit, release: Release) -> BackendResult<()> {
+        let all = permit(Action::ServiceWrite, Resource::System).await;
+        let permit = if self.1 == Sabotage::IgnoresPermits { &all } else { permit_ };
+        let done = self.0.create_release(permit, release).await;
+        match (self.1, done.as_ref().map_err(BackendError::kind)) {
+            (Sabotage::AcceptsReleasesOfNothing, Err(ErrorKind::NotFound))
+            | (Sabotage::LetsReleasesChange, Err(ErrorKind::AlreadyExists)) => Ok(()),
+            _ => done,
+        }
+    }
+
+    async fn release(&self, id: &ReleaseId) -> BackendResult<Release> {
+        self.0.release(id).await.map_err(|err| self.missing(err))
+    }
+
+    async fn releases(&self, service: &ServiceName, limit: usize) -> BackendResult<Vec<Release>> {
+        let mut releases = self.0.releases(service, limit).await?;
+        if self.1 == Sabotage::ListsReleasesByName {
+            releases.sort_by(|a, b| a.id.cmp(&b.id));
+        }
+        Ok(releases)
+    }
+}
