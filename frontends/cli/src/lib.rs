@@ -1,2 +1,99 @@
-//! `deploy`: the command line.
+//! `deploy`: the command line of the platform, over backends of this machine.
+//!
+//! The library is what the binary consists of; it promises nothing to other crates. What is stable is the command line
+//! itself, described in `docs/cli.md`, and `deploy-wire`.
+mod app;
+mod cli;
+mod commands;
+mod documents;
+mod embedded;
 mod files;
+mod look;
+mod output;
+mod packages;
+mod problem;
+mod rollout;
+
+use app::App;
+use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind};
+use cli::{Cli, Command};
+use deploy_wire::{Exit, Problem, ProblemCode};
+use output::{Output, Volume};
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
+use tracing_subscriber::EnvFilter;
+
+/// Runs the program with these arguments, the first of which is its own name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::command()
+        .try_get_matches_from(arguments)
+        .and_then(|it| Cli::from_arg_matches(&it))
+    {
+        Ok(cli) => cli,
+        Err(err) => return misunderstood(&err),
+    };
+    let volume = if cli.global.quiet { Volume::Quiet } else { Volume::Normal };
+    let output = Arc::new(Output::new(cli.global.output, cli.global.color, volume));
+    log(cli.global.verbose);
+    let app = App { output, global: cli.global };
+    let exit = match work(&app, cli.command) {
+        Ok(exit) => exit,
+        Err(problem) if app.output.is_closed() && problem.code == ProblemCode::Interrupted => {
+            problem.code.exit()
+        }
+        Err(problem) => {
+            app.output.problem(&problem);
+            problem.code.exit()
+        }
+    };
+    exit.into()
+}
+
+fn misunderstood(err: &clap::Error) -> ExitCode {
+    // Whoever cannot be told cannot be helped.
+    drop(err.print());
+    match err.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Succeeded.into(),
+        _ => Exit::Usage.into(),
+    }
+}
+
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => "error",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("DEPLOY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Where a subscriber is there already, that one stays.
+    drop(subscriber.try_init());
+}
+
+fn work(app: &App, command: Command) -> Result<Exit, Problem> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|err| {
+        Problem::new(ProblemCode::Internal, format!("the program cannot start its threads: {err}"))
+    })?;
+    let worked = runtime.block_on(dispatch(app, command));
+    // A thread that waits for somebody to answer a question must not keep the program.
+    runtime.shutdown_background();
+    worked
+}
+
+pub(crate) async fn dispatch(app: &App, command: Command) -> Result<Exit, Problem> {
+    match command {
+        Command::Service(command) => command.run(app).await,
+        Command::Host(command) => command.run(app).await,
+        Command::Artifact(command) => command.run(app).await,
+        Command::Release(command) => command.run(app).await,
+        Command::Descriptor(command) => command.run(app),
+        Command::Plan(command) => command.run(app).await,
+        Command::Rollout(command) => command.run(app).await,
+        Command::Run(command) => command.run(app).await,
+        Command::Status(command) => command.run(app).await,
+        Command::Doctor(command) => command.run(app).await,
+        Command::Demo(command) => command.run(app).await,
+        Command::Completions(command) => command.run(app),
+        Command::ServeDemo(command) => command.run(app).await,
+    }
+}

@@ -129,12 +129,7 @@ impl Problem {
     /// A problem without hint and context.
     #[must_use]
     pub fn new(code: ProblemCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            hint: None,
-            context: BTreeMap::new(),
-        }
+        Self { code, message: message.into(), hint: None, context: BTreeMap::new() }
     }
 
     /// With what to do about it.

@@ -5,7 +5,7 @@ pub(crate) mod hosts;
 mod service;
 mod strategy;
 
-pub(crate) use duration::{Human, parse_duration};
+use duration::Human;
 pub(crate) use service::parse_service;
 
 use deploy_wire::{Problem, ProblemCode};
@@ -34,29 +34,17 @@ impl Source {
     /// A text that came from `name`.
     pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         let text: String = text.into();
-        let text = text
-            .strip_prefix('\u{feff}')
-            .map_or_else(|| text.clone(), ToOwned::to_owned);
-        Self {
-            name: name.into(),
-            text,
-        }
+        let text = text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), ToOwned::to_owned);
+        Self { name: name.into(), text }
     }
 
     /// Reads a file of at most `limit` bytes; `-` is standard input.
     pub(crate) fn read(path: &Path, limit: u64) -> Result<Self, Problem> {
         let stdin = path == Path::new("-");
-        let name = if stdin {
-            "standard input".to_owned()
-        } else {
-            path.display().to_string()
-        };
+        let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
         let mut bytes = Vec::new();
         let read = if stdin {
-            std::io::stdin()
-                .lock()
-                .take(limit + 1)
-                .read_to_end(&mut bytes)
+            std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
         } else {
             std::fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
         };
@@ -91,20 +79,14 @@ impl Source {
         let before = self.text.get(..offset).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |it| it + 1);
         let column = before.get(line_start..).unwrap_or("").chars().count() + 1;
-        Position {
-            line: before.matches('\n').count() + 1,
-            column,
-        }
+        Position { line: before.matches('\n').count() + 1, column }
     }
 
     /// What is wrong at a place in this file.
     pub(crate) fn problem(&self, at: Option<Position>, message: impl fmt::Display) -> Problem {
         let Some(Position { line, column }) = at else {
-            return Problem::new(
-                ProblemCode::InvalidFile,
-                format!("{}: {message}", self.name),
-            )
-            .with_context("file", &self.name);
+            return Problem::new(ProblemCode::InvalidFile, format!("{}: {message}", self.name))
+                .with_context("file", &self.name);
         };
         let message = format!("{}:{line}:{column}: {message}", self.name);
         let source = self.text.lines().nth(line - 1).unwrap_or("");
@@ -122,16 +104,21 @@ impl Source {
             self.problem(at, one_line(err.message()))
         })
     }
+
+    /// Reads it as JSON.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_str(&self.text).map_err(|err| {
+            let at = Position { line: err.line().max(1), column: err.column().max(1) };
+            let text = err.to_string();
+            let message = text.split(" at line ").next().unwrap_or(&text);
+            self.problem(Some(at), one_line(message))
+        })
+    }
 }
 
 /// Puts a message of several lines on one.
 fn one_line(message: &str) -> String {
-    message
-        .lines()
-        .map(str::trim)
-        .filter(|it| !it.is_empty())
-        .collect::<Vec<_>>()
-        .join(", ")
+    message.lines().map(str::trim).filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 fn unreadable(name: &str, err: &std::io::Error) -> Problem {
@@ -144,8 +131,7 @@ fn unreadable(name: &str, err: &std::io::Error) -> Problem {
 
 /// The path of a file argument, for messages and for guessing its format.
 pub(crate) fn extension(path: &Path) -> Option<String> {
-    path.extension()
-        .map(|it| it.to_string_lossy().to_ascii_lowercase())
+    path.extension().map(|it| it.to_string_lossy().to_ascii_lowercase())
 }
 
 /// Writes `text` to `path`, whole or not at all.
@@ -155,11 +141,8 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), Problem> {
             std::io::ErrorKind::StorageFull => ProblemCode::NoSpace,
             _ => ProblemCode::InvalidInput,
         };
-        Problem::new(
-            code,
-            format!("{}: cannot be written: {err}", path.display()),
-        )
-        .with_context("file", path.display())
+        Problem::new(code, format!("{}: cannot be written: {err}", path.display()))
+            .with_context("file", path.display())
     };
     let mut partial = PathBuf::from(path).into_os_string();
     partial.push(".part");
@@ -196,12 +179,7 @@ mod tests {
         let path = dir.path().join("service.toml");
         std::fs::write(&path, b"name = \"web\"\nowner = \"\xff\"\n").unwrap();
         let problem = Source::read(&path, 1_000).unwrap_err();
-        assert!(
-            problem
-                .message
-                .ends_with("service.toml:2:10: not text in UTF-8"),
-            "{problem}"
-        );
+        assert!(problem.message.ends_with("service.toml:2:10: not text in UTF-8"), "{problem}");
     }
 
     #[test]
@@ -209,12 +187,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("big");
         std::fs::write(&path, "x".repeat(11)).unwrap();
-        assert!(
-            Source::read(&path, 10)
-                .unwrap_err()
-                .message
-                .contains("larger than 10 bytes")
-        );
+        assert!(Source::read(&path, 10).unwrap_err().message.contains("larger than 10 bytes"));
         assert!(Source::read(&path, 11).is_ok());
     }
 

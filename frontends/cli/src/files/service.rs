@@ -93,18 +93,9 @@ wave = { max_failed = "50%" }
         assert_eq!(strategy.health.check_interval, Duration::from_secs(2));
         assert_eq!(strategy.retries.retries, 2);
         assert_eq!(strategy.retries.max_backoff, Duration::from_secs(10));
-        assert_eq!(
-            strategy.failure_budget.rollout.max_failed,
-            Limit::Percent(5)
-        );
-        assert_eq!(
-            strategy.failure_budget.rollout.max_unreachable,
-            Limit::Count(3)
-        );
-        assert_eq!(
-            strategy.failure_budget.wave.unwrap().max_failed,
-            Limit::Percent(50)
-        );
+        assert_eq!(strategy.failure_budget.rollout.max_failed, Limit::Percent(5));
+        assert_eq!(strategy.failure_budget.rollout.max_unreachable, Limit::Count(3));
+        assert_eq!(strategy.failure_budget.wave.unwrap().max_failed, Limit::Percent(50));
         assert!(matches!(&strategy.order, Order::Spread(labels) if labels.len() == 2));
         assert_eq!(strategy.stagger.random, Duration::from_millis(500));
         assert_eq!(strategy.schedule.windows.len(), 1);
@@ -118,70 +109,37 @@ wave = { max_failed = "50%" }
     #[test]
     fn every_complaint_names_line_and_column() {
         for (text, wanted) in [
-            (
-                minimal("colour = \"red\""),
-                "service.toml:5:1: unknown field `colour`",
-            ),
-            (
-                minimal("count = 0"),
-                "service.toml:5:9: invalid value: integer `0`",
-            ),
+            (minimal("colour = \"red\""), "service.toml:5:1: unknown field `colour`"),
+            (minimal("count = 0"), "service.toml:5:9: invalid value: integer `0`"),
             (minimal("count = -1"), "service.toml:5:9: "),
-            (
-                minimal("[strategy]\nwaves = [\"x\"]"),
-                "service.toml:6:10: ",
-            ),
+            (minimal("[strategy]\nwaves = [\"x\"]"), "service.toml:6:10: "),
             (minimal("[strategy]\nwaves = \"2\""), "service.toml:6:9: "),
             (minimal("[strategy]\nbake_time = 5"), "service.toml:6:13: "),
-            (
-                minimal("[strategy]\nbake_time = \"5 parsecs\""),
-                "service.toml:6:13: `5 parsecs` is",
-            ),
+            (minimal("[strategy]\nbake_time = \"5 parsecs\""), "service.toml:6:13: `5 parsecs` is"),
             (
                 minimal("[strategy]\nconfirm = \"maybe\""),
                 "service.toml:6:11: unknown variant `maybe`",
             ),
-            (
-                minimal("[strategy]\norder = { spread = [] }"),
-                "service.toml:6:9: ",
-            ),
+            (minimal("[strategy]\norder = { spread = [] }"), "service.toml:6:9: "),
             (
                 minimal("[strategy.failure_budget]\nmax_failed = \"101%\""),
                 "service.toml:6:14: `101%`",
             ),
-            (
-                minimal("[strategy.failure_budget]\nmax_failed = -1"),
-                "service.toml:6:14: ",
-            ),
+            (minimal("[strategy.failure_budget]\nmax_failed = -1"), "service.toml:6:14: "),
             (
                 minimal("[strategy.failure_budget]\nwave = { x = 1 }"),
                 "service.toml:6:10: unknown field `x`",
             ),
-            (
-                minimal("[strategy]\nmin_healthy_time = \"10m\""),
-                "service.toml:6:20: ",
-            ),
-            (
-                minimal("[strategy]\nretry_backoff = \"10m\""),
-                "service.toml:6:17: ",
-            ),
-            (
-                "name = \"Web\"".to_owned(),
-                "service.toml:1:8: `Web` is not a valid service name",
-            ),
+            (minimal("[strategy]\nmin_healthy_time = \"10m\""), "service.toml:6:20: "),
+            (minimal("[strategy]\nretry_backoff = \"10m\""), "service.toml:6:17: "),
+            ("name = \"Web\"".to_owned(), "service.toml:1:8: `Web` is not a valid service name"),
             ("name = \"web".to_owned(), "service.toml:1:12: "),
-            (
-                "name = \"web\"\n".to_owned(),
-                "service.toml:1:1: missing field `owner`",
-            ),
+            ("name = \"web\"\n".to_owned(), "service.toml:1:1: missing field `owner`"),
             (
                 minimal("").replace("/srv/web", "srv"),
                 "service.toml:3:15: `srv` is not a usable path",
             ),
-            (
-                minimal("name = \"again\""),
-                "service.toml:5:1: duplicate key",
-            ),
+            (minimal("name = \"again\""), "service.toml:5:1: duplicate key"),
         ] {
             let message = read(&text).unwrap_err().message;
             assert!(message.starts_with(wanted), "{message}\n  wanted: {wanted}");

@@ -111,9 +111,8 @@ impl StrategyFile {
         strategy.max_parallel = self.max_parallel;
         strategy.confirm = self.confirm.unwrap_or(strategy.confirm);
         strategy.on_failure = self.on_failure.unwrap_or(strategy.on_failure);
-        strategy.failure_budget = self
-            .failure_budget
-            .map_or(strategy.failure_budget, FailureBudgetFile::into_budget);
+        strategy.failure_budget =
+            self.failure_budget.map_or(strategy.failure_budget, FailureBudgetFile::into_budget);
         strategy.schedule.windows = parse_each(source, &self.windows.unwrap_or_default())?;
         strategy.schedule.freezes = parse_each(source, &self.freezes.unwrap_or_default())?;
         Ok(strategy)
@@ -124,10 +123,7 @@ impl StrategyFile {
         set(&mut health.min_healthy_time, self.min_healthy_time.as_ref());
         set(&mut health.healthy_deadline, self.healthy_deadline.as_ref());
         set(&mut health.check_interval, self.check_interval.as_ref());
-        set(
-            &mut strategy.progress_deadline,
-            self.progress_deadline.as_ref(),
-        );
+        set(&mut strategy.progress_deadline, self.progress_deadline.as_ref());
         strategy.bake_time = self.bake_time.map_or(strategy.bake_time, |it| it.0);
         for (field, given) in [
             ("healthy_deadline", &self.healthy_deadline),
@@ -142,10 +138,7 @@ impl StrategyFile {
             }
         }
         if health.min_healthy_time >= health.healthy_deadline {
-            let at = self
-                .min_healthy_time
-                .as_ref()
-                .or(self.healthy_deadline.as_ref());
+            let at = self.min_healthy_time.as_ref().or(self.healthy_deadline.as_ref());
             let message = format!(
                 "`min_healthy_time` ({}) must be shorter than `healthy_deadline` ({})",
                 Human(health.min_healthy_time),
@@ -162,10 +155,7 @@ impl StrategyFile {
         set(&mut retries.backoff, self.retry_backoff.as_ref());
         set(&mut retries.max_backoff, self.retry_max_backoff.as_ref());
         if retries.backoff > retries.max_backoff {
-            let at = self
-                .retry_backoff
-                .as_ref()
-                .or(self.retry_max_backoff.as_ref());
+            let at = self.retry_backoff.as_ref().or(self.retry_max_backoff.as_ref());
             let message = format!(
                 "`retry_backoff` ({}) must not be longer than `retry_max_backoff` ({})",
                 Human(retries.backoff),
@@ -222,9 +212,7 @@ fn parse_each<T: FromStr<Err: fmt::Display>>(
     texts: &[Spanned<String>],
 ) -> Result<Vec<T>, Problem> {
     let parse = |text: &Spanned<String>| {
-        text.get_ref()
-            .parse()
-            .map_err(|err| source.problem(Some(position(source, text)), err))
+        text.get_ref().parse().map_err(|err| source.problem(Some(position(source, text)), err))
     };
     texts.iter().map(parse).collect()
 }

@@ -28,13 +28,11 @@ pub struct Verification {
     pub reason: Option<String>,
 }
 
-/// What a command removed, or with `--dry-run` would remove.
+/// What a command removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
     /// The names or digests of what is gone.
     pub removed: Vec<String>,
-    /// How many bytes that frees.
-    pub bytes: u64,
-    /// Whether nothing was really removed.
-    pub dry_run: bool,
+    /// How many bytes that frees; null where that is not known.
+    pub bytes: Option<u64>,
 }

@@ -1,3 +1,4 @@
+use super::RolloutSummary;
 use deploy_core::host;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,10 +35,7 @@ impl Host {
     /// `host` at `revision`.
     #[must_use]
     pub fn new(host: &host::Host, revision: u64) -> Self {
-        let labels = host
-            .labels
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_string()));
+        let labels = host.labels.iter().map(|(key, value)| (key.to_string(), value.to_string()));
         Self {
             name: host.name.to_string(),
             connection: Connection::from(&host.connection),
@@ -50,11 +48,9 @@ impl Host {
 impl From<&host::Connection> for Connection {
     fn from(connection: &host::Connection) -> Self {
         match connection {
-            host::Connection::Local { root } => Self {
-                via: "local".to_owned(),
-                root: Some(root.clone()),
-                ..Self::default()
-            },
+            host::Connection::Local { root } => {
+                Self { via: "local".to_owned(), root: Some(root.clone()), ..Self::default() }
+            }
             host::Connection::Ssh(ssh) => Self {
                 via: "ssh".to_owned(),
                 address: ssh.address.clone(),
@@ -62,10 +58,7 @@ impl From<&host::Connection> for Connection {
                 user: ssh.user.as_ref().map(ToString::to_string),
                 root: ssh.root.clone(),
             },
-            _ => Self {
-                via: "other".to_owned(),
-                ..Self::default()
-            },
+            _ => Self { via: "other".to_owned(), ..Self::default() },
         }
     }
 }
@@ -105,10 +98,8 @@ pub struct HostCheck {
 pub struct Status {
     /// The service.
     pub service: String,
-    /// The release that was rolled out last, if any was.
-    pub release: Option<String>,
-    /// Its active rollout.
-    pub rollout: Option<String>,
+    /// Its newest rollout, if it ever had one.
+    pub rollout: Option<RolloutSummary>,
     /// Every host that is selected or was seen to run the service.
     pub hosts: Vec<HostStatus>,
 }

@@ -8,7 +8,7 @@ pub struct Plan {
     pub digest: String,
     /// Which service; an ad-hoc run has one of its own.
     pub service: String,
-    /// `release` or `run`.
+    /// `release`, `rollback` or `run`.
     pub work: String,
     /// What is rolled out.
     pub release: String,
@@ -24,9 +24,9 @@ pub struct Plan {
     pub waves: Vec<PlanWave>,
     /// The selected hosts that run the release already.
     pub no_ops: Vec<String>,
-    /// The hosts that are left out, and why.
+    /// The hosts that are left out, and why; empty where a saved plan is shown.
     pub left_out: Vec<PlanHost>,
-    /// What somebody should know before starting it.
+    /// What somebody should know before starting it; empty where a saved plan is shown.
     pub warnings: Vec<String>,
 }
 

@@ -49,9 +49,7 @@ impl From<&spec::Release> for Release {
             package: release.package.map(|it| it.digest.to_string()),
             descriptor: release.descriptor.digest.to_string(),
             steps: release.steps.iter().map(Step::from).collect(),
-            parameters: parameters
-                .map(|(name, it)| (name.to_string(), it.clone()))
-                .collect(),
+            parameters: parameters.map(|(name, it)| (name.to_string(), it.clone())).collect(),
             provenance: release.provenance.clone(),
             created_at: release.created_at.to_string(),
             created_by: release.created_by.to_string(),

@@ -141,10 +141,7 @@ impl From<&spec::Strategy> for Strategy {
             spec::OnFailure::Rollback => "rollback",
         };
         Self {
-            waves: Vec::from(strategy.waves.clone())
-                .into_iter()
-                .map(String::from)
-                .collect(),
+            waves: Vec::from(strategy.waves.clone()).into_iter().map(String::from).collect(),
             max_parallel: strategy.max_parallel.map(Into::into),
             confirm: confirm.to_owned(),
             bake_time_ms: millis(strategy.bake_time),
@@ -167,18 +164,8 @@ impl From<&spec::Strategy> for Strategy {
                 fixed_ms: millis(strategy.stagger.fixed),
                 random_ms: millis(strategy.stagger.random),
             },
-            windows: strategy
-                .schedule
-                .windows
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            freezes: strategy
-                .schedule
-                .freezes
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            windows: strategy.schedule.windows.iter().map(ToString::to_string).collect(),
+            freezes: strategy.schedule.freezes.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -202,9 +189,6 @@ impl From<&spec::Order> for Order {
             spec::Order::Name => ("name", [].as_slice()),
             spec::Order::Spread(labels) => ("spread", labels.as_slice()),
         };
-        Self {
-            by: by.to_owned(),
-            labels: labels.iter().map(ToString::to_string).collect(),
-        }
+        Self { by: by.to_owned(), labels: labels.iter().map(ToString::to_string).collect() }
     }
 }

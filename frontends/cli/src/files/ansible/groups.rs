@@ -1,4 +1,4 @@
-use super::{Group, Position, Source};
+use super::{Group, Source};
 use deploy_core::id::HostName;
 use deploy_wire::Problem;
 use std::{
@@ -81,11 +81,8 @@ impl<'a> Lineage<'a> {
         groups: &'a BTreeMap<GroupName, Group>,
         source: &Source,
     ) -> Result<Self, Problem> {
-        let mut lineage = Self {
-            direct: BTreeMap::new(),
-            depth: BTreeMap::new(),
-            ancestry: BTreeMap::new(),
-        };
+        let mut lineage =
+            Self { direct: BTreeMap::new(), depth: BTreeMap::new(), ancestry: BTreeMap::new() };
         for (name, group) in groups.iter().filter(|(name, _)| !name.is_built_in()) {
             for host in &group.hosts {
                 lineage.direct.entry(host).or_default().push(name);
@@ -135,11 +132,7 @@ impl<'a> Lineage<'a> {
                 }
             }
         }
-        if visited == waiting.len() {
-            Ok(())
-        } else {
-            Err(circle(groups, &waiting, source))
-        }
+        if visited == waiting.len() { Ok(()) } else { Err(circle(groups, &waiting, source)) }
     }
 
     /// The groups that name `host` themselves.
@@ -149,10 +142,7 @@ impl<'a> Lineage<'a> {
 
     /// All groups `host` is in, the outermost first: the order in which their variables count.
     pub(super) fn of_host(&self, host: &HostName) -> Vec<&'a GroupName> {
-        let above = self
-            .direct(host)
-            .iter()
-            .filter_map(|group| self.ancestry.get(*group));
+        let above = self.direct(host).iter().filter_map(|group| self.ancestry.get(*group));
         let mut groups: Vec<_> = above.flatten().copied().collect();
         groups.sort_unstable_by_key(|group| (self.depth.get(*group).copied(), *group));
         groups.dedup();
@@ -169,12 +159,7 @@ fn circle(
     let stuck = |name: &GroupName| waiting.get(name).is_some_and(|left| *left > 0);
     let inside = groups.iter().filter(|(name, _)| stuck(name));
     let edge = inside
-        .flat_map(|(name, group)| {
-            group
-                .children
-                .iter()
-                .map(move |(child, at)| (name, child, *at))
-        })
+        .flat_map(|(name, group)| group.children.iter().map(move |(child, at)| (name, child, *at)))
         .find(|(_, child, _)| stuck(child));
     match edge {
         Some((name, child, at)) => {

@@ -86,9 +86,7 @@ impl Reader<'_> {
 
     fn child(&mut self, text: &str, at: Position) -> Result<(), Problem> {
         let name = text.split(['#', ';']).next().unwrap_or("").trim_end();
-        let child: GroupName = name
-            .parse()
-            .map_err(|err| self.source.problem(Some(at), err))?;
+        let child: GroupName = name.parse().map_err(|err| self.source.problem(Some(at), err))?;
         let group = self.inventory.group(self.source, &self.group, at)?;
         group.children.insert(child.clone(), at);
         self.children.push((child, at));
@@ -98,16 +96,10 @@ impl Reader<'_> {
     /// `PATTERN KEY=VALUE KEY='VALUE'`
     fn hosts(&mut self, line: usize, text: &str) -> Result<(), Problem> {
         let at = |column| Position { line, column };
-        let words = words::split(text).map_err(|err| {
-            self.source
-                .problem(Some(at(err.column)), "a quote is never closed")
-        })?;
+        let words = words::split(text)
+            .map_err(|err| self.source.problem(Some(at(err.column)), "a quote is never closed"))?;
         let mut words = words.into_iter();
-        let Some(Word {
-            text: pattern,
-            column,
-        }) = words.next()
-        else {
+        let Some(Word { text: pattern, column }) = words.next() else {
             return Ok(());
         };
         let mut vars = Vars::new();
@@ -116,14 +108,10 @@ impl Reader<'_> {
                 let message = format!("`{}` is not KEY=VALUE", word.text.escape_debug());
                 return Err(self.source.problem(Some(at(word.column)), message));
             };
-            let var = Var {
-                text: Some(value.to_owned()),
-                at: at(word.column),
-            };
+            let var = Var { text: Some(value.to_owned()), at: at(word.column) };
             vars.insert(key.to_owned(), var);
         }
-        self.inventory
-            .add_hosts(self.source, &self.group, (&pattern, at(column)), &vars)
+        self.inventory.add_hosts(self.source, &self.group, (&pattern, at(column)), &vars)
     }
 
     /// `KEY=VALUE` up to the end of the line.
@@ -131,10 +119,7 @@ impl Reader<'_> {
         let Some((key, value)) = text.split_once('=') else {
             return Err(self.source.problem(Some(at), "expected KEY=VALUE"));
         };
-        let var = Var {
-            text: Some(plain_value(value)),
-            at,
-        };
+        let var = Var { text: Some(plain_value(value)), at };
         let group = self.inventory.group(self.source, &self.group, at)?;
         group.vars.insert(key.trim().to_owned(), var);
         Ok(())
@@ -163,9 +148,7 @@ fn is_header(text: &str) -> bool {
 fn plain_value(value: &str) -> String {
     let value = value.trim();
     for quote in ['\'', '"'] {
-        if let Some((inner, after)) = value
-            .strip_prefix(quote)
-            .and_then(|it| it.split_once(quote))
+        if let Some((inner, after)) = value.strip_prefix(quote).and_then(|it| it.split_once(quote))
             && matches!(after.trim_start().chars().next(), None | Some('#'))
         {
             return inner.to_owned();
@@ -209,19 +192,9 @@ ansible_user=nobody
     }
 
     fn ssh(file: &HostsFile, name: &str) -> (Option<String>, Option<u16>, Option<String>) {
-        let host = file
-            .hosts
-            .iter()
-            .find(|it| it.name.as_str() == name)
-            .unwrap();
-        let Connection::Ssh(ssh) = &host.connection else {
-            panic!("over SSH")
-        };
-        (
-            ssh.address.clone(),
-            ssh.port,
-            ssh.user.as_ref().map(ToString::to_string),
-        )
+        let host = file.hosts.iter().find(|it| it.name.as_str() == name).unwrap();
+        let Connection::Ssh(ssh) = &host.connection else { panic!("over SSH") };
+        (ssh.address.clone(), ssh.port, ssh.user.as_ref().map(ToString::to_string))
     }
 
     #[test]
@@ -229,14 +202,8 @@ ansible_user=nobody
         let file = read(INVENTORY).unwrap();
         assert_eq!(file.hosts.len(), 7);
         let text = |it: &str| Some(it.to_owned());
-        assert_eq!(
-            ssh(&file, "bastion.example.com"),
-            (text("192.0.2.9"), None, text("nobody"))
-        );
-        assert_eq!(
-            ssh(&file, "web02.example.com"),
-            (None, None, text("deploy"))
-        );
+        assert_eq!(ssh(&file, "bastion.example.com"), (text("192.0.2.9"), None, text("nobody")));
+        assert_eq!(ssh(&file, "web02.example.com"), (None, None, text("deploy")));
         assert_eq!(
             ssh(&file, "web04.example.com"),
             (text("192.0.2.4"), Some(2222), text("nobody"))
@@ -249,21 +216,11 @@ ansible_user=nobody
     fn groups_become_labels() {
         let file = read(INVENTORY).unwrap();
         let labels = |name: &str| {
-            let host = file
-                .hosts
-                .iter()
-                .find(|it| it.name.as_str() == name)
-                .unwrap();
-            let labels = host
-                .labels
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"));
+            let host = file.hosts.iter().find(|it| it.name.as_str() == name).unwrap();
+            let labels = host.labels.iter().map(|(key, value)| format!("{key}={value}"));
             labels.collect::<Vec<_>>()
         };
-        assert_eq!(
-            labels("db-a"),
-            ["group=db", "group/backend=true", "group/db=true"]
-        );
+        assert_eq!(labels("db-a"), ["group=db", "group/backend=true", "group/db=true"]);
         assert_eq!(labels("bastion.example.com"), Vec::<String>::new());
     }
 
@@ -272,34 +229,16 @@ ansible_user=nobody
         for (text, wanted) in [
             ("[web\na", "hosts.ini:1:1: `[` without `]`"),
             ("[web] x\na", "hosts.ini:1:7: "),
-            (
-                "[we b]\na",
-                "hosts.ini:1:1: `we b` is not a usable group name",
-            ),
+            ("[we b]\na", "hosts.ini:1:1: `we b` is not a usable group name"),
             ("[web:things]\na", "hosts.ini:1:1: `:things` is not known"),
             ("[web]\na b", "hosts.ini:2:3: `b` is not KEY=VALUE"),
             ("[web]\na b='c", "hosts.ini:2:5: a quote is never closed"),
             ("[web]\na[1:", "hosts.ini:2:1: `a[1:` is not a host pattern"),
-            (
-                "[web]\na ansible_port=0",
-                "hosts.ini:2:3: `0` is not a port",
-            ),
-            (
-                "[web]\na ansible_host='{{ x }}'",
-                "hosts.ini:2:3: `ansible_host` is a template",
-            ),
-            (
-                "[web]\na ansible_connection=local",
-                "hosts.ini:2:3: connection `local` is not known",
-            ),
-            (
-                "[web]\na ansible_user='a b'",
-                "hosts.ini:2:3: `a b` is not a valid account name",
-            ),
-            (
-                "[web:children]\n  dbs",
-                "hosts.ini:2:3: there is no group `dbs`",
-            ),
+            ("[web]\na ansible_port=0", "hosts.ini:2:3: `0` is not a port"),
+            ("[web]\na ansible_host='{{ x }}'", "hosts.ini:2:3: `ansible_host` is a template"),
+            ("[web]\na ansible_connection=local", "hosts.ini:2:3: connection `local` is not known"),
+            ("[web]\na ansible_user='a b'", "hosts.ini:2:3: `a b` is not a valid account name"),
+            ("[web:children]\n  dbs", "hosts.ini:2:3: there is no group `dbs`"),
             (
                 "[a:children]\nb\n[b:children]\na\n[c]\nd",
                 "hosts.ini:2:1: group `b` cannot be in `a`",
@@ -313,14 +252,9 @@ ansible_user=nobody
 
     #[test]
     fn groups_that_nest_without_end_are_refused() {
-        let deep: String = (0..100)
-            .map(|it| format!("[g{it}:children]\ng{}\n", it + 1))
-            .collect();
+        let deep: String = (0..100).map(|it| format!("[g{it}:children]\ng{}\n", it + 1)).collect();
         let problem = read(&format!("{deep}[g100]\na\n")).unwrap_err();
-        assert!(
-            problem.message.contains("groups nest deeper than 64"),
-            "{problem}"
-        );
+        assert!(problem.message.contains("groups nest deeper than 64"), "{problem}");
     }
 
     proptest! {

@@ -22,7 +22,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     num::NonZeroU16,
-    str::FromStr,
+    str::FromStr as _,
 };
 
 /// The most groups an inventory may have.
@@ -82,13 +82,7 @@ impl Inventory {
             }
             let mine = self.hosts.entry(host.clone()).or_default();
             if let Some(port) = &expanded.port {
-                mine.insert(
-                    "ansible_port".to_owned(),
-                    Var {
-                        text: Some(port.clone()),
-                        at,
-                    },
-                );
+                mine.insert("ansible_port".to_owned(), Var { text: Some(port.clone()), at });
             }
             mine.extend(vars.iter().map(|(key, var)| (key.clone(), var.clone())));
             self.group(source, group, at)?.hosts.insert(host);
@@ -114,22 +108,14 @@ impl Inventory {
             let labels = labels(source, direct, &groups)?;
             hosts.push(Host::new(name.clone(), connection).with_labels(labels));
         }
-        let warnings = unused
-            .into_iter()
-            .map(|(name, count)| unused_variable(&name, count));
-        Ok(HostsFile {
-            hosts,
-            warnings: warnings.collect(),
-        })
+        let warnings = unused.into_iter().map(|(name, count)| unused_variable(&name, count));
+        Ok(HostsFile { hosts, warnings: warnings.collect() })
     }
 }
 
 fn unused_variable(name: &str, hosts: usize) -> String {
     let plural = if hosts == 1 { "host" } else { "hosts" };
-    format!(
-        "variable `{}` of {hosts} {plural} is not used",
-        name.escape_debug()
-    )
+    format!("variable `{}` of {hosts} {plural} is not used", name.escape_debug())
 }
 
 /// `group/NAME=true` for every group, and `group=NAME` where there is only one that names the host itself.
@@ -141,13 +127,8 @@ fn labels(
     let refuse = |err: &dyn fmt::Display| source.problem(None, err);
     let mut labels = Labels::new();
     for group in groups {
-        let key: LabelKey = format!("group/{group}")
-            .parse()
-            .map_err(|err| refuse(&err))?;
-        labels.insert(
-            key,
-            LabelValue::from_str("true").map_err(|err| refuse(&err))?,
-        );
+        let key: LabelKey = format!("group/{group}").parse().map_err(|err| refuse(&err))?;
+        labels.insert(key, LabelValue::from_str("true").map_err(|err| refuse(&err))?);
     }
     if let [only] = direct {
         let key = LabelKey::from_str("group").map_err(|err| refuse(&err))?;
@@ -171,27 +152,19 @@ impl Reach<'_> {
         }
         if let Some((text, at)) = self.take(["ansible_port", "ansible_ssh_port"])? {
             let port = text.parse::<NonZeroU16>().map_err(|_| {
-                let message = format!(
-                    "`{}` is not a port: it must be 1 to 65535",
-                    text.escape_debug()
-                );
+                let message =
+                    format!("`{}` is not a port: it must be 1 to 65535", text.escape_debug());
                 self.source.problem(Some(at), message)
             })?;
             ssh.port = Some(port.get());
         }
         if let Some((text, at)) = self.take(["ansible_user", "ansible_ssh_user"])? {
-            ssh.user = Some(
-                text.parse()
-                    .map_err(|err| self.source.problem(Some(at), err))?,
-            );
+            ssh.user = Some(text.parse().map_err(|err| self.source.problem(Some(at), err))?);
         }
         if let Some((text, at)) = self.take(["ansible_connection", "ansible_connection"])?
             && !matches!(text.as_str(), "ssh" | "smart" | "paramiko" | "paramiko_ssh")
         {
-            let message = format!(
-                "connection `{}` is not known, only `ssh`",
-                text.escape_debug()
-            );
+            let message = format!("connection `{}` is not known, only `ssh`", text.escape_debug());
             return Err(self.source.problem(Some(at), message));
         }
         for name in self.vars.into_keys() {
@@ -212,9 +185,7 @@ impl Reach<'_> {
                 Err(self.source.problem(Some(var.at), message))
             }
             Some(text) => Ok(Some((text, var.at))),
-            None => Err(self
-                .source
-                .problem(Some(var.at), format!("`{name}` must be plain text"))),
+            None => Err(self.source.problem(Some(var.at), format!("`{name}` must be plain text"))),
         }
     }
 }

@@ -18,38 +18,24 @@ pub(super) struct PatternError {
 
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` is not a host pattern: {}",
-            self.input.escape_debug(),
-            self.reason
-        )
+        write!(f, "`{}` is not a host pattern: {}", self.input.escape_debug(), self.reason)
     }
 }
 
 pub(super) fn expand(input: &str) -> Result<Expanded, PatternError> {
-    let refuse = |reason| PatternError {
-        input: input.chars().take(80).collect(),
-        reason,
-    };
+    let refuse = |reason| PatternError { input: input.chars().take(80).collect(), reason };
     let (pattern, port) = split_port(input);
     let mut names = vec![String::new()];
     let mut rest = pattern;
     while let Some((before, after)) = rest.split_once('[') {
-        let (range, after) = after
-            .split_once(']')
-            .ok_or_else(|| refuse("`[` without `]`"))?;
+        let (range, after) = after.split_once(']').ok_or_else(|| refuse("`[` without `]`"))?;
         let values = values(range).map_err(refuse)?;
         if names.len().saturating_mul(values.len()) > MOST_HOSTS {
             return Err(refuse("it stands for too many hosts"));
         }
         names = names
             .iter()
-            .flat_map(|name| {
-                values
-                    .iter()
-                    .map(move |value| format!("{name}{before}{value}"))
-            })
+            .flat_map(|name| values.iter().map(move |value| format!("{name}{before}{value}")))
             .collect();
         rest = after;
     }
@@ -59,10 +45,7 @@ pub(super) fn expand(input: &str) -> Result<Expanded, PatternError> {
     for name in &mut names {
         name.push_str(rest);
     }
-    Ok(Expanded {
-        names,
-        port: port.map(ToOwned::to_owned),
-    })
+    Ok(Expanded { names, port: port.map(ToOwned::to_owned) })
 }
 
 /// Takes `:PORT` off the end, but not from an IPv6 address or from inside a range.
@@ -99,11 +82,9 @@ fn values(range: &str) -> Result<Vec<String>, &'static str> {
     };
     let step = match parts.next() {
         None => 1,
-        Some(step) => step
-            .parse()
-            .ok()
-            .filter(|it| *it > 0)
-            .ok_or("the step must be a number above 0")?,
+        Some(step) => {
+            step.parse().ok().filter(|it| *it > 0).ok_or("the step must be a number above 0")?
+        }
     };
     if parts.next().is_some() {
         return Err("a range is written [FIRST:LAST] or [FIRST:LAST:STEP]");
@@ -119,9 +100,7 @@ fn values(range: &str) -> Result<Vec<String>, &'static str> {
 
 fn letter(text: &str) -> Option<char> {
     let mut chars = text.chars();
-    chars
-        .next()
-        .filter(|c| c.is_ascii_alphabetic() && chars.next().is_none())
+    chars.next().filter(|c| c.is_ascii_alphabetic() && chars.next().is_none())
 }
 
 /// Numbers have as many digits as the first one where that begins with 0.
@@ -130,11 +109,7 @@ fn numbers(first: &str, last: &str, step: usize) -> Result<Vec<String>, &'static
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         text.parse::<usize>().ok().filter(|_| digits)
     };
-    let low = if first.is_empty() {
-        Some(0)
-    } else {
-        number(first)
-    };
+    let low = if first.is_empty() { Some(0) } else { number(first) };
     let (Some(low), Some(high)) = (low, number(last)) else {
         return Err("the ends of a range must be numbers, or single letters");
     };
@@ -151,10 +126,7 @@ fn numbers(first: &str, last: &str, step: usize) -> Result<Vec<String>, &'static
         );
     }
     let width = if padded { first.len() } else { 0 };
-    Ok((low..=high)
-        .step_by(step)
-        .map(|it| format!("{it:0width$}"))
-        .collect())
+    Ok((low..=high).step_by(step).map(|it| format!("{it:0width$}")).collect())
 }
 
 #[cfg(test)]

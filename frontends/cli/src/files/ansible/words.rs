@@ -26,15 +26,10 @@ pub(super) fn split(line: &str) -> Result<Vec<Word>, OpenQuote> {
         if c == '#' && word.is_none() {
             break;
         }
-        let current = word.get_or_insert_with(|| Word {
-            text: String::new(),
-            column,
-        });
+        let current = word.get_or_insert_with(|| Word { text: String::new(), column });
         match c {
             '\'' | '"' => quoted(c, &mut chars, &mut current.text).ok_or(OpenQuote { column })?,
-            '\\' => current
-                .text
-                .extend(chars.next().map(|(escaped, _)| escaped)),
+            '\\' => current.text.extend(chars.next().map(|(escaped, _)| escaped)),
             _ => current.text.push(c),
         }
     }
@@ -72,19 +67,10 @@ mod tests {
     #[test]
     fn words_are_split_as_a_shell_does() {
         assert_eq!(texts("web a=1  b='x y' # note"), ["web", "a=1", "b=x y"]);
-        assert_eq!(
-            texts(r#"web a="q \" q" b=c\ d"#),
-            ["web", "a=q \" q", "b=c d"]
-        );
+        assert_eq!(texts(r#"web a="q \" q" b=c\ d"#), ["web", "a=q \" q", "b=c d"]);
         assert_eq!(texts("web a=1#2"), ["web", "a=1#2"]);
         assert_eq!(split("web 'oops"), Err(OpenQuote { column: 5 }));
-        assert_eq!(
-            split("  web").unwrap(),
-            [Word {
-                text: "web".to_owned(),
-                column: 3
-            }]
-        );
+        assert_eq!(split("  web").unwrap(), [Word { text: "web".to_owned(), column: 3 }]);
     }
 
     proptest! {

@@ -9,10 +9,7 @@ const DEEPEST: usize = 200;
 /// Reads an inventory in YAML. Aliases and several documents are refused, and values of variables stay text.
 pub(in crate::files) fn parse(source: &Source) -> Result<HostsFile, Problem> {
     let root = load(source)?;
-    let mut reader = Reader {
-        source,
-        inventory: Inventory::default(),
-    };
+    let mut reader = Reader { source, inventory: Inventory::default() };
     // Groups that are still to be read, so that nesting costs no stack.
     let mut groups = reader.groups(root, None)?;
     while let Some((name, node)) = groups.pop() {
@@ -50,9 +47,7 @@ impl Reader<'_> {
     ) -> Result<Vec<(GroupName, Node)>, Problem> {
         let mut groups = Vec::new();
         for (key, at, value) in self.map(node, "groups")? {
-            let name: GroupName = key
-                .parse()
-                .map_err(|err| self.source.problem(Some(at), err))?;
+            let name: GroupName = key.parse().map_err(|err| self.source.problem(Some(at), err))?;
             self.inventory.group(self.source, &name, at)?;
             if let Some(parent) = parent {
                 let parent = self.inventory.group(self.source, parent, at)?;
@@ -72,10 +67,7 @@ impl Reader<'_> {
                 "hosts" => self.hosts(name, value)?,
                 "vars" => {
                     let vars = self.vars(value)?;
-                    self.inventory
-                        .group(self.source, name, at)?
-                        .vars
-                        .extend(vars);
+                    self.inventory.group(self.source, name, at)?.vars.extend(vars);
                 }
                 other => {
                     let message = format!(
@@ -91,21 +83,14 @@ impl Reader<'_> {
 
     fn hosts(&mut self, group: &GroupName, node: Node) -> Result<(), Problem> {
         // Hosts right under `all` are in no group.
-        let group = if *group == GroupName::all() {
-            &GroupName::ungrouped()
-        } else {
-            group
-        };
+        let group = if *group == GroupName::all() { &GroupName::ungrouped() } else { group };
         if let Value::Text(pattern) = &node.value {
             let pattern = (pattern.as_str(), node.at);
-            return self
-                .inventory
-                .add_hosts(self.source, group, pattern, &Vars::new());
+            return self.inventory.add_hosts(self.source, group, pattern, &Vars::new());
         }
         for (pattern, at, value) in self.map(node, "hosts")? {
             let vars = self.vars(value)?;
-            self.inventory
-                .add_hosts(self.source, group, (&pattern, at), &vars)?;
+            self.inventory.add_hosts(self.source, group, (&pattern, at), &vars)?;
         }
         Ok(())
     }
@@ -127,14 +112,12 @@ impl Reader<'_> {
         match node.value {
             Value::Map(map) => Ok(map),
             Value::Null => Ok(Vec::new()),
-            Value::Sequence => Err(self.source.problem(
-                Some(node.at),
-                format!("{what} must be a map, and this is a list"),
-            )),
-            Value::Text(_) => Err(self.source.problem(
-                Some(node.at),
-                format!("{what} must be a map, and this is text"),
-            )),
+            Value::Sequence => Err(self
+                .source
+                .problem(Some(node.at), format!("{what} must be a map, and this is a list"))),
+            Value::Text(_) => Err(self
+                .source
+                .problem(Some(node.at), format!("{what} must be a map, and this is text"))),
         }
     }
 }
@@ -153,10 +136,7 @@ fn load(source: &Source) -> Result<Node, Problem> {
     let mut root = None;
     for event in Parser::new_from_str(source.text()) {
         let (event, span) = event.map_err(|err| {
-            let at = Position {
-                line: err.marker().line(),
-                column: err.marker().col() + 1,
-            };
+            let at = Position { line: err.marker().line(), column: err.marker().col() + 1 };
             source.problem(Some(at), err.info())
         })?;
         let at = begin(span);
@@ -173,32 +153,23 @@ fn load(source: &Source) -> Result<Node, Problem> {
                 continue;
             }
             Event::MappingEnd | Event::SequenceEnd => match stack.pop() {
-                Some(Open { at, map, .. }) => Node {
-                    at,
-                    value: map.map_or(Value::Sequence, Value::Map),
-                },
+                Some(Open { at, map, .. }) => {
+                    Node { at, value: map.map_or(Value::Sequence, Value::Map) }
+                }
                 None => continue,
             },
-            Event::Scalar(text, style, ..) => Node {
-                at,
-                value: scalar(&text, style),
-            },
+            Event::Scalar(text, style, ..) => Node { at, value: scalar(&text, style) },
             Event::DocumentStart(_) if root.is_some() => {
                 return Err(source.problem(Some(at), "a second document begins here"));
             }
             _ => continue,
         };
         match stack.last_mut() {
-            Some(open) => open
-                .take(node)
-                .map_err(|(at, err)| source.problem(Some(at), err))?,
+            Some(open) => open.take(node).map_err(|(at, err)| source.problem(Some(at), err))?,
             None => root = Some(node),
         }
     }
-    Ok(root.unwrap_or(Node {
-        at: Position { line: 1, column: 1 },
-        value: Value::Null,
-    }))
+    Ok(root.unwrap_or(Node { at: Position { line: 1, column: 1 }, value: Value::Null }))
 }
 
 impl Open {
@@ -213,11 +184,8 @@ impl Open {
                     return Err((node.at, "a key must be plain text".to_owned()));
                 };
                 if let Some((_, first, _)) = map.iter().find(|(other, ..)| *other == key) {
-                    let message = format!(
-                        "`{}` stands on line {} already",
-                        key.escape_debug(),
-                        first.line
-                    );
+                    let message =
+                        format!("`{}` stands on line {} already", key.escape_debug(), first.line);
                     return Err((node.at, message));
                 }
                 self.key = Some((key, node.at));
@@ -235,10 +203,7 @@ fn scalar(text: &str, style: ScalarStyle) -> Value {
 }
 
 fn begin(span: Span) -> Position {
-    Position {
-        line: span.start.line(),
-        column: span.start.col() + 1,
-    }
+    Position { line: span.start.line(), column: span.start.col() + 1 }
 }
 
 #[cfg(test)]
@@ -277,20 +242,12 @@ all:
     fn an_inventory_is_read() {
         let file = read(INVENTORY).unwrap();
         let names: Vec<_> = file.hosts.iter().map(|it| it.name.as_str()).collect();
-        assert_eq!(
-            names,
-            ["bastion", "db-a", "db-b", "web01", "web02", "web03"]
-        );
+        assert_eq!(names, ["bastion", "db-a", "db-b", "web01", "web02", "web03"]);
         let db = file.hosts.get(1).unwrap();
-        let Connection::Ssh(ssh) = &db.connection else {
-            panic!("over SSH")
-        };
+        let Connection::Ssh(ssh) = &db.connection else { panic!("over SSH") };
         assert_eq!(ssh.user.as_ref().unwrap().as_str(), "ops");
-        let labels: Vec<_> = db
-            .labels
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
+        let labels: Vec<_> =
+            db.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         assert_eq!(labels, ["group=db", "group/backend=true", "group/db=true"]);
         assert_eq!(file.warnings, ["variable `tags` of 1 host is not used"]);
     }
@@ -298,44 +255,20 @@ all:
     #[test]
     fn every_complaint_names_line_and_column() {
         for (text, wanted) in [
-            (
-                "- a",
-                "hosts.yaml:1:1: groups must be a map, and this is a list",
-            ),
-            (
-                "web:\n  hosts: [a]",
-                "hosts.yaml:2:10: hosts must be a map, and this is a list",
-            ),
-            (
-                "web:\n  machines:\n    a:",
-                "hosts.yaml:2:3: unknown key `machines` of group `web`",
-            ),
-            (
-                "web:\n  hosts:\n    a:\n    a:",
-                "hosts.yaml:4:5: `a` stands on line 3 already",
-            ),
-            (
-                "web:\n  hosts:\n    a: &x {}\n    b: *x",
-                "hosts.yaml:4:8: aliases are not read",
-            ),
-            (
-                "web:\n  hosts:\n    a:\n      ansible_port: x",
-                "hosts.yaml:4:21: `x` is not a port",
-            ),
+            ("- a", "hosts.yaml:1:1: groups must be a map, and this is a list"),
+            ("web:\n  hosts: [a]", "hosts.yaml:2:10: hosts must be a map, and this is a list"),
+            ("web:\n  machines:\n    a:", "hosts.yaml:2:3: unknown key `machines` of group `web`"),
+            ("web:\n  hosts:\n    a:\n    a:", "hosts.yaml:4:5: `a` stands on line 3 already"),
+            ("web:\n  hosts:\n    a: &x {}\n    b: *x", "hosts.yaml:4:8: aliases are not read"),
+            ("web:\n  hosts:\n    a:\n      ansible_port: x", "hosts.yaml:4:21: `x` is not a port"),
             (
                 "web:\n  hosts:\n    a:\n      ansible_host: []",
                 "hosts.yaml:4:21: `ansible_host` must be",
             ),
-            (
-                "web:\n  hosts: {a: }\n---\nb:",
-                "hosts.yaml:3:1: a second document",
-            ),
+            ("web:\n  hosts: {a: }\n---\nb:", "hosts.yaml:3:1: a second document"),
             ("? {a: b}\n: c", "hosts.yaml:1:3: a key must be plain text"),
             ("web:\n  hosts: [", "hosts.yaml:"),
-            (
-                "a: {children: {b: {children: {a: {hosts: {c: }}}}}}",
-                "hosts.yaml:1:",
-            ),
+            ("a: {children: {b: {children: {a: {hosts: {c: }}}}}}", "hosts.yaml:1:"),
         ] {
             let message = read(text).unwrap_err().message;
             assert!(message.starts_with(wanted), "{message}\n  wanted: {wanted}");
@@ -345,9 +278,7 @@ all:
     #[test]
     fn deep_nesting_is_refused() {
         assert!(read(&"[".repeat(5_000)).is_err());
-        let block: String = (0..300)
-            .map(|depth| format!("{}a:\n", " ".repeat(depth)))
-            .collect();
+        let block: String = (0..300).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
         let problem = read(&block).unwrap_err();
         assert!(problem.message.contains("deeper than 200"), "{problem}");
     }

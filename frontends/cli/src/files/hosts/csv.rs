@@ -28,42 +28,29 @@ pub(super) fn parse(source: &Source) -> Result<HostsFile, Problem> {
         .trim(Trim::All)
         .comment(Some(b'#'))
         .from_reader(source.text().as_bytes());
-    let header = reader
-        .headers()
-        .map_err(|err| refuse(source, &err))?
-        .clone();
+    let header = reader.headers().map_err(|err| refuse(source, &err))?.clone();
     let columns = columns(source, &header)?;
     let mut seen = BTreeMap::new();
     let mut hosts = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|err| refuse(source, &err))?;
-        let row = Row {
-            source,
-            line: line_of(&record),
-        };
+        let row = Row { source, line: line_of(&record) };
         if hosts.len() >= MOST_HOSTS {
             return Err(row.problem(0, too_many()));
         }
         let host = row.host(&columns, &record)?;
         if let Some(line) = seen.insert(host.name.clone(), row.line) {
-            return Err(row.problem(
-                0,
-                format!("host `{}` stands on line {line} already", host.name),
-            ));
+            return Err(
+                row.problem(0, format!("host `{}` stands on line {line} already", host.name))
+            );
         }
         hosts.push(host);
     }
-    Ok(HostsFile {
-        hosts,
-        warnings: Vec::new(),
-    })
+    Ok(HostsFile { hosts, warnings: Vec::new() })
 }
 
 fn columns(source: &Source, header: &StringRecord) -> Result<Vec<Column>, Problem> {
-    let row = Row {
-        source,
-        line: line_of(header),
-    };
+    let row = Row { source, line: line_of(header) };
     let mut columns = Vec::new();
     for (at, name) in header.iter().enumerate() {
         let column = match name {
@@ -87,10 +74,7 @@ fn columns(source: &Source, header: &StringRecord) -> Result<Vec<Column>, Proble
     if columns.contains(&Column::Name) {
         Ok(columns)
     } else {
-        Err(row.problem(
-            0,
-            "the first line must name the columns, and one of them must be `name`",
-        ))
+        Err(row.problem(0, "the first line must name the columns, and one of them must be `name`"))
     }
 }
 
@@ -157,10 +141,7 @@ impl Row<'_> {
         let port = value.parse::<NonZeroU16>().map_err(|_| {
             self.problem(
                 at,
-                format!(
-                    "`{}` is not a port: it must be 1 to 65535",
-                    value.escape_debug()
-                ),
+                format!("`{}` is not a port: it must be 1 to 65535", value.escape_debug()),
             )
         })?;
         Ok(port.get())
@@ -171,35 +152,19 @@ impl Row<'_> {
     }
 
     fn problem(&self, at: usize, message: impl fmt::Display) -> Problem {
-        self.source.problem(
-            Some(Position {
-                line: self.line,
-                column: at + 1,
-            }),
-            message,
-        )
+        self.source.problem(Some(Position { line: self.line, column: at + 1 }), message)
     }
 }
 
 fn line_of(record: &StringRecord) -> usize {
-    record
-        .position()
-        .and_then(|it| usize::try_from(it.line()).ok())
-        .unwrap_or(1)
+    record.position().and_then(|it| usize::try_from(it.line()).ok()).unwrap_or(1)
 }
 
 fn refuse(source: &Source, err: &csv::Error) -> Problem {
-    let line = err
-        .position()
-        .and_then(|it| usize::try_from(it.line()).ok());
-    let at = Position {
-        line: line.unwrap_or(1),
-        column: 1,
-    };
+    let line = err.position().and_then(|it| usize::try_from(it.line()).ok());
+    let at = Position { line: line.unwrap_or(1), column: 1 };
     match err.kind() {
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             let message = format!("{len} fields, where the first line has {expected_len}");
             source.problem(Some(at), message)
         }
@@ -225,9 +190,7 @@ mod tests {
              \"web-2\", ,,,,\n",
         )
         .unwrap();
-        let [one, two] = file.hosts.as_slice() else {
-            panic!("two hosts")
-        };
+        let [one, two] = file.hosts.as_slice() else { panic!("two hosts") };
         assert_eq!(one.labels.len(), 3);
         assert_eq!(one.labels.get("role").unwrap().as_str(), "web");
         assert!(matches!(&one.connection, Connection::Ssh(ssh) if ssh.port == Some(2222)));
@@ -239,33 +202,15 @@ mod tests {
         for (text, wanted) in [
             ("", "hosts.csv:1:1: the first line must name the columns"),
             ("name,colour\na,b", "hosts.csv:1:2: unknown column `colour`"),
-            (
-                "name,name\na,b",
-                "hosts.csv:1:2: column `name` stands there twice",
-            ),
+            ("name,name\na,b", "hosts.csv:1:2: column `name` stands there twice"),
             ("address\na", "hosts.csv:1:1: the first line"),
-            (
-                "name,label.a b\na,b",
-                "hosts.csv:1:2: `a b` is not a valid label key",
-            ),
+            ("name,label.a b\na,b", "hosts.csv:1:2: `a b` is not a valid label key"),
             ("name,port\na,22\nb,x", "hosts.csv:3:2: `x` is not a port"),
             ("name,port\na,0", "hosts.csv:2:2: `0` is not a port"),
-            (
-                "name,port\na",
-                "hosts.csv:2:1: 1 fields, where the first line has 2",
-            ),
-            (
-                "name,labels\na,zone",
-                "hosts.csv:2:2: `zone` is not KEY=VALUE",
-            ),
-            (
-                "name\na\na",
-                "hosts.csv:3:1: host `a` stands on line 2 already",
-            ),
-            (
-                "name,local,user\na,/x,b",
-                "hosts.csv:2:1: `local` does not go",
-            ),
+            ("name,port\na", "hosts.csv:2:1: 1 fields, where the first line has 2"),
+            ("name,labels\na,zone", "hosts.csv:2:2: `zone` is not KEY=VALUE"),
+            ("name\na\na", "hosts.csv:3:1: host `a` stands on line 2 already"),
+            ("name,local,user\na,/x,b", "hosts.csv:2:1: `local` does not go"),
             ("name,address\n,b", "hosts.csv:2:1: the host has no name"),
         ] {
             let message = read(text).unwrap_err().message;

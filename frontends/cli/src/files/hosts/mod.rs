@@ -52,10 +52,7 @@ pub(crate) struct HostsFile {
 /// Reads a file of hosts. `docs/files.md` describes the formats.
 pub(crate) fn read_hosts(path: &Path, format: Option<HostsFormat>) -> Result<HostsFile, Problem> {
     let Some(format) = format.or_else(|| HostsFormat::of(path)) else {
-        let message = format!(
-            "{}: the name does not say what format it has",
-            path.display()
-        );
+        let message = format!("{}: the name does not say what format it has", path.display());
         return Err(Problem::new(ProblemCode::Usage, message)
             .with_hint("add `--format toml`, `csv`, `ansible-ini` or `ansible-yaml`"));
     };
@@ -79,9 +76,7 @@ pub(crate) fn parse_hosts(source: &Source, format: HostsFormat) -> Result<HostsF
 pub(crate) fn check_address(address: &str) -> Result<(), String> {
     let valid = !address.is_empty()
         && address.len() <= 253
-        && address
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || ".-_:%".contains(c))
+        && address.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:%".contains(c))
         && !address.starts_with('-');
     if valid {
         return Ok(());

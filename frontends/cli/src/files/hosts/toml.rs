@@ -46,19 +46,14 @@ pub(super) fn parse(source: &Source) -> Result<HostsFile, Problem> {
             let at = source.position_of(address.span().start);
             check_address(address.get_ref()).map_err(|err| source.problem(Some(at), err))?;
         }
-        let host = table
-            .into_host()
-            .map_err(|reason| source.problem(Some(at), reason))?;
+        let host = table.into_host().map_err(|reason| source.problem(Some(at), reason))?;
         if let Some(line) = seen.insert(host.name.clone(), name_at.line) {
             let message = format!("host `{}` stands on line {line} already", host.name);
             return Err(source.problem(Some(name_at), message));
         }
         hosts.push(host);
     }
-    Ok(HostsFile {
-        hosts,
-        warnings: Vec::new(),
-    })
+    Ok(HostsFile { hosts, warnings: Vec::new() })
 }
 
 impl HostTable {
@@ -110,46 +105,24 @@ local = "/srv/hosts/here"
     #[test]
     fn hosts_are_read() {
         let file = read(HOSTS).unwrap();
-        let [web, here] = file.hosts.as_slice() else {
-            panic!("two hosts")
-        };
+        let [web, here] = file.hosts.as_slice() else { panic!("two hosts") };
         let ssh = SshConnection::new()
             .with_address("192.0.2.1")
             .with_port(2222)
             .with_user("deploy".parse().unwrap());
         assert_eq!(web.connection, Connection::Ssh(ssh));
         assert_eq!(web.labels.get("zone").unwrap().as_str(), "a");
-        assert_eq!(
-            here.connection,
-            Connection::Local {
-                root: "/srv/hosts/here".to_owned()
-            }
-        );
+        assert_eq!(here.connection, Connection::Local { root: "/srv/hosts/here".to_owned() });
     }
 
     #[test]
     fn every_complaint_names_line_and_column() {
         for (text, wanted) in [
-            (
-                "[[host]]\nname = \"a b\"",
-                "hosts.toml:2:8: `a b` is not a valid host name",
-            ),
-            (
-                "[[host]]\nname = \"a\"\nport = 0",
-                "hosts.toml:3:8: invalid value",
-            ),
-            (
-                "[[host]]\nname = \"a\"\nport = 99999",
-                "hosts.toml:3:8: invalid value",
-            ),
-            (
-                "[[host]]\nname = \"a\"\nadress = \"b\"",
-                "hosts.toml:3:1: unknown field `adress`",
-            ),
-            (
-                "[[host]]\nname = \"a\"\nlabels = { x = \"y z\" }",
-                "hosts.toml:3:16: `y z`",
-            ),
+            ("[[host]]\nname = \"a b\"", "hosts.toml:2:8: `a b` is not a valid host name"),
+            ("[[host]]\nname = \"a\"\nport = 0", "hosts.toml:3:8: invalid value"),
+            ("[[host]]\nname = \"a\"\nport = 99999", "hosts.toml:3:8: invalid value"),
+            ("[[host]]\nname = \"a\"\nadress = \"b\"", "hosts.toml:3:1: unknown field `adress`"),
+            ("[[host]]\nname = \"a\"\nlabels = { x = \"y z\" }", "hosts.toml:3:16: `y z`"),
             (
                 "[[host]]\nname = \"a\"\n[[host]]\nname = \"a\"",
                 "hosts.toml:4:8: host `a` stands on line 2",
@@ -158,10 +131,7 @@ local = "/srv/hosts/here"
                 "[[host]]\nname = \"a\"\nlocal = \"/a\"\nport = 1",
                 "hosts.toml:1:1: `local` does not go",
             ),
-            (
-                "[[hosts]]\nname = \"a\"",
-                "hosts.toml:1:3: unknown field `hosts`",
-            ),
+            ("[[hosts]]\nname = \"a\"", "hosts.toml:1:3: unknown field `hosts`"),
         ] {
             let message = read(text).unwrap_err().message;
             assert!(message.starts_with(wanted), "{message}\n  wanted: {wanted}");

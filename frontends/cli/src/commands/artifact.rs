@@ -1,0 +1,301 @@
+use crate::{
+    app::{App, Embedded},
+    output::{Table, plural, size, styles},
+    packages::{Packed, pack_descriptor, pack_package},
+    problem::{IntoProblem as _, OrProblem as _, usage},
+};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use deploy_artifacts::CollectGarbage;
+use deploy_core::{
+    access::{Action, Resource},
+    backend::{ArtifactEntry, ArtifactKind, ListArtifacts, PutArtifact},
+    digest::Digest,
+    error::ErrorKind,
+    id::{RepositoryName, Version},
+};
+use deploy_wire::{Artifact, Exit, Problem, ProblemCode, Removed, Verification};
+use std::{collections::BTreeSet, path::PathBuf};
+
+/// Artifacts: packages and descriptors in the store
+#[derive(Debug, Subcommand)]
+pub(crate) enum ArtifactCommand {
+    Push(Push),
+    List(List),
+    Verify(Verify),
+    Gc(Gc),
+}
+
+/// Puts a package or a descriptor into the store
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  deploy artifact push srv.tar.gz --repository web --version 1.4.2\n  \
+    deploy artifact push ./descriptor --kind descriptor --repository web --version 3"
+)]
+pub(crate) struct Push {
+    /// A `tar.gz` archive, or a folder to pack
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    path: PathBuf,
+    /// Where it is listed
+    #[arg(long, value_name = "REPOSITORY")]
+    repository: RepositoryName,
+    /// Which version it is
+    #[arg(long = "version", value_name = "VERSION")]
+    artifact_version: Version,
+    /// What it is for
+    #[arg(long, value_enum, default_value_t = Kind::Package, value_name = "KIND")]
+    kind: Kind,
+}
+
+/// Shows what is in the store
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  deploy artifact list --repository web")]
+pub(crate) struct List {
+    /// Only of this repository
+    #[arg(long, value_name = "REPOSITORY")]
+    repository: Option<RepositoryName>,
+    /// Only of this kind
+    #[arg(long, value_enum, value_name = "KIND")]
+    kind: Option<Kind>,
+}
+
+/// Reads artifacts whole, and says whether they are still what was put
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  deploy artifact verify\n  deploy artifact verify sha256:…")]
+pub(crate) struct Verify {
+    /// Which; all of them if none is named
+    #[arg(value_name = "DIGEST")]
+    digests: Vec<Digest>,
+}
+
+/// Removes old versions that no release needs
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  deploy artifact gc --keep 10")]
+pub(crate) struct Gc {
+    /// How many of the newest versions of each repository stay
+    #[arg(long, value_name = "N")]
+    keep: usize,
+}
+
+/// What an artifact is for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// What runs
+    Package,
+    /// How it is put on hosts
+    Descriptor,
+}
+
+impl From<Kind> for ArtifactKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Package => Self::Package,
+            Kind::Descriptor => Self::Descriptor,
+        }
+    }
+}
+
+impl ArtifactCommand {
+    pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
+        match self {
+            Self::Push(command) => command.run(app).await,
+            Self::List(command) => command.run(app).await,
+            Self::Verify(command) => command.run(app).await,
+            Self::Gc(command) => command.run(app).await,
+        }
+    }
+}
+
+impl Push {
+    async fn run(self, app: &App) -> Result<Exit, Problem> {
+        let path = self.path;
+        let packed = match self.kind {
+            Kind::Package => blocking(move || pack_package(&path)).await?,
+            Kind::Descriptor => blocking(move || pack_descriptor(&path)).await?.1,
+        };
+        let embedded = app.open().await?;
+        let entry =
+            put(&embedded, packed, self.kind.into(), self.repository, self.artifact_version)
+                .await?;
+        let document = document(&entry);
+        app.output.result(&document, |output| {
+            output.line(format_args!(
+                "{} {} {} is {} ({})",
+                document.kind,
+                document.repository,
+                document.version,
+                document.digest,
+                size(document.size)
+            ));
+        });
+        Ok(Exit::Succeeded)
+    }
+}
+
+/// Runs what blocks beside everything else.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(err) => {
+            Err(Problem::new(ProblemCode::Internal, format!("a task came to nothing: {err}")))
+        }
+    }
+}
+
+/// Puts a packed artifact into the store, going on where a put before was cut off.
+pub(crate) async fn put(
+    embedded: &Embedded,
+    mut packed: Packed,
+    kind: ArtifactKind,
+    repository: RepositoryName,
+    version: Version,
+) -> Result<ArtifactEntry, Problem> {
+    let store = &embedded.parts().artifacts;
+    let resource = Resource::Repository(repository.clone());
+    let permit = embedded
+        .platform
+        .permit(&embedded.principal, Action::ArtifactWrite, resource)
+        .await
+        .or_problem()?;
+    let now = embedded.parts().clock.now();
+    let kept = store.partial(&packed.digest).await.or_problem()?;
+    let sought = std::io::Seek::seek(&mut packed.file, std::io::SeekFrom::Start(kept));
+    sought.map_err(|err| crate::problem::io_problem("the artifact", &err))?;
+    let mut file = tokio::fs::File::from_std(packed.file);
+    let request = PutArtifact::new(
+        packed.digest,
+        packed.size,
+        repository.clone(),
+        kind,
+        version.clone(),
+        now,
+    );
+    let meta = store.put(&permit, request.with_offset(kept), &mut file).await.map_err(|err| {
+        if err.kind() == ErrorKind::AlreadyExists {
+            let what = kind.as_str();
+            let message =
+                format!("version `{version}` of `{repository}` is another {what} already");
+            return Problem::new(ProblemCode::AlreadyExists, message)
+                .with_hint("a version never changes: give the new content a new version");
+        }
+        err.into_problem()
+    })?;
+    Ok(ArtifactEntry::new(repository, kind, version, meta, now))
+}
+
+fn document(entry: &ArtifactEntry) -> Artifact {
+    Artifact {
+        repository: entry.repository.to_string(),
+        kind: entry.kind.as_str().to_owned(),
+        version: entry.version.to_string(),
+        digest: entry.meta.digest.to_string(),
+        size: entry.meta.size,
+        put_at: entry.put_at.to_string(),
+    }
+}
+
+impl List {
+    async fn run(self, app: &App) -> Result<Exit, Problem> {
+        let embedded = app.open().await?;
+        let mut request = ListArtifacts::new();
+        request.repository = self.repository;
+        request.kind = self.kind.map(Into::into);
+        let entries = embedded.parts().artifacts.list(&request).await.or_problem()?;
+        let documents: Vec<_> = entries.iter().map(document).collect();
+        app.output.result(&documents, |output| {
+            if documents.is_empty() {
+                output.note("no artifacts: `deploy artifact push` adds one");
+                return;
+            }
+            let mut table =
+                Table::new(["REPOSITORY", "KIND", "VERSION", "SIZE", "PUT AT", "DIGEST"]);
+            for it in &documents {
+                let bytes = size(it.size);
+                table.row([&it.repository, &it.kind, &it.version, &bytes, &it.put_at, &it.digest]);
+            }
+            output.table(&table);
+        });
+        Ok(Exit::Succeeded)
+    }
+}
+
+impl Verify {
+    async fn run(self, app: &App) -> Result<Exit, Problem> {
+        let embedded = app.open().await?;
+        let store = &embedded.parts().artifacts;
+        let digests: BTreeSet<Digest> = if self.digests.is_empty() {
+            let entries = store.list(&ListArtifacts::new()).await.or_problem()?;
+            entries.into_iter().map(|it| it.meta.digest).collect()
+        } else {
+            self.digests.into_iter().collect()
+        };
+        let mut found = Vec::new();
+        for digest in digests {
+            let reason = match store.verify(&digest).await {
+                Ok(()) => None,
+                Err(err) if err.kind() == ErrorKind::Corrupt => Some(err.chain()),
+                Err(err) => return Err(err).or_problem(),
+            };
+            found.push(Verification {
+                digest: digest.to_string(),
+                intact: reason.is_none(),
+                reason,
+            });
+        }
+        app.output.result(&found, |output| {
+            for it in &found {
+                let said = if it.intact {
+                    output.paint(styles::GOOD, "intact")
+                } else {
+                    output.paint(styles::FAILURE, "damaged")
+                };
+                output.line(format_args!(
+                    "{said} {} {}",
+                    it.digest,
+                    it.reason.as_deref().unwrap_or("")
+                ));
+            }
+        });
+        let damaged = found.iter().filter(|it| !it.intact).count();
+        if damaged == 0 {
+            return Ok(Exit::Succeeded);
+        }
+        let message = format!("{damaged} of {} artifacts are damaged", found.len());
+        Err(Problem::new(ProblemCode::Corrupt, message)
+            .with_hint("push them again: their digests say exactly what they have to be"))
+    }
+}
+
+impl Gc {
+    async fn run(self, app: &App) -> Result<Exit, Problem> {
+        if self.keep == 0 {
+            return Err(usage(
+                "--keep 0 would remove every version that no release needs: keep at least 1",
+            ));
+        }
+        let embedded = app.open().await?;
+        let permit = embedded
+            .platform
+            .permit(&embedded.principal, Action::ArtifactWrite, Resource::System)
+            .await
+            .or_problem()?;
+        let request = CollectGarbage::new(self.keep, embedded.parts().clock.now());
+        let report = embedded.store.collect(&permit, request).await.or_problem()?;
+        let removed = Removed {
+            removed: report.artifacts.iter().map(ToString::to_string).collect(),
+            bytes: Some(report.bytes),
+        };
+        app.output.result(&removed, |output| {
+            let versions = u64::try_from(report.entries.len()).unwrap_or(u64::MAX);
+            let held = u64::try_from(report.held.len()).unwrap_or(u64::MAX);
+            output.line(format_args!(
+                "removed {}, which frees {}; {} stay because releases need them",
+                plural(versions, "version"),
+                size(report.bytes),
+                plural(held, "old version")
+            ));
+        });
+        Ok(Exit::Succeeded)
+    }
+}

@@ -1,0 +1,229 @@
+use crate::{
+    app::{App, Embedded},
+    embedded::DataDir,
+    output::{size, styles},
+    problem::OrProblem as _,
+    rollout::{DriverNow, Follow, driver_of},
+};
+use clap::Args;
+use deploy_core::backend::{InventoryExt as _, ListArtifacts};
+use deploy_wire::{DoctorCheck, DoctorReport, Exit, Problem, ProblemCode};
+use std::{
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    path::{Path, PathBuf},
+};
+
+/// Below this much room on its disk the data folder is in danger, in bytes.
+const LITTLE_ROOM: u64 = 1 << 30;
+
+/// What hosts need, and so this machine where it has local hosts.
+const TOOLS: [&str; 6] = ["sh", "flock", "setsid", "tar", "gzip", "sha256sum"];
+
+/// How many rollouts are looked at for drivers.
+const RECENT: usize = 100;
+
+/// Looks for what keeps this installation from working
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  deploy doctor")]
+pub(crate) struct Doctor {}
+
+impl Doctor {
+    pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
+        let mut checks = Vec::new();
+        let data_dir = app.data_dir()?;
+        match app.open().await {
+            Ok(embedded) => {
+                checks.push(ok("data folder", data_dir.path().display().to_string()));
+                checks.push(room(&data_dir));
+                checks.push(artifacts(&embedded).await);
+                checks.push(hosts(&embedded).await);
+                checks.push(rollouts(&embedded).await?);
+            }
+            Err(problem) => checks.push(DoctorCheck {
+                name: "data folder".to_owned(),
+                result: "failed".to_owned(),
+                detail: problem.message,
+                hint: Some(advice(&data_dir)),
+            }),
+        }
+        checks.push(tools());
+        checks.extend(ssh(app));
+        let report =
+            DoctorReport { healthy: checks.iter().all(|it| it.result != "failed"), checks };
+        app.output.result(&report, |output| {
+            for check in &report.checks {
+                let (style, sign) = match check.result.as_str() {
+                    "ok" => (styles::GOOD, "ok     "),
+                    "warning" => (styles::WARNING, "warning"),
+                    _ => (styles::FAILURE, "failed "),
+                };
+                output.line(format_args!(
+                    "{} {}: {}",
+                    output.paint(style, sign),
+                    check.name,
+                    check.detail
+                ));
+                if let Some(hint) = &check.hint {
+                    output.line(output.paint(styles::DIM, format_args!("        {hint}")));
+                }
+            }
+        });
+        if report.healthy {
+            return Ok(Exit::Succeeded);
+        }
+        Err(Problem::new(ProblemCode::Unhealthy, "something is wrong: see above"))
+    }
+}
+
+fn ok(name: &str, detail: impl Into<String>) -> DoctorCheck {
+    DoctorCheck {
+        name: name.to_owned(),
+        result: "ok".to_owned(),
+        detail: detail.into(),
+        hint: None,
+    }
+}
+
+fn wrong(
+    name: &str,
+    result: &str,
+    detail: impl Into<String>,
+    hint: impl Into<String>,
+) -> DoctorCheck {
+    DoctorCheck {
+        name: name.to_owned(),
+        result: result.to_owned(),
+        detail: detail.into(),
+        hint: Some(hint.into()),
+    }
+}
+
+fn advice(data_dir: &DataDir) -> String {
+    let path = data_dir.path();
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => {
+            let mode = meta.permissions().mode() & 0o7777;
+            format!(
+                "{} is a folder with mode {mode:o}: this account must be able to write to it",
+                path.display()
+            )
+        }
+        Ok(_) => format!("{} is no folder: name another one with `--data-dir`", path.display()),
+        Err(err) => format!("{}: {err}", path.display()),
+    }
+}
+
+fn room(data_dir: &DataDir) -> DoctorCheck {
+    let name = "room on disk";
+    match rustix::fs::statvfs(data_dir.path()) {
+        Ok(disk) => {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            if free < LITTLE_ROOM {
+                let hint = "`deploy artifact gc --keep 10` removes old versions";
+                return wrong(name, "warning", format!("{} free", size(free)), hint);
+            }
+            ok(name, format!("{} free", size(free)))
+        }
+        Err(err) => wrong(name, "failed", err.to_string(), "is the disk still mounted?"),
+    }
+}
+
+async fn artifacts(embedded: &Embedded) -> DoctorCheck {
+    match embedded.parts().artifacts.list(&ListArtifacts::new()).await {
+        Ok(entries) => {
+            let bytes = entries.iter().map(|it| it.meta.size).sum();
+            ok("artifacts", format!("{} listed, {}", entries.len(), size(bytes)))
+        }
+        Err(err) => wrong(
+            "artifacts",
+            "failed",
+            err.chain(),
+            "`deploy artifact verify` says which are damaged",
+        ),
+    }
+}
+
+async fn hosts(embedded: &Embedded) -> DoctorCheck {
+    match embedded.parts().inventory.all_hosts().await {
+        Ok(hosts) if hosts.is_empty() => wrong(
+            "hosts",
+            "warning",
+            "none yet",
+            "`deploy host import FILE` or `deploy host add NAME` adds some",
+        ),
+        Ok(hosts) => ok(
+            "hosts",
+            format!("{}; `deploy host check` says whether they can be reached", hosts.len()),
+        ),
+        Err(err) => wrong("hosts", "failed", err.chain(), "restore the data folder from a backup"),
+    }
+}
+
+/// Rollouts that are not over, and that nobody drives.
+async fn rollouts(embedded: &Embedded) -> Result<DoctorCheck, Problem> {
+    let recent = embedded.parts().journal.rollouts(None, RECENT).await.or_problem()?;
+    let mut left = Vec::new();
+    for rollout in recent.into_iter().filter(|it| it.last.is_none()) {
+        if !matches!(driver_of(embedded, &rollout.rollout).await?, DriverNow::Alive(_)) {
+            left.push(rollout.rollout);
+        }
+    }
+    Ok(match left.first() {
+        None => ok("rollouts", "none is left without somebody to drive it"),
+        Some(first) => {
+            let detail = format!("not over, and nobody drives: {}", crate::output::list(&left, 5));
+            wrong("rollouts", "warning", detail, Follow::how_to_go_on(first))
+        }
+    })
+}
+
+fn tools() -> DoctorCheck {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let missing: Vec<_> = TOOLS
+        .into_iter()
+        .filter(|tool| !folders.iter().any(|it| it.join(tool).is_file()))
+        .collect();
+    if missing.is_empty() {
+        return ok("tools for local hosts", TOOLS.join(", "));
+    }
+    let detail = format!("missing: {}", missing.join(", "));
+    wrong(
+        "tools for local hosts",
+        "warning",
+        detail,
+        "install them (coreutils, util-linux, tar, gzip)",
+    )
+}
+
+fn ssh(app: &App) -> Vec<DoctorCheck> {
+    let agent = match std::env::var_os("SSH_AUTH_SOCK").filter(|it| !it.is_empty()) {
+        None => ok("ssh agent", "none; keys come from files"),
+        Some(socket) => match UnixStream::connect(&socket) {
+            Ok(_) => ok("ssh agent", Path::new(&socket).display().to_string()),
+            Err(err) => {
+                let detail = format!("{}: {err}", Path::new(&socket).display());
+                wrong("ssh agent", "warning", detail, "start it again, or unset SSH_AUTH_SOCK")
+            }
+        },
+    };
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let known =
+        app.global.known_hosts.clone().or_else(|| home.map(|it| it.join(".ssh/known_hosts")));
+    let known = match known {
+        Some(path) if path.is_file() => ok("known host keys", path.display().to_string()),
+        Some(path) => wrong(
+            "known host keys",
+            "warning",
+            format!("{} is missing", path.display()),
+            "`deploy host check --accept-new-host-keys` keeps the keys of hosts that are seen for the first time",
+        ),
+        None => wrong(
+            "known host keys",
+            "warning",
+            "there is no home folder",
+            "name a file with `--known-hosts`",
+        ),
+    };
+    vec![agent, known]
+}

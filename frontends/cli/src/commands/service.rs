@@ -1,0 +1,191 @@
+use crate::{
+    app::App,
+    files::{Source, parse_service},
+    output::{Output, Table, styles},
+    problem::OrProblem as _,
+};
+use clap::{Args, Subcommand, ValueHint};
+use deploy_core::{
+    backend::{ServiceRegistryExt as _, Versioned},
+    engine::Applied,
+    id::ServiceName,
+    spec,
+};
+use deploy_wire::{Exit, Problem, Service};
+use std::path::PathBuf;
+
+/// The largest service file, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// Services: what is deployed, where to, and how
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    Apply(Apply),
+    List(List),
+    Show(Show),
+    History(History),
+}
+
+/// Adds a service, or changes it to what a file says
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  deploy service apply service.toml\n\ndocs/files.md describes the file."
+)]
+pub(crate) struct Apply {
+    /// The service file; `-` is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+}
+
+/// Shows all services
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  deploy service list --output json")]
+pub(crate) struct List {}
+
+/// Shows a service
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  deploy service show web")]
+pub(crate) struct Show {
+    /// Which service
+    #[arg(value_name = "SERVICE")]
+    name: ServiceName,
+}
+
+/// Shows what a service was before, newest first
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  deploy service history web --limit 3")]
+pub(crate) struct History {
+    /// Which service
+    #[arg(value_name = "SERVICE")]
+    name: ServiceName,
+    /// How many values to show
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    limit: usize,
+}
+
+impl ServiceCommand {
+    pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
+        match self {
+            Self::Apply(command) => command.run(app).await,
+            Self::List(_) => list(app).await,
+            Self::Show(command) => command.run(app).await,
+            Self::History(command) => command.run(app).await,
+        }
+    }
+}
+
+impl Apply {
+    async fn run(self, app: &App) -> Result<Exit, Problem> {
+        let service = parse_service(&Source::read(&self.file, LARGEST)?)?;
+        let embedded = app.open().await?;
+        let name = service.name.clone();
+        let applied = embedded
+            .platform
+            .apply_service(&embedded.principal, service.clone())
+            .await
+            .or_problem()?;
+        let (revision, said) = match applied {
+            Applied::Changed(revision) if revision.get() == 1 => (revision, "is new"),
+            Applied::Changed(revision) => (revision, "is changed"),
+            Applied::Unchanged(revision) => (revision, "is like that already"),
+            _ => return Err(crate::problem::invalid("the service was put in a way nobody knows")),
+        };
+        app.output.result(&Service::new(&service, revision.get()), |output| {
+            output.line(format_args!("service {name} {said} (revision {revision})"));
+        });
+        Ok(Exit::Succeeded)
+    }
+}
+
+async fn list(app: &App) -> Result<Exit, Problem> {
+    let embedded = app.open().await?;
+    let services = embedded.parts().registry.all_services().await.or_problem()?;
+    let documents: Vec<_> = services.iter().map(document).collect();
+    app.output.result(&documents, |output| {
+        if documents.is_empty() {
+            output.note("no services yet: `deploy service apply FILE` adds one");
+            return;
+        }
+        let mut table = Table::new(["SERVICE", "OWNER", "SELECTOR", "PATH", "REVISION"]);
+        for it in &documents {
+            let revision = it.revision.to_string();
+            table.row([&it.name, &it.owner, &it.selector, &it.deploy_path, &revision]);
+        }
+        output.table(&table);
+    });
+    Ok(Exit::Succeeded)
+}
+
+impl Show {
+    async fn run(self, app: &App) -> Result<Exit, Problem> {
+        let embedded = app.open().await?;
+        let service = document(&embedded.parts().registry.service(&self.name).await.or_problem()?);
+        app.output.result(&service, |output| show(output, &service));
+        Ok(Exit::Succeeded)
+    }
+}
+
+impl History {
+    async fn run(self, app: &App) -> Result<Exit, Problem> {
+        let embedded = app.open().await?;
+        let history =
+            embedded.parts().registry.history(&self.name, self.limit).await.or_problem()?;
+        let history: Vec<_> = history.iter().map(document).collect();
+        app.output.result(&history, |output| {
+            for (at, service) in history.iter().enumerate() {
+                if at > 0 {
+                    output.line("");
+                }
+                output.line(
+                    output.paint(styles::HEADER, format_args!("revision {}", service.revision)),
+                );
+                show(output, service);
+            }
+        });
+        Ok(Exit::Succeeded)
+    }
+}
+
+fn document(service: &Versioned<spec::Service>) -> Service {
+    Service::new(&service.value, service.revision.get())
+}
+
+fn show(output: &Output, service: &Service) {
+    let strategy = &service.strategy;
+    let budget = &strategy.failure_budget.rollout;
+    let account = service.account.as_deref().unwrap_or("the account that logs in");
+    let count = service.count.map_or_else(|| "all".to_owned(), |it| it.to_string());
+    let parallel =
+        strategy.max_parallel.map_or_else(|| "the whole wave".to_owned(), |it| it.to_string());
+    let order = match strategy.order.labels.as_slice() {
+        [] => strategy.order.by.clone(),
+        labels => format!("{} by {}", strategy.order.by, labels.join(", ")),
+    };
+    let when =
+        if strategy.windows.is_empty() { "always".to_owned() } else { strategy.windows.join("; ") };
+    for (name, value) in [
+        ("service", service.name.clone()),
+        ("owner", service.owner.clone()),
+        ("path", service.deploy_path.clone()),
+        ("account", account.to_owned()),
+        ("hosts", format!("{count} of {}", service.selector)),
+        ("waves", format!("{}, at a time {parallel}", strategy.waves.join(", "))),
+        ("order", order),
+        ("confirm", strategy.confirm.clone()),
+        (
+            "allowed",
+            format!(
+                "{} failed, {} timed out, {} unreachable, {} unknown; then {}",
+                budget.max_failed,
+                budget.max_timed_out,
+                budget.max_unreachable,
+                budget.max_unknown,
+                strategy.on_failure
+            ),
+        ),
+        ("when", when),
+    ] {
+        output
+            .line(format_args!("{} {value}", output.paint(styles::DIM, format_args!("{name:<9}"))));
+    }
+}

@@ -1,0 +1,208 @@
+//! Plans and rollouts, as machine output shows them.
+use deploy_core::{
+    plan::{Plan, PlanReport, Verdict, Work},
+    rollout::{AttemptEnd, Explanation, Rollout, RolloutView, TaskState, TaskView},
+    spec::Direction,
+    time::Timestamp,
+};
+use deploy_wire as wire;
+use std::collections::BTreeMap;
+
+/// A plan, and what the planner says about it where that is known.
+pub(crate) fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
+    let work = match plan.work {
+        Work::Release => "release",
+        Work::Rollback => "rollback",
+        Work::Run => "run",
+    };
+    let targets = |wave: &Vec<deploy_core::plan::Target>| {
+        wave.iter()
+            .map(|it| wire::PlanHost {
+                host: it.host.name.to_string(),
+                from: it.ran().map(ToString::to_string),
+                to: it.to.as_ref().map(ToString::to_string),
+                reason: None,
+            })
+            .collect()
+    };
+    let waves = (1..).zip(&plan.waves);
+    wire::Plan {
+        digest: plan.digest().to_string(),
+        service: plan.service.to_string(),
+        work: work.to_owned(),
+        release: plan.release.to_string(),
+        parent: plan.parent.map(|it| it.to_string()),
+        created_at: plan.created_at.to_string(),
+        created_by: plan.created_by.to_string(),
+        strategy: wire::Strategy::from(&plan.strategy),
+        waves: waves.map(|(wave, it)| wire::PlanWave { wave, targets: targets(it) }).collect(),
+        no_ops: plan.no_ops.iter().map(ToString::to_string).collect(),
+        left_out: report.map_or_else(Vec::new, left_out),
+        warnings: report
+            .map_or_else(Vec::new, |it| it.warnings.iter().map(ToString::to_string).collect()),
+    }
+}
+
+fn left_out(report: &PlanReport) -> Vec<wire::PlanHost> {
+    let out = report.out().filter_map(|it| match &it.verdict {
+        Verdict::Out { reason, runs } => Some(wire::PlanHost {
+            host: it.host.to_string(),
+            from: runs.as_ref().map(ToString::to_string),
+            to: None,
+            reason: Some(reason.to_string()),
+        }),
+        Verdict::Change { .. } | Verdict::NoOp => None,
+    });
+    out.collect()
+}
+
+/// A rollout; with `hosts`, every target of it.
+pub(crate) fn rollout(rollout: &Rollout, hosts: bool) -> wire::Rollout {
+    let view = rollout.view();
+    let tasks: Vec<TaskView> = rollout.tasks().collect();
+    let attention = tasks.iter().filter(|it| needs_attention(it)).map(task).collect();
+    wire::Rollout {
+        id: view.id.to_string(),
+        service: view.service.to_string(),
+        release: view.release.to_string(),
+        plan: rollout.plan().digest().to_string(),
+        state: view.state.to_string(),
+        reason: reason(&view),
+        started_at: view.accepted_at.to_string(),
+        started_by: view.by.to_string(),
+        ended_at: ended_at(rollout, &view).map(|it| it.to_string()),
+        counts: counts(tasks.iter()),
+        waves: waves(&view, &tasks),
+        attention,
+        tasks: hosts.then(|| tasks.iter().map(task).collect()),
+    }
+}
+
+/// A rollout in one line.
+pub(crate) fn summary(rollout: &Rollout) -> wire::RolloutSummary {
+    let view = rollout.view();
+    wire::RolloutSummary {
+        id: view.id.to_string(),
+        service: view.service.to_string(),
+        release: view.release.to_string(),
+        state: view.state.to_string(),
+        started_at: view.accepted_at.to_string(),
+        started_by: view.by.to_string(),
+        ended_at: ended_at(rollout, &view).map(|it| it.to_string()),
+    }
+}
+
+fn ended_at(rollout: &Rollout, view: &RolloutView) -> Option<Timestamp> {
+    rollout.outcome().map(|_| view.updated_at)
+}
+
+/// Why a rollout is in its state.
+pub(crate) fn reason(view: &RolloutView) -> Option<String> {
+    if view.awaits_confirm {
+        return Some(format!("wave {} is in place, and somebody has to confirm it", view.wave));
+    }
+    view.reason.as_ref().map(ToString::to_string)
+}
+
+/// Whether somebody should look at a target.
+pub(crate) fn needs_attention(task: &TaskView) -> bool {
+    task.state.is_trouble() || matches!(task.state, TaskState::Uncertain | TaskState::Waiting)
+}
+
+/// One target.
+pub(crate) fn task(task: &TaskView) -> wire::Task {
+    wire::Task {
+        host: task.host.to_string(),
+        wave: task.wave,
+        state: state(task).to_owned(),
+        attempts: task.attempts,
+        reason: task_reason(task),
+    }
+}
+
+/// What happened to a target, if that is more than that it went well.
+pub(crate) fn task_reason(task: &TaskView) -> Option<String> {
+    let end = task.last_end.as_ref().filter(|it| **it != AttemptEnd::Succeeded)?;
+    Some(match task.retry_at {
+        Some(at) => format!("{end}; next try {at}"),
+        None => end.to_string(),
+    })
+}
+
+/// A target's state; one that succeeded in going back is `rolled_back`.
+fn state(task: &TaskView) -> &'static str {
+    match (task.direction, task.state) {
+        (Direction::Back, TaskState::Succeeded) => "rolled_back",
+        (_, state) => state.as_str(),
+    }
+}
+
+fn waves(view: &RolloutView, tasks: &[TaskView]) -> Vec<wire::Wave> {
+    let mut by_wave: BTreeMap<u32, Vec<&TaskView>> = BTreeMap::new();
+    for task in tasks {
+        by_wave.entry(task.wave).or_default().push(task);
+    }
+    let waves = by_wave.into_iter().map(|(wave, tasks)| wire::Wave {
+        wave,
+        state: wave_state(view, wave).to_owned(),
+        counts: counts(tasks.into_iter()),
+    });
+    waves.collect()
+}
+
+fn wave_state(view: &RolloutView, wave: u32) -> &'static str {
+    match wave.cmp(&view.wave) {
+        std::cmp::Ordering::Greater => "pending",
+        std::cmp::Ordering::Less => "done",
+        std::cmp::Ordering::Equal if view.awaits_confirm => "awaiting_confirm",
+        std::cmp::Ordering::Equal if view.bakes_until.is_some() => "baking",
+        std::cmp::Ordering::Equal => {
+            let index = usize::try_from(wave).unwrap_or(usize::MAX).saturating_sub(1);
+            let done = view.waves.get(index).is_some_and(|it| it.settled == it.targets);
+            if done { "done" } else { "running" }
+        }
+    }
+}
+
+/// How many targets are in which state.
+pub(crate) fn counts<'a>(tasks: impl Iterator<Item = &'a TaskView>) -> wire::Counts {
+    let mut counts = wire::Counts::default();
+    for task in tasks {
+        counts.total += 1;
+        let column = match (task.state, task.direction) {
+            (TaskState::Pending | TaskState::Waiting, _) => &mut counts.pending,
+            (
+                TaskState::Running
+                | TaskState::Resolving
+                | TaskState::Killing
+                | TaskState::Uncertain,
+                _,
+            ) => &mut counts.running,
+            (TaskState::Succeeded, Direction::Forward) => &mut counts.succeeded,
+            (TaskState::Succeeded, Direction::Back) => &mut counts.rolled_back,
+            (TaskState::Failed | TaskState::KillFailed, _) => &mut counts.failed,
+            (TaskState::TimedOut, _) => &mut counts.timed_out,
+            (TaskState::Unreachable, _) => &mut counts.unreachable,
+            (TaskState::Killed, _) => &mut counts.killed,
+            (TaskState::Skipped | TaskState::Excluded, _) => &mut counts.skipped,
+            _ => &mut counts.unknown,
+        };
+        *column += 1;
+    }
+    counts
+}
+
+/// Why a target is where it is, with what happened to it.
+pub(crate) fn explanation(
+    rollout: &Rollout,
+    explanation: &Explanation,
+    history: Vec<String>,
+) -> wire::Explanation {
+    wire::Explanation {
+        rollout: rollout.id().to_string(),
+        host: explanation.task.host.to_string(),
+        state: state(&explanation.task).to_owned(),
+        summary: explanation.to_string(),
+        history,
+    }
+}

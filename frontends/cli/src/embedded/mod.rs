@@ -1,0 +1,145 @@
+//! The platform over this machine's own backends: nothing to install, and all state in one folder.
+mod data_dir;
+mod notifier;
+mod owner;
+mod transport;
+
+pub(crate) use data_dir::{DataDir, make_private};
+pub(crate) use owner::{gone, own_name};
+
+use crate::{
+    cli::GlobalArgs,
+    problem::{IntoProblem as _, OrProblem as _, chain, invalid},
+};
+use deploy_artifacts::ObjectArtifactStore;
+use deploy_core::{
+    access::{Action, Permit, Resource},
+    backend::{ArtifactStore, Clock, Executor, HostInventory as _, InventoryExt as _, Revision},
+    engine::{Parts, Platform},
+    host::Host,
+    id::{AccountName, HostName, Principal},
+    memory::{MemoryAuthorizer, Rule, SpreadScheduler, SystemClock},
+    spec::Selector,
+};
+use deploy_host::executor::ShellExecutor;
+use deploy_sql::{
+    Database, OpenError, OpenReason, SqlHostInventory, SqlJournal, SqlLeaseStore, SqlLogStore,
+    SqlServiceRegistry,
+};
+use deploy_ssh::{HostKeyPolicy, SshOptions, SshTransport};
+use deploy_wire::{Problem, ProblemCode};
+use notifier::TraceNotifier;
+use std::{path::PathBuf, sync::Arc};
+use transport::AnyTransport;
+
+/// An open platform, and who asks.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    pub(crate) platform: Platform,
+    pub(crate) principal: Principal,
+    pub(crate) data_dir: DataDir,
+    /// The artifact store as it is: it can collect garbage, which is no part of the trait.
+    pub(crate) store: Arc<ObjectArtifactStore>,
+}
+
+impl Embedded {
+    pub(crate) const fn parts(&self) -> &Parts {
+        self.platform.parts()
+    }
+
+    /// The right to change the record of a host.
+    pub(crate) async fn host_permit(&self, host: &HostName) -> Result<Permit, Problem> {
+        let resource = Resource::Host(host.clone(), None);
+        self.platform.permit(&self.principal, Action::HostWrite, resource).await.or_problem()
+    }
+
+    /// The hosts that `selector` selects, or all of them, in the order of their names.
+    pub(crate) async fn select(
+        &self,
+        selector: Option<&Selector>,
+    ) -> Result<Vec<(Host, Revision)>, Problem> {
+        let mut selected = Vec::new();
+        let hosts = self.parts().inventory.all_hosts().await.or_problem()?;
+        for host in hosts.into_iter().filter(|it| selector.is_none_or(|by| by.matches(it))) {
+            let revision = self.parts().inventory.host(&host.name).await.or_problem()?.revision;
+            selected.push((host, revision));
+        }
+        Ok(selected)
+    }
+}
+
+/// Opens the platform over `data_dir`, which is made if it is missing.
+pub(crate) async fn open(data_dir: DataDir, global: &GlobalArgs) -> Result<Embedded, Problem> {
+    data_dir.make()?;
+    let principal =
+        owner::principal().ok_or_else(|| invalid("this process's account has no name"))?;
+    let database = Database::open_sqlite(data_dir.database()).await.map_err(|err| refused(&err))?;
+    let store = ObjectArtifactStore::open_local(data_dir.artifacts()).map_err(|err| {
+        let problem = err.into_problem();
+        problem.with_context("data_dir", data_dir.path().display())
+    })?;
+    let store = Arc::new(store);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let artifacts: Arc<dyn ArtifactStore> = Arc::<ObjectArtifactStore>::clone(&store);
+    let transport = AnyTransport::new(SshTransport::new(ssh_options(global)));
+    let executor: Arc<dyn Executor> =
+        Arc::new(ShellExecutor::new(transport, Arc::clone(&artifacts), Arc::clone(&clock)));
+    let platform = Platform::new(Parts {
+        artifacts,
+        authorizer: Arc::new(MemoryAuthorizer::new(rules(&data_dir, &principal)?)),
+        clock,
+        executor,
+        inventory: Arc::new(SqlHostInventory::new(&database)),
+        journal: Arc::new(SqlJournal::new(&database)),
+        leases: Arc::new(SqlLeaseStore::new(&database)),
+        logs: Arc::new(SqlLogStore::new(&database)),
+        notifier: Arc::new(TraceNotifier::default()),
+        registry: Arc::new(SqlServiceRegistry::new(&database)),
+        scheduler: Arc::new(SpreadScheduler::new()),
+    });
+    Ok(Embedded { platform, principal, data_dir, store })
+}
+
+/// Whoever owns the data folder may do everything, and nobody else anything.
+fn rules(data_dir: &DataDir, principal: &Principal) -> Result<Vec<Rule>, Problem> {
+    if !data_dir.is_ours()? {
+        return Ok(Vec::new());
+    }
+    let pattern = principal.as_str().parse().map_err(invalid)?;
+    Ok(vec![Rule::allow(pattern, Action::ALL)])
+}
+
+fn ssh_options(global: &GlobalArgs) -> SshOptions {
+    let home = std::env::var_os("HOME").filter(|it| !it.is_empty()).map(PathBuf::from);
+    let agent = std::env::var_os("SSH_AUTH_SOCK").filter(|it| !it.is_empty()).map(PathBuf::from);
+    let user: Option<AccountName> = owner::principal().and_then(|it| it.as_str().parse().ok());
+    let mut options = SshOptions::new().with_user(user).with_agent_socket(agent);
+    if let Some(home) = home {
+        options = options.with_home(home);
+    }
+    if let Some(config) = &global.ssh_config {
+        options = options.with_config_files(vec![config.clone()]);
+    }
+    if let Some(known) = &global.known_hosts {
+        options = options.with_known_hosts(vec![known.clone()]);
+    }
+    if global.accept_new_host_keys {
+        options = options.with_host_keys(HostKeyPolicy::AcceptNew);
+    }
+    options
+}
+
+/// What is wrong with a database that cannot be used.
+fn refused(err: &OpenError) -> Problem {
+    let code = match err.reason() {
+        OpenReason::NewerSchema { .. } => ProblemCode::DataTooNew,
+        OpenReason::NoSpace => ProblemCode::NoSpace,
+        OpenReason::NotADatabase => ProblemCode::Corrupt,
+        _ => ProblemCode::DataDir,
+    };
+    let message = match err.reason() {
+        OpenReason::Failed { .. } => chain(err),
+        _ => err.to_string(),
+    };
+    Problem::new(code, message)
+}

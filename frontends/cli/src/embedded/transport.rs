@@ -1,0 +1,38 @@
+use async_trait::async_trait;
+use deploy_core::{
+    error::{BackendError, BackendResult, ErrorKind},
+    host::{Connection, Host},
+};
+use deploy_host::transport::{HostCommand, HostProcess, Transport};
+use deploy_local::LocalTransport;
+use deploy_ssh::SshTransport;
+
+/// Reaches each host in the way that its record says.
+#[derive(Debug)]
+pub(super) struct AnyTransport {
+    local: LocalTransport,
+    ssh: SshTransport,
+}
+
+impl AnyTransport {
+    pub(super) const fn new(ssh: SshTransport) -> Self {
+        Self { local: LocalTransport::new(), ssh }
+    }
+}
+
+#[async_trait]
+impl Transport for AnyTransport {
+    async fn open(
+        &self,
+        host: &Host,
+        command: &HostCommand,
+    ) -> BackendResult<Box<dyn HostProcess>> {
+        match &host.connection {
+            Connection::Local { .. } => self.local.open(host, command).await,
+            Connection::Ssh(_) => self.ssh.open(host, command).await,
+            _ => {
+                Err(BackendError::new(ErrorKind::Unsupported, "host.open").with("host", &host.name))
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Small things about text.
+use std::{borrow::Cow, fmt::Display};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+/// How many columns `text` takes.
+pub(crate) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// `text` without control characters, which could move the cursor or hide what is said; line breaks and tabs stay.
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    if text.chars().all(harmless) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect())
+}
+
+/// `text` in at most `columns`, on one line; what is cut off is shown as `…`.
+pub(crate) fn fit(text: &str, columns: usize) -> String {
+    let text = clean(text);
+    let text = text.replace(['\n', '\t'], " ");
+    if width(&text) <= columns {
+        return text;
+    }
+    let mut fitted = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used >= columns {
+            break;
+        }
+        fitted.push(c);
+    }
+    if columns > 0 {
+        fitted.push('…');
+    }
+    fitted
+}
+
+/// `1 host`, `2 hosts`.
+pub(crate) fn plural(count: impl Into<u64>, one: &str) -> String {
+    let count = count.into();
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The first few of many, by name.
+pub(crate) fn list<T: Display>(items: &[T], most: usize) -> String {
+    let shown: Vec<_> = items.iter().take(most).map(ToString::to_string).collect();
+    match items.len().saturating_sub(most) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// `512 B`, `1.5 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut tenths = u128::from(bytes) * 10;
+    let mut unit = "B";
+    for larger in UNITS {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths /= 1_024;
+        unit = larger;
+    }
+    if unit == "B" || tenths >= 1_000 {
+        return format!("{} {unit}", tenths / 10);
+    }
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn control_characters_are_taken_out() {
+        assert_eq!(clean("a\u{1b}[2Jb\r\n"), "a\u{fffd}[2Jb\u{fffd}\n");
+        assert!(matches!(clean("plain\ttext"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn sizes_are_read_by_people() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1_023), "1023 B");
+        assert_eq!(size(1_536), "1.5 KiB");
+        assert_eq!(size(200 << 20), "200 MiB");
+        assert_eq!(size(u64::MAX), "16777215 TiB");
+    }
+
+    #[test]
+    fn many_are_shortened() {
+        assert_eq!(list(&["a", "b", "c"], 2), "a, b and 1 more");
+        assert_eq!(list(&["a"], 2), "a");
+        assert_eq!(plural(1_u32, "host"), "1 host");
+        assert_eq!(plural(0_u32, "host"), "0 hosts");
+    }
+
+    proptest! {
+        #[test]
+        fn what_fits_is_never_wider(text in ".{0,40}", columns in 0_usize..30) {
+            let fitted = fit(&text, columns);
+            prop_assert!(width(&fitted) <= columns.max(width("…")) || columns == 0);
+            prop_assert!(columns > 0 || fitted.is_empty() || width(&fitted) == 0);
+            prop_assert!(!fitted.contains('\n'));
+        }
+    }
+}

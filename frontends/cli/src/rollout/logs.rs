@@ -1,0 +1,102 @@
+use crate::{output::clean, problem::OrProblem as _};
+use deploy_core::{
+    backend::{LogChunk, LogQuery, LogStore},
+    id::{HostName, RolloutId, Seq},
+};
+use deploy_wire::Problem;
+use std::collections::BTreeMap;
+
+/// Longer lines are cut in pieces.
+const LONGEST_LINE: usize = 64 << 10;
+
+/// Follows the output of a rollout's attempts, in whole lines.
+#[derive(Debug)]
+pub(crate) struct LogTail {
+    query: LogQuery,
+    /// What came of lines that are not whole yet.
+    begun: BTreeMap<(HostName, Seq), Vec<u8>>,
+}
+
+impl LogTail {
+    pub(crate) const fn new(rollout: RolloutId) -> Self {
+        Self { query: LogQuery::new(rollout), begun: BTreeMap::new() }
+    }
+
+    /// Only of one host.
+    pub(crate) fn of_host(mut self, host: Option<HostName>) -> Self {
+        self.query.host = host;
+        self
+    }
+
+    /// The next chunks; none if there are no more for now.
+    pub(crate) async fn chunks(&mut self, logs: &dyn LogStore) -> Result<Vec<LogChunk>, Problem> {
+        let read = logs.read(&self.query).await.or_problem()?;
+        self.query.after = read.last().map_or(self.query.after, |(at, _)| *at);
+        Ok(read.into_iter().map(|(_, chunk)| chunk).collect())
+    }
+
+    /// Gives all lines that are whole, each behind the name of its host.
+    pub(crate) async fn lines(
+        &mut self,
+        logs: &dyn LogStore,
+        mut each: impl FnMut(&HostName, &str),
+    ) -> Result<(), Problem> {
+        loop {
+            let chunks = self.chunks(logs).await?;
+            if chunks.is_empty() {
+                return Ok(());
+            }
+            for chunk in chunks {
+                let begun = self.begun.entry((chunk.host.clone(), chunk.generation)).or_default();
+                begun.extend_from_slice(&chunk.bytes);
+                take_lines(begun, |line| each(&chunk.host, line));
+            }
+        }
+    }
+
+    /// Gives what is left of lines that were never ended.
+    pub(crate) fn rest(&mut self, mut each: impl FnMut(&HostName, &str)) {
+        for ((host, _), begun) in std::mem::take(&mut self.begun) {
+            if !begun.is_empty() {
+                each(&host, &clean(&String::from_utf8_lossy(&begun)));
+            }
+        }
+    }
+}
+
+fn take_lines(begun: &mut Vec<u8>, mut each: impl FnMut(&str)) {
+    loop {
+        let end = match begun.iter().position(|it| *it == b'\n') {
+            Some(end) => end + 1,
+            None if begun.len() >= LONGEST_LINE => begun.len(),
+            None => return,
+        };
+        let line: Vec<u8> = begun.drain(..end).collect();
+        let text = String::from_utf8_lossy(&line);
+        each(&clean(text.trim_end_matches(['\n', '\r'])));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_put_together_from_pieces() {
+        let mut begun = b"one\ntw".to_vec();
+        let mut lines = Vec::new();
+        take_lines(&mut begun, |line| lines.push(line.to_owned()));
+        begun.extend_from_slice(b"o\r\nthree \xff\n\x1b[2Jfour");
+        take_lines(&mut begun, |line| lines.push(line.to_owned()));
+        assert_eq!(lines, ["one", "two", "three \u{fffd}"]);
+        assert_eq!(begun, b"\x1b[2Jfour");
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut() {
+        let mut begun = vec![b'x'; LONGEST_LINE + 10];
+        let mut lines = Vec::new();
+        take_lines(&mut begun, |line| lines.push(line.len()));
+        assert_eq!(lines, [LONGEST_LINE + 10]);
+    }
+}

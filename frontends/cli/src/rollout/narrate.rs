@@ -1,0 +1,154 @@
+//! What happened, in sentences.
+use crate::output::{Style, plural, styles};
+use deploy_core::{
+    rollout::{AttemptEnd, Event, Outcome, Record, Rollout},
+    spec::Direction,
+    time::Timestamp,
+};
+use deploy_host::duration;
+use std::time::Duration;
+
+/// A sentence about what happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sentence {
+    pub(crate) text: String,
+    pub(crate) style: Style,
+    /// Whether it matters also to somebody who sees where the rollout is.
+    pub(crate) lasting: bool,
+}
+
+fn routine(text: String) -> Option<Sentence> {
+    Some(Sentence { text, style: styles::PLAIN, lasting: false })
+}
+
+fn turn(style: Style, text: String) -> Option<Sentence> {
+    Some(Sentence { text, style, lasting: true })
+}
+
+/// What `record` says, where `rollout` has it already; `None` if it is nothing to tell.
+pub(crate) fn narrate(record: &Record, rollout: &Rollout) -> Option<Sentence> {
+    let id = &record.rollout;
+    match &record.event {
+        Event::Accepted { plan, by } => routine(format!(
+            "rollout {id}: {} to {} on {} in {}, started by {by}",
+            plan.service,
+            plan.release,
+            plural(plan.target_count(), "host"),
+            plural(u64::try_from(plan.waves.len()).unwrap_or(u64::MAX), "wave"),
+        )),
+        Event::Confirmed { wave, by } => {
+            turn(styles::GOOD, format!("wave {} is confirmed by {by}", wave + 1))
+        }
+        Event::ConfirmRequested { wave } => turn(
+            styles::WARNING,
+            format!(
+                "wave {} is in place and waits for somebody: `deploy rollout confirm {id}`",
+                wave + 1
+            ),
+        ),
+        Event::BakePassed { wave } => {
+            turn(styles::GOOD, format!("wave {} stayed healthy", wave + 1))
+        }
+        Event::BakeStarted { wave, until } => turn(
+            styles::ACTIVE,
+            format!("wave {} is in place, and watched until {}", wave + 1, clock(*until)),
+        ),
+        Event::WaveStarted { wave } => wave_started(rollout, *wave),
+        Event::Finished { outcome } => {
+            let took = record.at.since(rollout.accepted_at());
+            let style = style_of(*outcome);
+            turn(style, format!("rollout {id} {} after {}", said(*outcome), rounded(took)))
+        }
+        Event::AbortStarted { reason } => {
+            turn(styles::FAILURE, format!("the rollout is aborted {reason}"))
+        }
+        Event::Paused => turn(styles::WARNING, "the rollout stands still".to_owned()),
+        Event::PauseStarted { reason } => {
+            turn(styles::WARNING, format!("the rollout pauses {reason}: nothing more starts"))
+        }
+        Event::Resumed { by } => turn(styles::GOOD, format!("the rollout is resumed by {by}")),
+        Event::RollbackStarted { reason } => {
+            turn(styles::FAILURE, format!("the rollout turns back {reason}"))
+        }
+        _ => narrate_target(record, rollout),
+    }
+}
+
+/// What happened to one host.
+fn narrate_target(record: &Record, rollout: &Rollout) -> Option<Sentence> {
+    match &record.event {
+        Event::AttemptEnded { host, end: AttemptEnd::Succeeded, .. } => {
+            let text = match rollout.direction() {
+                Direction::Back => format!("{host}: is back on what it ran before"),
+                Direction::Forward => format!("{host}: done"),
+            };
+            Some(Sentence { text, style: styles::GOOD, lasting: false })
+        }
+        Event::AttemptEnded { host, end, retry_at, .. } => {
+            let next = retry_at.map_or_else(String::new, |at| format!("; next try {}", clock(at)));
+            turn(styles::FAILURE, format!("{host}: {end}{next}"))
+        }
+        Event::AttemptFound { host, .. } => {
+            routine(format!("{host}: its attempt is found under way"))
+        }
+        Event::AttemptUncertain { host, reason, .. } => turn(
+            styles::WARNING,
+            format!("{host}: nobody knows what became of the attempt, looking: {reason}"),
+        ),
+        Event::KillRequested { host, by, .. } => {
+            turn(styles::WARNING, format!("{host}: its attempt is killed by {by}"))
+        }
+        Event::TargetRetried { host, by } => {
+            turn(styles::PLAIN, format!("{host}: tried again by {by}"))
+        }
+        Event::TargetSkipped { host, by, .. } => {
+            turn(styles::WARNING, format!("{host}: taken out by {by}"))
+        }
+        Event::TargetUnhealthy { host, reason, .. } => {
+            turn(styles::FAILURE, format!("{host}: got ill while its wave was watched: {reason}"))
+        }
+        _ => None,
+    }
+}
+
+fn wave_started(rollout: &Rollout, wave: u32) -> Option<Sentence> {
+    let waves = &rollout.plan().waves;
+    let targets = usize::try_from(wave).ok().and_then(|it| waves.get(it)).map_or(0, Vec::len);
+    let targets = plural(u64::try_from(targets).unwrap_or(u64::MAX), "host");
+    turn(styles::PLAIN, format!("wave {} of {}: {targets}", wave + 1, waves.len()))
+}
+
+const fn said(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Aborted => "was aborted",
+        Outcome::Failed => "failed: some host could not be brought back",
+        Outcome::RolledBack => "was rolled back",
+        Outcome::Succeeded => "succeeded",
+        Outcome::SucceededWithDebt => "succeeded, but not on every host",
+        _ => "ended",
+    }
+}
+
+const fn style_of(outcome: Outcome) -> Style {
+    match outcome {
+        Outcome::Succeeded => styles::GOOD,
+        Outcome::SucceededWithDebt => styles::WARNING,
+        _ => styles::FAILURE,
+    }
+}
+
+/// The time of day, in UTC.
+pub(crate) fn clock(at: Timestamp) -> String {
+    let text = at.to_string();
+    text.get(11..19).map_or_else(|| text.clone(), |it| format!("{it}Z"))
+}
+
+/// A duration without what nobody reads: seconds below an hour, minutes beyond.
+pub(crate) fn rounded(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let unit = if seconds < 3_600 { 1 } else { 60 };
+    match seconds {
+        0 => format!("{} ms", duration.as_millis()),
+        _ => duration::format(Duration::from_secs(seconds / unit * unit)),
+    }
+}

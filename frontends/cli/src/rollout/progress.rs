@@ -1,0 +1,246 @@
+//! The block of lines that shows where a rollout is: a function of its state and the time.
+use super::narrate::{clock, rounded};
+use crate::{
+    documents,
+    output::{Style, fit, plural, styles, width},
+};
+use deploy_core::{
+    rollout::{RolloutState, RolloutView, TaskView, WaveView},
+    time::Timestamp,
+};
+use std::time::Duration;
+
+/// How many hosts that need attention are shown.
+const ATTENTION: usize = 5;
+
+/// The widest bar, in columns.
+const WIDEST_BAR: usize = 60;
+
+/// Below this share of targets done nothing is said about how long the rest takes, in percent.
+const EARLY: u64 = 5;
+
+/// What the block shows.
+#[derive(Debug)]
+pub(super) struct Progress<'a> {
+    pub(super) view: &'a RolloutView,
+    pub(super) tasks: &'a [TaskView],
+    pub(super) now: Timestamp,
+    /// Whether some process drives the rollout.
+    pub(super) driven: bool,
+}
+
+/// A piece of a line.
+type Piece = (Style, String);
+
+impl Progress<'_> {
+    /// The lines, each in at most `columns`.
+    pub(super) fn lines(
+        &self,
+        columns: usize,
+        paint: &dyn Fn(Style, &str) -> String,
+    ) -> Vec<String> {
+        let mut lines = vec![self.title(), self.bar(columns), self.counts()];
+        lines.extend(self.attention(columns));
+        lines.extend(self.waits());
+        let line = |pieces: Vec<Piece>| {
+            let mut room = columns;
+            let mut line = String::new();
+            for (style, text) in pieces {
+                let text = fit(&text, room);
+                room -= width(&text).min(room);
+                line.push_str(&paint(style, &text));
+            }
+            line
+        };
+        lines.into_iter().map(line).collect()
+    }
+
+    fn title(&self) -> Vec<Piece> {
+        let view = self.view;
+        let took = view.updated_at.max(self.now).since(view.accepted_at);
+        let style = match view.state {
+            RolloutState::Running | RolloutState::Scheduled => styles::ACTIVE,
+            RolloutState::Succeeded => styles::GOOD,
+            RolloutState::Paused | RolloutState::Pausing | RolloutState::SucceededWithDebt => {
+                styles::WARNING
+            }
+            _ => styles::FAILURE,
+        };
+        let mut title = vec![
+            (styles::HEADER, format!("{} → {}", view.service, view.release)),
+            (styles::PLAIN, "  ".to_owned()),
+            (style, view.state.to_string()),
+            (styles::DIM, format!("  {}  {}", rounded(took), view.id)),
+        ];
+        if let Some(left) = self.time_left() {
+            title.push((styles::DIM, format!("  about {} left", rounded(left))));
+        }
+        title
+    }
+
+    /// How long the rest takes if it goes on as it went. `None` where that says nothing.
+    fn time_left(&self) -> Option<Duration> {
+        let view = self.view;
+        if view.state != RolloutState::Running || view.awaits_confirm || view.bakes_until.is_some()
+        {
+            return None;
+        }
+        let done: u32 = view.waves.iter().map(|it| it.settled).sum();
+        let enough = u64::from(done) * 100 >= u64::from(view.targets) * EARLY && done > 1;
+        let rest = view.targets.checked_sub(done).filter(|it| *it > 0 && enough)?;
+        let took = self.now.since(view.accepted_at);
+        took.checked_mul(rest)?.checked_div(done)
+    }
+
+    /// One bar over all waves, with a line between two of them as long as there is room.
+    fn bar(&self, columns: usize) -> Vec<Piece> {
+        let view = self.view;
+        let label = format!("wave {}/{} ", view.wave, view.waves.len());
+        let room = columns.saturating_sub(width(&label) + 8).min(WIDEST_BAR);
+        let mut bar = vec![(styles::PLAIN, label)];
+        let divided = view.waves.len() * 3 <= room;
+        let total = view.targets.max(1);
+        let cells = |of: u32| {
+            let cells = u64::from(of) * u64::try_from(room).unwrap_or(0) / u64::from(total);
+            usize::try_from(cells).unwrap_or(0)
+        };
+        if divided {
+            for (at, wave) in view.waves.iter().enumerate() {
+                if at > 0 {
+                    bar.push((styles::DIM, "│".to_owned()));
+                }
+                bar.extend(filled(*wave, cells(wave.targets).max(1)));
+            }
+        } else {
+            let all = view.waves.iter().fold((0, 0), |(settled, succeeded), it| {
+                (settled + it.settled, succeeded + it.succeeded)
+            });
+            bar.extend(fill(all.1, all.0, view.targets, room));
+        }
+        let settled: u32 = view.waves.iter().map(|it| it.settled).sum();
+        bar.push((styles::PLAIN, format!(" {}%", u64::from(settled) * 100 / u64::from(total))));
+        bar
+    }
+
+    fn counts(&self) -> Vec<Piece> {
+        let counts = documents::counts(self.tasks.iter());
+        let mut pieces = Vec::new();
+        for (count, style, name) in [
+            (counts.succeeded, styles::GOOD, "done"),
+            (counts.rolled_back, styles::GOOD, "back"),
+            (counts.running, styles::ACTIVE, "running"),
+            (counts.pending, styles::DIM, "pending"),
+            (counts.failed, styles::FAILURE, "failed"),
+            (counts.timed_out, styles::FAILURE, "timed out"),
+            (counts.unreachable, styles::FAILURE, "unreachable"),
+            (counts.unknown, styles::FAILURE, "unknown"),
+            (counts.killed, styles::FAILURE, "killed"),
+            (counts.skipped, styles::WARNING, "skipped"),
+        ] {
+            if count > 0 {
+                let gap = if pieces.is_empty() { "" } else { "  " };
+                pieces.push((style, format!("{gap}{count} {name}")));
+            }
+        }
+        if self.view.no_ops > 0 {
+            pieces.push((styles::DIM, format!("  {} were there already", self.view.no_ops)));
+        }
+        pieces
+    }
+
+    fn attention(&self, columns: usize) -> Vec<Vec<Piece>> {
+        let troubled: Vec<_> =
+            self.tasks.iter().filter(|it| documents::needs_attention(it)).collect();
+        let widest = troubled.iter().take(ATTENTION).map(|it| width(it.host.as_str())).max();
+        let name = widest.unwrap_or(0).min(columns / 3);
+        let mut lines: Vec<_> =
+            troubled.iter().take(ATTENTION).map(|it| trouble(it, name)).collect();
+        if let Some(more) = troubled.len().checked_sub(ATTENTION).filter(|it| *it > 0) {
+            let more = format!("  and {more} more: `deploy rollout show {}`", self.view.id);
+            lines.push(vec![(styles::DIM, more)]);
+        }
+        lines
+    }
+
+    /// What the rollout waits for.
+    fn waits(&self) -> Option<Vec<Piece>> {
+        let view = self.view;
+        let id = &view.id;
+        let ended = matches!(
+            view.state,
+            RolloutState::Aborted
+                | RolloutState::Failed
+                | RolloutState::RolledBack
+                | RolloutState::Succeeded
+                | RolloutState::SucceededWithDebt
+        );
+        if ended {
+            return None;
+        }
+        if !self.driven {
+            let text = format!("nobody drives this rollout: `deploy rollout resume {id}` goes on");
+            return Some(vec![(styles::WARNING, text)]);
+        }
+        if view.awaits_confirm {
+            let text =
+                format!("wave {} waits for somebody: `deploy rollout confirm {id}`", view.wave);
+            return Some(vec![(styles::WARNING, text)]);
+        }
+        if matches!(view.state, RolloutState::Paused) {
+            let why = view.reason.as_ref().map_or_else(String::new, |it| format!(" {it}"));
+            return Some(vec![
+                (styles::WARNING, format!("paused{why}")),
+                (styles::DIM, format!("  `deploy rollout resume {id}` or `rollback` or `abort`")),
+            ]);
+        }
+        let until = view.bakes_until.filter(|it| *it > self.now)?;
+        let left = rounded(until.since(self.now));
+        Some(vec![(
+            styles::ACTIVE,
+            format!("wave {} is watched for {left} until {}", view.wave, clock(until)),
+        )])
+    }
+}
+
+fn trouble(task: &TaskView, name: usize) -> Vec<Piece> {
+    let host = fit(task.host.as_str(), name);
+    let tries = if task.attempts > 1 {
+        format!(" ({})", plural(task.attempts, "attempt"))
+    } else {
+        String::new()
+    };
+    let reason = documents::task_reason(task).unwrap_or_else(|| task.state.to_string());
+    vec![
+        (styles::FAILURE, "  ! ".to_owned()),
+        (styles::PLAIN, format!("{host:<name$}  ")),
+        (styles::DIM, format!("{reason}{tries}")),
+    ]
+}
+
+fn filled(wave: WaveView, cells: usize) -> Vec<Piece> {
+    fill(wave.succeeded, wave.settled, wave.targets, cells)
+}
+
+/// A bar of `cells`: what went well, what did not, and what is left.
+fn fill(succeeded: u32, settled: u32, total: u32, cells: usize) -> Vec<Piece> {
+    let part = |of: u32| {
+        let part = u64::from(of) * u64::try_from(cells).unwrap_or(0) / u64::from(total.max(1));
+        usize::try_from(part).unwrap_or(0).min(cells)
+    };
+    let (good, done) = (part(succeeded), part(settled));
+    let bad = if settled > succeeded {
+        (done - good.min(done)).max(usize::from(good < cells))
+    } else {
+        0
+    };
+    let left = cells - good - bad.min(cells - good);
+    let pieces = [
+        (styles::GOOD, "█".repeat(good)),
+        (styles::FAILURE, "█".repeat(bad.min(cells - good))),
+        (styles::DIM, "░".repeat(left)),
+    ];
+    pieces.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests;
