@@ -10,7 +10,8 @@ use deploy_sql::{Database, SqlJournal};
 use std::{
     env,
     io::{BufRead as _, BufReader, Write as _},
-    process::{Command, Stdio},
+    path::Path,
+    process::{Child, Command, Stdio},
 };
 
 const DATABASE: &str = "DEPLOY_TEST_CRASH_DATABASE";
@@ -36,41 +37,68 @@ async fn writer() {
     }
 }
 
-#[tokio::test]
-async fn a_killed_writer_loses_nothing_that_was_confirmed() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("deploy.db");
-    let stream = sample::stream("web");
-    for round in 1..=ROUNDS {
-        let mut writer = Command::new(env::current_exe().unwrap())
+/// A writer that runs.
+pub(crate) struct Writer {
+    process: Child,
+    heads: Box<dyn Iterator<Item = u64>>,
+    seen: u64,
+}
+
+impl Writer {
+    pub(crate) fn start(path: &Path) -> Self {
+        let mut process = Command::new(env::current_exe().unwrap())
             .args(["crash::writer", "--exact", "--ignored", "--nocapture"])
-            .env(DATABASE, &path)
+            .env(DATABASE, path)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(writer.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let mut heads = lines.filter_map(|it| {
-            it.rsplit_once("confirmed ").and_then(|(_, it)| it.parse::<u64>().ok())
-        });
-        // Another number of appends in every round, and so another moment.
-        let seen = heads.nth(usize::try_from(round * 7 % 23).unwrap()).expect("the writer appends");
-        writer.kill().unwrap();
-        let confirmed = heads.last().unwrap_or(seen);
-        writer.wait().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let heads =
+            lines.filter_map(|it| it.rsplit_once("confirmed ").and_then(|(_, it)| it.parse().ok()));
+        Self { process, heads: Box::new(heads), seen: 0 }
+    }
 
-        let journal = SqlJournal::new(&support::open_sqlite(&folder).await);
-        let head = journal.head(&stream).await.unwrap().get();
-        assert!(head >= confirmed, "round {round}: {confirmed} was confirmed, and {head} is there");
-        assert!(
-            head <= confirmed + BATCH,
-            "round {round}: {head} is there, and only {confirmed} was confirmed"
-        );
-        assert_eq!(head % BATCH, 0, "round {round}: half an append is there");
-        let rollout = RolloutRef::new("r1".parse().unwrap(), stream.clone(), Seq::new(1), None);
-        assert_eq!(journal.rollouts(None, 10).await.unwrap(), [rollout.clone()]);
-        let records = journal.records(&rollout).await.unwrap();
-        let due: Vec<_> = (1..=head).map(sample::record).collect();
-        assert!(records == due, "round {round}: the records are not those that were written");
+    /// Waits until another few appends were confirmed: another number in every round, and so another moment.
+    pub(crate) fn wait(&mut self, round: u64) {
+        let few = usize::try_from(round * 7 % 23).unwrap();
+        self.seen = self.heads.nth(few).expect("the writer appends");
+    }
+
+    /// Kills it, and gives the last head that it saw confirmed.
+    pub(crate) fn kill(mut self) -> u64 {
+        self.process.kill().unwrap();
+        let confirmed = self.heads.last().unwrap_or(self.seen);
+        self.process.wait().unwrap();
+        confirmed
+    }
+}
+
+/// All that was confirmed is there, no append in part, and every record as it was written.
+pub(crate) async fn check(database: &Database, round: u64, confirmed: u64) {
+    let journal = SqlJournal::new(database);
+    let stream = sample::stream("web");
+    let head = journal.head(&stream).await.unwrap().get();
+    assert!(head >= confirmed, "round {round}: {confirmed} was confirmed, and {head} is there");
+    assert!(
+        head <= confirmed + BATCH,
+        "round {round}: {head} is there, and only {confirmed} was confirmed"
+    );
+    assert_eq!(head % BATCH, 0, "round {round}: half an append is there");
+    let rollout = RolloutRef::new(sample::name("r1"), stream, Seq::new(1), None);
+    assert_eq!(journal.rollouts(None, 10).await.unwrap(), [rollout.clone()]);
+    let records = journal.records(&rollout).await.unwrap();
+    let due: Vec<_> = (1..=head).map(sample::record).collect();
+    assert!(records == due, "round {round}: the records are not those that were written");
+}
+
+#[tokio::test]
+async fn a_killed_writer_loses_nothing_that_was_confirmed() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 1..=ROUNDS {
+        let mut writer = Writer::start(&folder.path().join("deploy.db"));
+        writer.wait(round);
+        let confirmed = writer.kill();
+        check(&support::open_sqlite(&folder).await, round, confirmed).await;
     }
 }

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod full;
 mod open;
+mod power_cut;
 mod processes;
 mod server;
 mod support;

@@ -1,6 +1,7 @@
 use std::{
     env,
-    path::Path,
+    fs::{self, File},
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -19,7 +20,7 @@ pub(crate) fn own_mounts(name: &str) -> bool {
         .arg("--mount")
         .args(account)
         .arg(env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture"])
+        .args([name, "--exact", "--nocapture", "--include-ignored"])
         .env(INSIDE, "1")
         .stdin(Stdio::null())
         .output()
@@ -39,12 +40,50 @@ pub(crate) fn mount_memory(folder: &Path, size: &str) {
     mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], folder);
 }
 
+/// A disk of its own with an ext4 on it.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    image: PathBuf,
+    pub(crate) folder: PathBuf,
+}
+
+impl Disk {
+    pub(crate) fn new(beside: &Path) -> Self {
+        let disk = Self { image: beside.join("image"), folder: beside.join("disk") };
+        File::create(&disk.image).unwrap().set_len(64 << 20).unwrap();
+        fs::create_dir(&disk.folder).unwrap();
+        run(Command::new("mkfs.ext4").arg("-q").arg(&disk.image));
+        disk.plug_in();
+        disk
+    }
+
+    pub(crate) fn plug_in(&self) {
+        run(Command::new("mount").args(["-o", "loop"]).args([&self.image, &self.folder]));
+    }
+
+    /// As a power cut: from here on nothing is written, and what was not flushed is lost.
+    pub(crate) fn cut_power(&self) {
+        // EXT4_IOC_SHUTDOWN with NOLOGFLUSH. Not in Rust, where it would be the only unsafe code of the workspace.
+        const CUT: &str = "import fcntl, os, struct, sys; \
+             fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+        run(Command::new("python3").args(["-c", CUT]).arg(&self.folder));
+    }
+
+    pub(crate) fn pull_out(&self) {
+        run(Command::new("umount").arg(&self.folder));
+    }
+}
+
 /// Lets nobody write there any more, root included.
 pub(crate) fn make_read_only(folder: &Path) {
     mount(&["-o", "remount,ro"], folder);
 }
 
 fn mount(args: &[&str], folder: &Path) {
-    let status = Command::new("mount").args(args).arg(folder).status().unwrap();
-    assert!(status.success(), "mount {args:?}: {status}");
+    run(Command::new("mount").args(args).arg(folder));
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
 }
