@@ -1,1 +1,27 @@
-//! See the workspace's ARCHITECTURE.md.
+//! Reaches hosts over SSH.
+//!
+//! [`SshTransport`] starts processes on hosts for [`deploy_host`]'s executor: one connection a host, shared by all that is
+//! done there, opened when it is needed and closed when it is not. Host keys are always verified.
+//!
+//! What is read of `~/.ssh`, which algorithms are spoken, and what each error asks to do: `docs/ssh.md`.
+mod auth;
+mod client;
+mod command;
+mod config;
+mod connection;
+mod dial;
+mod failure;
+mod identity;
+mod known_hosts;
+mod options;
+mod pattern;
+mod pool;
+mod process;
+mod sources;
+mod target;
+mod transport;
+mod watched;
+mod wire;
+
+pub use options::{HostKeyPolicy, SshOptions};
+pub use transport::SshTransport;

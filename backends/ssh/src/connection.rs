@@ -1,0 +1,194 @@
+//! One connection, and those who use it.
+use crate::{
+    client::{Client, Shared},
+    wire::Cut,
+};
+use russh::{
+    Channel, ChannelOpenFailure,
+    client::{Handle, Msg},
+};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit},
+    time::timeout,
+};
+
+/// After how many idle ticks in a row a connection is closed.
+const IDLE_TICKS: u8 = 3;
+/// How many channels may be closed from our side: `russh` keeps something of each until the connection ends.
+const MOST_ABANDONED: usize = 1_000;
+
+/// An authenticated connection to a host.
+pub(crate) struct Connection {
+    handle: Handle<Client>,
+    shared: Arc<Shared>,
+    use_: Mutex<Use>,
+    demand: Arc<Demand>,
+    /// How long the server may take to open a channel.
+    patience: Duration,
+    _cut: Cut,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// How a connection is used.
+#[derive(Debug)]
+struct Use {
+    leases: usize,
+    /// How many leases the server can take.
+    room: usize,
+    idle_ticks: u8,
+    abandoned: usize,
+    /// No new leases are given.
+    retired: bool,
+}
+
+/// Whether somebody waits for a connection to be closed, so that another can be opened.
+#[derive(Debug, Default)]
+pub(crate) struct Demand {
+    pub(crate) waiting: AtomicUsize,
+    pub(crate) freed: Notify,
+}
+
+/// Why no channel was opened. Nothing was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoChannel {
+    /// The server takes no more on this connection.
+    Full,
+    /// The connection has ended, or does not answer.
+    Gone,
+    /// The server refuses, and this is the only use of the connection.
+    Refused,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        handle: Handle<Client>,
+        shared: Arc<Shared>,
+        demand: Arc<Demand>,
+        patience: Duration,
+        cut: Cut,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        let use_ = Use { leases: 0, room: usize::MAX, idle_ticks: 0, abandoned: 0, retired: false };
+        Self { handle, shared, use_: Mutex::new(use_), demand, patience, _cut: cut, _room: room }
+    }
+
+    /// Whether a lease can be had.
+    pub(crate) fn is_usable(&self) -> bool {
+        let use_ = self.usage();
+        !use_.retired && use_.leases < use_.room && !self.handle.is_closed()
+    }
+
+    /// A tick of the clock has passed; or, `at_once`, somebody waits for room. Says whether the connection is to be closed.
+    pub(crate) fn tick(&self, at_once: bool) -> bool {
+        let mut use_ = self.usage();
+        if use_.leases > 0 {
+            return false;
+        }
+        use_.idle_ticks = use_.idle_ticks.saturating_add(1);
+        use_.retired |= at_once || use_.idle_ticks >= IDLE_TICKS || self.handle.is_closed();
+        use_.retired
+    }
+
+    fn usage(&self) -> MutexGuard<'_, Use> {
+        self.use_.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("use", &self.use_).finish_non_exhaustive()
+    }
+}
+
+/// The right to use a connection; as long as there is one, the connection is kept.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    connection: Arc<Connection>,
+}
+
+impl Lease {
+    /// `None` if the connection is not to be used any more.
+    pub(crate) fn of(connection: &Arc<Connection>) -> Option<Self> {
+        let mut use_ = connection.usage();
+        if use_.retired || use_.leases >= use_.room || connection.handle.is_closed() {
+            return None;
+        }
+        use_.leases += 1;
+        use_.idle_ticks = 0;
+        drop(use_);
+        Some(Self { connection: Arc::clone(connection) })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.connection.shared
+    }
+
+    /// How long the server may take to answer.
+    pub(crate) fn patience(&self) -> Duration {
+        self.connection.patience
+    }
+
+    /// Opens a channel for a process.
+    pub(crate) async fn open_session(&self) -> Result<Channel<Msg>, NoChannel> {
+        let opening = self.connection.handle.channel_open_session();
+        match timeout(self.connection.patience, opening).await {
+            Ok(Ok(channel)) => Ok(channel),
+            Ok(Err(russh::Error::ChannelOpenFailure(reason))) => Err(self.refused(&reason)),
+            Ok(Err(_)) | Err(_) => {
+                self.connection.usage().retired = true;
+                Err(NoChannel::Gone)
+            }
+        }
+    }
+
+    /// Opens a channel to `host`, as seen from the server.
+    pub(crate) async fn open_tunnel(&self, host: &str, port: u16) -> Result<Channel<Msg>, String> {
+        let handle = &self.connection.handle;
+        // The server is told where the connection comes from, and does nothing with it.
+        let opened = handle.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0).await;
+        opened.map_err(|err| match err {
+            russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed) => {
+                "it cannot connect there".into()
+            }
+            russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited) => {
+                "its SSH server forbids that (AllowTcpForwarding)".into()
+            }
+            err => err.to_string(),
+        })
+    }
+
+    /// A channel was closed from our side before the server did.
+    pub(crate) fn abandoned(&self) {
+        let mut use_ = self.connection.usage();
+        use_.abandoned += 1;
+        use_.retired |= use_.abandoned >= MOST_ABANDONED;
+    }
+
+    fn refused(&self, reason: &ChannelOpenFailure) -> NoChannel {
+        tracing::debug!(?reason, "the server opens no channel");
+        let mut use_ = self.connection.usage();
+        let others = use_.leases.saturating_sub(1);
+        if others == 0 {
+            return NoChannel::Refused;
+        }
+        use_.room = use_.room.min(others);
+        NoChannel::Full
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.connection.usage().leases -= 1;
+        if self.connection.demand.waiting.load(Ordering::Relaxed) > 0 {
+            self.connection.demand.freed.notify_one();
+        }
+    }
+}

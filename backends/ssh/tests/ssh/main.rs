@@ -1,0 +1,15 @@
+//! [`SshTransport`](deploy_ssh::SshTransport) against real OpenSSH servers, and against servers that are none.
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod jumps;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod logins;
+#[cfg(test)]
+mod processes;
+#[cfg(test)]
+mod support;
