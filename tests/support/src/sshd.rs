@@ -261,7 +261,16 @@ impl Sshd {
     /// If the processes cannot be listed.
     pub fn cut_connections(&self) -> io::Result<()> {
         let servers: Vec<u32> = self.servers.iter().map(|it| it.child.id()).collect();
-        kill(&descendants(&servers, true)?)
+        signal("-KILL", &descendants(&servers, true)?)
+    }
+
+    /// Stops the processes that serve connections, as a host that hangs would: connections stay open, and nobody answers.
+    ///
+    /// # Errors
+    /// If the processes cannot be listed.
+    pub fn freeze_connections(&self) -> io::Result<()> {
+        let servers: Vec<u32> = self.servers.iter().map(|it| it.child.id()).collect();
+        signal("-STOP", &descendants(&servers, true)?)
     }
 
     /// How many connections are open.
@@ -324,7 +333,7 @@ impl Drop for Sshd {
         let started = descendants(&servers, false).unwrap_or_default();
         self.stop();
         // What is gone already need not be killed.
-        let _ = kill(&started);
+        let _ = signal("-KILL", &started);
     }
 }
 
@@ -509,13 +518,13 @@ fn descendants(roots: &[u32], of_sshd: bool) -> io::Result<Vec<u32>> {
     Ok(found)
 }
 
-fn kill(processes: &[u32]) -> io::Result<()> {
+fn signal(signal: &str, processes: &[u32]) -> io::Result<()> {
     if processes.is_empty() {
         return Ok(());
     }
     // Some may have ended meanwhile.
     let ids = processes.iter().map(ToString::to_string);
-    Command::new("kill").arg("-KILL").args(ids).stderr(Stdio::null()).status().map(drop)
+    Command::new("kill").arg(signal).args(ids).stderr(Stdio::null()).status().map(drop)
 }
 
 #[cfg(test)]
