@@ -19,10 +19,7 @@ impl HostCommand {
     /// `line`, run as the account that logs in.
     #[must_use]
     pub const fn new(line: String) -> Self {
-        Self {
-            line,
-            account: None,
-        }
+        Self { line, account: None }
     }
 
     /// To be run as `account` (`sudo -n -H -u` where the login account is another).
@@ -35,10 +32,7 @@ impl HostCommand {
 
 /// Something a process on a host wrote, or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a reader that misses a stream must not build"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a reader that misses a stream must not build")]
 pub enum HostOutput {
     /// Bytes of its standard output.
     Stdout(Bytes),

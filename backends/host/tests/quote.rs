@@ -1,4 +1,5 @@
 //! The quoting function against the shells themselves.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 use deploy_host::quote::quote;
 use proptest::prelude::*;
 use std::process::Command;

@@ -1,4 +1,10 @@
 //! The conformance kit on real processes of this machine.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 mod support;
 
 use deploy_core::{

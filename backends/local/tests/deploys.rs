@@ -1,4 +1,10 @@
 //! Whole deployments on a host that is a folder, and what may go wrong on the way.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 mod support;
 
 use deploy_core::{

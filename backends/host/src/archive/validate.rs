@@ -41,7 +41,7 @@ pub struct ArchiveFile {
 /// Reads all of a `tar.gz` archive and says whether it may be unpacked on a host. This blocks.
 ///
 /// # Errors
-/// The first [`Rule`](super::Rule) that it breaks and the entry, or that it cannot be read.
+/// The first [`Rule`] that it breaks and the entry, or that it cannot be read.
 pub fn validate(archive: impl Read, limits: Limits) -> Result<ArchiveSummary, ArchiveError> {
     Walk::new(archive, limits).run(&mut |_, _| Ok(()))
 }

@@ -293,7 +293,7 @@ fn headers() -> Vec<Attack> {
     };
     vec![
         changed("a prefix in a GNU header", Rule::Header, |it| {
-            it[345..351].copy_from_slice(b"../../")
+            it[345..351].copy_from_slice(b"../../");
         }),
         changed("a prefix in a header of another version", Rule::Header, |it| {
             it[257..265].copy_from_slice(b"ustar\x0099");
@@ -304,7 +304,7 @@ fn headers() -> Vec<Attack> {
             it[345..347].copy_from_slice(b"..");
         }),
         changed("a size that is no number", Rule::Header, |it| {
-            it[124..128].copy_from_slice(b"zzzz")
+            it[124..128].copy_from_slice(b"zzzz");
         }),
         changed("a negative size", Rule::Header, |it| it[124..136].fill(0xff)),
         changed("no size", Rule::Header, |it| it[124..136].fill(0)),
@@ -320,10 +320,10 @@ fn headers() -> Vec<Attack> {
             it[125..128].fill(0);
         }),
         by_entries("a folder with bytes", Rule::SizeMismatch, |it| {
-            it.entry(b'5', b"d", b"", 0o755, b"data")
+            it.entry(b'5', b"d", b"", 0o755, b"data");
         }),
         by_entries("a link with bytes", Rule::SizeMismatch, |it| {
-            it.entry(b'2', b"l", b"d", 0o777, b"data")
+            it.entry(b'2', b"l", b"d", 0o777, b"data");
         }),
         by_entries("a file named like a folder", Rule::Header, |it| it.file("d/", b"")),
         pax(
