@@ -1,0 +1,164 @@
+//! Hosts behind a real OpenSSH server, and the `deploy` that a person would type.
+use deploy_test_support::sshd::{Sshd, SshdOptions};
+use std::{
+    env, fmt::Write as _, fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// The outcome of a command.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Said {
+    #[track_caller]
+    pub(crate) fn ended(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
+        self
+    }
+}
+
+pub(crate) struct Fleet {
+    pub(crate) sshd: Sshd,
+    pub(crate) hosts: Vec<String>,
+}
+
+impl Fleet {
+    /// `count` hosts, each with an address and a root folder of its own, in the inventory.
+    pub(crate) fn new(count: usize) -> Self {
+        let sshd = Sshd::start_with(SshdOptions::new().with_hosts(count)).unwrap();
+        let hosts: Vec<String> = sshd.addresses().iter().map(ToString::to_string).collect();
+        let fleet = Self { sshd, hosts };
+        let config = format!(
+            "Host *\n  User {}\n  Port {}\n  IdentityFile {}\n  IdentitiesOnly yes\n",
+            fleet.sshd.user(),
+            fleet.sshd.port().unwrap(),
+            fleet.sshd.identity().display()
+        );
+        fs::write(fleet.path("ssh_config"), config).unwrap();
+        let mut inventory = String::new();
+        for (number, host) in fleet.hosts.iter().enumerate() {
+            let root = fleet.sshd.root(number).unwrap();
+            writeln!(inventory, "[[host]]\nname = \"{host}\"\nroot = \"{}\"", root.display()).unwrap();
+        }
+        fs::write(fleet.path("hosts.toml"), inventory).unwrap();
+        let import = fleet.path("hosts.toml");
+        fleet.deploy(&["host", "import", import.to_str().unwrap()]).ended(0);
+        fleet
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.sshd.folder().join(name)
+    }
+
+    pub(crate) fn root(&self, host: usize) -> PathBuf {
+        self.sshd.root(host).unwrap()
+    }
+
+    /// The file `service.toml` with `strategy` in it, applied.
+    pub(crate) fn service(&self, name: &str, strategy: &str) {
+        let text = format!(
+            "name = \"{name}\"\nowner = \"tests\"\ndeploy_path = \"/srv/{name}\"\nselector = \"*\"\n[strategy]\n{strategy}"
+        );
+        let file = self.path("service.toml");
+        fs::write(&file, text).unwrap();
+        self.deploy(&["service", "apply", file.to_str().unwrap()]).ended(0);
+    }
+
+    /// A descriptor folder with these files.
+    pub(crate) fn descriptor(&self, files: &[(&str, &str)]) -> String {
+        let folder = self.path("descriptor");
+        fs::create_dir_all(&folder).unwrap();
+        for (name, text) in files {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        folder.display().to_string()
+    }
+
+    /// A package folder with one file.
+    pub(crate) fn package(&self, version: &str) -> String {
+        let folder = self.path(&format!("package-{version}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("version.txt"), version).unwrap();
+        folder.display().to_string()
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(["--data-dir", self.path("data").to_str().unwrap()])
+            .args(["--ssh-config", self.path("ssh_config").to_str().unwrap()])
+            .args(["--known-hosts", self.sshd.known_hosts().to_str().unwrap()])
+            .args(args)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn deploy(&self, args: &[&str]) -> Said {
+        let output = self.command(args).output().unwrap();
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Starts a command that goes on beside the test.
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// The id of the newest rollout.
+    pub(crate) fn newest(&self) -> Option<String> {
+        let said = self.deploy(&["rollout", "list", "--output", "json"]).ended(0);
+        said.out.split("\"id\"").nth(1)?.split('"').nth(1).map(str::to_owned)
+    }
+
+    /// How often a step has counted itself on a host.
+    pub(crate) fn count(&self, host: usize, counter: &str) -> usize {
+        fs::read_to_string(self.root(host).join(counter)).map_or(0, |it| it.lines().count())
+    }
+}
+
+impl Drop for Fleet {
+    /// What the hosts run lies under their folders, and ends with them.
+    fn drop(&mut self) {
+        for pid in processes_under(self.sshd.folder()) {
+            let _ended = Command::new("kill").args(["-9", &pid]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+fn processes_under(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.filter_map(|it| it.ok()?.file_name().into_string().ok());
+    pids.filter(|pid| {
+        let at = fs::read_link(format!("/proc/{pid}/cwd"));
+        at.is_ok_and(|it| it.starts_with(folder))
+    })
+    .collect()
+}
+
+/// The built binary, beside the tests.
+fn binary() -> PathBuf {
+    let exe = env::current_exe().unwrap();
+    let binary = exe.parent().and_then(Path::parent).unwrap().join("deploy");
+    assert!(binary.is_file(), "{} is missing: cargo build --bin deploy", binary.display());
+    binary
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(120);
+    while !holds() {
+        assert!(Instant::now() < patience, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
