@@ -52,7 +52,11 @@ pub enum AccessError {
 }
 
 fn because(rules: &[String]) -> String {
-    if rules.is_empty() { ": no rule allows it".to_owned() } else { format!(": {}", rules.join(", ")) }
+    if rules.is_empty() {
+        ": no rule allows it".to_owned()
+    } else {
+        format!(": {}", rules.join(", "))
+    }
 }
 
 /// Asks `authorizer`, and gives the proof if it says yes.

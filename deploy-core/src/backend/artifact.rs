@@ -218,6 +218,29 @@ pub type ArtifactReader = Pin<Box<dyn AsyncRead + Send>>;
 /// * What the capabilities leave out is `Unsupported`, never a silent success.
 /// * A permit for another action is `PermissionDenied`: writes take `ArtifactWrite` on the repository; `hold`, `let_go` and
 ///   `delete` take it on the system.
+///
+/// ```
+/// use deploy_core::{
+///     access::{Action, Resource},
+///     backend::{ArtifactKind, ArtifactStore, ArtifactStoreExt, PutArtifact, authorize},
+///     digest::Digest,
+///     memory::{MemoryArtifactStore, MemoryAuthorizer, Rule},
+///     time::Timestamp,
+/// };
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let rules = vec![Rule::allow("ci".parse()?, [Action::ArtifactWrite])];
+/// let rules = MemoryAuthorizer::new(rules);
+/// let permit = authorize(&rules, "ci".parse()?, Action::ArtifactWrite, Resource::System).await?;
+/// let (bytes, now) = (b"what runs", Timestamp::from_millis(0));
+/// let (web, version) = ("web".parse()?, "1.4.2".parse()?);
+/// let request = PutArtifact::new(Digest::of(bytes), 9, web, ArtifactKind::Package, version, now);
+///
+/// let store = MemoryArtifactStore::new();
+/// let meta = store.put(&permit, request, &mut &bytes[..]).await?;
+/// assert_eq!(store.read_all(&meta.digest, 1_000).await?, bytes);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait ArtifactStore: fmt::Debug + Send + Sync + 'static {
     /// What this store offers.
@@ -262,7 +285,11 @@ pub trait ArtifactStore: fmt::Debug + Send + Sync + 'static {
 /// Conveniences for callers. Backends implement none of these.
 pub trait ArtifactStoreExt: ArtifactStore {
     /// Reads a whole artifact of at most `limit` bytes into memory.
-    fn read_all(&self, digest: &Digest, limit: u64) -> impl Future<Output = BackendResult<Vec<u8>>> + Send {
+    fn read_all(
+        &self,
+        digest: &Digest,
+        limit: u64,
+    ) -> impl Future<Output = BackendResult<Vec<u8>>> + Send {
         async move {
             let meta = self.head(digest).await?;
             if meta.size > limit {
@@ -273,7 +300,9 @@ pub trait ArtifactStoreExt: ArtifactStore {
             let mut bytes = Vec::new();
             let mut reader = self.open(digest, 0).await?;
             let read = reader.read_to_end(&mut bytes).await;
-            read.map_err(|err| BackendError::new(ErrorKind::Corrupt, "artifact.read").because(err))?;
+            read.map_err(|err| {
+                BackendError::new(ErrorKind::Corrupt, "artifact.read").because(err)
+            })?;
             let mut hasher = Hasher::new();
             hasher.update(&bytes);
             if hasher.finish() == *digest {

@@ -348,6 +348,31 @@ impl ExecutorCapabilities {
 /// * An attempt's result is kept on the host: `probe` and `run` give the same answer for it later.
 /// * What the capabilities leave out is `Unsupported`.
 /// * A permit for another action or host is `PermissionDenied`: `observe` takes `HostObserve`, the others `HostExecute`.
+///
+/// ```
+/// use deploy_core::{
+///     access::{Action, Resource},
+///     backend::{Executor, HostRequest, ProbeReport, ProbeRequest, authorize},
+///     host::{Connection, Host},
+///     id::Seq,
+///     memory::{MemoryAuthorizer, MemoryExecutor, Rule, SystemClock},
+/// };
+/// use std::sync::Arc;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let rules = vec![Rule::allow("ann".parse()?, [Action::HostExecute, Action::HostObserve])];
+/// let rules = MemoryAuthorizer::new(rules);
+/// let execute = authorize(&rules, "ann".parse()?, Action::HostExecute, Resource::System).await?;
+/// let observe = authorize(&rules, "ann".parse()?, Action::HostObserve, Resource::System).await?;
+/// let host = Host::new("h1".parse()?, Connection::Local { root: "/srv/h1".to_owned() });
+/// let on = HostRequest::new(host, "web".parse()?, "/srv/web".parse()?);
+///
+/// let executor = MemoryExecutor::new(Arc::new(SystemClock::new()));
+/// let probe = ProbeRequest::new(on.clone(), Seq::new(7), "0".repeat(32));
+/// assert_eq!(executor.probe(&execute, &probe).await?, ProbeReport::NeverStarted);
+/// assert_eq!(executor.observe(&observe, &on).await?.fence, Seq::new(7));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait Executor: fmt::Debug + Send + Sync + 'static {
     /// What this executor offers.
@@ -371,7 +396,8 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health>;
 
     /// Asks the read-only check of a step whose outcome nobody knows; `CannotTell` where there is none.
-    async fn resolve(&self, permit: &Permit, request: &ResolveRequest) -> BackendResult<Resolution>;
+    async fn resolve(&self, permit: &Permit, request: &ResolveRequest)
+    -> BackendResult<Resolution>;
 
     /// Looks what the host runs.
     async fn observe(&self, permit: &Permit, request: &HostRequest) -> BackendResult<Observed>;

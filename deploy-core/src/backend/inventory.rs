@@ -19,6 +19,27 @@ use std::{collections::BTreeMap, fmt};
 /// * `record` keeps what was seen under the newest generation, and under one generation the newest sight: an older one changes nothing.
 /// * `installed` gives what was recorded for a service, of hosts that exist. Removing a host removes its records.
 /// * A permit for another action is `PermissionDenied`: `put` and `remove` take `HostWrite`, `record` takes `HostExecute` or `HostObserve`.
+///
+/// ```
+/// use deploy_core::{
+///     access::{Action, Resource},
+///     backend::{Expect, HostInventory, authorize},
+///     host::{Connection, Host, SshConnection},
+///     memory::{MemoryAuthorizer, MemoryHostInventory, Rule},
+/// };
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let rules = MemoryAuthorizer::new(vec![Rule::allow("ann".parse()?, [Action::HostWrite])]);
+/// let permit = authorize(&rules, "ann".parse()?, Action::HostWrite, Resource::System).await?;
+/// let host = Host::new("h1".parse()?, Connection::Ssh(SshConnection::new()));
+///
+/// let inventory = MemoryHostInventory::new();
+/// let revision = inventory.put(&permit, host.clone(), Expect::Absent).await?;
+/// assert!(inventory.put(&permit, host.clone(), Expect::Absent).await.is_err());
+/// inventory.put(&permit, host, Expect::At(revision)).await?;
+/// assert_eq!(inventory.hosts(None, 10).await?.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait HostInventory: fmt::Debug + Send + Sync + 'static {
     /// Adds or changes a host.
@@ -28,7 +49,11 @@ pub trait HostInventory: fmt::Debug + Send + Sync + 'static {
     async fn host(&self, name: &HostName) -> BackendResult<Versioned<Host>>;
 
     /// Up to `limit` hosts after `after`.
-    async fn hosts(&self, after: Option<&HostName>, limit: usize) -> BackendResult<Vec<Versioned<Host>>>;
+    async fn hosts(
+        &self,
+        after: Option<&HostName>,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<Host>>>;
 
     /// Removes a host.
     async fn remove(&self, permit: &Permit, name: &HostName) -> BackendResult<()>;
@@ -43,7 +68,10 @@ pub trait HostInventory: fmt::Debug + Send + Sync + 'static {
     ) -> BackendResult<()>;
 
     /// What each host was last seen to run of a service.
-    async fn installed(&self, service: &ServiceName) -> BackendResult<BTreeMap<HostName, Installed>>;
+    async fn installed(
+        &self,
+        service: &ServiceName,
+    ) -> BackendResult<BTreeMap<HostName, Installed>>;
 }
 
 /// Conveniences for callers. Backends implement none of these.

@@ -42,12 +42,7 @@ impl RolloutRef {
     /// A rollout that begins at `first` of `stream`, and if it is over ends at `last`.
     #[must_use]
     pub const fn new(rollout: RolloutId, stream: StreamId, first: Seq, last: Option<Seq>) -> Self {
-        Self {
-            rollout,
-            stream,
-            first,
-            last,
-        }
+        Self { rollout, stream, first, last }
     }
 }
 
@@ -67,6 +62,22 @@ impl RolloutRef {
 /// * A second first record while a rollout of the stream is not over is `AlreadyExists`, and so is a rollout id that was used before.
 /// * A record of a newer format than this program knows makes `read` fail with `Unsupported`, never be skipped.
 /// * A permit for another action than `RolloutControl` on the stream's service (on the system, for an ad-hoc run) is `PermissionDenied`.
+///
+/// ```
+/// use deploy_core::{
+///     backend::{Journal, ErrorKind},
+///     id::{Seq, StreamId},
+///     memory::MemoryJournal,
+/// };
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let (journal, web) = (MemoryJournal::new(), StreamId::Service("web".parse()?));
+/// assert_eq!(journal.head(&web).await?, Seq::ZERO);
+/// assert_eq!(journal.read(&web, Seq::ZERO, 100).await?, []);
+/// let missing = journal.rollout(&"web-2026-11-22".parse()?).await.unwrap_err();
+/// assert_eq!(missing.kind(), ErrorKind::NotFound);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// Appends `records` if the stream is at `expected`; gives the new head.
@@ -114,10 +125,7 @@ pub trait JournalExt: Journal {
                 let after = records.last().map_or_else(|| Seq::new(first), |it| it.seq);
                 let page = self.read(&rollout.stream, after, PAGE).await?;
                 let full = page.len() == PAGE;
-                records.extend(
-                    page.into_iter()
-                        .take_while(|it| it.rollout == rollout.rollout),
-                );
+                records.extend(page.into_iter().take_while(|it| it.rollout == rollout.rollout));
                 let over = records.last().is_some_and(Record::is_last);
                 if over || !full {
                     return Ok(records);

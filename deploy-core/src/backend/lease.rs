@@ -19,7 +19,12 @@ pub struct Lease {
 impl Lease {
     /// A lease.
     #[must_use]
-    pub fn new(name: impl Into<String>, holder: impl Into<String>, epoch: u64, expires_at: Timestamp) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        holder: impl Into<String>,
+        epoch: u64,
+        expires_at: Timestamp,
+    ) -> Self {
         Self { name: name.into(), holder: holder.into(), epoch, expires_at }
     }
 }
@@ -70,6 +75,25 @@ impl AcquireLease {
 /// * `release` frees a lease of that holder and epoch; one that has moved on stays as it is, which is no error.
 /// * `current` gives the lease as it is, expired or not; `None` if it was never taken or was released.
 /// * Expiry goes by the store's own clock.
+///
+/// ```
+/// use deploy_core::{
+///     backend::{AcquireLease, ErrorKind, LeaseStore},
+///     memory::{ManualClock, MemoryLeaseStore},
+///     time::Timestamp,
+/// };
+/// use std::{sync::Arc, time::Duration};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
+/// let leases = MemoryLeaseStore::new(clock.clone());
+/// let mine = leases.acquire(&AcquireLease::new("service/web", "ann")).await?;
+/// let theirs = AcquireLease::new("service/web", "bob");
+/// assert_eq!(leases.acquire(&theirs).await.unwrap_err().kind(), ErrorKind::Conflict);
+/// clock.advance(Duration::from_secs(15));
+/// assert_eq!(leases.acquire(&theirs).await?.epoch, mine.epoch + 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait LeaseStore: fmt::Debug + Send + Sync + 'static {
     /// Takes or renews a lease.

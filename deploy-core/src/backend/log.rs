@@ -122,13 +122,39 @@ impl LogQuery {
 /// * `read` gives chunks in the order in which they were stored, after a position and no more than asked for; the chunks of one
 ///   attempt, put together, are its output byte for byte.
 /// * What a process has appended is there after it was killed.
+///
+/// ```
+/// use deploy_core::{
+///     backend::{LogChunk, LogQuery, LogStore},
+///     id::Seq,
+///     memory::MemoryLogStore,
+///     time::Timestamp,
+/// };
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let (rollout, host) = ("r1".parse()?, "h1".parse()?);
+/// let (generation, now) = (Seq::new(7), Timestamp::from_millis(0));
+/// let bytes = b"started\n".to_vec();
+/// let chunk = LogChunk::new(rollout, host, generation, 0, now, bytes);
+///
+/// let logs = MemoryLogStore::new();
+/// logs.append(&[chunk.clone(), chunk.clone()]).await?;
+/// assert_eq!(logs.length(&chunk.rollout, &chunk.host, generation).await?, 8);
+/// assert_eq!(logs.read(&LogQuery::new(chunk.rollout.clone())).await?.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait LogStore: fmt::Debug + Send + Sync + 'static {
     /// Stores chunks, of any attempts; all of them or, on an error, those before the first bad one.
     async fn append(&self, chunks: &[LogChunk]) -> BackendResult<()>;
 
     /// How much of an attempt's output is stored.
-    async fn length(&self, rollout: &RolloutId, host: &HostName, generation: Seq) -> BackendResult<u64>;
+    async fn length(
+        &self,
+        rollout: &RolloutId,
+        host: &HostName,
+        generation: Seq,
+    ) -> BackendResult<u64>;
 
     /// Reads chunks and the position of each.
     async fn read(&self, query: &LogQuery) -> BackendResult<Vec<(LogPosition, LogChunk)>>;

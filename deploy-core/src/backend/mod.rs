@@ -16,13 +16,13 @@ mod scheduler;
 pub use crate::error::{BackendError, BackendResult, ErrorKind};
 pub use access::{AccessError, Authorizer, authorize};
 pub use artifact::{
-    ArtifactEntry, ArtifactKind, ArtifactMeta, ArtifactReader, ArtifactStore, ArtifactStoreCapabilities,
-    ArtifactStoreExt, Holder, ListArtifacts, PutArtifact,
+    ArtifactEntry, ArtifactKind, ArtifactMeta, ArtifactReader, ArtifactStore,
+    ArtifactStoreCapabilities, ArtifactStoreExt, Holder, ListArtifacts, PutArtifact,
 };
 pub use clock::Clock;
 pub use executor::{
-    AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Executor, ExecutorCapabilities, Health,
-    HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution,
+    AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Executor, ExecutorCapabilities,
+    Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution,
     ResolveRequest,
 };
 pub use inventory::{HostInventory, InventoryExt};

@@ -74,10 +74,37 @@ pub enum Expect {
 /// * `releases` gives the releases of a service, newest first (by `created_at`, ties by id, descending), and no more than asked for.
 /// * A missing service or release is `NotFound`.
 /// * A permit for another action than `ServiceWrite` on the service is `PermissionDenied`.
+///
+/// ```
+/// use deploy_core::{
+///     access::{Action, Resource},
+///     backend::{Expect, ServiceRegistry, authorize},
+///     memory::{MemoryAuthorizer, MemoryServiceRegistry, Rule},
+///     spec::Service,
+/// };
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let rules = MemoryAuthorizer::new(vec![Rule::allow("ann".parse()?, [Action::ServiceWrite])]);
+/// let permit = authorize(&rules, "ann".parse()?, Action::ServiceWrite, Resource::System).await?;
+/// let (path, selector) = ("/srv/web".parse()?, "zone=a".parse()?);
+/// let web = Service::new("web".parse()?, "ann".parse()?, path, selector);
+///
+/// let registry = MemoryServiceRegistry::new();
+/// let first = registry.put_service(&permit, web.clone(), Expect::Absent).await?;
+/// registry.put_service(&permit, web.clone(), Expect::At(first)).await?;
+/// assert!(registry.put_service(&permit, web.clone(), Expect::At(first)).await.is_err());
+/// assert_eq!(registry.history(&web.name, 10).await?.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait ServiceRegistry: fmt::Debug + Send + Sync + 'static {
     /// Adds or changes a service.
-    async fn put_service(&self, permit: &Permit, service: Service, expect: Expect) -> BackendResult<Revision>;
+    async fn put_service(
+        &self,
+        permit: &Permit,
+        service: Service,
+        expect: Expect,
+    ) -> BackendResult<Revision>;
 
     /// One service.
     async fn service(&self, name: &ServiceName) -> BackendResult<Versioned<Service>>;
@@ -90,7 +117,11 @@ pub trait ServiceRegistry: fmt::Debug + Send + Sync + 'static {
     ) -> BackendResult<Vec<Versioned<Service>>>;
 
     /// Up to `limit` values that a service had, newest first.
-    async fn history(&self, name: &ServiceName, limit: usize) -> BackendResult<Vec<Versioned<Service>>>;
+    async fn history(
+        &self,
+        name: &ServiceName,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<Service>>>;
 
     /// Adds a release.
     async fn create_release(&self, permit: &Permit, release: Release) -> BackendResult<()>;

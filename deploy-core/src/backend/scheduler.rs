@@ -78,6 +78,23 @@ impl Placement {
 /// * It chooses from the hosts given, each at most once, and as many as asked for or as there are; `missing` says the difference.
 /// * The order in which hosts are given does not matter.
 /// * Hosts that run the service are kept before others are taken.
+///
+/// ```
+/// use deploy_core::{
+///     backend::{PlacementRequest, Scheduler},
+///     host::{Connection, Host},
+///     memory::SpreadScheduler,
+/// };
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let at = |root: &str| Connection::Local { root: root.to_owned() };
+/// let hosts = vec![Host::new("h1".parse()?, at("/srv/h1")), Host::new("h2".parse()?, at("/srv/h2"))];
+/// let request = PlacementRequest::new("web".parse()?, 3, hosts).with_current(["h2".parse()?].into());
+/// let placement = SpreadScheduler::new().place(&request).await?;
+/// assert_eq!(placement.chosen[0].0.as_str(), "h2");
+/// assert_eq!(placement.missing, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait Scheduler: fmt::Debug + Send + Sync + 'static {
     /// Chooses.

@@ -165,7 +165,7 @@ pub async fn streams_are_apart<H: JournalHarness>(harness: &H) {
     let streams = [stream("web"), StreamId::Run(name("web")), stream("db")];
     for (at, stream) in streams.iter().enumerate() {
         let record = first(1, &format!("r{at}"));
-        journal.append(&permit, stream, Seq::ZERO, &[record.clone()]).await.unwrap();
+        journal.append(&permit, stream, Seq::ZERO, std::slice::from_ref(&record)).await.unwrap();
         assert_eq!(journal.read(stream, Seq::ZERO, 10).await.unwrap(), [record]);
         assert_eq!(journal.head(stream).await.unwrap(), Seq::new(1));
     }

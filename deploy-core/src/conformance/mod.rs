@@ -29,7 +29,13 @@
 //! ```
 //!
 //! Cases are added in minor releases: for tests only.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a failed case panics, as tests do")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed case panics, as tests do"
+)]
 pub mod artifact_store;
 pub mod authorizer;
 pub mod clock;
