@@ -1,7 +1,7 @@
 //! Values as they lie in a row: JSON, the version of its format, and a checksum.
 use crate::{
+    arg::Arg,
     row::{Damage, Row},
-    store::Arg,
 };
 use deploy_core::{
     digest::Digest,

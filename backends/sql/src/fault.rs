@@ -152,7 +152,7 @@ mod verdict {
     );
     pub(super) const UNKNOWN_DATABASE: Verdict =
         definite(ErrorKind::NotFound, "there is no such database on the server: create it first");
-    pub(super) const WRONG_SIDE: Verdict =
+    pub(super) const CONTRADICTION: Verdict =
         definite(ErrorKind::Conflict, "the rows contradict a rule of the database");
 }
 
@@ -204,7 +204,7 @@ fn of_sqlite_code(code: i32) -> Verdict {
         (_, 10 | 14) => verdict::IO,
         (_, 11 | 26) => verdict::CORRUPT,
         (_, 18) => verdict::INVALID,
-        (_, 19) => verdict::WRONG_SIDE,
+        (_, 19) => verdict::CONTRADICTION,
         _ => verdict::BUG,
     }
 }
@@ -220,7 +220,7 @@ fn of_sqlstate(code: &str) -> Verdict {
         ("58P01", _) | (_, "XX") if code != "XX000" => verdict::CORRUPT,
         (_, "08" | "57" | "58") => verdict::LOST,
         (_, "22") => verdict::INVALID,
-        (_, "23") => verdict::WRONG_SIDE,
+        (_, "23") => verdict::CONTRADICTION,
         (_, "28") => verdict::STRANGER,
         (_, "40") => verdict::ROLLED_BACK,
         (_, "53") => verdict::UNAVAILABLE,

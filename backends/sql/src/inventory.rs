@@ -1,9 +1,10 @@
 use crate::{
     access::demand,
+    arg::{int, limit},
     body::{Body, FORMAT, decode},
     database::Database,
     row::{Damage, Row},
-    store::{Store, Transaction, int, limit},
+    store::{Store, Transaction},
 };
 use async_trait::async_trait;
 use deploy_core::{

@@ -1,7 +1,8 @@
 use crate::{
+    arg::int,
     database::Database,
     row::{Damage, Row},
-    store::{Store, int},
+    store::Store,
 };
 use async_trait::async_trait;
 use deploy_core::{

@@ -21,6 +21,7 @@
 //! * Any number of processes may have the same database open.
 //! * A database that would not keep the first promise (`fsync` off, say) is refused when it is opened.
 mod access;
+mod arg;
 mod body;
 mod database;
 mod fault;

@@ -1,7 +1,8 @@
 use crate::{
+    arg::{Arg, int, limit},
     database::Database,
     row::{Damage, Row},
-    store::{Arg, Store, Transaction, int, limit},
+    store::{Store, Transaction},
 };
 use async_trait::async_trait;
 use deploy_core::{

@@ -1,8 +1,9 @@
 //! Migrations: numbered, in the program, applied once, in one transaction, by one process at a time.
 use crate::{
+    arg::int,
     open::{OPEN, OpenError, OpenReason},
     row::Row,
-    store::{Store, Transaction, int},
+    store::{Store, Transaction},
 };
 use deploy_core::error::{BackendError, BackendResult, ErrorKind};
 
@@ -66,7 +67,7 @@ async fn apply(
     }
     let done = usize::try_from(found).unwrap_or(0);
     for (migration, version) in migrations.iter().zip(1..).skip(done) {
-        transaction.run(migration.sql).await?;
+        transaction.migrate(migration.sql).await?;
         let version = int(OPEN, "version", version)?;
         transaction
             .execute("INSERT INTO deploy_schema (version) VALUES ($1)", &[version.into()])
@@ -92,9 +93,9 @@ async fn enter_postgres(store: &Store, transaction: &mut Transaction) -> Result<
          FROM pg_tables WHERE schemaname = 'deploy'";
     const CREATE: &str = "CREATE TABLE deploy_schema (\
          version BIGINT NOT NULL PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())";
-    transaction.run(LOCK).await?;
+    transaction.migrate(LOCK).await?;
     if number(store, &transaction.fetch(SCHEMA, &[]).await?, 0)? == 0 {
-        transaction.run("CREATE SCHEMA deploy").await?;
+        transaction.migrate("CREATE SCHEMA deploy").await?;
     }
     version(store, transaction, TABLES, CREATE).await
 }
@@ -117,7 +118,7 @@ async fn version(
     let tables = transaction.fetch(tables, &[]).await?;
     match (number(store, &tables, 0)?, number(store, &tables, 1)?) {
         (0, _) => {
-            transaction.run(create).await?;
+            transaction.migrate(create).await?;
             Ok(0)
         }
         (_, 0) => Err(Failure::Refused(OpenReason::Foreign)),

@@ -1,18 +1,25 @@
 //! The one place that talks to a database: connections, statements and transactions, for both dialects.
 use crate::{
+    arg::{Arg, placeholders, postgres_args, sqlite_args},
     fault::{Fault, Phase},
     row::{Place, Row},
 };
 use deploy_core::error::{BackendError, BackendResult, ErrorKind};
 use sqlx::{
-    Arguments as _, AssertSqlSafe, Executor as _, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool,
-    pool::PoolConnection, postgres::PgArguments, sqlite::SqliteArguments,
+    AssertSqlSafe, Executor as _, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool,
+    pool::PoolConnection,
 };
-use std::{fmt, fmt::Write as _, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// How long a statement may take on PostgreSQL. Without a limit a server whose machine is gone would hold a caller for
 /// as long as TCP waits.
 const STATEMENT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long the statements of a migration may take, and the wait for another process that is at the same.
+const MIGRATION_DEADLINE: Duration = Duration::from_secs(600);
+
+/// How long to wait for a transaction to be undone. Closing the connection does it too.
+const ROLLBACK_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The most rows that one `INSERT` brings: 256 times the widest table stays far below the limits on parameters.
 const ROWS_PER_INSERT: u32 = 256;
@@ -37,16 +44,6 @@ pub(crate) struct SqliteStore {
     /// One connection: within a process writers queue here, and only processes contend for the file.
     pub(crate) writer: SqlitePool,
     pub(crate) readers: SqlitePool,
-}
-
-/// A parameter of a statement.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Arg<'a> {
-    Bytes(&'a [u8]),
-    Int(i64),
-    MaybeInt(Option<i64>),
-    MaybeText(Option<&'a str>),
-    Text(&'a str),
 }
 
 impl Store {
@@ -176,9 +173,9 @@ impl Transaction {
         rows.map_err(|fault| fault.into_error(self.operation, self.store.label(), Phase::Statement))
     }
 
-    /// Runs statements that take no parameters.
-    pub(crate) async fn run(&mut self, sql: &'static str) -> BackendResult<()> {
-        let ran = self.connection.run(sql, STATEMENT_DEADLINE).await;
+    /// Runs statements of a migration.
+    pub(crate) async fn migrate(&mut self, sql: &'static str) -> BackendResult<()> {
+        let ran = self.connection.run(sql, MIGRATION_DEADLINE).await;
         ran.map_err(|fault| fault.into_error(self.operation, self.store.label(), Phase::Statement))
     }
 
@@ -249,7 +246,7 @@ impl Transaction {
 
     /// What fails here is undone by closing the connection.
     async fn roll_back(&mut self) {
-        if self.connection.run("ROLLBACK", STATEMENT_DEADLINE).await.is_ok() {
+        if self.connection.run("ROLLBACK", ROLLBACK_DEADLINE).await.is_ok() {
             self.open = false;
         }
     }
@@ -307,6 +304,7 @@ impl Connection {
         }
     }
 
+    /// Runs statements without parameters. The deadline is for PostgreSQL: no network lies before SQLite.
     async fn run(&mut self, sql: &'static str, deadline: Duration) -> Result<(), Fault> {
         match self {
             Self::Postgres(connection) => {
@@ -355,52 +353,6 @@ fn close_if_late(connection: &mut PoolConnection<Postgres>, fault: &Fault) {
     }
 }
 
-/// `($1, $2), ($3, $4)` for two rows of two columns.
-fn placeholders(rows: usize, width: usize) -> String {
-    let mut sql = String::with_capacity(rows * width * 7);
-    for at in 0..rows * width {
-        let before = match (at, at % width) {
-            (0, _) => "(",
-            (_, 0) => "), (",
-            _ => ", ",
-        };
-        // Writing to a string cannot fail.
-        let _infallible = write!(sql, "{before}${}", at + 1);
-    }
-    sql.push(')');
-    sql
-}
-
-fn postgres_args(args: &[Arg<'_>]) -> Result<PgArguments, Fault> {
-    let mut all = PgArguments::default();
-    for arg in args {
-        match *arg {
-            Arg::Bytes(value) => all.add(value),
-            Arg::Int(value) => all.add(value),
-            Arg::MaybeInt(value) => all.add(value),
-            Arg::MaybeText(value) => all.add(value),
-            Arg::Text(value) => all.add(value),
-        }
-        .map_err(sqlx::Error::Encode)?;
-    }
-    Ok(all)
-}
-
-fn sqlite_args(args: &[Arg<'_>]) -> Result<SqliteArguments, Fault> {
-    let mut all = SqliteArguments::default();
-    for arg in args {
-        match *arg {
-            Arg::Bytes(value) => sqlx::Arguments::add(&mut all, value),
-            Arg::Int(value) => sqlx::Arguments::add(&mut all, value),
-            Arg::MaybeInt(value) => sqlx::Arguments::add(&mut all, value),
-            Arg::MaybeText(value) => sqlx::Arguments::add(&mut all, value),
-            Arg::Text(value) => sqlx::Arguments::add(&mut all, value),
-        }
-        .map_err(sqlx::Error::Encode)?;
-    }
-    Ok(all)
-}
-
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore").field("label", &self.label).finish_non_exhaustive()
@@ -410,58 +362,5 @@ impl fmt::Debug for PostgresStore {
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore").field("label", &self.label).finish_non_exhaustive()
-    }
-}
-
-impl<'a> From<&'a [u8]> for Arg<'a> {
-    fn from(value: &'a [u8]) -> Self {
-        Self::Bytes(value)
-    }
-}
-
-impl From<i64> for Arg<'_> {
-    fn from(value: i64) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<Option<i64>> for Arg<'_> {
-    fn from(value: Option<i64>) -> Self {
-        Self::MaybeInt(value)
-    }
-}
-
-impl<'a> From<Option<&'a str>> for Arg<'a> {
-    fn from(value: Option<&'a str>) -> Self {
-        Self::MaybeText(value)
-    }
-}
-
-impl<'a> From<&'a str> for Arg<'a> {
-    fn from(value: &'a str) -> Self {
-        Self::Text(value)
-    }
-}
-
-/// A number as a column holds it.
-pub(crate) fn int(operation: &'static str, what: &'static str, number: u64) -> BackendResult<i64> {
-    i64::try_from(number).map_err(|err| {
-        BackendError::new(ErrorKind::InvalidInput, operation).with(what, number).because(err)
-    })
-}
-
-/// A limit as SQL has it.
-pub(crate) fn limit(number: usize) -> Arg<'static> {
-    Arg::Int(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn placeholders_count_on() {
-        assert_eq!(placeholders(1, 1), "($1)");
-        assert_eq!(placeholders(2, 3), "($1, $2, $3), ($4, $5, $6)");
     }
 }

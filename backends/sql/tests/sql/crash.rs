@@ -40,7 +40,7 @@ async fn writer() {
 /// A writer that runs.
 pub(crate) struct Writer {
     process: Child,
-    heads: Box<dyn Iterator<Item = u64>>,
+    heads: Box<dyn Iterator<Item = u64> + Send>,
     seen: u64,
 }
 
@@ -86,7 +86,7 @@ pub(crate) async fn check(database: &Database, round: u64, confirmed: u64) {
     );
     assert_eq!(head % BATCH, 0, "round {round}: half an append is there");
     let rollout = RolloutRef::new(sample::name("r1"), stream, Seq::new(1), None);
-    assert_eq!(journal.rollouts(None, 10).await.unwrap(), [rollout.clone()]);
+    assert_eq!(journal.rollouts(None, 10).await.unwrap(), std::slice::from_ref(&rollout));
     let records = journal.records(&rollout).await.unwrap();
     let due: Vec<_> = (1..=head).map(sample::record).collect();
     assert!(records == due, "round {round}: the records are not those that were written");

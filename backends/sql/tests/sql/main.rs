@@ -1,4 +1,11 @@
 //! Both databases, as they are: files, a server that these tests start, crashes, full disks.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed test panics, also in what tests share"
+)]
 mod conformance;
 mod crash;
 mod damage;

@@ -42,6 +42,7 @@ impl Server {
         server
     }
 
+    #[expect(clippy::zombie_processes, reason = "the supervisor outlives the tests by design")]
     fn supervise(&self) {
         let log = File::create(self.folder.join("log")).unwrap();
         let mut supervisor = Command::new("sh")
