@@ -4,6 +4,7 @@
 //! understands in the same way: see [`Rule`] for what is refused, each with a stable code.
 mod error;
 mod header;
+mod input;
 mod pack;
 mod tree;
 mod validate;

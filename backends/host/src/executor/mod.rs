@@ -3,6 +3,7 @@ mod attempt;
 mod cache;
 mod call;
 mod failure;
+mod progress;
 mod reports;
 mod run;
 mod upload;

@@ -4,7 +4,8 @@ use super::{
     attempt::AttemptParts,
     call::{Call, Heard, Patience},
     control_folder, deploy_path, failure,
-    reports::{self, Identity},
+    progress::{Attempt, FIRST_WAIT, Next, OPERATION, Progress, conclude, give_up, spread},
+    reports::Identity,
     upload::{Stopped, Upload},
 };
 use crate::{
@@ -13,10 +14,8 @@ use crate::{
     transport::{HostCommand, Transport},
 };
 use deploy_core::{
-    backend::{AttemptLog, AttemptReport, AttemptRequest, HostRequest},
-    digest::Digest,
-    error::{BackendError, BackendResult, ErrorKind, Retry},
-    time::Timestamp,
+    backend::{AttemptLog, AttemptReport, AttemptRequest},
+    error::{BackendError, BackendResult, ErrorKind},
 };
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -24,7 +23,6 @@ use std::{
 };
 use tokio::{io::AsyncWriteExt as _, sync::oneshot};
 
-const OPERATION: &str = "executor.run";
 /// How long a host may be silent before the attempt has started: it may have gigabytes to hash.
 const START_WITHIN: Duration = Duration::from_secs(600);
 /// How long a host may be silent while an attempt runs; whether a connection is alive, the transport finds out.
@@ -33,63 +31,8 @@ const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 const END_WITHIN: Duration = Duration::from_secs(30);
 /// A connection that held for so long was a good one.
 const LASTING: Duration = Duration::from_secs(60);
-/// How often a log that ends early is asked for again.
-const SHORT_LOGS: u32 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// The longest wait before connecting again.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
-
-/// What an attempt needs on each of its connections.
-struct Attempt<'a> {
-    on: &'a HostRequest,
-    identity: Identity<'a>,
-    control_folder: String,
-    parts: AttemptParts,
-    log: &'a dyn AttemptLog,
-}
-
-/// How far an attempt has come.
-struct Progress {
-    /// The next byte of the log.
-    offset: u64,
-    /// The host has said that the attempt runs or has ended.
-    attached: bool,
-    /// Something may have been started by a call that nothing more was heard of.
-    maybe_started: bool,
-    /// A package on the host was damaged, and is sent anew.
-    resent: bool,
-    /// How much of the package the host had.
-    have: u64,
-    /// How often the whole log did not come although nothing was cut.
-    short_logs: u32,
-    /// Since when nothing has come of connecting.
-    trouble_since: Option<Timestamp>,
-    wait: Duration,
-}
-
-impl Progress {
-    const fn new(offset: u64) -> Self {
-        Self {
-            offset,
-            attached: false,
-            maybe_started: false,
-            resent: false,
-            have: 0,
-            short_logs: 0,
-            trouble_since: None,
-            wait: FIRST_WAIT,
-        }
-    }
-
-    /// Something may run on the host.
-    const fn doubt(&self) -> bool {
-        self.attached || self.maybe_started
-    }
-
-    /// What tells two states apart between which something came of connecting.
-    const fn mark(&self) -> (u64, bool, u64) {
-        (self.offset, self.attached, self.have)
-    }
-}
 
 /// How a connection ended.
 enum End {
@@ -128,12 +71,7 @@ impl<T: Transport> ShellExecutor<T> {
                     Next::Again(why) => why,
                 },
                 End::Stopped(err) => return Err(failure::doubtful(err, progress.doubt())),
-                End::Gone { why, connected } => {
-                    if let Some(err) = hopeless(&why, connected, &progress) {
-                        return Err(err);
-                    }
-                    why
-                }
+                End::Gone { why, connected } => give_up(why, connected, &progress)?,
             };
             if progress.mark() != mark || self.clock.now().since(began) >= LASTING {
                 progress.trouble_since = None;
@@ -333,82 +271,4 @@ async fn send_while_following(
 fn no_input() -> BackendError {
     BackendError::new(ErrorKind::Internal, OPERATION)
         .because("the transport gave a process without an input")
-}
-
-/// What follows from an answer.
-enum Next {
-    Again(BackendError),
-    Done(BackendResult<AttemptReport>),
-}
-
-fn conclude(control: Control, attempt: &Attempt<'_>, progress: &mut Progress) -> Next {
-    let identity = attempt.identity;
-    let fact = |kind| BackendError::new(kind, OPERATION).with("host", &attempt.on.host.name);
-    Next::Done(match control {
-        Control::Exit(record) => {
-            progress.attached = true;
-            let report = identity.report(&record, OPERATION);
-            if report.is_ok() && progress.offset < record.log_length {
-                progress.short_logs += 1;
-                if progress.short_logs <= SHORT_LOGS {
-                    let why = fact(ErrorKind::OutcomeUnknown).because("the log ended early");
-                    return Next::Again(why);
-                }
-                tracing::warn!(
-                    target: "deploy::backend",
-                    { deploy.target = %attempt.on.host.name, missing = record.log_length - progress.offset },
-                    "the host has lost a part of the log"
-                );
-            }
-            report
-        }
-        Control::Died { cause, step, survivors } => Ok(reports::died(cause, step, &survivors)),
-        Control::Fenced { seen } => {
-            Err(fact(ErrorKind::Fenced).with("generation", identity.generation).with("seen", seen))
-        }
-        Control::Busy { generation } => Err(fact(ErrorKind::Conflict)
-            .with("generation", generation)
-            .because("another attempt of the service is alive on the host")),
-        Control::NeverStarted => {
-            let err = fact(ErrorKind::Unavailable)
-                .because("the attempt ended on the host before anything was started");
-            Err(failure::doubtful(err, progress.attached))
-        }
-        Control::Error { code, message } if code == "bad_digest" && !progress.resent => {
-            progress.resent = true;
-            return Next::Again(failure::of_host(OPERATION, &code, &message));
-        }
-        // What was sent was cut on its way, so nothing has come of it.
-        Control::Error { code, message } if code == "bad_stream" => {
-            return Next::Again(failure::of_host(OPERATION, &code, &message));
-        }
-        Control::Error { code, message } => {
-            let err =
-                failure::of_host(OPERATION, &code, &message).with("host", &attempt.on.host.name);
-            Err(failure::doubtful(err, progress.doubt()))
-        }
-        other => Err(failure::doubtful(failure::unexpected(OPERATION, &other), true)),
-    })
-}
-
-/// The error to end with where connecting again cannot help, or is the caller's to decide because nothing has begun.
-fn hopeless(why: &BackendError, connected: bool, progress: &Progress) -> Option<BackendError> {
-    let doubt = progress.doubt();
-    let begun = doubt || connected || progress.have > 0;
-    let lasting = why.kind().retry() == Retry::Never;
-    if begun && !lasting {
-        return None;
-    }
-    let mut err = BackendError::new(why.kind(), OPERATION).because(why.chain());
-    if !doubt {
-        err = failure::harmless(err);
-    }
-    Some(failure::doubtful(err, doubt))
-}
-
-/// Up to a quarter less than `wait`, by host, so that a fleet does not come back all at once.
-fn spread(wait: Duration, attempt: &Attempt<'_>) -> Duration {
-    let hash = Digest::of(attempt.on.host.name.as_str().as_bytes());
-    let part = hash.as_bytes().first().copied().unwrap_or(0);
-    wait - wait * u32::from(part) / 1024
 }
