@@ -1,5 +1,11 @@
 //! Every promise of a contract has a case that quotes it, and every case is run.
 #![cfg(feature = "conformance")]
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test panics when it fails, and tells how much it has counted"
+)]
 use std::{
     collections::BTreeSet,
     fs,

@@ -4,11 +4,11 @@ use deploy_core::{
     access::{Action, Resource},
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, BackendError, BackendResult, ErrorKind,
-        Executor, HostRequest, Journal, KillReport, KillRequest, Notification, Notifier,
+        Executor, HostRequest, Journal as _, KillReport, KillRequest, Notification, Notifier as _,
     },
     conformance::{
-        Harness,
-        executor::{Act, ExecutorHarness, ScriptedStep},
+        Harness as _,
+        executor::{Act, ExecutorHarness as _, ScriptedStep},
         permit, sample,
     },
     id::Seq,
@@ -41,7 +41,7 @@ impl Layer for FailsEveryOther {
         operation: Operation,
         mut call: impl FnMut() -> F + Send,
     ) -> BackendResult<T> {
-        if operation.repeatable && self.0.fetch_add(1, SeqCst) % 2 == 0 {
+        if operation.repeatable && self.0.fetch_add(1, SeqCst).is_multiple_of(2) {
             return Err(BackendError::new(ErrorKind::Unavailable, operation.name));
         }
         call().await
@@ -201,7 +201,7 @@ async fn a_kill_does_not_wait_in_line_behind_attempts() {
 #[tokio::test]
 async fn a_body_is_not_sent_twice() {
     use deploy_core::{
-        backend::{ArtifactKind, ArtifactStore, PutArtifact},
+        backend::{ArtifactKind, ArtifactStore as _, PutArtifact},
         digest::Digest,
         memory::MemoryArtifactStore,
     };

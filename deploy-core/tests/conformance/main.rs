@@ -1,5 +1,11 @@
 //! The kit on the in-memory reference, on its smart pointers, and on every layer around it.
 #![cfg(feature = "conformance")]
+#![expect(
+    clippy::clone_on_ref_ptr,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a clone of an `Arc` is used as a trait object at once, and a failed test panics, also in what tests share"
+)]
 mod harness;
 mod layers;
 

@@ -1,5 +1,12 @@
 //! Backends that are wrong on purpose. The kit is worth what it catches.
 #![cfg(feature = "conformance")]
+#![expect(
+    clippy::clone_on_ref_ptr,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a clone of an `Arc` is used as a trait object at once, a failed test panics, and the count is told"
+)]
 
 /// The ways in which a backend of one trait can be wrong; the first of them is not to be.
 macro_rules! sabotages {
