@@ -5,15 +5,15 @@ use std::{error::Error, sync::Arc};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let (me, web): (Principal, ServiceName) = ("ann".parse()?, "web".parse()?);
-    let clock = Arc::new(SystemClock::default());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let platform = Platform::new(Parts {
         artifacts: Arc::new(MemoryArtifactStore::new()),
         authorizer: Arc::new(MemoryAuthorizer::new(vec![Rule::allow("ann".parse()?, Action::ALL)])),
-        clock: clock.clone(),
-        executor: Arc::new(MemoryExecutor::new(clock.clone())),
+        clock: Arc::clone(&clock),
+        executor: Arc::new(MemoryExecutor::new(Arc::clone(&clock))),
         inventory: Arc::new(MemoryHostInventory::new()),
         journal: Arc::new(MemoryJournal::new()),
-        leases: Arc::new(MemoryLeaseStore::new(clock.clone())),
+        leases: Arc::new(MemoryLeaseStore::new(Arc::clone(&clock))),
         logs: Arc::new(MemoryLogStore::new()),
         notifier: Arc::new(MemoryNotifier::new()),
         registry: Arc::new(MemoryServiceRegistry::new()),
