@@ -1,7 +1,7 @@
 //! Reaches hosts over SSH.
 //!
-//! [`SshTransport`] starts processes on hosts for [`deploy_host`]'s executor: one connection a host, shared by all that is
-//! done there, opened when it is needed and closed when it is not. Host keys are always verified.
+//! [`SshExecutor`] runs attempts through [`SshTransport`], which starts processes on hosts: one connection a host, shared by
+//! all that is done there, opened when it is needed and closed when it is not. Host keys are always verified.
 //!
 //! What is read of `~/.ssh`, which algorithms are spoken, and what each error asks to do: `docs/ssh.md`.
 mod auth;
@@ -25,3 +25,8 @@ mod wire;
 
 pub use options::{HostKeyPolicy, SshOptions};
 pub use transport::SshTransport;
+
+use deploy_host::executor::ShellExecutor;
+
+/// An executor for hosts that are reached over SSH.
+pub type SshExecutor = ShellExecutor<SshTransport>;

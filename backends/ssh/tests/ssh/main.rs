@@ -1,5 +1,7 @@
 //! [`SshTransport`](deploy_ssh::SshTransport) against real OpenSSH servers, and against servers that are none.
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod hostile;

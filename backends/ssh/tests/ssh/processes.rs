@@ -103,7 +103,7 @@ async fn a_connection_cut_in_midstream_loses_no_byte_that_came() {
     let err = loop {
         match timeout(PATIENCE, process.next()).await.unwrap() {
             Ok(Some(HostOutput::Stdout(bytes))) => {
-                text.push_str(std::str::from_utf8(&bytes).unwrap())
+                text.push_str(std::str::from_utf8(&bytes).unwrap());
             }
             Ok(other) => panic!("{other:?}"),
             Err(err) => break err,
