@@ -100,7 +100,7 @@ impl Harness<dyn LeaseStore> for Ours {
 
     async fn fresh(&self) -> (Arc<dyn LeaseStore>, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(sample::at(1_000)));
-        (Arc::new(MapLeases::new(clock.clone())), clock)
+        (Arc::new(MapLeases::new(Arc::<ManualClock>::clone(&clock))), clock)
     }
 }
 
@@ -226,7 +226,7 @@ impl Harness<dyn Executor> for Ours {
             gate: watch::Sender::new(false),
         });
         let clock = Arc::new(SteadyClock::new());
-        let devices = Arc::new(Devices::new(clock, firmware.clone()));
+        let devices = Arc::new(Devices::new(clock, Arc::<Scripted>::clone(&firmware)));
         (Arc::new(DeviceExecutor::new(Arc::clone(&devices))), Fleet { devices, firmware })
     }
 }
