@@ -6,6 +6,7 @@
     clippy::unwrap_used,
     reason = "a clone of an `Arc` is used as a trait object at once, and a failed test panics, also in what tests share"
 )]
+mod guide;
 mod harness;
 mod layers;
 
