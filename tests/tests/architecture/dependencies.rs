@@ -7,7 +7,7 @@ const HOST_SIDE: &str = "deploy-host";
 
 fn none_of(names: &BTreeSet<String>, forbidden: &[&str], what: &str) {
     let found: Vec<_> = forbidden.iter().filter(|it| names.contains(**it)).collect();
-    assert!(found.is_empty(), "{what} is built from {found:?}");
+    assert!(found.is_empty(), "{what} has {found:?}");
 }
 
 fn names_of(members: &[Package], folder: &str) -> BTreeSet<String> {
