@@ -2,12 +2,13 @@
 use crate::support::{Server, TestDatabase, may, sample};
 use deploy_core::{
     access::{Action, Permit},
-    backend::{AppendError, Journal as _},
+    backend::{AcquireLease, AppendError, Journal as _, LeaseStore as _},
     error::{ErrorKind, Retry},
     id::Seq,
 };
-use deploy_sql::{ConnectPostgres, Database, SqlJournal};
+use deploy_sql::{ConnectPostgres, Database, SqlJournal, SqlLeaseStore};
 use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use std::{slice, time::Duration};
 
 /// Kills a process of the server, on which it ends all others, and goes through crash recovery.
@@ -61,7 +62,7 @@ async fn a_commit_that_is_not_confirmed_in_time_is_unknown_and_not_repeated() {
     let folder = tempfile::Builder::new().permissions(open_to_all()).tempdir().unwrap();
     let server = Server::start(folder.path());
     let test = TestDatabase::on(&server);
-    let request = ConnectPostgres::new(test.url()).with_commit_deadline(Duration::from_millis(300));
+    let request = ConnectPostgres::new(test.url()).with_commit_deadline(Duration::from_secs(2));
     let journal = SqlJournal::new(&Database::connect_postgres_with(&request).await.unwrap());
     let permit = may(Action::RolloutControl).await;
     let stream = sample::stream("web");
@@ -70,14 +71,18 @@ async fn a_commit_that_is_not_confirmed_in_time_is_unknown_and_not_repeated() {
     server.psql("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'gone'");
     server.psql("postgres", "SELECT pg_reload_conf()");
     let mut head = Seq::ZERO;
-    let err = loop {
-        // The setting takes a moment to reach every connection.
-        let record = sample::record(head.next().get());
-        match journal.append(&permit, &stream, head, &[record]).await {
-            Ok(next) => head = next,
-            Err(err) => break err,
+    let unconfirmed = async {
+        loop {
+            // The setting takes a moment to reach every connection.
+            let record = sample::record(head.next().get());
+            match journal.append(&permit, &stream, head, &[record]).await {
+                Ok(next) => head = next,
+                Err(err) => break err,
+            }
         }
     };
+    let limited = tokio::time::timeout(Duration::from_secs(20), unconfirmed);
+    let err = limited.await.expect("the deadline holds");
     let AppendError::Backend(err) = err else { panic!("{err:?}") };
     assert_eq!(err.kind(), ErrorKind::OutcomeUnknown, "{}", err.chain());
     assert_eq!(journal.head(&stream).await.unwrap(), head, "not visible before the standby has it");
@@ -93,6 +98,36 @@ async fn a_commit_that_is_not_confirmed_in_time_is_unknown_and_not_repeated() {
     assert_eq!(journal.head(&stream).await.unwrap(), head.next(), "it was committed all the same");
     let next = sample::record(head.get() + 2);
     journal.append(&permit, &stream, head.next(), &[next]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_counts_from_when_it_was_taken_and_not_from_when_it_was_asked_for() {
+    let test = TestDatabase::new();
+    let leases = SqlLeaseStore::new(&Database::connect_postgres(&test.url()).await.unwrap());
+    let first = leases.acquire(&AcquireLease::new("service/web", "one")).await.unwrap();
+    leases.release(&first).await.unwrap();
+    let mut blocker = PgConnection::connect(&test.url()).await.unwrap();
+    blocker.execute("BEGIN; SELECT * FROM deploy.leases FOR UPDATE").await.unwrap();
+
+    let request = AcquireLease::new("service/web", "two").with_ttl(Duration::from_millis(500));
+    let blocked = async {
+        const WAITERS: &str = "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while sqlx::query_scalar::<_, i64>(WAITERS).fetch_one(&mut blocker).await.unwrap() == 0 {}
+        blocker.execute("SELECT pg_sleep(1)").await.unwrap();
+        let now = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+        let now = sqlx::query_scalar::<_, i64>(now).fetch_one(&mut blocker).await.unwrap();
+        blocker.execute("COMMIT").await.unwrap();
+        now
+    };
+    let (lease, released_at) = tokio::join!(leases.acquire(&request), blocked);
+    let (lease, released_at) = (lease.unwrap(), u64::try_from(released_at).unwrap());
+    assert_eq!(lease.epoch, first.epoch + 1);
+    let expires_at = lease.expires_at.as_millis();
+    assert!(
+        expires_at > released_at,
+        "it ended at {expires_at}, before it was given at {released_at}"
+    );
 }
 
 /// The server runs as an account of its own.
