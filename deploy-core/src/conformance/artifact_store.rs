@@ -470,7 +470,7 @@ pub async fn two_processes_put_the_same<
     two.verify(&Digest::of(&noise(100_000))).await.unwrap();
 }
 
-/// One test for each case of [`ArtifactStore`](crate::backend::ArtifactStore); see [`conformance`](crate::conformance).
+/// One test for each case of [`ArtifactStore`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! artifact_store_conformance {
     ($harness:expr, $($tier:ident),+ $(,)?) => {

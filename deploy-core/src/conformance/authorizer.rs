@@ -169,7 +169,7 @@ impl Authorizer for Torn {
     }
 }
 
-/// One test for each case of [`Authorizer`](crate::backend::Authorizer); see [`conformance`](crate::conformance).
+/// One test for each case of [`Authorizer`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! authorizer_conformance {
     ($harness:expr, $($tier:ident),+ $(,)?) => {

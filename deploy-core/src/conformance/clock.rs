@@ -88,7 +88,7 @@ pub async fn dropping_a_sleep_ends_it<H: ClockHarness>(harness: &H) {
     timeout(SOON, clock.sleep_until(end)).await.expect("the clock has gone on");
 }
 
-/// One test for each case of [`Clock`](crate::backend::Clock); see [`conformance`](crate::conformance).
+/// One test for each case of [`Clock`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! clock_conformance {
     ($harness:expr, $($tier:ident),+ $(,)?) => {

@@ -227,7 +227,7 @@ pub async fn one_of_two_processes_wins<H: ConcurrentHarness<dyn HostInventory>>(
     one_wins(&[&one, &two, &one, &two, &one, &two].map(Arc::clone)).await;
 }
 
-/// One test for each case of [`HostInventory`](crate::backend::HostInventory); see [`conformance`](crate::conformance).
+/// One test for each case of [`HostInventory`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! host_inventory_conformance {
     ($harness:expr, $($tier:ident),+ $(,)?) => {

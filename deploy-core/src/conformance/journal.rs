@@ -314,7 +314,7 @@ pub async fn another_process_sees_an_append<H: JournalHarness + ConcurrentHarnes
     }
 }
 
-/// One test for each case of [`Journal`](crate::backend::Journal); see [`conformance`](crate::conformance).
+/// One test for each case of [`Journal`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! journal_conformance {
     ($harness:expr, $($tier:ident),+ $(,)?) => {

@@ -162,7 +162,7 @@ pub async fn one_of_two_processes_wins<H: LeaseStoreHarness + ConcurrentHarness<
     one_wins(&[&one, &two, &one, &two, &one, &two].map(Arc::clone)).await;
 }
 
-/// One test for each case of [`LeaseStore`](crate::backend::LeaseStore); see [`conformance`](crate::conformance).
+/// One test for each case of [`LeaseStore`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! lease_store_conformance {
     ($harness:expr, $($tier:ident),+ $(,)?) => {

@@ -159,7 +159,7 @@ pub async fn two_writers_store_no_byte_twice<H: ConcurrentHarness<dyn LogStore>>
     assert!(output(&one).await == bytes && output(&two).await == bytes, "the writers got mixed up");
 }
 
-/// One test for each case of [`LogStore`](crate::backend::LogStore); see [`conformance`](crate::conformance).
+/// One test for each case of [`LogStore`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! log_store_conformance {
     ($harness:expr, $($tier:ident),+ $(,)?) => {

@@ -52,7 +52,7 @@ pub async fn the_same_key_is_delivered_once<H: NotifierHarness>(harness: &H) {
     assert_eq!((about_a, delivered.len()), (1, 2), "{delivered:?}");
 }
 
-/// One test for each case of [`Notifier`](crate::backend::Notifier); see [`conformance`](crate::conformance).
+/// One test for each case of [`Notifier`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! notifier_conformance {
     ($harness:expr, $($tier:ident),+ $(,)?) => {

@@ -87,7 +87,7 @@ pub async fn what_runs_is_kept<H: Harness<dyn Scheduler>>(harness: &H) {
     }
 }
 
-/// One test for each case of [`Scheduler`](crate::backend::Scheduler); see [`conformance`](crate::conformance).
+/// One test for each case of [`Scheduler`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! scheduler_conformance {
     ($harness:expr, $($tier:ident),+ $(,)?) => {

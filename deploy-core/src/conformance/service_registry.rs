@@ -214,7 +214,7 @@ pub async fn one_of_two_processes_wins<H: ConcurrentHarness<dyn ServiceRegistry>
     one_wins(&[&one, &two, &one, &two, &one, &two].map(Arc::clone)).await;
 }
 
-/// One test for each case of [`ServiceRegistry`](crate::backend::ServiceRegistry); see [`conformance`](crate::conformance).
+/// One test for each case of [`ServiceRegistry`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! service_registry_conformance {
     ($harness:expr, $($tier:ident),+ $(,)?) => {

@@ -10,21 +10,20 @@ use deploy_core::{
         artifact_store::ArtifactStoreHarness,
         authorizer::{AuthorizerHarness, GivenRule},
         clock::ClockHarness,
-        executor::{ExecutorHarness, ScriptedStep},
+        executor::{ExecutorHarness, ScriptedStep, planned},
         journal::JournalHarness,
         lease_store::LeaseStoreHarness,
         notifier::NotifierHarness,
         sample,
     },
     digest::Digest,
-    id::Version,
     memory::{
         ManualClock, MemoryArtifactStore, MemoryAuthorizer, MemoryExecutor, MemoryHostInventory,
         MemoryJournal, MemoryLeaseStore, MemoryLogStore, MemoryNotifier, MemoryServiceRegistry,
-        PrincipalPattern, Rule, Script, SpreadScheduler, SystemClock,
+        PrincipalPattern, Rule, SpreadScheduler, SystemClock,
     },
     plan::PlannedRelease,
-    spec::{ArtifactRef, Release, StepName},
+    spec::StepName,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -187,27 +186,8 @@ impl ExecutorHarness for Through<dyn Executor> {
         id: &str,
         steps: &[ScriptedStep],
     ) -> PlannedRelease {
-        for step in steps {
-            let script =
-                Script::new(step.step.name, step.acts.clone()).of_release(sample::name(id));
-            hosts.script(match step.check {
-                Some(check) => script.with_check(check),
-                None => script,
-            });
-        }
-        let descriptor = ArtifactRef::new(Digest::of(id.as_bytes()), 1);
-        let steps = steps.iter().map(|it| it.step.clone()).collect();
-        let (service, version): (_, Version) = (sample::name("web"), sample::name(id));
-        let (now, by) = (sample::at(1), sample::principal("kit"));
-        PlannedRelease::from(&Release::new(
-            sample::name(id),
-            service,
-            version,
-            descriptor,
-            steps,
-            now,
-            by,
-        ))
+        steps.iter().for_each(|it| hosts.script(it.script(sample::name(id))));
+        planned(id, steps)
     }
 
     async fn runs(&self, hosts: &MemoryExecutor, step: StepName) -> u32 {

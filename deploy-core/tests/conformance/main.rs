@@ -9,6 +9,7 @@
 mod guide;
 mod harness;
 mod layers;
+mod reference;
 
 use deploy_core::{
     backend::{

@@ -8,14 +8,13 @@ use deploy_core::{
     },
     conformance::{
         Harness,
-        executor::{ExecutorHarness, ScriptedStep},
+        executor::{ExecutorHarness, ScriptedStep, planned},
         permit, sample,
     },
-    digest::Digest,
     id::{HostName, Seq},
-    memory::{MemoryExecutor, Script, SystemClock},
+    memory::{MemoryExecutor, SystemClock},
     plan::PlannedRelease,
-    spec::{ArtifactRef, Release, StepName},
+    spec::StepName,
 };
 use std::{
     sync::{
@@ -79,19 +78,8 @@ impl ExecutorHarness for Bad {
         id: &str,
         steps: &[ScriptedStep],
     ) -> PlannedRelease {
-        for step in steps {
-            let script =
-                Script::new(step.step.name, step.acts.clone()).of_release(sample::name(id));
-            hosts.script(match step.check {
-                Some(check) => script.with_check(check),
-                None => script,
-            });
-        }
-        let descriptor = ArtifactRef::new(Digest::of(id.as_bytes()), 1);
-        let steps = steps.iter().map(|it| it.step.clone()).collect();
-        let (id, web, version) = (sample::name(id), sample::name("web"), sample::name(id));
-        let (now, by) = (sample::at(1), sample::principal("kit"));
-        PlannedRelease::from(&Release::new(id, web, version, descriptor, steps, now, by))
+        steps.iter().for_each(|it| hosts.script(it.script(sample::name(id))));
+        planned(id, steps)
     }
 
     async fn runs(&self, hosts: &MemoryExecutor, step: StepName) -> u32 {

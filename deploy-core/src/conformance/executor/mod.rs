@@ -3,9 +3,11 @@ mod control;
 mod run;
 mod scene;
 
-use super::Harness;
+use super::{Harness, sample};
 use crate::{
     backend::{Executor, HostRequest, Resolution},
+    id::ReleaseId,
+    memory::Script,
     plan::PlannedRelease,
     spec::{Effect, Step, StepName},
 };
@@ -79,9 +81,27 @@ impl ScriptedStep {
         self.check = Some(check);
         self
     }
+
+    /// As a simulated host plays it for the release `id`.
+    #[must_use]
+    pub fn script(&self, id: ReleaseId) -> Script {
+        let script = Script::new(self.step.name, self.acts.clone()).of_release(id);
+        match self.check {
+            Some(check) => script.with_check(check),
+            None => script,
+        }
+    }
 }
 
-/// One test for each case of [`Executor`](crate::backend::Executor); see [`conformance`](crate::conformance).
+/// The release `id` that consists of `steps`, for a harness whose hosts need no descriptor.
+#[must_use]
+pub fn planned(id: &str, steps: &[ScriptedStep]) -> PlannedRelease {
+    let mut release = sample::release("web", id, sample::at(1));
+    release.steps = steps.iter().map(|it| it.step.clone()).collect();
+    PlannedRelease::from(&release)
+}
+
+/// One test for each case of [`Executor`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! executor_conformance {
     ($harness:expr, $($tier:ident),+ $(,)?) => {

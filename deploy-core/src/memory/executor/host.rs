@@ -18,7 +18,7 @@ use tokio::sync::watch;
 pub(super) struct World {
     pub(super) clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    /// Whether [`Act::Block`] lets pass.
+    /// Whether [`Act::Block`](super::Act::Block) lets pass.
     gate: watch::Sender<bool>,
     /// How often the connections to each host were cut.
     cuts: watch::Sender<BTreeMap<HostName, u64>>,
