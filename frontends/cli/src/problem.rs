@@ -63,12 +63,27 @@ pub(crate) fn chain(err: &dyn StdError) -> String {
     text
 }
 
+/// The fact of a backend error that says what to do.
+const HINT: &str = "hint";
+
+/// What errors are about, the most telling first.
+const THINGS: [&str; 6] = ["service", "release", "rollout", "host", "artifact", "digest"];
+
+/// What an error is about.
+fn named(err: &BackendError) -> Option<&(&'static str, String)> {
+    let fact = |thing: &&str| err.context().iter().find(|(key, _)| key == thing);
+    THINGS.iter().find_map(fact).or_else(|| err.context().first())
+}
+
 impl IntoProblem for BackendError {
     fn into_problem(self) -> Problem {
         let code = ProblemCode::from(self.kind());
-        let named = self.context().first();
+        let named = named(&self);
         let message = match (self.kind(), named) {
-            (ErrorKind::NotFound, Some((what, name))) => format!("there is no {what} `{name}`"),
+            (ErrorKind::NotFound, Some((what, name))) => {
+                let what = if *what == "digest" { "artifact" } else { *what };
+                format!("there is no {what} `{name}`")
+            }
             (ErrorKind::AlreadyExists, Some((what, name))) => {
                 let mut message =
                     format!("{what} `{name}` is there already, and is something else");
@@ -78,10 +93,11 @@ impl IntoProblem for BackendError {
             _ => chain(&self),
         };
         let mut problem = Problem::new(code, message).with_context("operation", self.operation());
-        for (key, value) in self.context() {
+        for (key, value) in self.context().iter().filter(|(key, _)| *key != HINT) {
             problem = problem.with_context(*key, value);
         }
-        match hint(&self) {
+        let given = self.context().iter().find(|(key, _)| *key == HINT);
+        match given.map(|(_, it)| it.as_str()).or_else(|| hint(&self)) {
             Some(hint) => problem.with_hint(hint),
             None => problem,
         }
@@ -104,7 +120,7 @@ fn hint(err: &BackendError) -> Option<&'static str> {
             Some("restore the data folder from a backup; `deploy doctor` says what is damaged")
         }
         ErrorKind::NoSpace => Some("make room, then repeat the command: nothing is half done"),
-        ErrorKind::NotFound => match err.context().first().map(|(what, _)| *what) {
+        ErrorKind::NotFound => match named(err).map(|(what, _)| *what) {
             Some("service") => Some("`deploy service list` shows all services"),
             Some("host") => Some("`deploy host list` shows all hosts"),
             Some("release") => {

@@ -82,7 +82,7 @@ pub(crate) struct ImportHosts {
 
 /// Shows hosts
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  deploy host list\n  deploy host list 'role=web and zone!=b'")]
+#[command(after_help = "Examples:\n  deploy host list\n  deploy host list 'role=web,zone!=b'")]
 pub(crate) struct List {
     /// Only those that it selects
     #[arg(value_name = "SELECTOR")]

@@ -36,7 +36,7 @@ const LARGEST_SCRIPT: u64 = 1 << 20;
 /// Runs a script or a command on hosts, with the controls of a rollout
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  deploy run role=web -- uptime\n  deploy run 'role=web and zone=a' -- 'df -h / | tail -1'\n  \
+    after_help = "Examples:\n  deploy run role=web -- uptime\n  deploy run 'role=web,zone=a' -- 'df -h / | tail -1'\n  \
     deploy run role=db --script vacuum.sh --waves 1,*2 --timeout 30m\n\n\
     One argument after `--` is a command line for `sh`; several are a command and its arguments, and no shell touches them.\n\
     It ends with 0 only if it went well on every host."

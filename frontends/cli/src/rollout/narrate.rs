@@ -1,6 +1,7 @@
 //! What happened, in sentences.
 use crate::output::{Style, plural, styles};
 use deploy_core::{
+    plan::Work,
     rollout::{AttemptEnd, Event, Outcome, Record, Rollout},
     spec::Direction,
     time::Timestamp,
@@ -30,9 +31,8 @@ pub(crate) fn narrate(record: &Record, rollout: &Rollout) -> Option<Sentence> {
     let id = &record.rollout;
     match &record.event {
         Event::Accepted { plan, by } => routine(format!(
-            "rollout {id}: {} to {} on {} in {}, started by {by}",
-            plan.service,
-            plan.release,
+            "{} on {} in {}, started by {by}",
+            what(rollout),
             plural(plan.target_count(), "host"),
             plural(u64::try_from(plan.waves.len()).unwrap_or(u64::MAX), "wave"),
         )),
@@ -57,7 +57,8 @@ pub(crate) fn narrate(record: &Record, rollout: &Rollout) -> Option<Sentence> {
         Event::Finished { outcome } => {
             let took = record.at.since(rollout.accepted_at());
             let style = style_of(*outcome);
-            turn(style, format!("rollout {id} {} after {}", said(*outcome), rounded(took)))
+            let name = if rollout.plan().work == Work::Run { "run" } else { "rollout" };
+            turn(style, format!("{name} {id} {} after {}", said(*outcome), rounded(took)))
         }
         Event::AbortStarted { reason } => {
             turn(styles::FAILURE, format!("the rollout is aborted {reason}"))
@@ -71,6 +72,16 @@ pub(crate) fn narrate(record: &Record, rollout: &Rollout) -> Option<Sentence> {
             turn(styles::FAILURE, format!("the rollout turns back {reason}"))
         }
         _ => narrate_target(record, rollout),
+    }
+}
+
+/// What is rolled out or run.
+pub(super) fn what(rollout: &Rollout) -> String {
+    let (id, plan) = (rollout.id(), rollout.plan());
+    match plan.work {
+        Work::Release => format!("rollout {id}: {} to {}", plan.service, plan.release),
+        Work::Rollback => format!("rollout {id}: {} back from {}", plan.service, plan.release),
+        Work::Run => format!("run {id}"),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
 };
 use deploy_core::{
     rollout::{RolloutState, RolloutView, TaskView, WaveView},
+    spec::Direction,
     time::Timestamp,
 };
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub(super) struct Progress<'a> {
     pub(super) view: &'a RolloutView,
     pub(super) tasks: &'a [TaskView],
     pub(super) now: Timestamp,
+    /// What is rolled out or run.
+    pub(super) what: &'a str,
     /// Whether some process drives the rollout.
     pub(super) driven: bool,
 }
@@ -67,10 +70,10 @@ impl Progress<'_> {
             _ => styles::FAILURE,
         };
         let mut title = vec![
-            (styles::HEADER, format!("{} → {}", view.service, view.release)),
+            (styles::HEADER, self.what.to_owned()),
             (styles::PLAIN, "  ".to_owned()),
             (style, view.state.to_string()),
-            (styles::DIM, format!("  {}  {}", rounded(took), view.id)),
+            (styles::DIM, format!("  {}", rounded(took))),
         ];
         if let Some(left) = self.time_left() {
             title.push((styles::DIM, format!("  about {} left", rounded(left))));
@@ -104,22 +107,35 @@ impl Progress<'_> {
             let cells = u64::from(of) * u64::try_from(room).unwrap_or(0) / u64::from(total);
             usize::try_from(cells).unwrap_or(0)
         };
+        let part = |of: &WaveView, wave: u32| Part {
+            succeeded: of.succeeded,
+            settled: of.settled,
+            running: self.in_flight(wave),
+            total: of.targets,
+        };
+        let parts: Vec<Part> =
+            view.waves.iter().zip(1..).map(|(it, wave)| part(it, wave)).collect();
         if divided {
-            for (at, wave) in view.waves.iter().enumerate() {
+            for (at, part) in parts.iter().enumerate() {
                 if at > 0 {
                     bar.push((styles::DIM, "│".to_owned()));
                 }
-                bar.extend(filled(*wave, cells(wave.targets).max(1)));
+                bar.extend(part.fill(cells(part.total).max(1)));
             }
         } else {
-            let all = view.waves.iter().fold((0, 0), |(settled, succeeded), it| {
-                (settled + it.settled, succeeded + it.succeeded)
-            });
-            bar.extend(fill(all.1, all.0, view.targets, room));
+            bar.extend(parts.iter().fold(Part::default(), Part::and).fill(room));
         }
         let settled: u32 = view.waves.iter().map(|it| it.settled).sum();
         bar.push((styles::PLAIN, format!(" {}%", u64::from(settled) * 100 / u64::from(total))));
         bar
+    }
+
+    /// How many targets of a wave are worked on on their way forward.
+    fn in_flight(&self, wave: u32) -> u32 {
+        let worked_on = |it: &&TaskView| {
+            it.wave == wave && it.direction == Direction::Forward && it.state.is_in_flight()
+        };
+        u32::try_from(self.tasks.iter().filter(worked_on).count()).unwrap_or(u32::MAX)
     }
 
     fn counts(&self) -> Vec<Piece> {
@@ -217,29 +233,48 @@ fn trouble(task: &TaskView, name: usize) -> Vec<Piece> {
     ]
 }
 
-fn filled(wave: WaveView, cells: usize) -> Vec<Piece> {
-    fill(wave.succeeded, wave.settled, wave.targets, cells)
+/// Targets in numbers, as far as a bar shows them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    succeeded: u32,
+    settled: u32,
+    running: u32,
+    total: u32,
 }
 
-/// A bar of `cells`: what went well, what did not, and what is left.
-fn fill(succeeded: u32, settled: u32, total: u32, cells: usize) -> Vec<Piece> {
-    let part = |of: u32| {
-        let part = u64::from(of) * u64::try_from(cells).unwrap_or(0) / u64::from(total.max(1));
-        usize::try_from(part).unwrap_or(0).min(cells)
-    };
-    let (good, done) = (part(succeeded), part(settled));
-    let bad = if settled > succeeded {
-        (done - good.min(done)).max(usize::from(good < cells))
-    } else {
-        0
-    };
-    let left = cells - good - bad.min(cells - good);
-    let pieces = [
-        (styles::GOOD, "█".repeat(good)),
-        (styles::FAILURE, "█".repeat(bad.min(cells - good))),
-        (styles::DIM, "░".repeat(left)),
-    ];
-    pieces.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+impl Part {
+    const fn and(self, other: &Self) -> Self {
+        Self {
+            succeeded: self.succeeded + other.succeeded,
+            settled: self.settled + other.settled,
+            running: self.running + other.running,
+            total: self.total + other.total,
+        }
+    }
+
+    /// A bar of `cells`: what went well, what did not, what is under way, and what is left.
+    ///
+    /// What did not go well and what is under way show as at least one cell.
+    fn fill(self, cells: usize) -> Vec<Piece> {
+        let share = |of: u32| {
+            let share =
+                u64::from(of) * u64::try_from(cells).unwrap_or(0) / u64::from(self.total.max(1));
+            usize::try_from(share).unwrap_or(0).max(usize::from(of > 0))
+        };
+        let bad = share(self.settled.saturating_sub(self.succeeded)).min(cells);
+        let running = share(self.running).min(cells - bad);
+        // The rest of the share of all that has begun, so that a wave that is done is full.
+        let begun = share(self.settled.saturating_add(self.running)).min(cells);
+        let good = begun.saturating_sub(bad + running);
+        let left = cells - bad - running - good;
+        let pieces = [
+            (styles::GOOD, "█".repeat(good)),
+            (styles::FAILURE, "█".repeat(bad)),
+            (styles::ACTIVE, "▒".repeat(running)),
+            (styles::DIM, "░".repeat(left)),
+        ];
+        pieces.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How somebody who follows a rollout sees it: as a live block, as lines, or as documents.
 use super::{
-    narrate::{clock, narrate},
+    narrate::{clock, narrate, what},
     progress::Progress,
 };
 use crate::{
@@ -63,7 +63,8 @@ impl<'a> View<'a> {
         if let Self::Live(live) = self {
             let view = rollout.view();
             let tasks: Vec<TaskView> = rollout.tasks().collect();
-            let progress = Progress { view: &view, tasks: &tasks, now, driven };
+            let what = what(rollout);
+            let progress = Progress { view: &view, tasks: &tasks, now, what: &what, driven };
             let columns = live.output.width().unwrap_or(80);
             let lines = progress.lines(columns, &|style, text| live.output.paint(style, text));
             live.screen.draw(lines);

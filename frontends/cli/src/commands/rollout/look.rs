@@ -149,15 +149,16 @@ fn show(output: &Output, rollout: &Rollout) {
         output
             .line(format_args!("{} {value}", output.paint(styles::DIM, format_args!("{name:<8}"))));
     }
-    let mut waves = Table::new(["WAVE", "STATE", "HOSTS", "DONE", "TROUBLE", "LEFT"]);
+    let mut waves = Table::new(["WAVE", "STATE", "HOSTS", "DONE", "TROUBLE", "SKIPPED", "LEFT"]);
     for wave in &rollout.waves {
         let counts = wave.counts;
         let trouble =
             counts.failed + counts.timed_out + counts.unreachable + counts.unknown + counts.killed;
-        let done = counts.succeeded + counts.rolled_back + counts.skipped;
-        let cells = [counts.total, done, trouble, counts.pending + counts.running];
-        let [total, done, trouble, left] = cells.map(|it| it.to_string());
-        waves.row([wave.wave.to_string(), wave.state.clone(), total, done, trouble, left]);
+        let done = counts.succeeded + counts.rolled_back;
+        let cells = [counts.total, done, trouble, counts.skipped, counts.pending + counts.running];
+        let mut row = vec![wave.wave.to_string(), wave.state.clone()];
+        row.extend(cells.map(|it| it.to_string()));
+        waves.row(row);
     }
     output.line("");
     output.table(&waves);

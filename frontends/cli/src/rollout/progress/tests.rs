@@ -1,5 +1,9 @@
 use super::*;
-use deploy_core::{digest::Digest, id::Seq, rollout::AttemptEnd};
+use deploy_core::{
+    digest::Digest,
+    id::{HostName, Seq},
+    rollout::AttemptEnd,
+};
 use deploy_core::{
     host::{Connection, Host},
     plan::{PlanInput, plan},
@@ -50,8 +54,8 @@ fn apply(rollout: &mut Rollout, events: Vec<Event>) {
 }
 
 fn attempt(host: &str, end: AttemptEnd, generation: u64) -> [Event; 2] {
-    let host: deploy_core::id::HostName = host.parse().unwrap();
-    let direction = deploy_core::spec::Direction::Forward;
+    let host: HostName = host.parse().unwrap();
+    let direction = Direction::Forward;
     let started =
         Event::AttemptStarted { host: host.clone(), direction, first_step: StepName::Install };
     let ended = Event::AttemptEnded { host, generation: Seq::new(generation), end, retry_at: None };
@@ -62,7 +66,8 @@ fn lines(rollout: &Rollout, columns: usize, driven: bool) -> Vec<String> {
     let view = rollout.view();
     let tasks: Vec<_> = rollout.tasks().collect();
     let now = Timestamp::from_millis(1_000_000 + 61_000);
-    Progress { view: &view, tasks: &tasks, now, driven }.lines(columns, &|_, text| text.to_owned())
+    Progress { view: &view, tasks: &tasks, now, what: "web to web-2", driven }
+        .lines(columns, &|_, text| text.to_owned())
 }
 
 #[test]
@@ -77,7 +82,7 @@ fn a_rollout_under_way_is_shown_in_a_few_lines() {
     apply(&mut rollout, attempt("web-001", AttemptEnd::Succeeded, 3).into());
     apply(&mut rollout, attempt("web-002", failed, 5).into());
     let lines = lines(&rollout, 80, true);
-    assert_eq!(lines[0], "web → web-2  running  1m1s  web-1234  about 3m3s left");
+    assert_eq!(lines[0], "web to web-2  running  1m1s  about 3m3s left");
     assert_eq!(
         lines[1],
         "wave 1/2 ███████████████│░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░ 25%"

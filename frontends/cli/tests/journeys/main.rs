@@ -1,0 +1,15 @@
+//! Journeys through the built program, as people and scripts take them.
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod machine_output;
+#[cfg(test)]
+mod rollouts;
+#[cfg(test)]
+mod showcase;
+#[cfg(test)]
+mod terminal;
+#[cfg(test)]
+mod usage;

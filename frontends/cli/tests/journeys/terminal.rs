@@ -1,0 +1,70 @@
+//! What a terminal gets, and what a pipe.
+use crate::lab::{DEPLOY, Lab};
+use std::process::{Command, Stdio};
+
+/// Runs a command line in a terminal of 60 columns.
+fn in_terminal(lab: &Lab, line: &str, variables: &[(&str, &str)]) -> String {
+    let line = format!("stty cols 60 rows 20; {line}");
+    let mut command = Command::new("script");
+    command.args(["-qec", &line, "/dev/null"]).current_dir(lab.path("")).env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", lab.path(""));
+    command.env("DEPLOY_DATA_DIR", lab.data_dir()).env("TERM", "xterm").env("SHELL", "/bin/sh");
+    command.envs(variables.iter().copied());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let lab = Lab::new();
+    lab.hosts(1);
+    let list = format!("{DEPLOY} host list");
+    assert!(in_terminal(&lab, &list, &[]).contains("\x1b[1mHOST"));
+    assert!(!in_terminal(&lab, &list, &[("NO_COLOR", "1")]).contains('\x1b'));
+    assert!(!in_terminal(&lab, &list, &[("TERM", "dumb")]).contains('\x1b'));
+    assert!(!lab.ok(&["host", "list"]).stdout.contains('\x1b'));
+    assert!(lab.ok(&["host", "list", "--color", "always"]).stdout.contains('\x1b'));
+}
+
+#[test]
+fn tables_fit_the_terminal_and_are_whole_in_a_pipe() {
+    let lab = Lab::new();
+    let label = format!("note={}", "x".repeat(60));
+    lab.ok(&["host", "add", "web-1", "--address", "192.0.2.1", "--label", &label]);
+    let shown = in_terminal(&lab, &format!("{DEPLOY} host list --color never"), &[]);
+    assert!(shown.lines().all(|it| it.trim_end().chars().count() <= 60), "{shown}");
+    assert!(shown.contains('…'), "{shown}");
+    assert!(lab.ok(&["host", "list"]).stdout.contains(&label));
+}
+
+#[test]
+fn a_rollout_is_drawn_live() {
+    let lab = Lab::new();
+    lab.hosts(3);
+    lab.service("waves = [\"1\"]");
+    lab.release("1", "sleep 0.3");
+    let shown = in_terminal(&lab, &format!("{DEPLOY} rollout start web web-1 --yes"), &[]);
+    assert!(shown.contains("\x1b[0J"), "the block is drawn over: {shown:?}");
+    assert!(shown.contains("wave 3/3") && shown.contains('█'), "{shown}");
+    assert!(shown.contains("succeeded after"), "{shown}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_crash() {
+    let lab = Lab::new();
+    lab.hosts(3);
+    let shell = format!("{DEPLOY} host list | head -n 1; {DEPLOY} completions bash | head -n 1");
+    let mut command = Command::new("sh");
+    command.args(["-c", &shell]).env("DEPLOY_DATA_DIR", lab.data_dir());
+    let output = command.output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn what_hosts_print_cannot_move_the_cursor() {
+    let lab = Lab::new();
+    lab.hosts(1);
+    let ran = lab.ok(&["run", "role=web", "--", "printf 'a\\033[2Jb\\n'"]);
+    assert!(ran.stdout.contains("web-1 | a\u{fffd}[2Jb"), "{:?}", ran.stdout);
+}
