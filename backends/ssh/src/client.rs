@@ -1,7 +1,7 @@
 //! Our side of an SSH session: what to do with what the server sends.
 use crate::{
     failure::{Failure, quoted},
-    known_hosts::{KnownKeys, Verdict, append, fingerprint},
+    known_hosts::{Known, KnownKeys, Verdict, append, fingerprint},
     options::HostKeyPolicy,
 };
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use russh::{
 };
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -20,6 +21,7 @@ use tokio::{
         mpsc::{self, error::TrySendError},
         oneshot,
     },
+    task::spawn_blocking,
     time::timeout,
 };
 
@@ -110,48 +112,58 @@ impl Client {
         Self { shared, known, policy }
     }
 
-    /// Whether `shown` is the host's key.
-    fn check(&self, shown: &PublicKey) -> Result<(), Failure> {
-        let (name, found) = (&self.known.name, fingerprint(shown));
-        let kind = shown.algorithm();
-        match self.known.judge(shown) {
+    /// Goes on only if `shown` is the host's key.
+    async fn check(&self, shown: PublicKey) -> Result<(), Failure> {
+        match self.known.judge(&shown) {
             Verdict::Trusted => Ok(()),
+            Verdict::Changed(known) => Err(self.changed(&shown, &known)),
             Verdict::Revoked(known) => Err(Failure::unauthenticated(format!(
-                "the server shows the {kind} key {found}, which {} revokes: nothing was sent to it",
+                "the server shows {}, which {} revokes: nothing was sent to it",
+                described(&shown),
                 known.at
             ))),
-            Verdict::Changed(known) => {
-                let expected: Vec<String> = known
-                    .iter()
-                    .map(|it| format!("{} {} ({})", it.key.algorithm(), fingerprint(&it.key), it.at))
-                    .collect();
-                let file = known.first().map_or_else(String::new, |it| it.at.file.display().to_string());
-                Err(Failure::unauthenticated(format!(
-                    "the host key of {name} has changed: the server shows {kind} {found}, known is {}; somebody may be \
-                     impersonating the host, and nothing was sent to it. If the host was set up anew, check the new key \
-                     there and remove the old one: ssh-keygen -R '{name}' -f {file}",
-                    expected.join(", ")
-                )))
-            }
             Verdict::Unknown { authority } => match self.policy {
-                HostKeyPolicy::AcceptNew => append(&self.known, shown).map_err(|err| {
-                    let file = self.known.files.first().map(|it| it.display().to_string());
-                    Failure::unauthenticated(format!(
-                        "the {kind} key {found} of {name} is new and cannot be written to {}: {err}",
-                        file.unwrap_or_default()
-                    ))
-                }),
-                HostKeyPolicy::Strict => {
-                    let authority = authority.map_or_else(String::new, |it| {
-                        format!(" ({} names an authority, but certificates of hosts are not supported)", it.at)
-                    });
-                    Err(Failure::unauthenticated(format!(
-                        "the host key of {name} is in no known_hosts file{authority}: the server shows {kind} {found}. If \
-                         that is right, add it, or say `StrictHostKeyChecking accept-new` for this host"
-                    )))
-                }
+                HostKeyPolicy::AcceptNew => self.learn(shown).await,
+                HostKeyPolicy::Strict => Err(self.unknown(&shown, authority)),
             },
         }
+    }
+
+    /// Writes the key of a host seen for the first time down. The file may be locked by somebody else for a while.
+    async fn learn(&self, shown: PublicKey) -> Result<(), Failure> {
+        let (known, found) = (self.known.clone(), described(&shown));
+        let written = spawn_blocking(move || append(&known, &shown)).await;
+        written.map_err(io::Error::other).flatten().map_err(|err| {
+            let file = self.known.files.first().map(|it| it.display().to_string());
+            let (name, file) = (&self.known.name, file.unwrap_or_default());
+            Failure::unauthenticated(format!(
+                "the key of {name} is new, {found}, and cannot be written to {file}: {err}"
+            ))
+        })
+    }
+
+    fn changed(&self, shown: &PublicKey, known: &[&Known]) -> Failure {
+        let (name, found) = (&self.known.name, described(shown));
+        let expected: Vec<String> =
+            known.iter().map(|it| format!("{} ({})", described(&it.key), it.at)).collect();
+        let expected = expected.join(", ");
+        let file = known.first().map(|it| it.at.file.display().to_string()).unwrap_or_default();
+        Failure::unauthenticated(format!(
+            "the host key of {name} has changed: the server shows {found}, known is {expected}; somebody may be impersonating \
+             the host, and nothing was sent to it. If the host was set up anew, check the new key there and remove the old \
+             one: ssh-keygen -R '{name}' -f {file}"
+        ))
+    }
+
+    fn unknown(&self, shown: &PublicKey, authority: Option<&Known>) -> Failure {
+        let (name, found) = (&self.known.name, described(shown));
+        let authority = authority.map_or_else(String::new, |it| {
+            format!(" ({} names an authority, but certificates of hosts are not supported)", it.at)
+        });
+        Failure::unauthenticated(format!(
+            "the host key of {name} is in no known_hosts file{authority}: the server shows {found}. If that is right, add it, \
+             or say `StrictHostKeyChecking accept-new` for this host"
+        ))
     }
 
     /// Hands `arrival` to the process on `channel`, and waits while it has no room for it. A process that makes no room
@@ -174,6 +186,11 @@ impl Client {
     }
 }
 
+/// The kind of a key, and its fingerprint.
+fn described(key: &PublicKey) -> String {
+    format!("{} {}", key.algorithm(), fingerprint(key))
+}
+
 impl Drop for Client {
     /// The session has ended, in whatever way: nothing arrives any more.
     fn drop(&mut self) {
@@ -191,7 +208,7 @@ impl Handler for Client {
             let reason = "the server shows a certificate that it was not asked for";
             return Err(Refusal::Ours(Failure::unauthenticated(reason)));
         }
-        self.check(&shown.public_key()).map_err(Refusal::Ours)?;
+        self.check(shown.public_key()).await.map_err(Refusal::Ours)?;
         Ok(true)
     }
 
@@ -280,7 +297,7 @@ impl Handler for Client {
             DisconnectReason::ReceivedDisconnect(info) => {
                 format!("the server has closed the connection: {}", quoted(&info.message))
             }
-            DisconnectReason::Error(Refusal::Ours(failure)) => format!("{failure:?}"),
+            DisconnectReason::Error(Refusal::Ours(failure)) => failure.message().into(),
             DisconnectReason::Error(Refusal::Russh(err)) => err.to_string(),
         };
         self.shared.lost.get_or_init(|| reason);

@@ -29,7 +29,7 @@ const MOST_ABANDONED: usize = 1_000;
 pub(crate) struct Connection {
     handle: Handle<Client>,
     shared: Arc<Shared>,
-    use_: Mutex<Use>,
+    usage: Mutex<Usage>,
     demand: Arc<Demand>,
     /// How long the server may take to open a channel.
     patience: Duration,
@@ -39,7 +39,7 @@ pub(crate) struct Connection {
 
 /// How a connection is used.
 #[derive(Debug)]
-struct Use {
+struct Usage {
     leases: usize,
     /// How many leases the server can take.
     room: usize,
@@ -76,35 +76,36 @@ impl Connection {
         cut: Cut,
         room: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let use_ = Use { leases: 0, room: usize::MAX, idle_ticks: 0, abandoned: 0, retired: false };
-        Self { handle, shared, use_: Mutex::new(use_), demand, patience, _cut: cut, _room: room }
+        let usage =
+            Usage { leases: 0, room: usize::MAX, idle_ticks: 0, abandoned: 0, retired: false };
+        Self { handle, shared, usage: Mutex::new(usage), demand, patience, _cut: cut, _room: room }
     }
 
     /// Whether a lease can be had.
     pub(crate) fn is_usable(&self) -> bool {
-        let use_ = self.usage();
-        !use_.retired && use_.leases < use_.room && !self.handle.is_closed()
+        let usage = self.usage();
+        !usage.retired && usage.leases < usage.room && !self.handle.is_closed()
     }
 
     /// A tick of the clock has passed; or, `at_once`, somebody waits for room. Says whether the connection is to be closed.
     pub(crate) fn tick(&self, at_once: bool) -> bool {
-        let mut use_ = self.usage();
-        if use_.leases > 0 {
+        let mut usage = self.usage();
+        if usage.leases > 0 {
             return false;
         }
-        use_.idle_ticks = use_.idle_ticks.saturating_add(1);
-        use_.retired |= at_once || use_.idle_ticks >= IDLE_TICKS || self.handle.is_closed();
-        use_.retired
+        usage.idle_ticks = usage.idle_ticks.saturating_add(1);
+        usage.retired |= at_once || usage.idle_ticks >= IDLE_TICKS || self.handle.is_closed();
+        usage.retired
     }
 
-    fn usage(&self) -> MutexGuard<'_, Use> {
-        self.use_.lock().unwrap_or_else(PoisonError::into_inner)
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("use", &self.use_).finish_non_exhaustive()
+        f.debug_struct("Connection").field("usage", &self.usage).finish_non_exhaustive()
     }
 }
 
@@ -117,13 +118,13 @@ pub(crate) struct Lease {
 impl Lease {
     /// `None` if the connection is not to be used any more.
     pub(crate) fn of(connection: &Arc<Connection>) -> Option<Self> {
-        let mut use_ = connection.usage();
-        if use_.retired || use_.leases >= use_.room || connection.handle.is_closed() {
+        let mut usage = connection.usage();
+        if usage.retired || usage.leases >= usage.room || connection.handle.is_closed() {
             return None;
         }
-        use_.leases += 1;
-        use_.idle_ticks = 0;
-        drop(use_);
+        usage.leases += 1;
+        usage.idle_ticks = 0;
+        drop(usage);
         Some(Self { connection: Arc::clone(connection) })
     }
 
@@ -167,19 +168,19 @@ impl Lease {
 
     /// A channel was closed from our side before the server did.
     pub(crate) fn abandoned(&self) {
-        let mut use_ = self.connection.usage();
-        use_.abandoned += 1;
-        use_.retired |= use_.abandoned >= MOST_ABANDONED;
+        let mut usage = self.connection.usage();
+        usage.abandoned += 1;
+        usage.retired |= usage.abandoned >= MOST_ABANDONED;
     }
 
     fn refused(&self, reason: &ChannelOpenFailure) -> NoChannel {
         tracing::debug!(?reason, "the server opens no channel");
-        let mut use_ = self.connection.usage();
-        let others = use_.leases.saturating_sub(1);
+        let mut usage = self.connection.usage();
+        let others = usage.leases.saturating_sub(1);
         if others == 0 {
             return NoChannel::Refused;
         }
-        use_.room = use_.room.min(others);
+        usage.room = usage.room.min(others);
         NoChannel::Full
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 use russh::{
     Preferred, SshId, cipher,
-    client::{Config, Handle, connect_stream},
+    client::{Config, connect_stream},
     compression, kex,
     keys::{Algorithm, EcdsaCurve, HashAlg},
     mac,
@@ -112,19 +112,10 @@ impl Dialer {
             .await
             .map_err(exchange_failed)?;
         stage.enter("logging in");
-        log_in(&mut handle, target, &offers, agent).await?;
+        authenticate(&mut handle, target, &offers, agent).await?;
         let (demand, patience) = (Arc::clone(&self.demand), target.connect_timeout);
         Ok(Connection::new(handle, shared, demand, patience, cut, room))
     }
-}
-
-async fn log_in(
-    handle: &mut Handle<Client>,
-    target: &Target,
-    offers: &Offers,
-    agent: AgentKeys,
-) -> Result<(), Failure> {
-    authenticate(handle, target, offers, agent).await
 }
 
 /// What a connection in the making waits for, to say so when it takes too long.

@@ -33,6 +33,10 @@ impl Failure {
         Self::new(ErrorKind::OutcomeUnknown, message)
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The same failure, seen from a host that is behind the one that failed.
     pub(crate) fn behind(&self, jump: &impl fmt::Display) -> Self {
         Self::new(self.kind, format!("the jump host {jump} cannot be used: {}", self.message))

@@ -22,6 +22,9 @@ use tokio::{
     time::timeout,
 };
 
+/// How often idle connections are looked for at the most.
+const SHORTEST_TICK: Duration = Duration::from_millis(10);
+
 /// One attempt at a connection: made by the first who asks, and its outcome shared by all who asked meanwhile.
 type Attempt = Arc<OnceCell<Result<Arc<Connection>, Failure>>>;
 
@@ -41,7 +44,7 @@ impl Pool {
     pub(crate) fn new(options: SshOptions) -> Self {
         let demand = Arc::<Demand>::default();
         let (handshakes, connections) = (options.max_handshakes, options.max_connections.max(1));
-        let tick = options.idle_timeout / 2;
+        let tick = (options.idle_timeout / 2).max(SHORTEST_TICK);
         Self {
             dialer: Dialer::new(Sources::new(options), handshakes, Arc::clone(&demand)),
             attempts: Mutex::default(),
@@ -159,12 +162,19 @@ impl Pool {
             });
             !ours.is_empty()
         });
-        if attempts.is_empty() {
-            self.swept.store(false, Ordering::Relaxed);
-        }
         drop(attempts);
         // What goes away here may hold a lease of another connection: that must not happen under the lock.
         drop(closed);
+    }
+
+    /// Whether there is nothing left to look after: the task that does may end, and the next connection starts another.
+    fn is_done(&self) -> bool {
+        let attempts = self.attempts();
+        let done = attempts.is_empty();
+        if done {
+            self.swept.store(false, Ordering::Relaxed);
+        }
+        done
     }
 
     fn attempts(&self) -> MutexGuard<'_, HashMap<String, Vec<Attempt>>> {
@@ -178,7 +188,7 @@ async fn sweep(pool: Weak<Pool>, demand: Arc<Demand>, tick: Duration) {
         let at_once = timeout(tick, demand.freed.notified()).await.is_ok();
         let Some(pool) = pool.upgrade() else { return };
         pool.close_idle(at_once);
-        if !pool.swept.load(Ordering::Relaxed) {
+        if pool.is_done() {
             return;
         }
     }

@@ -13,6 +13,9 @@ use std::{
 /// Whoever else does the same waits: the file is locked, and looked through again first. The line is written in one piece and
 /// is on the disk before this returns.
 pub(crate) fn append(known: &KnownKeys, key: &PublicKey) -> io::Result<()> {
+    if known.name.contains(|it: char| it.is_whitespace() || ",*?!#|@".contains(it)) {
+        return Err(io::Error::other(format!("`{}` cannot be written there", known.name)));
+    }
     let Some(path) = known.files.first() else {
         return Err(io::Error::other("there is no known_hosts file to write the key into"));
     };

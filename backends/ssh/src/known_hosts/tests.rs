@@ -100,6 +100,17 @@ fn adds_a_new_key_once() {
 }
 
 #[test]
+fn a_name_that_would_mean_others_is_not_added() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("known_hosts");
+    for name in ["*", "a,b", "a b", "!a", "a\n*", "@revoked", "|1|a", "#a"] {
+        let known = KnownKeys { name: name.into(), keys: vec![], files: vec![file.clone()] };
+        assert!(append(&known, &key(RED)).is_err(), "{name}");
+    }
+    assert!(!file.exists());
+}
+
+#[test]
 fn adds_many_keys_at_the_same_time() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("known_hosts");
