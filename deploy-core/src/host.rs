@@ -27,11 +27,7 @@ impl Host {
     /// A host with no labels.
     #[must_use]
     pub const fn new(name: HostName, connection: Connection) -> Self {
-        Self {
-            name,
-            connection,
-            labels: Labels::new(),
-        }
+        Self { name, connection, labels: Labels::new() }
     }
 
     /// With these labels.
@@ -133,12 +129,7 @@ impl Installed {
         generation: Seq,
         seen_at: Timestamp,
     ) -> Self {
-        Self {
-            release,
-            package,
-            generation,
-            seen_at,
-        }
+        Self { release, package, generation, seen_at }
     }
 
     /// Whether this is `release`, and with no other package than `package`.

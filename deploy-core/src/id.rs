@@ -41,12 +41,8 @@ impl Alphabet {
     }
 }
 
-const NAME: Alphabet = Alphabet {
-    longest: 63,
-    upper: false,
-    inner: b"-",
-    reason: "only a-z, 0-9 and `-` may appear",
-};
+const NAME: Alphabet =
+    Alphabet { longest: 63, upper: false, inner: b"-", reason: "only a-z, 0-9 and `-` may appear" };
 const HOST: Alphabet = Alphabet {
     longest: 253,
     upper: true,
@@ -257,9 +253,6 @@ impl fmt::Display for Seq {
         self.0.fmt(f)
     }
 }
-
-
-
 
 impl From<ServiceName> for RolloutId {
     /// Every service name is a valid rollout id: an ad-hoc run is a service of its own.

@@ -38,7 +38,8 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     /// As RFC 3339 with milliseconds, such as `2026-11-22T04:05:06.789Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instant = i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        let instant =
+            i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
         match instant {
             Some(instant) => write!(f, "{instant:.3}"),
             None => write!(f, "{}ms", self.0),

@@ -26,9 +26,7 @@ fn main() -> ExitCode {
         Some("packages") => packages::provide(),
         Some("test") => test::all(&args.filter(|it| it != "--").collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") | None => say(HELP),
-        Some(other) => Err(format!(
-            "there is no task `{other}`; see `cargo xtask help`"
-        )),
+        Some(other) => Err(format!("there is no task `{other}`; see `cargo xtask help`")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,7 +59,5 @@ fn run(command: &mut Command) -> Done {
 fn has(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let admin = ["/usr/sbin".into(), "/sbin".into()];
-    env::split_paths(&path)
-        .chain(admin)
-        .any(|it| it.join(program).is_file())
+    env::split_paths(&path).chain(admin).any(|it| it.join(program).is_file())
 }

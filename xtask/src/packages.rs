@@ -10,36 +10,16 @@ struct Need {
 }
 
 const NEEDS: &[Need] = &[
-    Need {
-        program: "bash",
-        package: "bash",
-        what_for: "the host's side is tested under it",
-    },
+    Need { program: "bash", package: "bash", what_for: "the host's side is tested under it" },
     Need {
         program: "busybox",
         package: "busybox",
         what_for: "the host's side is tested under its shell",
     },
-    Need {
-        program: "cc",
-        package: "gcc",
-        what_for: "SQLite is built from source",
-    },
-    Need {
-        program: "curl",
-        package: "curl",
-        what_for: "health checks over HTTP",
-    },
-    Need {
-        program: "dash",
-        package: "dash",
-        what_for: "the host's side is tested under it",
-    },
-    Need {
-        program: "flock",
-        package: "util-linux",
-        what_for: "the host's side needs it",
-    },
+    Need { program: "cc", package: "gcc", what_for: "SQLite is built from source" },
+    Need { program: "curl", package: "curl", what_for: "health checks over HTTP" },
+    Need { program: "dash", package: "dash", what_for: "the host's side is tested under it" },
+    Need { program: "flock", package: "util-linux", what_for: "the host's side needs it" },
     Need {
         program: "python3",
         package: "python3",
@@ -50,26 +30,14 @@ const NEEDS: &[Need] = &[
         package: "shellcheck",
         what_for: "the host's side is checked by it",
     },
-    Need {
-        program: "ssh-keygen",
-        package: "openssh-client",
-        what_for: "keys of the SSH tests",
-    },
-    Need {
-        program: "sshd",
-        package: "openssh-server",
-        what_for: "the SSH tests start it",
-    },
+    Need { program: "ssh-keygen", package: "openssh-client", what_for: "keys of the SSH tests" },
+    Need { program: "sshd", package: "openssh-server", what_for: "the SSH tests start it" },
     Need {
         program: "strace",
         package: "strace",
         what_for: "the crash tests kill at system calls with it",
     },
-    Need {
-        program: "sudo",
-        package: "sudo",
-        what_for: "steps that run as another account",
-    },
+    Need { program: "sudo", package: "sudo", what_for: "steps that run as another account" },
 ];
 
 /// PostgreSQL's programs are not in the search path.
@@ -83,10 +51,8 @@ pub(crate) fn provide() -> Done {
     }
     let names: Vec<&str> = missing.iter().map(|it| it.package).collect();
     if !is_root() || !has("apt-get") {
-        let list: Vec<String> = missing
-            .iter()
-            .map(|it| format!("  {} ({})", it.package, it.what_for))
-            .collect();
+        let list: Vec<String> =
+            missing.iter().map(|it| format!("  {} ({})", it.package, it.what_for)).collect();
         return Err(format!(
             "the tests need packages that are not installed:\n{}\ninstall them, for example with: sudo apt-get install {}",
             list.join("\n"),
@@ -102,11 +68,8 @@ pub(crate) fn provide() -> Done {
 }
 
 fn missing() -> Vec<&'static Need> {
-    const POSTGRESQL: &Need = &Need {
-        program: "initdb",
-        package: "postgresql",
-        what_for: "the database tests start it",
-    };
+    const POSTGRESQL: &Need =
+        &Need { program: "initdb", package: "postgresql", what_for: "the database tests start it" };
     let mut missing: Vec<&Need> = NEEDS.iter().filter(|it| !has(it.program)).collect();
     if !Path::new(POSTGRES).is_dir() {
         missing.push(POSTGRESQL);

@@ -9,25 +9,12 @@ pub(crate) fn all(filter: &[String]) -> Done {
     packages::provide()?;
     // The journeys start the program as a user would.
     run(cargo().args(["build", "--bin", "deploy"]))?;
-    if cargo()
-        .args(["nextest", "--version"])
-        .output()
-        .is_ok_and(|it| it.status.success())
-    {
-        run(cargo()
-            .args(["nextest", "run", "--workspace", "--all-features"])
-            .args(filter))?;
+    if cargo().args(["nextest", "--version"]).output().is_ok_and(|it| it.status.success()) {
+        run(cargo().args(["nextest", "run", "--workspace", "--all-features"]).args(filter))?;
     } else {
         say("cargo-nextest is not installed: using `cargo test`\n")?;
-        let tests = [
-            "test",
-            "--workspace",
-            "--all-features",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--examples",
-        ];
+        let tests =
+            ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
         run(cargo().args(tests).args(filter))?;
     }
     if filter.is_empty() {

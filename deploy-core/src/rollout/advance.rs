@@ -24,9 +24,7 @@ impl Rollout {
         }
         if self.aborting.is_some() {
             let over = self.in_flight.is_empty();
-            return over.then_some(Event::Finished {
-                outcome: Outcome::Aborted,
-            });
+            return over.then_some(Event::Finished { outcome: Outcome::Aborted });
         }
         match self.hold {
             Hold::Pausing(_) if self.in_flight.is_empty() => return Some(Event::Paused),
@@ -44,11 +42,7 @@ impl Rollout {
             return self.start(now);
         }
         let stuck = self.back.iter().any(|it| it.state.is_trouble());
-        let outcome = if stuck {
-            Outcome::Failed
-        } else {
-            Outcome::RolledBack
-        };
+        let outcome = if stuck { Outcome::Failed } else { Outcome::RolledBack };
         Some(Event::Finished { outcome })
     }
 
@@ -78,10 +72,7 @@ impl Rollout {
     fn start_bake(&self, now: Timestamp) -> Option<Event> {
         let bake = self.plan().strategy.bake_time;
         let wave = self.wave?;
-        (!bake.is_zero()).then(|| Event::BakeStarted {
-            wave,
-            until: now.after(bake),
-        })
+        (!bake.is_zero()).then(|| Event::BakeStarted { wave, until: now.after(bake) })
     }
 
     fn request_confirm(&self) -> Option<Event> {
@@ -103,18 +94,10 @@ impl Rollout {
                 + self.counts.of(TaskState::Excluded);
             let all = usize::try_from(well).is_ok_and(|it| it == settled)
                 && self.tally == Tally::default();
-            let outcome = if all {
-                Outcome::Succeeded
-            } else {
-                Outcome::SucceededWithDebt
-            };
+            let outcome = if all { Outcome::Succeeded } else { Outcome::SucceededWithDebt };
             return Some(Event::Finished { outcome });
         }
-        self.plan()
-            .strategy
-            .schedule
-            .allows(now)
-            .then_some(Event::WaveStarted { wave: next })
+        self.plan().strategy.schedule.allows(now).then_some(Event::WaveStarted { wave: next })
     }
 
     fn miss_progress(&self, now: Timestamp) -> Option<Event> {
@@ -126,10 +109,8 @@ impl Rollout {
     pub(super) fn progress_deadline(&self) -> Option<Timestamp> {
         let works = !self.in_flight.is_empty() || !self.delayed.is_empty();
         let rolls = self.direction == Direction::Forward && self.phase == Phase::Rolling;
-        (works && rolls && !self.is_held() && self.aborting.is_none()).then(|| {
-            self.last_progress
-                .after(self.plan().strategy.progress_deadline)
-        })
+        (works && rolls && !self.is_held() && self.aborting.is_none())
+            .then(|| self.last_progress.after(self.plan().strategy.progress_deadline))
     }
 
     fn start(&self, now: Timestamp) -> Option<Event> {
@@ -150,11 +131,7 @@ impl Rollout {
 
     /// The target to be started next, if there were room for it.
     fn startable(&self, now: Timestamp) -> Option<TargetIx> {
-        let due = self
-            .delayed
-            .first()
-            .filter(|(at, _)| *at <= now)
-            .map(|(_, ix)| *ix);
+        let due = self.delayed.first().filter(|(at, _)| *at <= now).map(|(_, ix)| *ix);
         due.or_else(|| self.ready.first().copied())
     }
 
@@ -169,17 +146,13 @@ impl Rollout {
         if stagger.fixed.is_zero() && stagger.random.is_zero() {
             return None;
         }
-        let wait = stagger
-            .fixed
-            .saturating_add(self.chance(self.starts, stagger.random));
+        let wait = stagger.fixed.saturating_add(self.chance(self.starts, stagger.random));
         self.last_start.map(|it| it.after(wait))
     }
 
     /// Why the rollout has to stop now that a task has ended; `None` if the budget allows it.
     pub(super) fn over_budget(&self, ix: TargetIx) -> Option<Reason> {
-        let counted = self
-            .slot(Direction::Forward, ix)
-            .is_some_and(|it| it.counted.is_some());
+        let counted = self.slot(Direction::Forward, ix).is_some_and(|it| it.counted.is_some());
         let stopping = self.aborting.is_some() || self.direction == Direction::Back;
         if !counted || stopping || self.stops_already() {
             return None;
@@ -188,11 +161,10 @@ impl Rollout {
         let total = self.plan().target_count();
         let wave = self.frame.wave_of(ix);
         let size = u32::try_from(self.frame.wave(wave).len()).unwrap_or(u32::MAX);
-        self.exceeded(&budget.rollout, self.tally, total, BudgetScope::Rollout)
-            .or_else(|| {
-                let budget = budget.wave.as_ref()?;
-                self.exceeded(budget, self.tally_of(wave), size, BudgetScope::Wave(wave))
-            })
+        self.exceeded(&budget.rollout, self.tally, total, BudgetScope::Rollout).or_else(|| {
+            let budget = budget.wave.as_ref()?;
+            self.exceeded(budget, self.tally_of(wave), size, BudgetScope::Wave(wave))
+        })
     }
 
     /// A rollout that pauses for a failure does not pause again; one that a person paused still turns back or aborts.
@@ -208,12 +180,7 @@ impl Rollout {
         scope: BudgetScope,
     ) -> Option<Reason> {
         let over = |column, count, limit| {
-            (count > limit).then_some(Reason::Budget {
-                column,
-                scope,
-                count,
-                limit,
-            })
+            (count > limit).then_some(Reason::Budget { column, scope, count, limit })
         };
         let counted = COLUMNS
             .into_iter()

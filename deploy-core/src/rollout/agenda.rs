@@ -24,10 +24,7 @@ pub struct Effect {
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a driver that misses an effect must not build"
-)]
+#[expect(clippy::exhaustive_enums, reason = "a driver that misses an effect must not build")]
 pub enum EffectKind {
     /// End the attempt.
     Kill,
@@ -51,17 +48,10 @@ impl Rollout {
     /// All that is outstanding, in the order of the plan. Something that has left the agenda is to be left alone.
     #[must_use]
     pub fn agenda(&self) -> Vec<Effect> {
-        let mut targets: Vec<TargetIx> = self
-            .in_flight
-            .iter()
-            .chain(&self.watching)
-            .copied()
-            .collect();
+        let mut targets: Vec<TargetIx> =
+            self.in_flight.iter().chain(&self.watching).copied().collect();
         targets.sort_unstable();
-        targets
-            .into_iter()
-            .filter_map(|ix| self.effect_of(ix))
-            .collect()
+        targets.into_iter().filter_map(|ix| self.effect_of(ix)).collect()
     }
 
     /// What is outstanding on `host`. There is never more than one thing.
@@ -84,13 +74,7 @@ impl Rollout {
             (None, _) => return None,
         };
         let (generation, first_step) = (task.generation, task.first_step);
-        Some(Effect {
-            host,
-            generation,
-            direction,
-            first_step,
-            kind,
-        })
+        Some(Effect { host, generation, direction, first_step, kind })
     }
 
     fn under_way(&self, ix: TargetIx) -> Option<(Direction, &Task)> {
@@ -111,15 +95,9 @@ impl Rollout {
             Phase::Baking { until } if self.direction == Direction::Forward => Some(until),
             _ => None,
         };
-        let start = if self.is_held() || self.aborting.is_some() {
-            None
-        } else {
-            self.start_at(now)
-        };
-        [doubt, bake, start, self.progress_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let start =
+            if self.is_held() || self.aborting.is_some() { None } else { self.start_at(now) };
+        [doubt, bake, start, self.progress_deadline()].into_iter().flatten().min()
     }
 
     /// When something may start that cannot start now, for no other reason than the time.
@@ -129,17 +107,10 @@ impl Rollout {
             && matches!(self.phase, Phase::Baked | Phase::Settled)
             || self.phase == Phase::Rolling && self.open == 0;
         let retry = self.delayed.first().map(|it| it.0);
-        let candidate = if between || !self.ready.is_empty() {
-            Some(now)
-        } else {
-            retry
-        };
+        let candidate = if between || !self.ready.is_empty() { Some(now) } else { retry };
         let candidate = candidate.filter(|_| between || !full)?;
-        let staggered = if between {
-            candidate
-        } else {
-            self.staggered_until().unwrap_or(candidate)
-        };
+        let staggered =
+            if between { candidate } else { self.staggered_until().unwrap_or(candidate) };
         let at = candidate.max(staggered).max(now);
         if self.direction == Direction::Back {
             return Some(at);

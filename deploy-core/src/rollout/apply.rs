@@ -29,10 +29,7 @@ impl Rollout {
     }
 
     pub(super) fn take(&mut self, record: &Record) -> Result<Touched, RecordError> {
-        let err = |reason| RecordError {
-            seq: record.seq,
-            reason,
-        };
+        let err = |reason| RecordError { seq: record.seq, reason };
         if record.format > crate::plan::FORMAT {
             return Err(err("it was written by a newer program"));
         }
@@ -45,9 +42,7 @@ impl Rollout {
         if self.outcome.is_some() {
             return Err(err("the rollout is over"));
         }
-        let touched = self
-            .take_event(&record.event, record.seq, record.at)
-            .map_err(err)?;
+        let touched = self.take_event(&record.event, record.seq, record.at).map_err(err)?;
         self.head = record.seq;
         self.updated_at = record.at;
         Ok(touched)
@@ -56,32 +51,24 @@ impl Rollout {
     fn take_event(&mut self, event: &Event, seq: Seq, at: Timestamp) -> Applied {
         match event {
             Event::Accepted { .. } => Err("a plan is accepted once"),
-            Event::AttemptEnded {
-                host,
-                generation,
-                end,
-                retry_at,
-            } => self.end_attempt(host, *generation, end, *retry_at, at),
+            Event::AttemptEnded { host, generation, end, retry_at } => {
+                self.end_attempt(host, *generation, end, *retry_at, at)
+            }
             Event::AttemptFound { host, generation } => {
                 self.doubt(host, *generation, TaskState::Running, None, at)
             }
-            Event::AttemptStarted {
-                host,
-                direction,
-                first_step,
-            } => self.start_attempt(host, *direction, *first_step, seq, at),
-            Event::AttemptUncertain {
-                host, generation, ..
-            } => self.doubt(host, *generation, TaskState::Uncertain, None, at),
-            Event::KillRequested {
-                host, generation, ..
-            } => self.doubt(host, *generation, TaskState::Killing, None, at),
-            Event::StepUnresolved {
-                host,
-                generation,
-                step,
-                ..
-            } => self.doubt(host, *generation, TaskState::Resolving, Some(*step), at),
+            Event::AttemptStarted { host, direction, first_step } => {
+                self.start_attempt(host, *direction, *first_step, seq, at)
+            }
+            Event::AttemptUncertain { host, generation, .. } => {
+                self.doubt(host, *generation, TaskState::Uncertain, None, at)
+            }
+            Event::KillRequested { host, generation, .. } => {
+                self.doubt(host, *generation, TaskState::Killing, None, at)
+            }
+            Event::StepUnresolved { host, generation, step, .. } => {
+                self.doubt(host, *generation, TaskState::Resolving, Some(*step), at)
+            }
             Event::TargetHealthy { host } => self.end_watch(host),
             Event::TargetRetried { host, .. } => self.retry(host, at),
             Event::TargetSkipped { host, kind, .. } => self.skip(host, *kind, at),
@@ -179,10 +166,7 @@ impl Rollout {
         self.phase = Phase::Rolling;
         self.last_progress = at;
         for ix in self.frame.wave(wave) {
-            if self
-                .slot(Direction::Forward, ix)
-                .is_some_and(|it| it.state == TaskState::Pending)
-            {
+            if self.slot(Direction::Forward, ix).is_some_and(|it| it.state == TaskState::Pending) {
                 self.ready.insert(ix);
                 self.open += 1;
             }
@@ -192,8 +176,7 @@ impl Rollout {
 
     fn start_watching(&mut self, wave: u32) -> Touched {
         let well = |ix: &TargetIx| {
-            self.slot(Direction::Forward, *ix)
-                .is_some_and(|it| it.state == TaskState::Succeeded)
+            self.slot(Direction::Forward, *ix).is_some_and(|it| it.state == TaskState::Succeeded)
         };
         let watched: Vec<TargetIx> = self.frame.wave(wave).filter(well).collect();
         self.watching.extend(&watched);
@@ -229,11 +212,7 @@ impl Rollout {
             TaskState::Waiting => {}
             _ => return Err("only a task that is ready can be started"),
         }
-        task.tries = if task.first_step == first_step {
-            task.tries + 1
-        } else {
-            1
-        };
+        task.tries = if task.first_step == first_step { task.tries + 1 } else { 1 };
         task.first_step = first_step;
         task.generation = seq;
         task.attempts += 1;
@@ -255,9 +234,7 @@ impl Rollout {
         at: Timestamp,
     ) -> Applied {
         let ix = self.find(host)?;
-        let direction = self
-            .direction_of(ix, generation)
-            .ok_or("there is no such attempt")?;
+        let direction = self.direction_of(ix, generation).ok_or("there is no such attempt")?;
         if !self.in_flight.contains(&ix) {
             return Err("the attempt is not in flight");
         }
@@ -285,12 +262,8 @@ impl Rollout {
         at: Timestamp,
     ) -> Applied {
         let ix = self.find(host)?;
-        let direction = self
-            .direction_of(ix, generation)
-            .ok_or("there is no such attempt")?;
-        let state = self
-            .slot(direction, ix)
-            .map_or(TaskState::Pending, |it| it.state);
+        let direction = self.direction_of(ix, generation).ok_or("there is no such attempt")?;
+        let state = self.slot(direction, ix).map_or(TaskState::Pending, |it| it.state);
         let was_in_flight = state.is_in_flight();
         if !was_in_flight && state != TaskState::Unknown {
             return Err("the attempt has ended already");
@@ -298,10 +271,8 @@ impl Rollout {
         if was_in_flight {
             self.in_flight.remove(&ix);
         }
-        let resolved = matches!(
-            end,
-            AttemptEnd::ResolvedDone { .. } | AttemptEnd::ResolvedNotDone { .. }
-        );
+        let resolved =
+            matches!(end, AttemptEnd::ResolvedDone { .. } | AttemptEnd::ResolvedNotDone { .. });
         if resolved && retry_at.is_none() {
             return Err("an attempt that was cut is tried again, or has failed");
         }
@@ -335,9 +306,7 @@ impl Rollout {
     /// The step that a further attempt begins with.
     fn step_after(&self, direction: Direction, ix: TargetIx, end: &AttemptEnd) -> StepName {
         let mut steps = self.frame.steps(direction, ix).map(|it| it.name);
-        let now = self
-            .slot(direction, ix)
-            .map_or(StepName::Fetch, |it| it.first_step);
+        let now = self.slot(direction, ix).map_or(StepName::Fetch, |it| it.first_step);
         match end {
             AttemptEnd::ResolvedDone { step } => steps.find(|it| it > step).unwrap_or(now),
             other => other.step().unwrap_or(now),
@@ -371,12 +340,8 @@ impl Rollout {
 
     /// A forward attempt ended after the rollout turned back: the way back of its target is free now.
     fn unblock_back(&mut self, ix: TargetIx, at: Timestamp) {
-        let touched = self
-            .slot(Direction::Forward, ix)
-            .is_some_and(|it| it.touched);
-        let waits = self
-            .slot(Direction::Back, ix)
-            .is_some_and(|it| it.state == TaskState::Pending);
+        let touched = self.slot(Direction::Forward, ix).is_some_and(|it| it.touched);
+        let waits = self.slot(Direction::Back, ix).is_some_and(|it| it.state == TaskState::Pending);
         if touched && waits {
             self.ready.insert(ix);
         } else if waits {
@@ -399,10 +364,7 @@ impl Rollout {
         if direction == Direction::Back {
             return;
         }
-        let counted = self
-            .edit(direction, ix)
-            .ok()
-            .and_then(|it| it.counted.take());
+        let counted = self.edit(direction, ix).ok().and_then(|it| it.counted.take());
         if let Some(column) = counted {
             self.tally.change(column, -1);
             let wave = self.frame.wave_of(ix);
@@ -455,20 +417,13 @@ impl Rollout {
             }
             SkipKind::Skip => self.set(direction, ix, TaskState::Skipped, at)?,
         }
-        Ok(if watched || settled {
-            Touched::One(ix)
-        } else {
-            Touched::Nothing
-        })
+        Ok(if watched || settled { Touched::One(ix) } else { Touched::Nothing })
     }
 
     fn retry(&mut self, host: &HostName, at: Timestamp) -> Applied {
         let ix = self.find(host)?;
         let direction = self.direction;
-        let state = self
-            .slot(direction, ix)
-            .map(|it| it.state)
-            .ok_or("the target has no task")?;
+        let state = self.slot(direction, ix).map(|it| it.state).ok_or("the target has no task")?;
         if !state.is_trouble() && state != TaskState::Skipped {
             return Err("only a task that is in trouble can be tried again");
         }
@@ -533,11 +488,7 @@ impl Rollout {
     }
 
     fn find(&self, host: &HostName) -> Result<TargetIx, &'static str> {
-        self.frame
-            .index
-            .get(host)
-            .copied()
-            .ok_or("the plan has no such target")
+        self.frame.index.get(host).copied().ok_or("the plan has no such target")
     }
 
     fn edit(&mut self, direction: Direction, ix: TargetIx) -> Result<&mut Task, &'static str> {

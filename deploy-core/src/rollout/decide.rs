@@ -45,12 +45,7 @@ impl Rollout {
 
     const fn pend(self) -> Pending {
         let expected = self.head;
-        Pending {
-            rollout: self,
-            expected,
-            records: Vec::new(),
-            touched: BTreeSet::new(),
-        }
+        Pending { rollout: self, expected, records: Vec::new(), touched: BTreeSet::new() }
     }
 }
 
@@ -82,9 +77,7 @@ impl Pending {
     /// effect is now.
     #[must_use]
     pub fn commit(self) -> (Rollout, Vec<(HostName, Option<Effect>)>) {
-        let Self {
-            rollout, touched, ..
-        } = self;
+        let Self { rollout, touched, .. } = self;
         let changed = touched
             .into_iter()
             .filter_map(|ix| Some((rollout.name(ix)?.clone(), rollout.effect_of(ix))))
@@ -93,12 +86,7 @@ impl Pending {
     }
 
     fn emit(&mut self, event: Event, now: Timestamp) {
-        let record = Record::new(
-            self.rollout.head.next(),
-            now,
-            self.rollout.id.clone(),
-            event,
-        );
+        let record = Record::new(self.rollout.head.next(), now, self.rollout.id.clone(), event);
         match self.rollout.take(&record) {
             Ok(Touched::Many(many)) => self.touched.extend(many),
             Ok(Touched::Nothing) => {}
@@ -115,11 +103,9 @@ impl Pending {
             return;
         }
         match input {
-            Input::Replied {
-                host,
-                generation,
-                reply,
-            } => self.replied(host, *generation, reply, now),
+            Input::Replied { host, generation, reply } => {
+                self.replied(host, *generation, reply, now);
+            }
             Input::Tick => self.give_up_doubts(now),
             Input::Abort { kill, .. } => {
                 self.command(input, now);
@@ -129,13 +115,7 @@ impl Pending {
             }
             Input::Retry { host: None, by } => {
                 for host in self.rollout.in_trouble() {
-                    self.emit(
-                        Event::TargetRetried {
-                            host,
-                            by: by.clone(),
-                        },
-                        now,
-                    );
+                    self.emit(Event::TargetRetried { host, by: by.clone() }, now);
                 }
             }
             Input::Confirm { .. }
@@ -178,10 +158,7 @@ impl Pending {
                 Some(Event::TargetHealthy { host: host.clone() })
             }
             Reply::Unhealthy { reason } if self.rollout.watching.contains(&ix) => {
-                Some(Event::TargetUnhealthy {
-                    host: host.clone(),
-                    reason: reason.clone(),
-                })
+                Some(Event::TargetUnhealthy { host: host.clone(), reason: reason.clone() })
             }
             Reply::Healthy | Reply::Unhealthy { .. } => None,
             other => self.rollout.attempt_replied(ix, direction, other, now),
@@ -204,21 +181,10 @@ impl Pending {
             let Some((host, generation)) = self.rollout.attempt(ix) else {
                 continue;
             };
-            let step = self
-                .rollout
-                .newest_in_flight(ix)
-                .and_then(|it| it.unresolved);
+            let step = self.rollout.newest_in_flight(ix).and_then(|it| it.unresolved);
             let reason = "the host could not be asked for too long".to_owned();
             let end = AttemptEnd::Lost { step, reason };
-            self.emit(
-                Event::AttemptEnded {
-                    host,
-                    generation,
-                    end,
-                    retry_at: None,
-                },
-                now,
-            );
+            self.emit(Event::AttemptEnded { host, generation, end, retry_at: None }, now);
             self.stop_if_over_budget(ix, now);
         }
     }
@@ -238,30 +204,18 @@ impl Rollout {
             note: note.clone(),
         };
         Some(match input {
-            Input::Abort { by, note, .. } => Event::AbortStarted {
-                reason: operator(by, note),
-            },
-            Input::Confirm { by } => Event::Confirmed {
-                wave: self.wave?,
-                by: by.clone(),
-            },
+            Input::Abort { by, note, .. } => Event::AbortStarted { reason: operator(by, note) },
+            Input::Confirm { by } => Event::Confirmed { wave: self.wave?, by: by.clone() },
             Input::Kill { host, by } => return self.kill(*self.frame.index.get(host)?, by),
-            Input::Pause { by, note } => Event::PauseStarted {
-                reason: operator(by, note),
-            },
+            Input::Pause { by, note } => Event::PauseStarted { reason: operator(by, note) },
             Input::Resume { by } => Event::Resumed { by: by.clone() },
-            Input::Retry { host, by } => Event::TargetRetried {
-                host: host.clone()?,
-                by: by.clone(),
-            },
-            Input::Rollback { by, note } => Event::RollbackStarted {
-                reason: operator(by, note),
-            },
-            Input::Skip { host, kind, by } => Event::TargetSkipped {
-                host: host.clone(),
-                kind: *kind,
-                by: by.clone(),
-            },
+            Input::Retry { host, by } => {
+                Event::TargetRetried { host: host.clone()?, by: by.clone() }
+            }
+            Input::Rollback { by, note } => Event::RollbackStarted { reason: operator(by, note) },
+            Input::Skip { host, kind, by } => {
+                Event::TargetSkipped { host: host.clone(), kind: *kind, by: by.clone() }
+            }
             Input::Replied { .. } | Input::Tick => return None,
         })
     }
@@ -269,19 +223,12 @@ impl Rollout {
     fn kill(&self, ix: TargetIx, by: &crate::id::Principal) -> Option<Event> {
         let (host, generation) = self.attempt(ix)?;
         let killing = self.newest_in_flight(ix)?.state == TaskState::Killing;
-        (!killing).then(|| Event::KillRequested {
-            host,
-            generation,
-            by: by.clone(),
-        })
+        (!killing).then(|| Event::KillRequested { host, generation, by: by.clone() })
     }
 
     /// The attempt of a target that is in flight.
     fn attempt(&self, ix: TargetIx) -> Option<(HostName, Seq)> {
-        Some((
-            self.name(ix)?.clone(),
-            self.newest_in_flight(ix)?.generation,
-        ))
+        Some((self.name(ix)?.clone(), self.newest_in_flight(ix)?.generation))
     }
 
     pub(super) fn newest_in_flight(&self, ix: TargetIx) -> Option<&super::Task> {
@@ -297,9 +244,7 @@ impl Rollout {
             Direction::Forward => &self.forward,
         };
         let troubled = (0..).zip(tasks).filter(|(_, task)| task.state.is_trouble());
-        troubled
-            .filter_map(|(ix, _)| self.name(ix).cloned())
-            .collect()
+        troubled.filter_map(|(ix, _)| self.name(ix).cloned()).collect()
     }
 
     fn attempt_replied(
@@ -319,42 +264,24 @@ impl Rollout {
                 AttemptEnd::Lost { .. } => None,
                 end => {
                     let end = cut_short(end.clone());
-                    Some(Event::AttemptEnded {
-                        host,
-                        generation,
-                        end,
-                        retry_at: None,
-                    })
+                    Some(Event::AttemptEnded { host, generation, end, retry_at: None })
                 }
             },
             Reply::NeverStarted if in_flight => {
-                let end = AttemptEnd::Unreachable {
-                    reason: "the attempt never started".to_owned(),
-                };
+                let end =
+                    AttemptEnd::Unreachable { reason: "the attempt never started".to_owned() };
                 self.ended(ix, direction, end, now)
             }
             Reply::CannotTell if task.state == TaskState::Resolving => {
                 let reason = "its check cannot tell either".to_owned();
-                let end = AttemptEnd::Lost {
-                    step: task.unresolved,
-                    reason,
-                };
-                Some(Event::AttemptEnded {
-                    host,
-                    generation,
-                    end,
-                    retry_at: None,
-                })
+                let end = AttemptEnd::Lost { step: task.unresolved, reason };
+                Some(Event::AttemptEnded { host, generation, end, retry_at: None })
             }
             Reply::StillRunning if task.state == TaskState::Uncertain => {
                 Some(Event::AttemptFound { host, generation })
             }
             Reply::Unknown { reason } if task.state == TaskState::Running => {
-                Some(Event::AttemptUncertain {
-                    host,
-                    generation,
-                    reason: reason.clone(),
-                })
+                Some(Event::AttemptUncertain { host, generation, reason: reason.clone() })
             }
             _ => None,
         }
@@ -373,68 +300,28 @@ impl Rollout {
         let killing = task.state == TaskState::Killing;
         let effect = self.effect_of_step(direction, ix, &end);
         Some(match (end, effect) {
-            (
-                AttemptEnd::Lost {
-                    step: Some(step),
-                    reason,
-                },
-                Some(StepEffect::Check),
-            ) if task.state != TaskState::Resolving && !killing => Event::StepUnresolved {
-                host,
-                generation,
-                step,
-                reason,
-            },
-            (
-                AttemptEnd::Lost {
-                    step: Some(step),
-                    reason,
-                },
-                Some(StepEffect::Idempotent),
-            ) => {
+            (AttemptEnd::Lost { step: Some(step), reason }, Some(StepEffect::Check))
+                if task.state != TaskState::Resolving && !killing =>
+            {
+                Event::StepUnresolved { host, generation, step, reason }
+            }
+            (AttemptEnd::Lost { step: Some(step), reason }, Some(StepEffect::Idempotent)) => {
                 let end = AttemptEnd::ResolvedNotDone { step };
                 match self.retry_at(ix, direction, &end, now) {
-                    Some(at) => Event::AttemptEnded {
-                        host,
-                        generation,
-                        end,
-                        retry_at: Some(at),
-                    },
+                    Some(at) => Event::AttemptEnded { host, generation, end, retry_at: Some(at) },
                     None => {
-                        let end = AttemptEnd::Lost {
-                            step: Some(step),
-                            reason,
-                        };
-                        Event::AttemptEnded {
-                            host,
-                            generation,
-                            end,
-                            retry_at: None,
-                        }
+                        let end = AttemptEnd::Lost { step: Some(step), reason };
+                        Event::AttemptEnded { host, generation, end, retry_at: None }
                     }
                 }
             }
             (AttemptEnd::ResolvedDone { step }, _) if self.is_last(direction, ix, step) => {
-                Event::AttemptEnded {
-                    host,
-                    generation,
-                    end: AttemptEnd::Succeeded,
-                    retry_at: None,
-                }
+                Event::AttemptEnded { host, generation, end: AttemptEnd::Succeeded, retry_at: None }
             }
             (end, _) => {
                 let retry_at = self.retry_at(ix, direction, &end, now);
-                let end = if retry_at.is_none() {
-                    cut_short(end)
-                } else {
-                    end
-                };
-                Event::AttemptEnded {
-                    host,
-                    generation,
-                    end,
-                    retry_at,
-                }
+                let end = if retry_at.is_none() { cut_short(end) } else { end };
+                Event::AttemptEnded { host, generation, end, retry_at }
             }
         })
     }
@@ -446,10 +333,7 @@ impl Rollout {
         end: &AttemptEnd,
     ) -> Option<StepEffect> {
         let name = end.step()?;
-        self.frame
-            .steps(direction, ix)
-            .find(|it| it.name == name)
-            .map(|it| it.effect)
+        self.frame.steps(direction, ix).find(|it| it.name == name).map(|it| it.effect)
     }
 
     fn is_last(&self, direction: Direction, ix: TargetIx, step: StepName) -> bool {
@@ -489,10 +373,7 @@ impl Rollout {
     fn backoff(&self, tries: u32, generation: Seq) -> Duration {
         let retries = self.plan().strategy.retries;
         let doubled = 2_u32.saturating_pow(tries.saturating_sub(1));
-        let wait = retries
-            .backoff
-            .saturating_mul(doubled)
-            .min(retries.max_backoff);
+        let wait = retries.backoff.saturating_mul(doubled).min(retries.max_backoff);
         wait.saturating_add(self.chance(generation.get(), wait / 10))
     }
 
@@ -536,9 +417,5 @@ fn cut_short(end: AttemptEnd) -> AttemptEnd {
         }
         other => return other,
     };
-    AttemptEnd::Failed {
-        step: Some(step),
-        code: None,
-        reason: reason.to_owned(),
-    }
+    AttemptEnd::Failed { step: Some(step), code: None, reason: reason.to_owned() }
 }

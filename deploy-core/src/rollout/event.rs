@@ -351,13 +351,7 @@ impl Record {
     /// `event` of `rollout`, decided at `at`, to stand at `seq`.
     #[must_use]
     pub const fn new(seq: Seq, at: Timestamp, rollout: RolloutId, event: Event) -> Self {
-        Self {
-            format: FORMAT,
-            seq,
-            at,
-            rollout,
-            event,
-        }
+        Self { format: FORMAT, seq, at, rollout, event }
     }
 
     /// Whether it begins a rollout.

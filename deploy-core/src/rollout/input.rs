@@ -108,10 +108,7 @@ impl Input {
     #[must_use]
     pub const fn step(&self) -> Option<StepName> {
         match self {
-            Self::Replied {
-                reply: Reply::Ended(end),
-                ..
-            } => end.step(),
+            Self::Replied { reply: Reply::Ended(end), .. } => end.step(),
             _ => None,
         }
     }

@@ -101,9 +101,7 @@ impl Rollout {
             Input::Pause { .. } => Ok(()),
             Input::Resume { .. } if self.hold == Hold::None => Err(Refusal::NotPaused),
             Input::Resume { .. } => Ok(()),
-            Input::Retry {
-                host: Some(host), ..
-            } => self.admits_retry(host),
+            Input::Retry { host: Some(host), .. } => self.admits_retry(host),
             Input::Rollback { .. } if self.direction == Direction::Back => Err(Refusal::TurnedBack),
             Input::Rollback { .. } if !self.can_turn_back() => Err(Refusal::NothingToGoBackTo),
             Input::Rollback { .. } => Ok(()),
@@ -117,68 +115,36 @@ impl Rollout {
 
     fn admits_confirm(&self) -> Result<(), Refusal> {
         let asked = self.direction == Direction::Forward && self.phase == Phase::AwaitingConfirm;
-        if asked {
-            Ok(())
-        } else {
-            Err(Refusal::NothingToConfirm)
-        }
+        if asked { Ok(()) } else { Err(Refusal::NothingToConfirm) }
     }
 
     fn admits_kill(&self, host: &HostName) -> Result<(), Refusal> {
-        let ix = self
-            .frame
-            .index
-            .get(host)
-            .ok_or_else(|| Refusal::NotTarget(host.clone()))?;
-        if self.in_flight.contains(ix) {
-            Ok(())
-        } else {
-            Err(Refusal::NotRunning(host.clone()))
-        }
+        let ix = self.frame.index.get(host).ok_or_else(|| Refusal::NotTarget(host.clone()))?;
+        if self.in_flight.contains(ix) { Ok(()) } else { Err(Refusal::NotRunning(host.clone())) }
     }
 
     fn admits_retry(&self, host: &HostName) -> Result<(), Refusal> {
-        let task = self
-            .task(host, self.direction)
-            .ok_or_else(|| Refusal::NotTarget(host.clone()))?;
+        let task =
+            self.task(host, self.direction).ok_or_else(|| Refusal::NotTarget(host.clone()))?;
         if task.state.is_trouble() || task.state == TaskState::Skipped {
             Ok(())
         } else {
-            Err(Refusal::NotTroubled {
-                host: host.clone(),
-                state: task.state,
-            })
+            Err(Refusal::NotTroubled { host: host.clone(), state: task.state })
         }
     }
 
     fn admits_skip(&self, host: &HostName, kind: SkipKind) -> Result<(), Refusal> {
-        let ix = self
-            .frame
-            .index
-            .get(host)
-            .ok_or_else(|| Refusal::NotTarget(host.clone()))?;
+        let ix = self.frame.index.get(host).ok_or_else(|| Refusal::NotTarget(host.clone()))?;
         if self.in_flight.contains(ix) {
             return Err(Refusal::Running(host.clone()));
         }
-        let state = self
-            .slot(self.direction, *ix)
-            .map_or(TaskState::Pending, |it| it.state);
+        let state = self.slot(self.direction, *ix).map_or(TaskState::Pending, |it| it.state);
         let done = match kind {
             SkipKind::Exclude => state == TaskState::Excluded,
             SkipKind::Skip => {
-                matches!(
-                    state,
-                    TaskState::Excluded | TaskState::Skipped | TaskState::Succeeded
-                )
+                matches!(state, TaskState::Excluded | TaskState::Skipped | TaskState::Succeeded)
             }
         };
-        if done {
-            Err(Refusal::Settled {
-                host: host.clone(),
-                state,
-            })
-        } else {
-            Ok(())
-        }
+        if done { Err(Refusal::Settled { host: host.clone(), state }) } else { Ok(()) }
     }
 }

@@ -74,24 +74,12 @@ impl Frame {
         }
         let widest = waves.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
         let widest = u32::try_from(widest).unwrap_or(u32::MAX);
-        let back_limit = plan
-            .strategy
-            .max_parallel
-            .map_or(widest, |it| it.get().min(widest));
-        Self {
-            plan: Arc::new(plan),
-            index,
-            waves,
-            back_limit,
-        }
+        let back_limit = plan.strategy.max_parallel.map_or(widest, |it| it.get().min(widest));
+        Self { plan: Arc::new(plan), index, waves, back_limit }
     }
 
     pub(super) fn wave(&self, wave: u32) -> Range<TargetIx> {
-        usize::try_from(wave)
-            .ok()
-            .and_then(|it| self.waves.get(it))
-            .cloned()
-            .unwrap_or(0..0)
+        usize::try_from(wave).ok().and_then(|it| self.waves.get(it)).cloned().unwrap_or(0..0)
     }
 
     pub(super) fn wave_of(&self, ix: TargetIx) -> u32 {
@@ -105,10 +93,7 @@ impl Frame {
     pub(super) fn target(&self, ix: TargetIx) -> Option<&Target> {
         let wave = usize::try_from(self.wave_of(ix)).ok()?;
         let first = self.waves.get(wave)?.start;
-        self.plan
-            .waves
-            .get(wave)?
-            .get(usize::try_from(ix.checked_sub(first)?).ok()?)
+        self.plan.waves.get(wave)?.get(usize::try_from(ix.checked_sub(first)?).ok()?)
     }
 }
 
@@ -166,10 +151,7 @@ impl Rollout {
     /// If the records are not a history that this machine can have written.
     pub fn replay<'a>(records: impl IntoIterator<Item = &'a Record>) -> Result<Self, RecordError> {
         let mut records = records.into_iter();
-        let nothing = RecordError {
-            seq: Seq::ZERO,
-            reason: "there is no record",
-        };
+        let nothing = RecordError { seq: Seq::ZERO, reason: "there is no record" };
         let first = records.next().ok_or(nothing)?;
         let mut rollout = Self::accept(first)?;
         for record in records {
@@ -179,23 +161,16 @@ impl Rollout {
     }
 
     fn accept(record: &Record) -> Result<Self, RecordError> {
-        let err = |reason| RecordError {
-            seq: record.seq,
-            reason,
-        };
+        let err = |reason| RecordError { seq: record.seq, reason };
         let Event::Accepted { plan, by } = &record.event else {
             return Err(err("the first record of a rollout accepts a plan"));
         };
-        plan.check()
-            .map_err(|_invalid| err("the plan breaks its own invariants"))?;
+        plan.check().map_err(|_invalid| err("the plan breaks its own invariants"))?;
         let frame = Frame::new(Plan::clone(plan));
         let first_step = frame.first_step(Direction::Forward, 0);
         let targets = frame.index.len();
         let mut counts = Counts::default();
-        counts.add(
-            TaskState::Pending,
-            u32::try_from(targets).unwrap_or(u32::MAX),
-        );
+        counts.add(TaskState::Pending, u32::try_from(targets).unwrap_or(u32::MAX));
         Ok(Self {
             id: record.rollout.clone(),
             frame: Arc::new(frame),
@@ -325,10 +300,7 @@ impl Rollout {
             Direction::Forward => {
                 let wave = self.frame.wave(self.wave.unwrap_or(0));
                 let size = u32::try_from(wave.len()).unwrap_or(u32::MAX);
-                self.plan()
-                    .strategy
-                    .max_parallel
-                    .map_or(size, |it| it.get().min(size))
+                self.plan().strategy.max_parallel.map_or(size, |it| it.get().min(size))
             }
         }
     }
@@ -351,12 +323,10 @@ impl Rollout {
 
     /// Which way the attempt `generation` of a target went.
     pub(super) fn direction_of(&self, ix: TargetIx, generation: Seq) -> Option<Direction> {
-        [Direction::Back, Direction::Forward]
-            .into_iter()
-            .find(|direction| {
-                self.slot(*direction, ix)
-                    .is_some_and(|task| task.attempts > 0 && task.generation == generation)
-            })
+        [Direction::Back, Direction::Forward].into_iter().find(|direction| {
+            self.slot(*direction, ix)
+                .is_some_and(|task| task.attempts > 0 && task.generation == generation)
+        })
     }
 
     pub(super) fn name(&self, ix: TargetIx) -> Option<&HostName> {
@@ -371,16 +341,12 @@ impl Rollout {
 impl Frame {
     /// The steps an attempt in `direction` on a target runs, in order.
     pub(super) fn steps(&self, direction: Direction, ix: TargetIx) -> impl Iterator<Item = &Step> {
-        let moved = self
-            .target(ix)
-            .and_then(|it| self.plan.movement(it, direction));
+        let moved = self.target(ix).and_then(|it| self.plan.movement(it, direction));
         moved.into_iter().flat_map(crate::plan::Move::steps)
     }
 
     pub(super) fn first_step(&self, direction: Direction, ix: TargetIx) -> StepName {
-        self.steps(direction, ix)
-            .next()
-            .map_or(StepName::Fetch, |it| it.name)
+        self.steps(direction, ix).next().map_or(StepName::Fetch, |it| it.name)
     }
 }
 
@@ -415,8 +381,5 @@ pub(super) const fn state_after(end: &AttemptEnd) -> TaskState {
 
 /// Whether an attempt that ended like this did anything on the host.
 pub(super) const fn touches(end: &AttemptEnd) -> bool {
-    !matches!(
-        end,
-        AttemptEnd::Failed { step: None, .. } | AttemptEnd::Unreachable { .. }
-    )
+    !matches!(end, AttemptEnd::Failed { step: None, .. } | AttemptEnd::Unreachable { .. })
 }

@@ -85,10 +85,7 @@ impl TaskState {
     /// Whether something of it may be going on on the host.
     #[must_use]
     pub const fn is_in_flight(self) -> bool {
-        matches!(
-            self,
-            Self::Killing | Self::Resolving | Self::Running | Self::Uncertain
-        )
+        matches!(self, Self::Killing | Self::Resolving | Self::Running | Self::Uncertain)
     }
 
     /// Whether the wave need not wait for it.

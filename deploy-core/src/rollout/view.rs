@@ -193,9 +193,7 @@ impl Rollout {
             state: self.state(),
             reason: self.reason().cloned(),
             wave: self.wave.map_or(0, |it| it + 1),
-            waves: (0..self.frame.wave_count())
-                .map(|it| self.wave_view(it))
-                .collect(),
+            waves: (0..self.frame.wave_count()).map(|it| self.wave_view(it)).collect(),
             awaits_confirm: self.direction == Direction::Forward
                 && self.outcome.is_none()
                 && self.phase == Phase::AwaitingConfirm,
@@ -227,11 +225,7 @@ impl Rollout {
     fn wave_view(&self, wave: u32) -> WaveView {
         let range = self.frame.wave(wave);
         let targets = u32::try_from(range.len()).unwrap_or(u32::MAX);
-        let mut view = WaveView {
-            targets,
-            settled: 0,
-            succeeded: 0,
-        };
+        let mut view = WaveView { targets, settled: 0, succeeded: 0 };
         for task in range.filter_map(|ix| self.slot(Direction::Forward, ix)) {
             view.settled += u32::from(task.state.is_settled());
             view.succeeded += u32::from(task.state == TaskState::Succeeded);
@@ -241,17 +235,11 @@ impl Rollout {
 
     fn task_view(&self, ix: TargetIx) -> Option<TaskView> {
         let task = self.newest(ix)?;
-        let back = self
-            .slot(Direction::Back, ix)
-            .is_some_and(|it| std::ptr::eq(it, task));
+        let back = self.slot(Direction::Back, ix).is_some_and(|it| std::ptr::eq(it, task));
         Some(TaskView {
             host: self.name(ix)?.clone(),
             wave: self.frame.wave_of(ix) + 1,
-            direction: if back {
-                Direction::Back
-            } else {
-                Direction::Forward
-            },
+            direction: if back { Direction::Back } else { Direction::Forward },
             state: task.state,
             attempts: task.attempts,
             generation: task.generation,

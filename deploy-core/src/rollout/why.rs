@@ -76,16 +76,8 @@ impl Rollout {
     #[must_use]
     pub fn why(&self, host: &HostName, now: Timestamp) -> Option<Explanation> {
         let task = self.task_of(host)?;
-        let waits_for = if self.outcome.is_some() {
-            None
-        } else {
-            self.waits_for(&task, now)
-        };
-        Some(Explanation {
-            task,
-            waves: self.frame.wave_count(),
-            waits_for,
-        })
+        let waits_for = if self.outcome.is_some() { None } else { self.waits_for(&task, now) };
+        Some(Explanation { task, waves: self.frame.wave_count(), waits_for })
     }
 
     fn waits_for(&self, task: &TaskView, now: Timestamp) -> Option<WaitsFor> {
@@ -93,36 +85,25 @@ impl Rollout {
             return Some(WaitsFor::TheAttempt);
         }
         if task.state.is_settled() {
-            let watched = self
-                .frame
-                .index
-                .get(&task.host)
-                .is_some_and(|it| self.watching.contains(it));
+            let watched =
+                self.frame.index.get(&task.host).is_some_and(|it| self.watching.contains(it));
             return match self.phase {
                 Phase::Baking { until } if watched => Some(WaitsFor::Bake { until }),
                 _ => None,
             };
         }
         if let Some(reason) = &self.aborting {
-            return Some(WaitsFor::Abort {
-                reason: reason.clone(),
-            });
+            return Some(WaitsFor::Abort { reason: reason.clone() });
         }
         if let Hold::Paused(reason) | Hold::Pausing(reason) = &self.hold {
-            return Some(WaitsFor::Resume {
-                reason: reason.clone(),
-            });
+            return Some(WaitsFor::Resume { reason: reason.clone() });
         }
         if let Some(at) = task.retry_at.filter(|at| *at > now) {
             return Some(WaitsFor::Retry { at });
         }
         let begun =
             self.direction == Direction::Back || task.wave <= self.wave.map_or(0, |it| it + 1);
-        if begun {
-            Some(self.waits_for_start(now))
-        } else {
-            Some(self.waits_for_wave(now))
-        }
+        if begun { Some(self.waits_for_start(now)) } else { Some(self.waits_for_wave(now)) }
     }
 
     fn waits_for_wave(&self, now: Timestamp) -> WaitsFor {
@@ -133,10 +114,7 @@ impl Rollout {
                 if self.open == 0 && !self.may_start(now) {
                     return self.waits_for_window(now);
                 }
-                WaitsFor::EarlierWave {
-                    current: self.wave.map_or(0, |it| it + 1),
-                    open: self.open,
-                }
+                WaitsFor::EarlierWave { current: self.wave.map_or(0, |it| it + 1), open: self.open }
             }
         }
     }
@@ -148,31 +126,19 @@ impl Rollout {
         let in_flight = u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX);
         match self.staggered_until() {
             Some(until) if in_flight < self.limit() && until > now => WaitsFor::Stagger { until },
-            _ => WaitsFor::Slot {
-                in_flight,
-                limit: self.limit(),
-            },
+            _ => WaitsFor::Slot { in_flight, limit: self.limit() },
         }
     }
 
     fn waits_for_window(&self, now: Timestamp) -> WaitsFor {
-        WaitsFor::Window {
-            opens: self.plan().strategy.schedule.next_allowed(now),
-        }
+        WaitsFor::Window { opens: self.plan().strategy.schedule.next_allowed(now) }
     }
 }
 
 impl fmt::Display for Explanation {
     /// One line, such as `wave 4 of 9: pending; paused: failed 6, and 5 are allowed`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TaskView {
-            wave,
-            state,
-            direction,
-            attempts,
-            last_end,
-            ..
-        } = &self.task;
+        let TaskView { wave, state, direction, attempts, last_end, .. } = &self.task;
         write!(f, "wave {wave} of {}: ", self.waves)?;
         if *direction == Direction::Back {
             f.write_str("going back, ")?;
@@ -221,17 +187,8 @@ impl fmt::Display for WaitsFor {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Budget {
-                column,
-                scope,
-                count,
-                limit,
-            } => {
-                write!(
-                    f,
-                    "by the failure budget: {} {count}/{limit}",
-                    column.as_str()
-                )?;
+            Self::Budget { column, scope, count, limit } => {
+                write!(f, "by the failure budget: {} {count}/{limit}", column.as_str())?;
                 match scope {
                     BudgetScope::Rollout => Ok(()),
                     BudgetScope::Wave(wave) => write!(f, " in wave {}", wave + 1),
@@ -257,24 +214,14 @@ impl fmt::Display for AttemptEnd {
                 if let Some(code) = code {
                     write!(f, " with code {code}")?;
                 }
-                if reason.is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, ": {reason}")
-                }
+                if reason.is_empty() { Ok(()) } else { write!(f, ": {reason}") }
             }
             Self::KillFailed { survivors } => {
                 write!(f, "could not be killed: left are {}", survivors.join(", "))
             }
             Self::Killed => f.write_str("was killed"),
-            Self::Lost {
-                step: Some(step),
-                reason,
-            } => {
-                write!(
-                    f,
-                    "was lost in {step}, and nobody knows how far it got: {reason}"
-                )
+            Self::Lost { step: Some(step), reason } => {
+                write!(f, "was lost in {step}, and nobody knows how far it got: {reason}")
             }
             Self::Lost { step: None, reason } => write!(f, "was lost: {reason}"),
             Self::ResolvedDone { step } => write!(f, "was cut in {step}, which turned out done"),

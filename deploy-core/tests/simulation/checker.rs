@@ -38,10 +38,8 @@ impl Checker {
         let wave_of: BTreeMap<HostName, u32> = waves
             .flat_map(|(wave, targets)| targets.iter().map(move |it| (it.host.name.clone(), wave)))
             .collect();
-        let last = wave_of
-            .keys()
-            .map(|it| ((Direction::Forward, it.clone()), Last::Open))
-            .collect();
+        let last =
+            wave_of.keys().map(|it| ((Direction::Forward, it.clone()), Last::Open)).collect();
         Self {
             plan: plan.clone(),
             wave_of,
@@ -64,15 +62,12 @@ impl Checker {
             return Err("a fact after the end".into());
         }
         match &record.event {
-            Event::AttemptStarted {
-                host, direction, ..
-            } => self.started(host, *direction, record.seq),
-            Event::AttemptEnded {
-                host,
-                generation,
-                end,
-                retry_at,
-            } => self.ended(host, *generation, end, retry_at.is_some()),
+            Event::AttemptStarted { host, direction, .. } => {
+                self.started(host, *direction, record.seq)
+            }
+            Event::AttemptEnded { host, generation, end, retry_at } => {
+                self.ended(host, *generation, end, retry_at.is_some())
+            }
             Event::TargetUnhealthy { host, .. } => {
                 self.settle(Direction::Forward, host, Last::Failed("failed"));
                 self.weigh();
@@ -128,25 +123,18 @@ impl Checker {
     }
 
     fn in_flight(&self) -> usize {
-        self.last
-            .values()
-            .filter(|it| matches!(it, Last::InFlight(_)))
-            .count()
+        self.last.values().filter(|it| matches!(it, Last::InFlight(_))).count()
     }
 
     fn limit(&self) -> usize {
         let sizes = self.plan.waves.iter().map(Vec::len);
         let wave = match self.direction {
             Direction::Back => sizes.max().unwrap_or(0),
-            Direction::Forward => self.wave.map_or(0, |wave| {
-                self.plan.waves[usize::try_from(wave).unwrap()].len()
-            }),
+            Direction::Forward => {
+                self.wave.map_or(0, |wave| self.plan.waves[usize::try_from(wave).unwrap()].len())
+            }
         };
-        let parallel = self
-            .plan
-            .strategy
-            .max_parallel
-            .map_or(wave, |it| it.get() as usize);
+        let parallel = self.plan.strategy.max_parallel.map_or(wave, |it| it.get() as usize);
         wave.min(parallel)
     }
 
@@ -163,10 +151,7 @@ impl Checker {
             return Err(format!("{host} was started though {why}"));
         }
         if direction == Direction::Forward && Some(wave) > self.wave {
-            return Err(format!(
-                "{host} of wave {wave} was started in wave {:?}",
-                self.wave
-            ));
+            return Err(format!("{host} of wave {wave} was started in wave {:?}", self.wave));
         }
         let other = match direction {
             Direction::Back => Direction::Forward,
@@ -180,8 +165,7 @@ impl Checker {
         if self.in_flight() >= self.limit() {
             return Err(format!("more than {} in flight", self.limit()));
         }
-        self.last
-            .insert((direction, host.clone()), Last::InFlight(seq));
+        self.last.insert((direction, host.clone()), Last::InFlight(seq));
         self.starts.insert(seq, host.clone());
         Ok(())
     }
@@ -194,9 +178,7 @@ impl Checker {
         again: bool,
     ) -> Result<(), String> {
         if self.starts.get(&generation) != Some(host) {
-            return Err(format!(
-                "attempt {generation} of {host} ended and was never started"
-            ));
+            return Err(format!("attempt {generation} of {host} ended and was never started"));
         }
         let direction = [Direction::Forward, Direction::Back]
             .into_iter()
@@ -284,9 +266,7 @@ impl Checker {
         for (host, of) in &self.wave_of {
             let last = self.last.get(&(Direction::Forward, host.clone()));
             if *of < wave && matches!(last, Some(Last::InFlight(_) | Last::Open)) {
-                return Err(format!(
-                    "wave {wave} began before {host} of wave {of} was done"
-                ));
+                return Err(format!("wave {wave} began before {host} of wave {of} was done"));
             }
         }
         if let Some(before) = wave.checked_sub(1) {
@@ -300,9 +280,7 @@ impl Checker {
                 return Err(format!("wave {wave} began without a confirmation"));
             }
             if !strategy.bake_time.is_zero() && !self.baked.contains(&before) {
-                return Err(format!(
-                    "wave {wave} began before wave {before} was watched"
-                ));
+                return Err(format!("wave {wave} began before wave {before} was watched"));
             }
         }
         self.wave = Some(wave);
@@ -314,10 +292,8 @@ impl Checker {
         if self.in_flight() > 0 {
             return Err("the rollout ended while something was in flight".into());
         }
-        let forward = self
-            .last
-            .iter()
-            .filter(|((direction, _), _)| *direction == Direction::Forward);
+        let forward =
+            self.last.iter().filter(|((direction, _), _)| *direction == Direction::Forward);
         let states: Vec<Last> = forward.map(|(_, last)| *last).collect();
         let troubled = states.iter().any(|it| matches!(it, Last::Failed(_)));
         match outcome {

@@ -20,11 +20,7 @@ pub(crate) struct Order {
 #[derive(Clone, Debug)]
 pub(crate) enum Fate {
     Ended(AttemptEnd),
-    Running {
-        order: Order,
-        next: usize,
-        ends_at: u64,
-    },
+    Running { order: Order, next: usize, ends_at: u64 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,9 +62,7 @@ impl SimHost {
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        self.attempts
-            .values()
-            .any(|it| matches!(it, Fate::Running { .. }))
+        self.attempts.values().any(|it| matches!(it, Fate::Running { .. }))
     }
 
     /// Takes an order, fencing as the contract has it unless the world has that broken.
@@ -86,14 +80,7 @@ impl SimHost {
         self.fence = self.fence.max(generation);
         let ends_at = now + 1 + rng.below(400);
         self.begin(generation, &order, 0);
-        self.attempts.insert(
-            generation,
-            Fate::Running {
-                order,
-                next: 0,
-                ends_at,
-            },
-        );
+        self.attempts.insert(generation, Fate::Running { order, next: 0, ends_at });
         Answer::Started
     }
 
@@ -114,63 +101,44 @@ impl SimHost {
 
     /// Lets a step that is due end. Gives the attempt if that was its end.
     pub(crate) fn advance(&mut self, now: u64, rng: &mut Rng) -> Option<Seq> {
-        let due = self
-            .attempts
-            .iter()
-            .find_map(|(generation, fate)| match fate {
-                Fate::Running { ends_at, .. } if *ends_at <= now => Some(*generation),
-                _ => None,
-            })?;
+        let due = self.attempts.iter().find_map(|(generation, fate)| match fate {
+            Fate::Running { ends_at, .. } if *ends_at <= now => Some(*generation),
+            _ => None,
+        })?;
         let Some(Fate::Running { order, next, .. }) = self.attempts.get(&due).cloned() else {
             return None;
         };
         let Some(step) = order.steps.get(next).copied() else {
-            self.attempts
-                .insert(due, Fate::Ended(AttemptEnd::Succeeded));
+            self.attempts.insert(due, Fate::Ended(AttemptEnd::Succeeded));
             return Some(due);
         };
         if rng.one_in(self.fails) {
-            let end = AttemptEnd::Failed {
-                step: Some(step),
-                code: Some(1),
-                reason: String::new(),
-            };
+            let end = AttemptEnd::Failed { step: Some(step), code: Some(1), reason: String::new() };
             self.attempts.insert(due, Fate::Ended(end));
             return Some(due);
         }
         if rng.one_in(self.hangs) {
-            self.attempts
-                .insert(due, Fate::Ended(AttemptEnd::TimedOut { step }));
+            self.attempts.insert(due, Fate::Ended(AttemptEnd::TimedOut { step }));
             return Some(due);
         }
         if matches!(step, StepName::Install | StepName::Rollback) {
             self.release = order.goal.clone();
         }
         if next + 1 == order.steps.len() {
-            self.attempts
-                .insert(due, Fate::Ended(AttemptEnd::Succeeded));
+            self.attempts.insert(due, Fate::Ended(AttemptEnd::Succeeded));
             return Some(due);
         }
         self.begin(due, &order, next + 1);
         let ends_at = now + 1 + rng.below(400);
-        self.attempts.insert(
-            due,
-            Fate::Running {
-                order,
-                next: next + 1,
-                ends_at,
-            },
-        );
+        self.attempts.insert(due, Fate::Running { order, next: next + 1, ends_at });
         None
     }
 
     /// The power goes: what runs is cut, half way or just after the deed.
     pub(crate) fn reboot(&mut self, rng: &mut Rng) -> Option<Seq> {
         self.reboots += 1;
-        let (generation, fate) = self
-            .attempts
-            .iter()
-            .find(|(_, it)| matches!(it, Fate::Running { .. }))?;
+        let (generation, fate) =
+            self.attempts.iter().find(|(_, it)| matches!(it, Fate::Running { .. }))?;
         let (generation, fate) = (*generation, fate.clone());
         let Fate::Running { order, next, .. } = fate else {
             return None;
@@ -180,10 +148,7 @@ impl SimHost {
         if deed {
             self.release = order.goal.clone();
         }
-        let end = AttemptEnd::Lost {
-            step,
-            reason: "rebooted".to_owned(),
-        };
+        let end = AttemptEnd::Lost { step, reason: "rebooted".to_owned() };
         self.attempts.insert(generation, Fate::Ended(end));
         Some(generation)
     }
@@ -195,9 +160,7 @@ impl SimHost {
             Some(Fate::Ended(end)) => end.clone(),
             Some(Fate::Running { .. }) => {
                 let end = if rng.one_in(6) {
-                    AttemptEnd::KillFailed {
-                        survivors: vec!["7:sleep".to_owned()],
-                    }
+                    AttemptEnd::KillFailed { survivors: vec!["7:sleep".to_owned()] }
                 } else {
                     AttemptEnd::Killed
                 };

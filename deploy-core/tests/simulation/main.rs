@@ -2,6 +2,13 @@
 //!
 //! A world of hosts, messages that are late, lost or doubled, drivers that crash, and people who interfere, all drawn from one
 //! seed. `SIM_SEEDS` sets how many seeds are run, `SIM_SEED` runs one and tells its story.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on ends, and says how it went"
+)]
 mod checker;
 mod host;
 mod rng;
@@ -16,10 +23,7 @@ const SEEDS: u64 = 20_000;
 const MUTANT_SEEDS: u64 = 4_000;
 
 fn seeds() -> u64 {
-    env::var("SIM_SEEDS")
-        .ok()
-        .and_then(|it| it.parse().ok())
-        .unwrap_or(SEEDS)
+    env::var("SIM_SEEDS").ok().and_then(|it| it.parse().ok()).unwrap_or(SEEDS)
 }
 
 /// A panic of the machine's own assertions is a wrong end like any other.
@@ -81,10 +85,7 @@ fn every_mutant_is_caught() {
 #[test]
 fn the_same_seed_tells_the_same_story() {
     for seed in 0..50 {
-        let (mut one, mut two) = (
-            World::new(seed, Mutant::None),
-            World::new(seed, Mutant::None),
-        );
+        let (mut one, mut two) = (World::new(seed, Mutant::None), World::new(seed, Mutant::None));
         let ended = (one.run().map(|_| ()), two.run().map(|_| ()));
         assert_eq!(ended.0, ended.1);
         assert_eq!(one.story(), two.story(), "seed {seed}");

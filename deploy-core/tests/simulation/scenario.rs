@@ -47,9 +47,7 @@ fn steps(rng: &mut Rng) -> Vec<Step> {
         (_, 1) => Effect::Check,
         _ => Effect::Once,
     };
-    all.into_iter()
-        .map(|name| Step::new(name).with_effect(effect(rng, name)))
-        .collect()
+    all.into_iter().map(|name| Step::new(name).with_effect(effect(rng, name))).collect()
 }
 
 fn strategy(rng: &mut Rng) -> Strategy {
@@ -57,12 +55,8 @@ fn strategy(rng: &mut Rng) -> Strategy {
     let waves = ["100%", "1", "2", "1,*2", "1,50%,100%", "2,+1", "1,*3"];
     strategy.waves = parse::<deploy_core::spec::Waves>(rng.pick::<&str>(&waves));
     strategy.max_parallel = [None, NonZeroU32::new(1), NonZeroU32::new(2)][rng.below(3) as usize];
-    strategy.confirm = [
-        Confirm::Never,
-        Confirm::Never,
-        Confirm::AfterFirst,
-        Confirm::EveryWave,
-    ][rng.below(4) as usize];
+    strategy.confirm = [Confirm::Never, Confirm::Never, Confirm::AfterFirst, Confirm::EveryWave]
+        [rng.below(4) as usize];
     strategy.bake_time = Duration::from_millis([0, 0, 3_000, 60_000][rng.below(4) as usize]);
     strategy.on_failure =
         [OnFailure::Pause, OnFailure::Rollback, OnFailure::Abort][rng.below(3) as usize];
@@ -105,10 +99,7 @@ pub(crate) fn scenario(rng: &mut Rng) -> (Plan, BTreeMap<HostName, Option<Releas
         hosts.push(Host::new(name.clone(), Connection::Local { root }));
         let release = (!rng.one_in(6)).then(|| old.id.clone());
         let package = release.as_ref().and(old.package).map(|it| it.digest);
-        installed.insert(
-            name.clone(),
-            Installed::new(release.clone(), package, Seq::ZERO, at),
-        );
+        installed.insert(name.clone(), Installed::new(release.clone(), package, Seq::ZERO, at));
         runs.insert(name, release);
     }
     let input = PlanInput::new(service, new, hosts, at, parse("sim"))

@@ -94,32 +94,17 @@ impl Stats {
             ("zombies", self.zombies),
         ];
         for (what, count) in all {
-            assert!(
-                count * 100 >= seeds,
-                "`{what}` happened only {count} times in {seeds} seeds"
-            );
+            assert!(count * 100 >= seeds, "`{what}` happened only {count} times in {seeds} seeds");
         }
     }
 }
 
 #[derive(Clone, Debug)]
 enum Message {
-    Again {
-        effect: Effect,
-        incarnation: u32,
-    },
-    ToDriver {
-        effect: Effect,
-        reply: Reply,
-        incarnation: u32,
-    },
-    ToHost {
-        effect: Effect,
-        incarnation: u32,
-    },
-    Wake {
-        incarnation: u32,
-    },
+    Again { effect: Effect, incarnation: u32 },
+    ToDriver { effect: Effect, reply: Reply, incarnation: u32 },
+    ToHost { effect: Effect, incarnation: u32 },
+    Wake { incarnation: u32 },
 }
 
 pub(crate) struct World {
@@ -159,10 +144,7 @@ impl World {
             .iter()
             .map(|(name, release)| (name.clone(), SimHost::new(release.clone(), &mut rng)))
             .collect();
-        let accepted = Event::Accepted {
-            plan: Box::new(given),
-            by: parse("ann"),
-        };
+        let accepted = Event::Accepted { plan: Box::new(given), by: parse("ann") };
         let at = Timestamp::from_millis(START);
         // Rollouts before this one have left their records.
         let first = Seq::new(1 + rng.below(5));
@@ -207,10 +189,7 @@ impl World {
             }
             self.turn()?;
         }
-        Err(format!(
-            "it did not end: {:?}",
-            self.live.as_ref().map(Rollout::state)
-        ))
+        Err(format!("it did not end: {:?}", self.live.as_ref().map(Rollout::state)))
     }
 
     fn heal(&mut self) {
@@ -221,9 +200,7 @@ impl World {
     }
 
     fn live(&self) -> &Rollout {
-        self.live
-            .as_ref()
-            .expect("the driver has a rollout between two decisions")
+        self.live.as_ref().expect("the driver has a rollout between two decisions")
     }
 
     fn turn(&mut self) -> Checked {
@@ -280,10 +257,7 @@ impl World {
         let cut = self.hosts.get_mut(&name).unwrap().reboot(&mut self.rng);
         if let Some(generation) = cut {
             self.stats.reboots += 1;
-            self.log.push(format!(
-                "{} {name} reboots in attempt {generation}",
-                self.now
-            ));
+            self.log.push(format!("{} {name} reboots in attempt {generation}", self.now));
             self.tell_followers(&name, generation);
         }
     }
@@ -314,84 +288,43 @@ impl World {
             self.stats.doubled += 1;
             let later = after + self.rng.below(5_000);
             let (effect, reply) = (effect.clone(), reply.clone());
-            self.send(
-                later,
-                Message::ToDriver {
-                    effect,
-                    reply,
-                    incarnation,
-                },
-            );
+            self.send(later, Message::ToDriver { effect, reply, incarnation });
         }
-        self.send(
-            after,
-            Message::ToDriver {
-                effect,
-                reply,
-                incarnation,
-            },
-        );
+        self.send(after, Message::ToDriver { effect, reply, incarnation });
     }
 
     fn unknown(&mut self) -> Reply {
         self.stats.unknown += 1;
         let reason = "the connection was lost".to_owned();
         if self.mutant == Mutant::UnknownIsFailed {
-            return Reply::Ended(AttemptEnd::Failed {
-                step: None,
-                code: None,
-                reason,
-            });
+            return Reply::Ended(AttemptEnd::Failed { step: None, code: None, reason });
         }
         Reply::Unknown { reason }
     }
 
     fn deliver(&mut self, message: Message) -> Checked {
         match message {
-            Message::ToHost {
-                effect,
-                incarnation,
-            } => {
+            Message::ToHost { effect, incarnation } => {
                 self.reach(effect, incarnation);
                 Ok(())
             }
-            Message::Again {
-                effect,
-                incarnation,
-            } if incarnation == self.incarnation => {
+            Message::Again { effect, incarnation } if incarnation == self.incarnation => {
                 if self.flights.get(&effect.host) == Some(&effect) {
                     self.perform(effect, false);
                 }
                 Ok(())
             }
-            Message::ToDriver {
-                effect,
-                reply,
-                incarnation,
-            } if incarnation == self.incarnation => {
+            Message::ToDriver { effect, reply, incarnation } if incarnation == self.incarnation => {
                 if self.faults && self.rng.one_in(60) {
                     return self.crash();
                 }
                 let (host, generation) = (effect.host.clone(), effect.generation);
-                self.log.push(format!(
-                    "{} {host} answers {generation}: {reply:?}",
-                    self.now
-                ));
-                self.decide(&[Input::Replied {
-                    host,
-                    generation,
-                    reply,
-                }])?;
+                self.log.push(format!("{} {host} answers {generation}: {reply:?}", self.now));
+                self.decide(&[Input::Replied { host, generation, reply }])?;
                 if self.flights.get(&effect.host) == Some(&effect) {
                     let incarnation = self.incarnation;
                     let after = 500 + self.rng.below(500);
-                    self.send(
-                        after,
-                        Message::Again {
-                            effect,
-                            incarnation,
-                        },
-                    );
+                    self.send(after, Message::Again { effect, incarnation });
                 }
                 Ok(())
             }
@@ -428,17 +361,11 @@ impl World {
         let now = Timestamp::from_millis(self.now);
         let rollout = self.live.take().expect("the driver has a rollout");
         let early = (self.mutant == Mutant::DispatchBeforeJournal).then(|| rollout.clone());
-        let pending = inputs
-            .iter()
-            .fold(rollout.decide(&Input::Tick, now), |it, input| {
-                it.and(input, now)
-            });
+        let pending =
+            inputs.iter().fold(rollout.decide(&Input::Tick, now), |it, input| it.and(input, now));
         if let Some(early) = early {
-            let early = inputs
-                .iter()
-                .fold(early.decide(&Input::Tick, now), |it, input| {
-                    it.and(input, now)
-                });
+            let early =
+                inputs.iter().fold(early.decide(&Input::Tick, now), |it, input| it.and(input, now));
             for (host, effect) in early.commit().1 {
                 self.set_flight(host, effect, true);
             }
@@ -448,12 +375,7 @@ impl World {
         }
         let known = pending.expected();
         for record in pending.records() {
-            self.log.push(format!(
-                "{} {} {:?}",
-                self.now,
-                record.seq,
-                brief(&record.event)
-            ));
+            self.log.push(format!("{} {} {:?}", self.now, record.seq, brief(&record.event)));
             self.checker.see(record)?;
         }
         self.journal.extend_from_slice(pending.records());
@@ -484,11 +406,9 @@ impl World {
         let mut agenda = live.agenda();
         agenda.sort();
         if self.mutant == Mutant::None && agenda.iter().collect::<Vec<_>>() != flights {
-            return Err(format!(
-                "the agenda is {agenda:?}, and under way are {flights:?}"
-            ));
+            return Err(format!("the agenda is {agenda:?}, and under way are {flights:?}"));
         }
-        if self.journal.len() % 8 == 0 {
+        if self.journal.len().is_multiple_of(8) {
             let replayed = Rollout::replay(&self.journal).map_err(|err| err.to_string())?;
             if replayed != *live {
                 return Err("replaying gives another state".into());
@@ -516,23 +436,11 @@ impl World {
         if let EffectKind::Watch { until } = effect.kind {
             let left = until.as_millis().saturating_sub(self.now);
             let (after, reply) = if self.rng.one_in(15) {
-                (
-                    self.rng.below(left + 1),
-                    Reply::Unhealthy {
-                        reason: "503".to_owned(),
-                    },
-                )
+                (self.rng.below(left + 1), Reply::Unhealthy { reason: "503".to_owned() })
             } else {
                 (left, Reply::Healthy)
             };
-            self.send(
-                after,
-                Message::ToDriver {
-                    effect,
-                    reply,
-                    incarnation,
-                },
-            );
+            self.send(after, Message::ToDriver { effect, reply, incarnation });
             return;
         }
         if self.hosts[&effect.host].unreachable {
@@ -542,47 +450,21 @@ impl World {
             } else {
                 self.unknown()
             };
-            self.send(
-                after,
-                Message::ToDriver {
-                    effect,
-                    reply,
-                    incarnation,
-                },
-            );
+            self.send(after, Message::ToDriver { effect, reply, incarnation });
             return;
         }
         if self.faults && self.rng.one_in(10) {
             // The request times out for the driver, and may still arrive: a zombie.
             let reply = self.unknown();
-            self.send(
-                after,
-                Message::ToDriver {
-                    effect: effect.clone(),
-                    reply,
-                    incarnation,
-                },
-            );
+            self.send(after, Message::ToDriver { effect: effect.clone(), reply, incarnation });
             if self.rng.one_in(2) {
                 self.stats.zombies += 1;
                 let later = after + self.rng.below(20_000);
-                self.send(
-                    later,
-                    Message::ToHost {
-                        effect,
-                        incarnation: u32::MAX,
-                    },
-                );
+                self.send(later, Message::ToHost { effect, incarnation: u32::MAX });
             }
             return;
         }
-        self.send(
-            after,
-            Message::ToHost {
-                effect,
-                incarnation,
-            },
-        );
+        self.send(after, Message::ToHost { effect, incarnation });
     }
 
     /// A request arrives at its host.
@@ -601,11 +483,7 @@ impl World {
                         self.refuse(effect, end, incarnation);
                     }
                     Answer::Fenced => {
-                        let end = AttemptEnd::Failed {
-                            step: None,
-                            code: None,
-                            reason,
-                        };
+                        let end = AttemptEnd::Failed { step: None, code: None, reason };
                         self.refuse(effect, end, incarnation);
                     }
                     Answer::Attached | Answer::Started => {
@@ -627,11 +505,7 @@ impl World {
                 self.answer(effect, reply, incarnation);
             }
             EffectKind::Kill => {
-                let end = self
-                    .hosts
-                    .get_mut(&name)
-                    .unwrap()
-                    .kill(generation, &mut self.rng);
+                let end = self.hosts.get_mut(&name).unwrap().kill(generation, &mut self.rng);
                 self.answer(effect, Reply::Ended(end), incarnation);
                 self.tell_followers(&name, generation);
             }
@@ -654,25 +528,14 @@ impl World {
 
     /// The host starts nothing. That is the whole truth only if nobody asked before.
     fn refuse(&mut self, effect: Effect, end: AttemptEnd, incarnation: u32) {
-        let reply = if self.rng.one_in(2) {
-            Reply::Ended(end)
-        } else {
-            self.unknown()
-        };
+        let reply = if self.rng.one_in(2) { Reply::Ended(end) } else { self.unknown() };
         self.answer(effect, reply, incarnation);
     }
 
     fn order(&self, effect: &Effect) -> Order {
-        let target = self
-            .plan
-            .targets()
-            .find(|it| it.host.name == effect.host)
-            .unwrap();
+        let target = self.plan.targets().find(|it| it.host.name == effect.host).unwrap();
         let moved = self.plan.movement(target, effect.direction).unwrap();
-        let steps = moved
-            .steps()
-            .map(|it| it.name)
-            .filter(|it| *it >= effect.first_step);
+        let steps = moved.steps().map(|it| it.name).filter(|it| *it >= effect.first_step);
         Order {
             generation: effect.generation,
             direction: effect.direction,
@@ -686,31 +549,16 @@ impl World {
         let host = self.rng.pick(&hosts).clone();
         let (by, note) = (parse("ann"), String::new());
         let command = match self.rng.below(12) {
-            0 => Input::Abort {
-                by,
-                note,
-                kill: self.rng.one_in(2),
-            },
+            0 => Input::Abort { by, note, kill: self.rng.one_in(2) },
             1 | 2 => Input::Confirm { by },
             3 => Input::Kill { host, by },
             4 => Input::Pause { by, note },
             5 | 6 => Input::Resume { by },
-            7 => Input::Retry {
-                host: Some(host),
-                by,
-            },
+            7 => Input::Retry { host: Some(host), by },
             8 => Input::Retry { host: None, by },
             9 => Input::Rollback { by, note },
-            10 => Input::Skip {
-                host,
-                kind: SkipKind::Skip,
-                by,
-            },
-            _ => Input::Skip {
-                host,
-                kind: SkipKind::Exclude,
-                by,
-            },
+            10 => Input::Skip { host, kind: SkipKind::Skip, by },
+            _ => Input::Skip { host, kind: SkipKind::Exclude, by },
         };
         self.command(&command)
     }
@@ -743,19 +591,11 @@ impl World {
         let (by, note) = (parse("ann"), String::new());
         let stuck = self.healing > 20;
         let command = match self.rng.below(6) {
-            _ if stuck => Input::Abort {
-                by,
-                note,
-                kill: true,
-            },
+            _ if stuck => Input::Abort { by, note, kill: true },
             0 => Input::Retry { host: None, by },
             1 if self.healing > 5 => Input::Rollback { by, note },
             2 => Input::Confirm { by },
-            3 if self.healing > 8 => Input::Abort {
-                by,
-                note,
-                kill: false,
-            },
+            3 if self.healing > 8 => Input::Abort { by, note, kill: false },
             _ => Input::Resume { by },
         };
         self.command(&command)?;
@@ -798,10 +638,7 @@ impl World {
             let name = &target.host.name;
             let runs = &self.hosts[name].release;
             let back = self.live().task(name, Direction::Back);
-            let forward = self
-                .live()
-                .task(name, Direction::Forward)
-                .expect("a target has a task");
+            let forward = self.live().task(name, Direction::Forward).expect("a target has a task");
             let newest = back.filter(|it| it.state != TaskState::Skipped || it.attempts > 0);
             let want = match (newest, forward.state) {
                 (Some(task), _) if task.state == TaskState::Succeeded => &target.from,
@@ -811,19 +648,12 @@ impl World {
                 (None, _) => continue,
             };
             if runs != want {
-                return Err(format!(
-                    "{outcome:?}: {name} runs {runs:?}, and should run {want:?}"
-                ));
+                return Err(format!("{outcome:?}: {name} runs {runs:?}, and should run {want:?}"));
             }
         }
         let state = |it: &HostName| self.live().task(it, Direction::Forward).map(|it| it.state);
         let undone = self.plan.targets().find(|it| {
-            let well = [
-                TaskState::Succeeded,
-                TaskState::Skipped,
-                TaskState::Excluded,
-            ]
-            .map(Some);
+            let well = [TaskState::Succeeded, TaskState::Skipped, TaskState::Excluded].map(Some);
             !well.contains(&state(&it.host.name))
         });
         match undone {
@@ -864,11 +694,7 @@ impl World {
 
     /// How often a step that may have run was let run again, for a reason that the journal has.
     fn reasons_to_repeat(&self, name: &HostName, direction: Direction, step: StepName) -> u32 {
-        let target = self
-            .plan
-            .targets()
-            .find(|it| it.host.name == *name)
-            .unwrap();
+        let target = self.plan.targets().find(|it| it.host.name == *name).unwrap();
         let moved = self.plan.movement(target, direction).unwrap();
         let effect = moved.steps().find(|it| it.name == step).map(|it| it.effect);
         let reasons = self.journal.iter().filter(|record| match &record.event {
@@ -891,10 +717,7 @@ impl World {
 fn raise_budget(plan: &mut Plan) {
     let budget = &mut plan.strategy.failure_budget;
     let total = u32::try_from(plan.waves.iter().map(Vec::len).sum::<usize>()).unwrap();
-    for budget in [Some(&mut budget.rollout), budget.wave.as_mut()]
-        .into_iter()
-        .flatten()
-    {
+    for budget in [Some(&mut budget.rollout), budget.wave.as_mut()].into_iter().flatten() {
         budget.max_failed = Limit::Count(budget.max_failed.of(total) + 1);
         budget.max_timed_out = Limit::Count(budget.max_timed_out.of(total) + 1);
         budget.max_unreachable = Limit::Count(budget.max_unreachable.of(total) + 1);

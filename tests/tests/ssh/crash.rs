@@ -70,7 +70,8 @@ fn a_driver_killed_at_random_moments_is_taken_over() {
         let release = release(&fleet, &round.to_string());
         let before = fleet.newest();
         let mut driver = fleet.spawn(&["rollout", "start", "web", &release, "--yes"]);
-        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        chance =
+            chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         thread::sleep(Duration::from_millis((chance >> 33) % 3_000));
         driver.kill().unwrap();
         driver.wait().unwrap();

@@ -1,7 +1,9 @@
 //! Hosts behind a real OpenSSH server, and the `deploy` that a person would type.
 use deploy_test_support::sshd::{Sshd, SshdOptions};
 use std::{
-    env, fmt::Write as _, fs,
+    env,
+    fmt::Write as _,
+    fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -44,7 +46,8 @@ impl Fleet {
         let mut inventory = String::new();
         for (number, host) in fleet.hosts.iter().enumerate() {
             let root = fleet.sshd.root(number).unwrap();
-            writeln!(inventory, "[[host]]\nname = \"{host}\"\nroot = \"{}\"", root.display()).unwrap();
+            writeln!(inventory, "[[host]]\nname = \"{host}\"\nroot = \"{}\"", root.display())
+                .unwrap();
         }
         fs::write(fleet.path("hosts.toml"), inventory).unwrap();
         let import = fleet.path("hosts.toml");

@@ -31,7 +31,8 @@ fn every_trouble_is_shown_as_what_it_is() {
     change_known_key(&fleet, &fleet.hosts[4]);
     let descriptor = fleet.descriptor(&[("descriptor.toml", DESCRIPTOR), ("install.sh", INSTALL)]);
     let package = fleet.package("1");
-    let create = ["release", "create", "web", "1", "--package", &package, "--descriptor", &descriptor];
+    let create =
+        ["release", "create", "web", "1", "--package", &package, "--descriptor", &descriptor];
     fleet.deploy(&create).ended(0);
     let said = fleet.deploy(&["rollout", "start", "web", "web-1", "--yes"]).ended(0);
     let id = fleet.newest().unwrap();
@@ -44,7 +45,11 @@ fn every_trouble_is_shown_as_what_it_is() {
     let unreachable = why("127.1.9.9");
     assert!(unreachable.contains("unreachable"), "{unreachable}");
     let changed = why(&fleet.hosts[4]);
-    assert!(changed.contains("SHA256:") && changed.contains("known_hosts"), "{changed}\n{}", said.err);
+    assert!(
+        changed.contains("SHA256:") && changed.contains("known_hosts"),
+        "{changed}\n{}",
+        said.err
+    );
     let fine = why(&fleet.hosts[0]);
     assert!(fine.contains("succeeded"), "{fine}");
 

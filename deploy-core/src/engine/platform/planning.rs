@@ -7,7 +7,7 @@ use crate::{
     id::{HostName, Principal, ReleaseId, RolloutId, ServiceName},
     plan::{Plan, PlanInput, PlanReport, inventory_diff, plan},
     rollout::{Rollout, TaskState},
-    spec::{Direction, Order, Release, Service},
+    spec::{Confirm, Direction, Order, Release, Schedule, Service},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -115,7 +115,10 @@ impl Platform {
         }
         let name = &undone.plan().service;
         let registry = &self.parts.registry;
-        let service = registry.service(name).await?.value;
+        let mut service = registry.service(name).await?.value;
+        // A person wants it undone now: nobody is asked again, and no window keeps it waiting.
+        service.strategy.confirm = Confirm::Never;
+        service.strategy.schedule = Schedule::default();
         let release = registry.release(&undone.plan().release).await?;
         let releases = registry.releases(name, KNOWN_RELEASES).await?;
         let hosts = self.parts.inventory.all_hosts().await?;
