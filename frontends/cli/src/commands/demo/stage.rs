@@ -40,7 +40,7 @@ selector = "role=web"
 const QUICK: &str = r#"
 [strategy]
 min_healthy_time = "1s"
-healthy_deadline = "10s"
+healthy_deadline = "1m"
 "#;
 
 /// What the service says once there is something to lose.
@@ -51,7 +51,7 @@ confirm = "after_first"
 bake_time = "2s"
 min_healthy_time = "1s"
 check_interval = "1s"
-healthy_deadline = "4s"
+healthy_deadline = "10s"
 on_failure = "rollback"
 "#;
 
