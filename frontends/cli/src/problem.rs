@@ -90,7 +90,10 @@ impl IntoProblem for BackendError {
                 append_cause(&mut message, &self);
                 message
             }
-            _ => chain(&self),
+            _ => match (self.source(), named) {
+                (Some(cause), Some((what, name))) => format!("{what} `{name}`: {}", chain(cause)),
+                _ => chain(&self),
+            },
         };
         let mut problem = Problem::new(code, message).with_context("operation", self.operation());
         for (key, value) in self.context().iter().filter(|(key, _)| *key != HINT) {

@@ -90,6 +90,8 @@ impl<'a> Follow<'a> {
         let (mut tail, records) = Tail::open(self.embedded.parts(), &self.id).await?;
         if self.history {
             view.happened(&records, &tail.rollout);
+        } else {
+            view.skip(&records, &tail.rollout);
         }
         let mut driven = Driven { known: true, at: Timestamp::default() };
         loop {

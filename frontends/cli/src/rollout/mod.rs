@@ -11,7 +11,7 @@ mod view;
 pub(crate) use background::{enter_background, hand_over};
 pub(crate) use follow::{Follow, Role};
 pub(crate) use logs::LogTail;
-pub(crate) use narrate::narrate;
+pub(crate) use narrate::Narrator;
 pub(crate) use tail::Tail;
 
 use crate::{

@@ -3,7 +3,6 @@ use crate::output::{Style, plural, styles};
 use deploy_core::{
     plan::Work,
     rollout::{AttemptEnd, Event, Outcome, Record, Rollout},
-    spec::Direction,
     time::Timestamp,
 };
 use deploy_host::duration;
@@ -26,8 +25,32 @@ fn turn(style: Style, text: String) -> Option<Sentence> {
     Some(Sentence { text, style, lasting: true })
 }
 
-/// What `record` says, where `rollout` has it already; `None` if it is nothing to tell.
-pub(crate) fn narrate(record: &Record, rollout: &Rollout) -> Option<Sentence> {
+/// Tells the records of a rollout, one after another.
+#[derive(Debug, Default)]
+pub(crate) struct Narrator {
+    /// Whether the rollout has turned back by the record that comes next.
+    turned_back: bool,
+}
+
+impl Narrator {
+    /// What the next record says, where `rollout` has it already; `None` if it is nothing to tell.
+    pub(crate) fn tell(&mut self, record: &Record, rollout: &Rollout) -> Option<Sentence> {
+        self.turned_back |= matches!(record.event, Event::RollbackStarted { .. });
+        match &record.event {
+            Event::AttemptEnded { host, end: AttemptEnd::Succeeded, .. } => {
+                let what = if self.turned_back { "is back on what it ran before" } else { "done" };
+                Some(Sentence {
+                    text: format!("{host}: {what}"),
+                    style: styles::GOOD,
+                    lasting: false,
+                })
+            }
+            _ => narrate(record, rollout),
+        }
+    }
+}
+
+fn narrate(record: &Record, rollout: &Rollout) -> Option<Sentence> {
     let id = &record.rollout;
     match &record.event {
         Event::Accepted { plan, by } => routine(format!(
@@ -71,7 +94,7 @@ pub(crate) fn narrate(record: &Record, rollout: &Rollout) -> Option<Sentence> {
         Event::RollbackStarted { reason } => {
             turn(styles::FAILURE, format!("the rollout turns back {reason}"))
         }
-        _ => narrate_target(record, rollout),
+        _ => narrate_target(record),
     }
 }
 
@@ -86,15 +109,8 @@ pub(super) fn what(rollout: &Rollout) -> String {
 }
 
 /// What happened to one host.
-fn narrate_target(record: &Record, rollout: &Rollout) -> Option<Sentence> {
+fn narrate_target(record: &Record) -> Option<Sentence> {
     match &record.event {
-        Event::AttemptEnded { host, end: AttemptEnd::Succeeded, .. } => {
-            let text = match rollout.direction() {
-                Direction::Back => format!("{host}: is back on what it ran before"),
-                Direction::Forward => format!("{host}: done"),
-            };
-            Some(Sentence { text, style: styles::GOOD, lasting: false })
-        }
         Event::AttemptEnded { host, end, retry_at, .. } => {
             let next = retry_at.map_or_else(String::new, |at| format!("; next try {}", clock(at)));
             turn(styles::FAILURE, format!("{host}: {end}{next}"))

@@ -1,11 +1,11 @@
 //! How somebody who follows a rollout sees it: as a live block, as lines, or as documents.
 use super::{
-    narrate::{clock, narrate, what},
+    narrate::{Narrator, Sentence, clock, what},
     progress::Progress,
 };
 use crate::{
     documents,
-    output::{Output, Screen, styles},
+    output::{Output, Screen, fit, styles},
 };
 use deploy_core::{
     rollout::{Record, Rollout, TaskView},
@@ -14,89 +14,95 @@ use deploy_core::{
 
 /// Shows a rollout as it goes.
 #[derive(Debug)]
-pub(super) enum View<'a> {
-    Json(&'a Output),
-    Lines(&'a Output),
-    Live(Live<'a>),
+pub(super) struct View<'a> {
+    output: &'a Output,
+    narrator: Narrator,
+    how: How<'a>,
 }
 
-/// A live block, with what happened above it.
 #[derive(Debug)]
-pub(super) struct Live<'a> {
-    output: &'a Output,
-    screen: Screen<'a>,
+enum How<'a> {
+    Json,
+    Lines,
+    /// A block that is drawn over, with what happened above it.
+    Live(Screen<'a>),
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(output: &'a Output) -> Self {
-        if output.is_json() {
-            Self::Json(output)
+        let how = if output.is_json() {
+            How::Json
         } else if output.is_live() {
-            Self::Live(Live { output, screen: Screen::new(output) })
+            How::Live(Screen::new(output))
         } else {
-            Self::Lines(output)
+            How::Lines
+        };
+        Self { output, narrator: Narrator::default(), how }
+    }
+
+    /// Takes in what happened before, without a word.
+    pub(super) fn skip(&mut self, records: &[Record], rollout: &Rollout) {
+        for record in records {
+            drop(self.narrator.tell(record, rollout));
         }
     }
 
     /// Shows what happened; `rollout` has it already.
     pub(super) fn happened(&mut self, records: &[Record], rollout: &Rollout) {
-        match self {
-            Self::Json(_) if records.is_empty() => {}
-            Self::Json(output) => output.json(&documents::rollout(rollout, false)),
-            Self::Lines(output) => {
-                for record in records {
-                    if let Some(sentence) = narrate(record, rollout) {
-                        let at = output.paint(styles::DIM, clock(record.at));
-                        output.line(format_args!(
-                            "{at} {}",
-                            output.paint(sentence.style, sentence.text)
-                        ));
-                    }
-                }
+        if matches!(self.how, How::Json) {
+            if !records.is_empty() {
+                self.output.json(&documents::rollout(rollout, false));
             }
-            Self::Live(live) => live.happened(records, rollout),
+            return;
+        }
+        for record in records {
+            if let Some(sentence) = self.narrator.tell(record, rollout) {
+                self.say(record, &sentence);
+            }
+        }
+    }
+
+    fn say(&mut self, record: &Record, sentence: &Sentence) {
+        let at = self.output.paint(styles::DIM, clock(record.at));
+        match &mut self.how {
+            How::Json => {}
+            How::Lines => {
+                let text = self.output.paint(sentence.style, &sentence.text);
+                self.output.line(format_args!("{at} {text}"));
+            }
+            How::Live(screen) if sentence.lasting => {
+                let room = self.output.width().unwrap_or(80).saturating_sub(10);
+                let text = self.output.paint(sentence.style, fit(&sentence.text, room));
+                screen.leave(&format!("{at} {text}"));
+            }
+            How::Live(_) => {}
         }
     }
 
     /// Shows where the rollout is.
     pub(super) fn now(&mut self, rollout: &Rollout, now: Timestamp, driven: bool) {
-        if let Self::Live(live) = self {
-            let view = rollout.view();
-            let tasks: Vec<TaskView> = rollout.tasks().collect();
-            let what = what(rollout);
-            let progress = Progress { view: &view, tasks: &tasks, now, what: &what, driven };
-            let columns = live.output.width().unwrap_or(80);
-            let lines = progress.lines(columns, &|style, text| live.output.paint(style, text));
-            live.screen.draw(lines);
-        }
+        let How::Live(screen) = &mut self.how else { return };
+        let view = rollout.view();
+        let tasks: Vec<TaskView> = rollout.tasks().collect();
+        let what = what(rollout);
+        let progress = Progress { view: &view, tasks: &tasks, now, what: &what, driven };
+        let columns = self.output.width().unwrap_or(80);
+        screen.draw(progress.lines(columns, &|style, text| self.output.paint(style, text)));
     }
 
     /// Writes a line that stays.
     pub(super) fn line(&mut self, line: &str) {
-        match self {
-            Self::Json(_) => {}
-            Self::Lines(output) => output.line(line),
-            Self::Live(live) => live.screen.leave(line),
+        match &mut self.how {
+            How::Json => {}
+            How::Lines => self.output.line(line),
+            How::Live(screen) => screen.leave(line),
         }
     }
 
     /// Makes room for something else.
     pub(super) fn clear(&mut self) {
-        if let Self::Live(live) = self {
-            live.screen.clear();
-        }
-    }
-}
-
-impl Live<'_> {
-    fn happened(&mut self, records: &[Record], rollout: &Rollout) {
-        for record in records {
-            if let Some(sentence) = narrate(record, rollout).filter(|it| it.lasting) {
-                let at = self.output.paint(styles::DIM, clock(record.at));
-                let room = self.output.width().unwrap_or(80).saturating_sub(10);
-                let text = crate::output::fit(&sentence.text, room);
-                self.screen.leave(&format!("{at} {}", self.output.paint(sentence.style, text)));
-            }
+        if let How::Live(screen) = &mut self.how {
+            screen.clear();
         }
     }
 }

@@ -35,12 +35,16 @@ fn a_rollout_that_was_turned_back_ends_with_10() {
     lab.hosts(2);
     lab.service("waves = [\"1\"]\non_failure = \"rollback\"");
     lab.release("1", ":");
-    lab.release("2", "exit 3");
+    lab.release("2", "[ $DEPLOY_HOST = web-1 ] || [ $DEPLOY_DIRECTION = back ] || exit 3");
     lab.ok(&["rollout", "start", "web", "web-1"]);
     let ran = lab.run(&["rollout", "start", "web", "web-2"]).ended_with(10);
-    assert!(ran.stdout.contains("web-1: failed in post with code 3"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("web-2: failed in post with code 3"), "{}", ran.stdout);
+    let told = lab.run(&["rollout", "watch", "web"]).ended_with(10).stdout;
+    let at = |text: &str| told.find(text).unwrap_or_else(|| panic!("{text}: {told}"));
+    assert!(at("web-1: done") < at("the rollout turns back"), "{told}");
+    assert!(at("the rollout turns back") < at("web-1: is back on what it ran before"), "{told}");
     assert_eq!((lab.version(1).as_deref(), lab.version(2).as_deref()), (Some("1"), Some("1")));
-    let why = lab.ok(&["rollout", "why", "web", "web-1"]);
+    let why = lab.ok(&["rollout", "why", "web", "web-2"]);
     assert!(why.stdout.contains("failed in post with code 3"), "{}", why.stdout);
 }
 

@@ -1,17 +1,69 @@
 //! What a terminal gets, and what a pipe.
-use crate::lab::{DEPLOY, Lab};
-use std::process::{Command, Stdio};
+use crate::lab::{DEPLOY, Lab, eventually};
+use std::{
+    io::{Read as _, Write as _},
+    process::{Command, Stdio},
+};
 
-/// Runs a command line in a terminal of 60 columns.
-fn in_terminal(lab: &Lab, line: &str, variables: &[(&str, &str)]) -> String {
-    let line = format!("stty cols 60 rows 20; {line}");
+/// A command line in a terminal of 60 columns.
+fn terminal(lab: &Lab, line: &str, variables: &[(&str, &str)]) -> Command {
+    let line = format!("stty cols 60 rows 20; exec {line}");
     let mut command = Command::new("script");
     command.args(["-qec", &line, "/dev/null"]).current_dir(lab.path("")).env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", lab.path(""));
     command.env("DEPLOY_DATA_DIR", lab.data_dir()).env("TERM", "xterm").env("SHELL", "/bin/sh");
     command.envs(variables.iter().copied());
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    command
+}
+
+/// What a command line shows in a terminal.
+fn in_terminal(lab: &Lab, line: &str, variables: &[(&str, &str)]) -> String {
+    let output = terminal(lab, line, variables).stdin(Stdio::null()).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Starts a rollout of two hosts in a terminal, presses Ctrl-C while the first is worked on, and answers.
+fn interrupted(lab: &Lab, answer: &str) -> (Option<i32>, String) {
+    lab.hosts(2);
+    lab.service("waves = [\"1\"]");
+    lab.release("1", "echo run >> \"$DEPLOY_SHARED/count\"\nsleep 2");
+    let line = format!("{DEPLOY} rollout start web web-1 --yes");
+    let mut command = terminal(lab, &line, &[]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut keys = child.stdin.take().unwrap();
+    eventually("the first host is worked on", || !lab.shared(1, "count").is_empty());
+    keys.write_all(b"\x03").unwrap();
+    let mut shown = Vec::new();
+    let mut screen = child.stdout.take().unwrap();
+    while !shown.ends_with(b"or [s]tay? ") {
+        let mut byte = [0];
+        screen.read_exact(&mut byte).unwrap();
+        shown.push(byte[0]);
+    }
+    keys.write_all(answer.as_bytes()).unwrap();
+    screen.read_to_end(&mut shown).unwrap();
+    (child.wait().unwrap().code(), String::from_utf8(shown).unwrap())
+}
+
+#[test]
+fn ctrl_c_asks_and_the_rollout_goes_on_in_the_background() {
+    let lab = Lab::new();
+    let (code, shown) = interrupted(&lab, "d\n");
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("the rollout goes on in the background"), "{shown}");
+    lab.ok(&["rollout", "watch", "web", "--wait"]);
+    for host in 1..=2 {
+        assert_eq!(lab.shared(host, "count"), "run\n", "web-{host}");
+    }
+}
+
+#[test]
+fn ctrl_c_asks_and_the_rollout_is_aborted() {
+    let lab = Lab::new();
+    let (code, shown) = interrupted(&lab, "x\na\n");
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("was aborted"), "{shown}");
+    assert_eq!((lab.version(1).is_some(), lab.version(2)), (true, None));
 }
 
 #[test]

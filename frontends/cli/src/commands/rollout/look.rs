@@ -4,7 +4,7 @@ use crate::{
     documents,
     output::{Output, Table, styles},
     problem::OrProblem as _,
-    rollout::{DriverNow, Follow, LogTail, Role, Tail, driver_of, exit_of, narrate},
+    rollout::{DriverNow, Follow, LogTail, Narrator, Role, Tail, driver_of, exit_of},
 };
 use clap::Args;
 use deploy_core::{
@@ -197,14 +197,16 @@ impl Why {
         let explanation = explanation
             .ok_or_else(|| PlatformError::Refused(Refusal::NotTarget(self.host.clone())))
             .or_problem()?;
-        let about = records.iter().filter(|it| is_about(it, &self.host));
-        let history = about.filter_map(|record| {
+        let mut narrator = Narrator::default();
+        let history = records.iter().filter_map(|record| {
+            let told = narrator.tell(record, rollout).map(|it| it.text);
             let text = match &record.event {
                 Event::AttemptStarted { first_step, .. } => {
                     Some(format!("{}: an attempt begins with {first_step}", self.host))
                 }
-                _ => narrate(record, rollout).map(|it| it.text),
+                _ => told,
             };
+            let text = text.filter(|_| is_about(record, &self.host));
             text.map(|it| format!("{} {it}", record.at))
         });
         let document = documents::explanation(rollout, &explanation, history.collect());
