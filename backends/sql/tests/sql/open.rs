@@ -43,6 +43,40 @@ async fn a_new_file_is_for_this_account_alone() {
     assert!(files >= 4, "two databases and their write-ahead logs, not {files} files");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_new_file_can_be_opened_many_times_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        let path = folder.path().join(format!("{round}.db"));
+        let opening: Vec<_> =
+            (0..8).map(|_| tokio::spawn(Database::open_sqlite(path.clone()))).collect();
+        for opened in opening {
+            if let Err(err) = opened.await.unwrap() {
+                panic!("round {round}: {}", told(&err));
+            }
+        }
+    }
+}
+
+/// SQLite's busy timeout does not wait for this lock, which a process that is just making the file has.
+#[tokio::test]
+async fn a_file_that_another_process_is_making_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deploy.db");
+    let mut other = other_program(&path).await;
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let opening = tokio::spawn(Database::open_sqlite(path));
+    wait(Duration::from_millis(200)).await;
+    assert!(!opening.is_finished(), "{:?}", opening.await.unwrap().map_err(|err| told(&err)));
+    other.execute("ROLLBACK").await.unwrap();
+    opening.await.unwrap().unwrap();
+}
+
+#[expect(clippy::disallowed_methods, reason = "that nothing happens is seen only by waiting")]
+async fn wait(by: Duration) {
+    tokio::time::sleep(by).await;
+}
+
 #[tokio::test]
 async fn a_locked_file_is_refused_and_the_message_says_what_to_do() {
     let (_, folder) = support::sqlite().await;
