@@ -46,7 +46,7 @@ impl Drive {
     }
 
     /// Every attempt succeeds, until the rollout is over.
-    pub(crate) fn to_the_end(mut self, journal: &mut Vec<Record>) -> Self {
+    pub(crate) fn run_out(mut self, journal: &mut Vec<Record>) -> Self {
         while self.rollout.outcome().is_none() {
             let input = self.oldest(Reply::Ended(AttemptEnd::Succeeded));
             self = self.take(&input, |records| journal.extend_from_slice(records));

@@ -24,7 +24,7 @@ pub(crate) fn measure_rollout(hosts: u32) -> Result<(), Failure> {
     let table = Table::begin(&heading, &["work", "CPU", "remark"])?;
     let (rollout, accepted) = rollout(hosts, waves_of_500())?;
     let mut journal = vec![accepted];
-    let (ended, ran) = cost(|| Drive::new(rollout).to_the_end(&mut journal));
+    let (ended, ran) = cost(|| Drive::new(rollout).run_out(&mut journal));
     if ended.rollout.outcome() != Some(Outcome::Succeeded) {
         return Err("the rollout did not succeed".into());
     }
