@@ -67,7 +67,7 @@ impl Default for SshOptions {
             idle_timeout: Duration::from_secs(120),
             keepalive: Duration::from_secs(15),
             max_connections: 1_000,
-            max_handshakes: 64,
+            max_handshakes: 128,
         }
     }
 }

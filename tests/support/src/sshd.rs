@@ -28,13 +28,16 @@ pub struct SshdOptions {
     pub hosts: usize,
     /// Lines for its configuration; they go before the usual ones, and so win over them.
     pub config: Vec<String>,
+    /// What the environment of processes holds, apart from the usual; `HOME` is an empty folder, so that no login script of
+    /// whoever runs the test has a say.
+    pub env: Vec<(String, String)>,
     /// The type of its host key.
     pub host_key: String,
 }
 
 impl Default for SshdOptions {
     fn default() -> Self {
-        Self { hosts: 1, config: Vec::new(), host_key: "ed25519".into() }
+        Self { hosts: 1, config: Vec::new(), env: Vec::new(), host_key: "ed25519".into() }
     }
 }
 
@@ -56,6 +59,13 @@ impl SshdOptions {
     #[must_use]
     pub fn with_config(mut self, line: impl Into<String>) -> Self {
         self.config.push(line.into());
+        self
+    }
+
+    /// With `name` set to `value` in the environment of what it starts.
+    #[must_use]
+    pub fn with_env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
         self
     }
 
@@ -112,6 +122,7 @@ impl Sshd {
         let user = String::from_utf8_lossy(&user.stdout).trim().to_owned();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let log = Arc::default();
+        fs::create_dir(folder.path().join("home"))?;
         let mut sshd = Self { folder, options, user, port, servers: Vec::new(), log };
         generate_key(&sshd.identity(), "ed25519", "")?;
         fs::copy(public_half(&sshd.identity()), sshd.path("authorized_keys"))?;
@@ -307,6 +318,11 @@ impl Sshd {
         lines.extend(addresses.iter().map(|it| format!("ListenAddress {it}")));
         lines.push(format!("HostKey {}", self.path("host_key").display()));
         lines.push(format!("AuthorizedKeysFile {}", self.path("authorized_keys").display()));
+        let mut env = format!("SetEnv HOME={}", self.path("home").display());
+        for (name, value) in &self.options.env {
+            env.push_str(&format!(" {name}={value}"));
+        }
+        lines.push(env);
         let usual = [
             "StrictModes no",
             "UsePAM no",

@@ -2,8 +2,9 @@
 use crate::support::{
     PATIENCE, eventually, finish, host, open, run, says_hello, sshd, sshd_with, transport,
 };
-use deploy_core::error::ErrorKind;
+use deploy_core::error::{BackendError, ErrorKind};
 use deploy_host::transport::{HostCommand, HostOutput, Transport as _};
+use deploy_test_support::sshd::{Sshd, SshdOptions};
 use std::{fs, os::unix::fs::PermissionsExt as _};
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
@@ -168,21 +169,21 @@ async fn a_server_that_runs_nothing_is_told_apart() {
 }
 
 /// A server whose `sudo` is the script `sudo`.
-fn sshd_with_sudo(sudo: &str) -> (deploy_test_support::sshd::Sshd, tempfile::TempDir) {
+fn sshd_with_sudo(sudo: &str) -> (Sshd, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.path().join("sudo");
     fs::write(&program, format!("#!/bin/sh\n{sudo}\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("SetEnv PATH={}:/usr/bin:/bin", folder.path().display());
-    (sshd_with(&path), folder)
+    let path = format!("{}:/usr/bin:/bin", folder.path().display());
+    (Sshd::start_with(SshdOptions::new().with_env("PATH", path)).unwrap(), folder)
 }
 
 async fn run_as(
-    sshd: &deploy_test_support::sshd::Sshd,
+    sshd: &Sshd,
     account: &str,
     line: &str,
-) -> Result<(String, String), deploy_core::error::BackendError> {
+) -> Result<(String, String), BackendError> {
     let command = HostCommand::new(line.into()).with_account(Some(account.parse().unwrap()));
     let mut process = transport(sshd).open(&host(sshd, 0), &command).await?;
     if let Some(mut stdin) = process.stdin() {
