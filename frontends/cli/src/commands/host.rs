@@ -7,7 +7,8 @@ use crate::{
 };
 use clap::{Args, Subcommand, ValueHint};
 use deploy_core::{
-    backend::{Expect, InventoryExt as _, Revision},
+    access::{Action, Resource},
+    backend::{Expect, Revision},
     engine::Applied,
     error::ErrorKind,
     host::{Connection, Host, Labels, SshConnection},
@@ -201,25 +202,31 @@ impl ImportHosts {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
         let file = read_hosts(&self.file, self.format)?;
         let embedded = app.open().await?;
-        let known = embedded.parts().inventory.all_hosts().await.or_problem()?;
-        let known: BTreeMap<_, _> = known.into_iter().map(|it| (it.name.clone(), it)).collect();
+        let known = embedded.select(None).await?.into_iter();
+        let known: BTreeMap<_, _> = known.map(|it| (it.0.name.clone(), it)).collect();
         let mut import =
             Import { warnings: file.warnings, dry_run: self.dry_run, ..Import::default() };
         let mut wanted = Vec::new();
         for mut host in file.hosts {
             host.labels.extend(self.labels.iter().cloned());
             match known.get(&host.name) {
-                Some(there) if *there == host => import.unchanged += 1,
-                Some(_) => import.changed.push(host.name.to_string()),
-                None => import.added.push(host.name.to_string()),
-            }
-            if known.get(&host.name) != Some(&host) {
-                wanted.push(host);
+                Some((there, _)) if *there == host => import.unchanged += 1,
+                Some((_, revision)) => {
+                    import.changed.push(host.name.to_string());
+                    wanted.push((host, Expect::At(*revision)));
+                }
+                None => {
+                    import.added.push(host.name.to_string());
+                    wanted.push((host, Expect::Absent));
+                }
             }
         }
         if !self.dry_run {
-            for host in wanted {
-                embedded.platform.apply_host(&embedded.principal, host).await.or_problem()?;
+            let all =
+                embedded.platform.permit(&embedded.principal, Action::HostWrite, Resource::System);
+            let permit = all.await.or_problem()?;
+            for (host, expect) in wanted {
+                embedded.parts().inventory.put(&permit, host, expect).await.or_problem()?;
             }
         }
         import.warnings.iter().for_each(|it| app.output.warn(it));

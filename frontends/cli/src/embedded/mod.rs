@@ -14,7 +14,7 @@ use crate::{
 use deploy_artifacts::ObjectArtifactStore;
 use deploy_core::{
     access::{Action, Permit, Resource},
-    backend::{ArtifactStore, Clock, Executor, HostInventory as _, InventoryExt as _, Revision},
+    backend::{ArtifactStore, Clock, Executor, Revision},
     engine::{Parts, Platform},
     host::Host,
     id::{AccountName, HostName, Principal},
@@ -58,13 +58,20 @@ impl Embedded {
         &self,
         selector: Option<&Selector>,
     ) -> Result<Vec<(Host, Revision)>, Problem> {
+        const PAGE: usize = 1_000;
+        let inventory = &self.parts().inventory;
         let mut selected = Vec::new();
-        let hosts = self.parts().inventory.all_hosts().await.or_problem()?;
-        for host in hosts.into_iter().filter(|it| selector.is_none_or(|by| by.matches(it))) {
-            let revision = self.parts().inventory.host(&host.name).await.or_problem()?.revision;
-            selected.push((host, revision));
+        let mut last = None;
+        loop {
+            let page = inventory.hosts(last.as_ref(), PAGE).await.or_problem()?;
+            let more = page.len() == PAGE;
+            last = page.last().map(|it| it.value.name.clone());
+            let hosts = page.into_iter().map(|it| (it.value, it.revision));
+            selected.extend(hosts.filter(|(host, _)| selector.is_none_or(|by| by.matches(host))));
+            if !more {
+                return Ok(selected);
+            }
         }
-        Ok(selected)
     }
 }
 

@@ -147,6 +147,25 @@ wave = { max_failed = "50%" }
         }
     }
 
+    /// The TOML in a document.
+    fn examples(document: &str) -> Vec<String> {
+        let blocks = document.split("```toml\n").skip(1);
+        blocks.filter_map(|it| it.split("```").next()).map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn what_the_documents_show_can_be_read() {
+        let files = examples(include_str!("../../../../docs/files.md"));
+        read(&files[0]).unwrap();
+        let format = crate::files::hosts::HostsFormat::Toml;
+        let hosts = Source::new("hosts.toml", files[1].as_str());
+        assert_eq!(crate::files::hosts::parse_hosts(&hosts, format).unwrap().hosts.len(), 2);
+        for strategy in examples(include_str!("../../../../docs/strategy.md")) {
+            let table = if strategy.contains("[strategy") { "" } else { "[strategy]\n" };
+            read(&minimal(&format!("{table}{strategy}"))).unwrap();
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_taken_or_refused(text in "\\PC{0,80}", at in 0_usize..FULL.len()) {

@@ -1,20 +1,30 @@
 //! Driving on without a terminal.
-use super::follow::Follow;
+use super::{DriverNow, driver_of, follow::Follow};
 use crate::{
     app::{App, Embedded},
     embedded::own_name,
     problem::{OrProblem as _, io_problem},
 };
 use deploy_core::id::RolloutId;
-use deploy_wire::Problem;
+use deploy_wire::{Problem, ProblemCode};
 use std::{
     fs::OpenOptions,
-    os::unix::fs::OpenOptionsExt as _,
-    path::PathBuf,
-    process::{Command, Stdio},
+    io,
+    os::unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
 };
 
+/// How often it is looked whether the other process has begun.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long the other process has to begin.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Starts a process that goes on driving `rollout`, and lets it have the lease at once. Gives the file it writes to.
+///
+/// When this returns well, the other process drives or the rollout is over.
 pub(crate) async fn hand_over(
     app: &App,
     embedded: &Embedded,
@@ -27,19 +37,38 @@ pub(crate) async fn hand_over(
         leases.release(&lease).await.or_problem()?;
     }
     let path = embedded.data_dir.background_log(rollout.as_str());
-    spawn(app, embedded, rollout, &path).map_err(|err| {
-        io_problem("a process in the background could not be started", &err)
-            .with_hint(Follow::how_to_go_on(rollout))
-    })?;
+    let child = spawn(app, embedded, rollout, &path)
+        .map_err(|err| io_problem("a process in the background could not be started", &err))
+        .map_err(|it| it.with_hint(Follow::how_to_go_on(rollout)))?;
+    begun(embedded, rollout, child, &path).await?;
     Ok(path)
 }
 
-fn spawn(
-    app: &App,
+/// Waits until the other process drives.
+async fn begun(
     embedded: &Embedded,
     rollout: &RolloutId,
-    path: &std::path::Path,
-) -> std::io::Result<()> {
+    mut child: Child,
+    log: &Path,
+) -> Result<(), Problem> {
+    let clock = &embedded.parts().clock;
+    let until = clock.now().after(PATIENCE);
+    while clock.now() < until {
+        let over = embedded.platform.load(rollout).await.or_problem()?.outcome().is_some();
+        if over || matches!(driver_of(embedded, rollout).await?, DriverNow::Alive(_)) {
+            return Ok(());
+        }
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            break;
+        }
+        clock.sleep_until(clock.now().after(LOOK)).await;
+    }
+    let message =
+        format!("the process in the background does not drive; {} says why", log.display());
+    Err(Problem::new(ProblemCode::Internal, message).with_hint(Follow::how_to_go_on(rollout)))
+}
+
+fn spawn(app: &App, embedded: &Embedded, rollout: &RolloutId, path: &Path) -> io::Result<Child> {
     if let Some(folder) = path.parent() {
         crate::embedded::make_private(folder)?;
     }
@@ -57,17 +86,8 @@ fn spawn(
     if global.accept_new_host_keys {
         command.arg("--accept-new-host-keys");
     }
-    command.args(["rollout", "resume", "--background", rollout.as_str()]);
+    command.args(["rollout", "resume", "--wait", rollout.as_str()]);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    // It outlives this process, and nobody waits for it.
-    command.spawn().map(drop)
-}
-
-/// Leaves the session of the terminal, so that closing that does not end this process.
-pub(crate) fn enter_background() -> Result<(), Problem> {
-    match rustix::process::setsid() {
-        // A process that leads a session already has none to leave.
-        Ok(_) | Err(rustix::io::Errno::PERM) => Ok(()),
-        Err(err) => Err(io_problem("the session cannot be left", &err.into())),
-    }
+    // A group of its own from its very beginning: what ends this program by Ctrl-C or by closing the terminal does not end it.
+    command.process_group(0).spawn()
 }

@@ -197,7 +197,7 @@ impl<'a> Follow<'a> {
         let records = tail.advance(self.embedded.parts()).await?;
         self.show_logs(view, true).await?;
         view.happened(&records, &tail.rollout);
-        view.now(&tail.rollout, self.embedded.parts().clock.now(), true);
+        view.draw(&tail.rollout, self.embedded.parts().clock.now(), true);
         if let Some(task) = tail.rollout.tasks().find(documents::needs_attention) {
             let (id, host) = (&self.id, &task.host);
             self.app.output.note(format_args!(

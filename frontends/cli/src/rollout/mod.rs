@@ -8,7 +8,7 @@ mod progress;
 mod tail;
 mod view;
 
-pub(crate) use background::{enter_background, hand_over};
+pub(crate) use background::hand_over;
 pub(crate) use follow::{Follow, Role};
 pub(crate) use logs::LogTail;
 pub(crate) use narrate::Narrator;

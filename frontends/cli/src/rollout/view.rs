@@ -8,9 +8,11 @@ use crate::{
     output::{Output, Screen, fit, styles},
 };
 use deploy_core::{
+    id::Seq,
     rollout::{Record, Rollout, TaskView},
     time::Timestamp,
 };
+use std::time::Duration;
 
 /// Shows a rollout as it goes.
 #[derive(Debug)]
@@ -18,7 +20,15 @@ pub(super) struct View<'a> {
     output: &'a Output,
     narrator: Narrator,
     how: How<'a>,
+    /// Which state was drawn last, and when.
+    drawn: (Seq, Timestamp),
 }
+
+/// How often a block is drawn anew that shows nothing but the time.
+const CLOCK: Duration = Duration::from_secs(1);
+
+/// With more targets than this a block is drawn no more often than its clock: counting them takes its time.
+const MANY: u32 = 5_000;
 
 #[derive(Debug)]
 enum How<'a> {
@@ -37,7 +47,12 @@ impl<'a> View<'a> {
         } else {
             How::Lines
         };
-        Self { output, narrator: Narrator::default(), how }
+        Self {
+            output,
+            narrator: Narrator::default(),
+            how,
+            drawn: (Seq::ZERO, Timestamp::default()),
+        }
     }
 
     /// Takes in what happened before, without a word.
@@ -79,9 +94,19 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Shows where the rollout is.
+    /// Shows where the rollout is, if that was not just shown.
     pub(super) fn now(&mut self, rollout: &Rollout, now: Timestamp, driven: bool) {
+        let (head, at) = self.drawn;
+        let changed = rollout.head() != head && rollout.plan().target_count() <= MANY;
+        if changed || now.since(at) >= CLOCK {
+            self.draw(rollout, now, driven);
+        }
+    }
+
+    /// Shows where the rollout is.
+    pub(super) fn draw(&mut self, rollout: &Rollout, now: Timestamp, driven: bool) {
         let How::Live(screen) = &mut self.how else { return };
+        self.drawn = (rollout.head(), now);
         let view = rollout.view();
         let tasks: Vec<TaskView> = rollout.tasks().collect();
         let what = what(rollout);
@@ -103,6 +128,7 @@ impl<'a> View<'a> {
     pub(super) fn clear(&mut self) {
         if let How::Live(screen) = &mut self.how {
             screen.clear();
+            self.drawn = (Seq::ZERO, Timestamp::default());
         }
     }
 }

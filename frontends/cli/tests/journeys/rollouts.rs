@@ -202,7 +202,7 @@ fn a_rollout_goes_on_in_the_background() {
     let started =
         lab.ok(&["rollout", "start", "web", "web-1", "--detach", "--output", "json"]).json();
     let id = started["id"].as_str().unwrap();
-    lab.ok(&["rollout", "watch", id, "--wait"]);
+    lab.ok(&["rollout", "watch", id]);
     assert!(lab.version(2).is_some());
     let log = lab.data_dir().join("background").join(format!("{id}.log"));
     eventually("the process in the background has said what it did", || {

@@ -51,7 +51,9 @@ fn ctrl_c_asks_and_the_rollout_goes_on_in_the_background() {
     let (code, shown) = interrupted(&lab, "d\n");
     assert_eq!(code, Some(1), "{shown}");
     assert!(shown.contains("the rollout goes on in the background"), "{shown}");
-    lab.ok(&["rollout", "watch", "web", "--wait"]);
+    eventually("the rollout is over", || {
+        lab.ok(&["rollout", "list", "--output", "json"]).json()[0]["state"] == "succeeded"
+    });
     for host in 1..=2 {
         assert_eq!(lab.shared(host, "count"), "run\n", "web-{host}");
     }

@@ -4,7 +4,7 @@ use crate::{
     documents,
     output::plural,
     problem::{IntoProblem as _, OrProblem as _, usage},
-    rollout::{DriverNow, Follow, Role, driver_of, enter_background, exit_of, find},
+    rollout::{DriverNow, Follow, Role, driver_of, exit_of, find},
 };
 use clap::Args;
 use deploy_core::{
@@ -58,9 +58,6 @@ pub(crate) struct Resume {
     which: Which,
     #[command(flatten)]
     driving: Driving,
-    /// Leaves the terminal's session first
-    #[arg(long, hide = true)]
-    background: bool,
 }
 
 /// Lets the next wave go
@@ -290,9 +287,6 @@ fn refused(err: PlatformError, id: &RolloutId) -> Problem {
 
 impl Resume {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        if self.background {
-            enter_background()?;
-        }
         let embedded = app.open().await?;
         let id = self.which.find(&embedded).await?;
         let mut rollout = embedded.platform.load(&id).await.or_problem()?;
@@ -309,7 +303,7 @@ impl Resume {
             return Ok(Exit::Succeeded);
         }
         let driver = driver_of(&embedded, &id).await?;
-        let wait = if self.background { Some(true) } else { self.driving.waiting.choice() };
+        let wait = self.driving.waiting.choice();
         take_over(app, &embedded, id, driver, wait).await
     }
 }
