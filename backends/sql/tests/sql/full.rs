@@ -1,5 +1,5 @@
 //! A disk that runs full.
-use crate::support::{self, may, mount_memory, own_mounts, sample};
+use crate::support::{self, Memory, may, own_mounts, sample};
 use deploy_core::{
     access::Action,
     backend::{AppendError, Journal as _, LogChunk, LogStore as _},
@@ -19,7 +19,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
 
 async fn fill() {
     let folder = tempfile::tempdir().unwrap();
-    mount_memory(folder.path(), "4m");
+    let _memory = Memory::over(folder.path(), "4m");
     let database = support::open_sqlite(&folder).await;
     let reserve = folder.path().join("reserve");
     fs::write(&reserve, vec![0; 1 << 20]).unwrap();

@@ -1,7 +1,5 @@
 //! Databases that are refused, and what is said of them.
-use crate::support::{
-    self, TestDatabase, make_read_only, may, mount_memory, own_mounts, sample, told,
-};
+use crate::support::{self, Memory, TestDatabase, may, own_mounts, sample, told};
 use deploy_core::{
     access::Action,
     backend::{AppendError, Journal as _},
@@ -175,9 +173,9 @@ fn a_read_only_disk_is_refused() {
     if own_mounts("open::a_read_only_disk_is_refused") {
         deploy_core::conformance::run(async {
             let folder = tempfile::tempdir().unwrap();
-            mount_memory(folder.path(), "8m");
+            let memory = Memory::over(folder.path(), "8m");
             support::open_sqlite(&folder).await.close().await;
-            make_read_only(folder.path());
+            memory.make_read_only();
             let err = refused(folder.path().join("deploy.db")).await;
             assert_eq!(*err.reason(), OpenReason::FolderReadOnly, "{}", told(&err));
             assert_eq!(err.kind(), ErrorKind::PermissionDenied);

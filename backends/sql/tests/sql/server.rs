@@ -37,8 +37,7 @@ async fn append(journal: &SqlJournal, permit: &Permit, head: Seq) -> Seq {
 
 #[tokio::test]
 async fn a_crash_of_the_server_loses_nothing_that_was_confirmed() {
-    let folder = tempfile::Builder::new().permissions(open_to_all()).tempdir().unwrap();
-    let server = Server::start(folder.path());
+    let server = Server::private();
     let test = TestDatabase::on(&server);
     let journal = SqlJournal::new(&Database::connect_postgres(&test.url()).await.unwrap());
     let permit = may(Action::RolloutControl).await;
@@ -59,8 +58,7 @@ async fn a_crash_of_the_server_loses_nothing_that_was_confirmed() {
 
 #[tokio::test]
 async fn a_commit_that_is_not_confirmed_in_time_is_unknown_and_not_repeated() {
-    let folder = tempfile::Builder::new().permissions(open_to_all()).tempdir().unwrap();
-    let server = Server::start(folder.path());
+    let server = Server::private();
     let test = TestDatabase::on(&server);
     let request = ConnectPostgres::new(test.url()).with_commit_deadline(Duration::from_secs(2));
     let journal = SqlJournal::new(&Database::connect_postgres_with(&request).await.unwrap());
@@ -128,9 +126,4 @@ async fn a_lease_counts_from_when_it_was_taken_and_not_from_when_it_was_asked_fo
         expires_at > released_at,
         "it ended at {expires_at}, before it was given at {released_at}"
     );
-}
-
-/// The server runs as an account of its own.
-fn open_to_all() -> std::fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o755)
 }

@@ -35,9 +35,28 @@ pub(crate) fn own_mounts(name: &str) -> bool {
     false
 }
 
-/// Mounts a file system in memory with room for `size`, such as `4m`.
-pub(crate) fn mount_memory(folder: &Path, size: &str) {
-    mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], folder);
+/// A file system in memory, over a folder; it goes with this.
+#[derive(Debug)]
+pub(crate) struct Memory<'a>(&'a Path);
+
+impl<'a> Memory<'a> {
+    /// With room for `size`, such as `4m`.
+    pub(crate) fn over(folder: &'a Path, size: &str) -> Self {
+        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], folder);
+        Self(folder)
+    }
+
+    /// Lets nobody write there any more, root included.
+    pub(crate) fn make_read_only(&self) {
+        mount(&["-o", "remount,ro"], self.0);
+    }
+}
+
+impl Drop for Memory<'_> {
+    fn drop(&mut self) {
+        // Lazily: a database may still have files open.
+        run(Command::new("umount").arg("--lazy").arg(self.0));
+    }
 }
 
 /// A disk of its own with an ext4 on it.
@@ -72,11 +91,6 @@ impl Disk {
     pub(crate) fn pull_out(&self) {
         run(Command::new("umount").arg(&self.folder));
     }
-}
-
-/// Lets nobody write there any more, root included.
-pub(crate) fn make_read_only(folder: &Path) {
-    mount(&["-o", "remount,ro"], folder);
 }
 
 fn mount(args: &[&str], folder: &Path) {

@@ -3,7 +3,7 @@ use std::{
     env,
     ffi::OsStr,
     fs::{self, File, OpenOptions},
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
@@ -26,28 +26,36 @@ impl Server {
         static SERVER: OnceLock<Server> = OnceLock::new();
         SERVER.get_or_init(|| {
             let account = rustix::process::getuid().as_raw();
-            Self::start(&env::temp_dir().join(format!("deploy-sql-postgres-{account}")))
+            Self::start(env::temp_dir().join(format!("deploy-sql-postgres-{account}")), "keep")
         })
     }
 
-    /// One in `folder`, for a test that harms it.
-    pub(crate) fn start(folder: &Path) -> Self {
-        fs::create_dir_all(folder).unwrap();
+    /// One for a test that harms it. Its folder goes with it.
+    pub(crate) fn private() -> Self {
+        // The server runs as an account of its own.
+        let open_to_all = fs::Permissions::from_mode(0o755);
+        let folder = tempfile::Builder::new().permissions(open_to_all).tempdir().unwrap();
+        Self::start(folder.keep(), "remove")
+    }
+
+    fn start(folder: PathBuf, afterwards: &str) -> Self {
+        fs::create_dir_all(&folder).unwrap();
         let in_use = lock(&folder.join("users"), FlockOperation::LockShared);
         let _one_starter = lock(&folder.join("starting"), FlockOperation::LockExclusive);
-        let server = Self { folder: folder.to_owned(), _in_use: in_use };
+        let server = Self { folder, _in_use: in_use };
         if !server.is_ready() {
-            server.supervise();
+            server.supervise(afterwards);
         }
         server
     }
 
     #[expect(clippy::zombie_processes, reason = "the supervisor outlives the tests by design")]
-    fn supervise(&self) {
+    fn supervise(&self, afterwards: &str) {
         let log = File::create(self.folder.join("log")).unwrap();
         let mut supervisor = Command::new("sh")
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sql/support/postgres.sh"))
             .args([bin(), self.folder.clone()])
+            .arg(afterwards)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

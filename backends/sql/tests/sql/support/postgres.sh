@@ -1,13 +1,14 @@
 #!/bin/sh
 # Runs a PostgreSQL server in a folder for as long as tests use it.
 #
-#   postgres.sh BIN FOLDER
+#   postgres.sh BIN FOLDER keep|remove
 #
 # Every test process holds a shared lock on FOLDER/users, which the kernel takes from it however it ends. Once nobody has
-# held it for five seconds the server is stopped and its data removed: no test can leave a server behind.
+# held it for five seconds the server is stopped and its data removed, with the folder if so asked: no test can leave a server behind.
 set -eu
 bin=$1
 folder=$2
+afterwards=$3
 data=$folder/data
 
 as=
@@ -28,7 +29,13 @@ $as "$bin/initdb" --pgdata="$data" --username=postgres --auth=trust --encoding=U
 $as "$bin/postgres" -D "$data" -k "$folder/socket" -c listen_addresses= -c max_connections=300 \
     -c max_wal_size=128MB -c recovery_init_sync_method=syncfs &
 server=$!
-trap 'kill -QUIT "$server" 2>/dev/null || true; rm -rf "$data" "$folder/ready"' EXIT
+clear_up() {
+    kill -QUIT "$server" 2>/dev/null || true
+    wait "$server" || true
+    rm -rf "$data" "$folder/ready"
+    [ "$afterwards" = keep ] || rm -rf "$folder"
+}
+trap clear_up EXIT
 
 until "$bin/pg_isready" --quiet --host="$folder/socket" --username=postgres; do
     kill -0 "$server"
