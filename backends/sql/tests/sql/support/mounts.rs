@@ -1,8 +1,9 @@
 use std::{
     env,
     fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 const INSIDE: &str = "DEPLOY_TEST_OWN_MOUNTS";
@@ -80,16 +81,42 @@ impl Disk {
         run(Command::new("mount").args(["-o", "loop"]).args([&self.image, &self.folder]));
     }
 
-    /// As a power cut: from here on nothing is written, and what was not flushed is lost.
-    pub(crate) fn cut_power(&self) {
+    /// Puts a hand on the switch, so that from deciding to cutting it is no time at all.
+    pub(crate) fn switch(&self) -> Switch {
         // EXT4_IOC_SHUTDOWN with NOLOGFLUSH. Not in Rust, where it would be the only unsafe code of the workspace.
-        const CUT: &str = "import fcntl, os, struct, sys; \
-             fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
-        run(Command::new("python3").args(["-c", CUT]).arg(&self.folder));
+        const CUT: &str = "import fcntl, os, struct, sys\n\
+             disk = os.open(sys.argv[1], os.O_RDONLY)\n\
+             print('ready', flush=True)\n\
+             sys.stdin.readline()\n\
+             fcntl.ioctl(disk, 0x8004587d, struct.pack('I', 2))";
+        let mut process = Command::new("python3")
+            .args(["-c", CUT])
+            .arg(&self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n");
+        Switch(process)
     }
 
     pub(crate) fn pull_out(&self) {
         run(Command::new("umount").arg(&self.folder));
+    }
+}
+
+/// Cuts the power of a disk.
+#[derive(Debug)]
+pub(crate) struct Switch(Child);
+
+impl Switch {
+    /// From here on nothing is written, and what was not flushed is lost.
+    pub(crate) fn cut_power(mut self) {
+        self.0.stdin.take().unwrap().write_all(b"\n").unwrap();
+        let status = self.0.wait().unwrap();
+        assert!(status.success(), "{status}");
     }
 }
 
