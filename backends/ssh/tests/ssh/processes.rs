@@ -179,11 +179,7 @@ fn sshd_with_sudo(sudo: &str) -> (Sshd, tempfile::TempDir) {
     (Sshd::start_with(SshdOptions::new().with_env("PATH", path)).unwrap(), folder)
 }
 
-async fn run_as(
-    sshd: &Sshd,
-    account: &str,
-    line: &str,
-) -> Result<(String, String), BackendError> {
+async fn run_as(sshd: &Sshd, account: &str, line: &str) -> Result<(String, String), BackendError> {
     let command = HostCommand::new(line.into()).with_account(Some(account.parse().unwrap()));
     let mut process = transport(sshd).open(&host(sshd, 0), &command).await?;
     if let Some(mut stdin) = process.stdin() {
