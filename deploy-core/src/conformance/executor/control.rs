@@ -1,6 +1,6 @@
 use super::{
     Act, ExecutorHarness, ScriptedStep,
-    scene::{Log, Scene, failed, token},
+    scene::{Log, Scene, failed},
 };
 use crate::{
     access::{Action, Resource},
@@ -218,8 +218,8 @@ pub async fn reaching_a_host_takes_a_permit<H: ExecutorHarness>(harness: &H) {
         execute.push(permit(Action::HostExecute, resource.clone()).await);
         observe.push(permit(Action::HostObserve, resource).await);
     }
-    let probe = ProbeRequest::new(on.clone(), Seq::new(1), token(1));
-    let kill = KillRequest::new(on.clone(), Seq::new(1), token(1));
+    let probe = ProbeRequest::new(on.clone(), Seq::new(1), scene.token(1));
+    let kill = KillRequest::new(on.clone(), Seq::new(1), scene.token(1));
     let check = CheckRequest::new(on.clone(), Seq::new(1), GRACE);
     let resolve = ResolveRequest::new(attempt.clone(), StepName::Install);
     for permit in &execute {

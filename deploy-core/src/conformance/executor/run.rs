@@ -1,6 +1,6 @@
 use super::{
     Act, ExecutorHarness, ScriptedStep,
-    scene::{Log, Scene, failed, token},
+    scene::{Log, Scene, failed},
 };
 use crate::{
     backend::{AttemptReport, Executor, Observed, ProbeReport},
@@ -202,7 +202,7 @@ pub async fn the_log_survives_a_cut<H: ExecutorHarness>(harness: &H) {
 pub async fn what_is_refused_starts_nothing<H: ExecutorHarness>(harness: &H) {
     let scene = Scene::new(harness).await;
     let release = scene.install([]).await;
-    for bad in ["", "short", &token(1)[1..], &format!("{}x", &token(1)[1..])] {
+    for bad in ["", "short", &scene.token(1)[1..], &format!("{}x", &scene.token(1)[1..])] {
         let mut attempt = scene.attempt(1, &release);
         attempt.token = bad.to_owned();
         refused(scene.run(&attempt).await, ErrorKind::InvalidInput);

@@ -12,6 +12,8 @@ use crate::{
 };
 use async_trait::async_trait;
 use std::{
+    hash::{BuildHasher as _, RandomState},
+    process,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -24,6 +26,9 @@ pub(super) struct Scene<'h, H: ExecutorHarness> {
     pub(super) guard: H::Guard,
     pub(super) execute: Permit,
     pub(super) observe: Permit,
+    /// What the tokens of this scene begin with: cases run side by side on one machine, and an executor finds the processes
+    /// of an attempt by its token.
+    tokens: u64,
 }
 
 impl<'h, H: ExecutorHarness> Scene<'h, H> {
@@ -33,7 +38,8 @@ impl<'h, H: ExecutorHarness> Scene<'h, H> {
         let resource = Resource::Host(on.host.name, Some(on.service));
         let execute = permit(Action::HostExecute, resource.clone()).await;
         let observe = permit(Action::HostObserve, resource).await;
-        Self { harness, executor, guard, execute, observe }
+        let tokens = RandomState::new().hash_one(process::id());
+        Self { harness, executor, guard, execute, observe, tokens }
     }
 
     /// After a crash of the executor.
@@ -41,9 +47,13 @@ impl<'h, H: ExecutorHarness> Scene<'h, H> {
     where
         H: DurableHarness<dyn Executor>,
     {
-        let Self { harness, executor, guard, execute, observe } = self;
-        let executor = harness.reopen(executor, &guard).await;
-        Self { harness, executor, guard, execute, observe }
+        let executor = self.harness.reopen(self.executor, &self.guard).await;
+        Self { executor, ..self }
+    }
+
+    /// The token of the attempt `generation`.
+    pub(super) fn token(&self, generation: u64) -> String {
+        format!("{:016x}{generation:016x}", self.tokens)
     }
 
     pub(super) async fn release(&self, id: &str, steps: &[ScriptedStep]) -> PlannedRelease {
@@ -58,7 +68,7 @@ impl<'h, H: ExecutorHarness> Scene<'h, H> {
     /// The attempt `generation` at `release`, with a health policy that takes no time.
     pub(super) fn attempt(&self, generation: u64, release: &PlannedRelease) -> AttemptRequest {
         let on = self.harness.on(&self.guard);
-        let token = token(generation);
+        let token = self.token(generation);
         let generation = Seq::new(generation);
         let mut request = AttemptRequest::new(on, name("r1"), generation, token, release.clone());
         request.health = Health {
@@ -90,13 +100,13 @@ impl<'h, H: ExecutorHarness> Scene<'h, H> {
 
     pub(super) async fn probe(&self, generation: u64) -> ProbeReport {
         let on = self.harness.on(&self.guard);
-        let request = ProbeRequest::new(on, Seq::new(generation), token(generation));
+        let request = ProbeRequest::new(on, Seq::new(generation), self.token(generation));
         self.executor.probe(&self.execute, &request).await.unwrap()
     }
 
     pub(super) async fn kill(&self, generation: u64, grace: Duration) -> BackendResult<KillReport> {
         let on = self.harness.on(&self.guard);
-        let mut request = KillRequest::new(on, Seq::new(generation), token(generation));
+        let mut request = KillRequest::new(on, Seq::new(generation), self.token(generation));
         request.grace = grace;
         self.executor.kill(&self.execute, &request).await
     }
@@ -129,11 +139,6 @@ impl<'h, H: ExecutorHarness> Scene<'h, H> {
 /// Whether an attempt has failed in `step` with `code`.
 pub(super) fn failed(step: StepName, code: i32) -> impl Fn(&AttemptReport) -> bool {
     move |report| matches!(report, AttemptReport::Failed { step: at, code: with, .. } if (*at, *with) == (step, code))
-}
-
-/// The token of the attempt `generation`.
-pub(super) fn token(generation: u64) -> String {
-    format!("{:032x}", u128::from(generation) + (0xfeed << 64))
 }
 
 /// Somebody who follows an attempt.
