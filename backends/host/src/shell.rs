@@ -1,5 +1,5 @@
-//! The shell texts that travel to hosts, and the command lines that call them.
-use crate::quote::quote;
+//! The shell texts that travel to hosts, and the commands that call them.
+use crate::transport::HostCommand;
 use deploy_core::spec::StepName;
 
 /// What every call but `start` is fed on standard input, and what `start` unpacks and becomes.
@@ -22,19 +22,19 @@ pub(crate) const fn default_step(name: StepName) -> Option<&'static str> {
 }
 
 /// Runs `boot.sh`, which takes an attempt from its standard input.
-pub(crate) fn start_line(
+pub(crate) fn start_command(
     control: &str,
     generation: u64,
     token: &str,
     package: &str,
     offset: u64,
-) -> String {
-    let words = [control, &generation.to_string(), token, package, &offset.to_string()].map(quote);
-    format!("sh -c {} deploy {}", quote(BOOT), words.join(" "))
+) -> HostCommand {
+    let arguments = [control, &generation.to_string(), token, package, &offset.to_string()];
+    HostCommand::new(BOOT.to_owned()).with_arguments(arguments.map(str::to_owned).into())
 }
 
 /// Runs the launcher, which comes in on standard input.
-pub(crate) fn launcher_line(verb: &str, arguments: &[&str]) -> String {
-    let words: Vec<_> = [verb].iter().chain(arguments).map(|it| quote(it)).collect();
-    format!("sh -s -- {}", words.join(" "))
+pub(crate) fn launcher_command(verb: &str, arguments: &[&str]) -> HostCommand {
+    let words = [verb].iter().chain(arguments).map(|it| (*it).to_owned()).collect();
+    HostCommand::new(r#"exec sh -s -- "$@""#.to_owned()).with_arguments(words)
 }

@@ -9,17 +9,33 @@ use tokio::io::AsyncWrite;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HostCommand {
-    /// A command line for a POSIX `sh`, already quoted. It never carries a secret.
-    pub line: String,
+    /// What a POSIX `sh` is to run. It never carries a secret.
+    pub script: String,
+    /// What the script finds as `$1`, `$2`, … Neither do they.
+    pub arguments: Vec<String>,
     /// The account it is to run as; `None` is the account that logs in.
     pub account: Option<AccountName>,
 }
 
 impl HostCommand {
-    /// `line`, run as the account that logs in.
+    /// `script`, without arguments, run as the account that logs in.
     #[must_use]
-    pub const fn new(line: String) -> Self {
-        Self { line, account: None }
+    pub const fn new(script: String) -> Self {
+        Self { script, arguments: Vec::new(), account: None }
+    }
+
+    /// With these arguments.
+    #[must_use]
+    pub fn with_arguments(mut self, arguments: Vec<String>) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
+    /// What `sh` is called with: `-c`, the script, a name for it, and the arguments.
+    #[must_use]
+    pub fn words(&self) -> Vec<&str> {
+        let words = ["-c", &self.script, "deploy"];
+        words.into_iter().chain(self.arguments.iter().map(String::as_str)).collect()
     }
 
     /// To be run as `account` (`sudo -n -H -u` where the login account is another).

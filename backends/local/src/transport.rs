@@ -22,11 +22,14 @@ const OPERATION: &str = "local.open";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const PIECE: usize = 64 << 10;
 
-/// Runs `$2` as the account `$1`.
+/// Runs `sh` with all arguments but the first, as the account that the first names.
 const AS_ACCOUNT: &str = r#"
-if [ "$(id -un)" = "$1" ]; then exec sh -c "$2"; fi
-if [ "$(id -u)" -ne 0 ]; then exec sudo -n -H -u "$1" -- sh -c "$2"; fi
-group=$(id -g "$1") && exec setpriv --reuid "$1" --regid "$group" --init-groups --reset-env sh -c "$2"
+account=$1
+shift
+if [ "$(id -un)" = "$account" ]; then exec sh "$@"; fi
+if [ "$(id -u)" -ne 0 ]; then exec sudo -n -H -u "$account" -- sh "$@"; fi
+group=$(id -g "$account") &&
+	exec setpriv --reuid "$account" --regid "$group" --init-groups --reset-env sh "$@"
 "#;
 
 /// Starts processes on this machine, each in a session of its own and with nothing of this process's environment.
@@ -77,11 +80,11 @@ struct LocalProcess {
 impl LocalProcess {
     fn spawn(command: &HostCommand) -> io::Result<Self> {
         let mut program = Command::new("setsid");
-        program.args(["sh", "-c"]);
-        match &command.account {
-            Some(account) => program.args([AS_ACCOUNT, "sh", account.as_str(), &command.line]),
-            None => program.arg(&command.line),
-        };
+        program.arg("sh");
+        if let Some(account) = &command.account {
+            program.args(["-c", AS_ACCOUNT, "sh", account.as_str()]);
+        }
+        program.args(command.words());
         let mut child = program
             .env_clear()
             .envs([("PATH", PATH), ("LANG", "C.UTF-8")])

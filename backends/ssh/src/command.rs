@@ -25,21 +25,25 @@ pub(crate) struct CommandLine {
 impl CommandLine {
     /// The line that runs `command` for somebody who logs in as `login`.
     pub(crate) fn new(command: &HostCommand, login: &str) -> Result<Self, Failure> {
-        let line = &command.line;
-        if line.contains('\0') {
-            return Err(Failure::invalid("a command line cannot hold a NUL character"));
+        if command.words().iter().any(|it| it.contains('\0')) {
+            return Err(Failure::invalid("a command cannot hold a NUL character"));
         }
         let account = command.account.as_ref().filter(|it| it.as_str() != login);
         let text = match account {
-            None => format!("exec sh -c {}", quote(line)),
+            None => format!("exec sh {}", quoted_words(command)),
             Some(account) => {
-                let marked = format!("echo deploy:account >&2\n{line}");
+                let mut marked = command.clone();
+                marked.script = format!("echo deploy:account >&2\n{}", command.script);
                 let account = quote(account.as_str());
-                format!("exec sudo -n -H -u {account} -- sh -c {}", quote(&marked))
+                format!("exec sudo -n -H -u {account} -- sh {}", quoted_words(&marked))
             }
         };
         Ok(Self { text, switches_to: account.cloned() })
     }
+}
+
+fn quoted_words(command: &HostCommand) -> String {
+    command.words().into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// Waits until `sudo` has let `process` start as `account`; what was said before that is put back.
@@ -145,10 +149,10 @@ mod tests {
     #[test]
     fn only_another_account_is_switched_to() {
         let command = HostCommand::new("true".into());
-        assert_eq!(line(&command, "ops"), "exec sh -c true");
+        assert_eq!(line(&command, "ops"), "exec sh -c true deploy");
         let command = command.with_account(Some("web".parse().unwrap()));
-        assert_eq!(line(&command, "web"), "exec sh -c true");
-        let expected = "exec sudo -n -H -u web -- sh -c 'echo deploy:account >&2\ntrue'";
+        assert_eq!(line(&command, "web"), "exec sh -c true deploy");
+        let expected = "exec sudo -n -H -u web -- sh -c 'echo deploy:account >&2\ntrue' deploy";
         assert_eq!(line(&command, "ops"), expected);
         assert!(CommandLine::new(&HostCommand::new("a\0".into()), "ops").is_err());
     }
@@ -200,8 +204,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn the_shell_sees_identical_bytes(words in prop::collection::vec("[^\0]{0,40}", 1..20)) {
-            let inner: Vec<String> = words.iter().map(|it| quote(it)).collect();
-            let command = HostCommand::new(format!("printf '%s\\0' {}", inner.join(" ")));
+            let command = HostCommand::new(r#"printf '%s\0' "$@""#.into()).with_arguments(words.clone());
             let out = Command::new("sh").arg("-c").arg(line(&command, "ops")).output().unwrap();
             let expected: Vec<u8> = words.iter().flat_map(|it| [it.as_bytes(), b"\0"].concat()).collect();
             prop_assert_eq!(out.stdout, expected, "{:?}", String::from_utf8_lossy(&out.stderr));

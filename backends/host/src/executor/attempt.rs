@@ -10,7 +10,12 @@ use crate::{
     shell,
 };
 use bytes::Bytes;
-use deploy_core::{backend::AttemptRequest, digest::Digest, error::BackendResult, spec::StepName};
+use deploy_core::{
+    backend::AttemptRequest,
+    digest::Digest,
+    error::BackendResult,
+    spec::{Effect, StepName},
+};
 use std::{collections::BTreeSet, io, sync::LazyLock};
 use tar::{Builder, EntryType, Header};
 
@@ -101,6 +106,8 @@ impl AttemptParts {
         let attempt = attempt_file(request, deploy_path, parts, package.map(|it| it.digest))?;
         own.file("attempt", attempt.as_bytes(), false);
         own.file("env", env_file(request, &parts.descriptor)?.as_bytes(), false);
+        own.pipe("alive");
+        own.folder("tmp");
         let own = own.finish().map_err(|err| invalid("executor.run").because(err))?;
         Ok(Self {
             head: [own.into(), parts.shared.clone()],
@@ -133,7 +140,7 @@ fn attempt_file(
     let previous = request.previous.as_ref();
     let key = format!("{}/{}", request.rollout, request.on.host.name);
     let size = request.release.package.filter(|_| package.is_some()).map_or(0, |it| it.size);
-    let fields: [(&str, &str); 21] = [
+    let fields: [(&str, &str); 22] = [
         ("generation", &request.generation.to_string()),
         ("token", &request.token),
         ("service", request.on.service.as_str()),
@@ -154,6 +161,7 @@ fn attempt_file(
         ("healthy_deadline", &whole_seconds(request.health.healthy_deadline).to_string()),
         ("steps", &steps(request, parts)?),
         ("checks", &checks(request, parts)),
+        ("rerunnable", &rerunnable(request)),
         ("format", "1"),
     ];
     let mut text = String::new();
@@ -181,6 +189,12 @@ fn checks(request: &AttemptRequest, parts: &ReleaseParts) -> String {
         Some(format!("{}:descriptor/{check}", step.name))
     });
     checks.collect::<Vec<_>>().join(" ")
+}
+
+/// The steps that may simply be run again.
+fn rerunnable(request: &AttemptRequest) -> String {
+    let steps = request.steps().filter(|it| it.effect == Effect::Idempotent);
+    steps.map(|it| it.name.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 fn env_file(request: &AttemptRequest, descriptor: &Descriptor) -> BackendResult<String> {
@@ -284,6 +298,10 @@ impl Segment {
 
     fn file(&mut self, path: &str, bytes: &[u8], executable: bool) {
         self.append(path, EntryType::Regular, if executable { 0o700 } else { 0o600 }, bytes);
+    }
+
+    fn pipe(&mut self, path: &str) {
+        self.append(path, EntryType::Fifo, 0o600, &[]);
     }
 
     fn append(&mut self, path: &str, kind: EntryType, mode: u32, bytes: &[u8]) {

@@ -125,14 +125,14 @@ impl<T: Transport> ShellExecutor<T> {
     async fn start(&self, attempt: &Attempt<'_>, progress: &mut Progress) -> End {
         let identity = attempt.identity;
         let package = attempt.parts.package_word();
-        let line = shell::start_line(
+        let command = shell::start_command(
             &attempt.control_folder,
             identity.generation.get(),
             identity.token,
             &package,
             progress.offset,
         );
-        let (mut call, stdin) = match self.open(attempt, line).await {
+        let (mut call, stdin) = match self.open(attempt, command).await {
             Ok(opened) => opened,
             Err(why) => return End::Gone { why, connected: false },
         };
@@ -168,8 +168,9 @@ impl<T: Transport> ShellExecutor<T> {
     async fn attach(&self, attempt: &Attempt<'_>, progress: &mut Progress) -> End {
         let generation = attempt.identity.generation.to_string();
         let offset = progress.offset.to_string();
-        let line = shell::launcher_line("attach", &[&attempt.control_folder, &generation, &offset]);
-        let (mut call, stdin) = match self.open(attempt, line).await {
+        let command =
+            shell::launcher_command("attach", &[&attempt.control_folder, &generation, &offset]);
+        let (mut call, stdin) = match self.open(attempt, command).await {
             Ok(opened) => opened,
             Err(why) => return End::Gone { why, connected: false },
         };
@@ -187,9 +188,9 @@ impl<T: Transport> ShellExecutor<T> {
     async fn open(
         &self,
         attempt: &Attempt<'_>,
-        line: String,
+        command: HostCommand,
     ) -> BackendResult<(Call<'_>, Option<Input>)> {
-        let command = HostCommand::new(line).with_account(attempt.on.account.clone());
+        let command = command.with_account(attempt.on.account.clone());
         let mut process = self.transport.open(&attempt.on.host, &command).await?;
         let stdin = process.stdin();
         Ok((Call::new(process, &*self.clock, OPERATION), stdin))

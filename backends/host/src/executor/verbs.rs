@@ -5,12 +5,7 @@ use super::{
     control_folder, deploy_path, failure,
     reports::{self, Identity},
 };
-use crate::{
-    control::Control,
-    duration::whole_seconds,
-    shell,
-    transport::{HostCommand, Transport},
-};
+use crate::{control::Control, duration::whole_seconds, shell, transport::Transport};
 use deploy_core::{
     backend::{
         CheckRequest, Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport,
@@ -175,8 +170,8 @@ impl<T: Transport> ShellExecutor<T> {
         let control = control_folder(&deploy_path(on, question.operation)?);
         let words: Vec<_> =
             [control.as_str()].into_iter().chain(question.arguments.iter().copied()).collect();
-        let line = shell::launcher_line(question.verb, &words);
-        let command = HostCommand::new(line).with_account(on.account.clone());
+        let command = shell::launcher_command(question.verb, &words);
+        let command = command.with_account(on.account.clone());
         let mut process = self.transport.open(&on.host, &command).await?;
         let stdin = process.stdin();
         let patience =

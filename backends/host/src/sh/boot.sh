@@ -16,12 +16,10 @@ fail() {
 for t in tar flock setsid gzip sha256sum; do
 	command -v "$t" >/dev/null || fail missing_tool "$t"
 done
-[ -d "$c" ] || mkdir -p "${c%/*}" 2>/dev/null
+# The mode is for each of these folders; those above them are for everybody to look into.
+# shellcheck disable=SC2174
+mkdir -p -m 700 "$c" "$c/attempts" "$c/packages" "$i" 2>/dev/null || fail not_writable "cannot%20make%20the%20control%20folder"
 umask 077
-if ! mkdir "$i" "$i/tmp" 2>/dev/null; then
-	rm -rf "$i" 2>/dev/null
-	mkdir -p "$c/attempts" "$c/packages" "$i/tmp" || fail not_writable "cannot%20make%20the%20control%20folder"
-fi
 f=$c/packages/$p.tar.gz
 if [ "$p" != - ]; then
 	if [ -e "$f" ]; then n=$(wc -c <"$f"); elif [ -e "$f.part" ]; then n=$(wc -c <"$f.part"); fi
@@ -30,7 +28,9 @@ fi
 echo "deploy:have bytes=$n" >&2
 if tar -xof - -C "$i" && [ -f "$i/launcher.sh" ]; then
 	trap - HUP
-	exec sh "$i/launcher.sh" start "$c" "$2" "$3" "$p" "$5" "$n" "$i"
+	set -- start "$c" "$2" "$3" "$p" "$5" "$n" "$i"
+	# shellcheck source=backends/host/src/sh/launcher.sh
+	. "$i/launcher.sh"
 fi
 # The stream was cut. What came of the package is kept, so that the next try goes on from there.
 if [ -s "$i/package.chunk" ] && [ "$p" != - ] && [ ! -e "$f" ]; then

@@ -97,23 +97,31 @@ du_expand() {
 # ---------------------------------------------------------------------------------------------------------------------
 # Packages and releases
 
-# du_fetch [PACKAGE [DIGEST]]: is the package there, and what its SHA-256 says? Prints its size.
-# Environment: DEPLOY_PACKAGE, DEPLOY_PACKAGE_DIGEST. A release without a package passes.
+# du_fetch [PACKAGE [DIGEST]]: is the package there, and what its SHA-256 says? The release's own is compared at the start
+# of every attempt and not again here. A release without a package passes.
+# Environment: DEPLOY_PACKAGE, DEPLOY_PACKAGE_DIGEST.
 du_fetch() {
-	set -- "${1:-${DEPLOY_PACKAGE:-}}" "${2:-${DEPLOY_PACKAGE_DIGEST:-}}"
+	set -- "${1:-${DEPLOY_PACKAGE:-}}" "${2:-${DEPLOY_PACKAGE_DIGEST:-}}" "${1:+compare}"
 	if [ -z "$1" ]; then
 		du_log "no package"
 		return 0
 	fi
 	[ -f "$1" ] || du_fail "there is no package $1" || return
-	du_sum=$(sha256sum <"$1") || return
-	[ "${du_sum%% *}" = "$2" ] || du_fail "the package is not what its digest says: ${du_sum%% *} and not $2" || return
-	du_log "package of $(($(wc -c <"$1"))) bytes, sha256 $2"
+	if [ -n "$3" ]; then
+		du_sum=$(sha256sum <"$1") || return
+		[ "${du_sum%% *}" = "$2" ] || du_fail "the package is not what its digest says: ${du_sum%% *} and not $2" || return
+	fi
+	du_log "package sha256 $2"
 }
 
 # du_sync PATH: what was written under PATH is on the disk when it returns.
 du_sync() {
 	sync -f "$1" 2>/dev/null || sync
+}
+
+# du_sync_names FOLDER…: the names in FOLDER are on the disk when it returns.
+du_sync_names() {
+	sync "$@" 2>/dev/null || sync
 }
 
 # du_install [RELEASE [PACKAGE]]: unpacks PACKAGE as releases/RELEASE unless that is there and whole, makes it current,
@@ -126,7 +134,8 @@ du_install() {
 	if [ -e "$du_final/.complete" ]; then
 		du_log "release $1 is installed"
 	else
-		mkdir -p "$DEPLOY_PATH/releases" "$DEPLOY_PATH/shared" && rm -rf "$du_new" "$du_new.failed" && mkdir "$du_new" || return
+		if [ -e "$du_new" ] || [ -e "$du_new.failed" ]; then rm -rf "$du_new" "$du_new.failed" || return; fi
+		mkdir -p "$DEPLOY_PATH/shared" "$du_new" || return
 		if [ -n "$2" ]; then
 			{ gzip -dc <"$2" || : >"$du_new.failed"; } | tar -xof - -C "$du_new" || : >"$du_new.failed"
 			if [ -e "$du_new.failed" ]; then
@@ -135,8 +144,9 @@ du_install() {
 				return
 			fi
 		fi
-		du_sync "$du_new" && : >"$du_new/.complete" && du_sync "$du_new" && rm -rf "$du_final" &&
-			mv "$du_new" "$du_final" && du_sync "$DEPLOY_PATH/releases" || du_fail "cannot install $1" || return
+		# The mark counts under the final name only, and that comes when everything is on the disk.
+		: >"$du_new/.complete" && du_sync "$du_new" && { [ ! -e "$du_final" ] || rm -rf "$du_final"; } &&
+			mv "$du_new" "$du_final" || du_fail "cannot install $1" || return
 		du_log "installed $1"
 	fi
 	du_switch "$1" && du_prune
@@ -154,35 +164,45 @@ du_switch() {
 	[ "$(du_current)" != "$1" ] || return 0
 	du_link=$DEPLOY_PATH/current
 	[ -L "$du_link" ] || [ ! -e "$du_link" ] || du_fail "$du_link is no symbolic link" || return
-	rm -f "$du_link.tmp"
+	if [ ! -L "$du_link" ]; then
+		ln -s "releases/$1" "$du_link" || return
+		du_sync_names "$DEPLOY_PATH/releases" "$DEPLOY_PATH"
+		du_log "release $1 is current"
+		return
+	fi
+	[ ! -L "$du_link.tmp" ] || rm -f "$du_link.tmp"
 	ln -s "releases/$1" "$du_link.tmp" || return
 	# Without -T, mv would move the link into the folder that the old one points to.
 	if ! mv -fT "$du_link.tmp" "$du_link" 2>/dev/null; then
 		rm -f "$du_link.tmp"
 		ln -sfn "releases/$1" "$du_link" || return
 	fi
-	du_sync "$DEPLOY_PATH"
+	du_sync_names "$DEPLOY_PATH/releases" "$DEPLOY_PATH"
 	du_log "release $1 is current"
 }
 
-# du_prune [N]: removes all but the N newest releases, never the current one or the previous.
+# du_prune [N]: removes all but the N newest releases, never the current one or the previous, and what an install or a
+# removal that was cut short has left.
 # Environment: D_KEEP_RELEASES (5), DEPLOY_RELEASE, DEPLOY_PREVIOUS_RELEASE.
 du_prune() {
 	set -- "${1:-${D_KEEP_RELEASES:-5}}" "$(du_current)"
 	(
 		cd "$DEPLOY_PATH/releases" 2>/dev/null || exit 0
-		du_kept=0
+		du_keep=$1 du_stays=$2 du_kept=0
+		for du_one in *.tmp *.tmp.failed; do [ ! -e "$du_one" ] || rm -rf "./$du_one"; done
+		set -- */.complete
+		[ $# -gt "$du_keep" ] || exit 0
 		# Newest first. A release's name holds no white space.
 		# shellcheck disable=SC2012 # -t is what it is for
-		ls -t -- */.complete 2>/dev/null | while IFS= read -r du_one; do
+		ls -t -- "$@" 2>/dev/null | while IFS= read -r du_one; do
 			du_one=${du_one%/.complete}
 			du_kept=$((du_kept + 1))
-			[ "$du_kept" -gt "$1" ] || continue
+			[ "$du_kept" -gt "$du_keep" ] || continue
 			case $du_one in
-			"$2" | "${DEPLOY_RELEASE:-}" | "${DEPLOY_PREVIOUS_RELEASE:-}" | *.tmp) continue ;;
+			"$du_stays" | "${DEPLOY_RELEASE:-}" | "${DEPLOY_PREVIOUS_RELEASE:-}") continue ;;
 			esac
 			# Never half a release under its own name.
-			rm -rf "./$du_one.tmp" && mv "./$du_one" "./$du_one.tmp" && rm -rf "./$du_one.tmp" && du_log "removed release $du_one"
+			mv "./$du_one" "./$du_one.tmp" && rm -rf "./$du_one.tmp" && du_log "removed release $du_one"
 		done
 	)
 }

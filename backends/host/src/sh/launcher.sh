@@ -14,11 +14,11 @@
 #
 # POSIX sh. A process costs more than everything else here, so what a builtin can do is done by a builtin: the kernel's
 # files are read with `read`, sizes come from /proc/self/fdinfo, and nothing is forked to find out the time.
-# The words of the `attempt` file (token, release, steps …) are variables of this shell; everything else has other names.
+# `start` goes on in the shell of boot.sh, which reads this text in. The words of the `attempt` file (token, release, steps …) are variables of this shell; everything else has other names.
 # shellcheck disable=SC2015,SC2034,SC2154 # `a && b || fail` is meant so; variables come from and go to other files
 #
 # Descriptors: 3 the caller's stderr (supervisor, until it has started), 4 the log, 5 progress, 6 the log being read,
-# 7 `alive` being waited for, 8 `alive` held, 9 `lock`.
+# 7 `alive` being read, 8 `alive` held open by the supervisor, 9 `lock`.
 
 BOOT_ID_FILE=/proc/sys/kernel/random/boot_id
 STEP_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -291,6 +291,8 @@ watch() {
 	while sleep "$wd_tick"; do
 		running $$ "$SELF_START" || return
 		wd_tick=1 wd_ticks=$((wd_ticks + 1)) wd_run=''
+		# Who has started the attempt and waits at the pipe goes over to following its log.
+		if [ "$wd_ticks" -eq 1 ] && [ -p alive ]; then echo long 1<>alive; fi
 		{ read -r wd_run wd_index wd_end wd_name <now; } 2>/dev/null
 		[ -n "$wd_run" ] || continue
 		log_size
@@ -393,13 +395,14 @@ run_step() {
 	root_of "$1"
 }
 
-# now_ms: leaves the time of day, in milliseconds, in NOW. CLOCK was taken once, when the supervisor started.
+# now_ms: leaves the milliseconds since boot in NOW.
 now_ms() {
 	uptime
-	NOW=$((CLOCK + UP * 10))
+	NOW=$((UP * 10))
 }
 
 # finish OUTCOME CODE REASON: writes the exit record into the space kept for it since the start, and ends the supervisor.
+# `ended` only saves others the reading: when it is lost, or there is no room for it, the record tells as much.
 finish() {
 	now_ms
 	fi_length=0
@@ -407,8 +410,8 @@ finish() {
 	encode "$name"
 	set -- "exit token=$token generation=$generation outcome=$1 step=$index name=$ENCODED code=$2 reason=$3 log_length=$fi_length duration_ms=$((NOW - BEGAN))${SURVIVORS:+ survivors=$SURVIVORS}"
 	[ -z "${WATCHDOG:-}" ] || kill "$WATCHDOG" 2>/dev/null
-	printf '%s\n' "$1" 1<>exit.tmp
-	durable log progress exit.tmp && mv -f exit.tmp exit
+	printf '%s\n' "$1 ." 1<>./exit
+	durable log progress exit && : >ended
 	exit 0
 }
 
@@ -477,26 +480,27 @@ supervise() {
 	# shellcheck source=/dev/null
 	. ./attempt
 	read -r BOOT <"$BOOT_ID_FILE"
-	uptime
-	# bash and busybox know the time; dash has to ask.
-	# shellcheck disable=SC3028
-	CLOCK=$((${EPOCHSECONDS:-$(date +%s)} * 1000 - UP * 10))
 	now_ms
 	BEGAN=$NOW ROOT='' SURVIVORS='' WATCHDOG='' index=0 name=-
 	stat_of $$
 	SELF_START=$ST_START
 	exec 4>>log 5>>progress || give_up not_writable "cannot write the attempt"
 	echo "$$ $ST_START $BOOT" >started || give_up not_writable "cannot write the attempt"
-	sv_first=1
+	sv_first=1 sv_again='' sv_again_before=''
 	for sv_step in $steps; do
 		index=${sv_step%%:*} sv_rest=${sv_step#*:}
 		name=${sv_rest%%:*} sv_rest=${sv_rest#*:}
 		sv_seconds=${sv_rest%%:*} sv_path=${sv_rest#*:}
 		CODE=0 CLAIM=ended
 		now_ms
+		sv_again_before=$sv_again
+		case " ${rerunnable:-} " in
+		*" $name "*) sv_again=1 ;;
+		*) sv_again='' ;;
+		esac
 		if [ -n "$sv_first" ]; then
 			# Both lines and the folder's own name go to the disk at once, before anything runs.
-			echo "begin $index $name $NOW" >&5 && durable started progress exit.tmp . .. ||
+			echo "begin $index $name $NOW" >&5 && durable started progress exit . .. ||
 				give_up not_writable "cannot write the attempt durably"
 			exec 9>&-
 			trap '' PIPE
@@ -512,7 +516,9 @@ supervise() {
 		elif [ -e kill ]; then
 			finish killed 0 kill_request
 		else
-			echo "begin $index $name $NOW" >&5 && durable progress || finish failed 0 not_durable
+			echo "begin $index $name $NOW" >&5 || finish failed 0 not_durable
+			# Only a step that must not be run twice has to be known to have begun, or to have ended, when the host goes down.
+			[ -n "$sv_again" ] && [ -n "$sv_again_before" ] || durable progress || finish failed 0 not_durable
 		fi
 		if [ "$name" = verify ]; then
 			run_verify "$index" "$sv_seconds" "$ATTEMPT/$sv_path"
@@ -614,19 +620,20 @@ last_begun() {
 	[ -n "$INDEX" ]
 } 2>/dev/null
 
-# read_exit: leaves the exit record in RECORD.
+# read_exit: leaves the exit record in RECORD; fails when there is none, or not a whole one. Without `ended` it may not be
+# on the disk yet: then it counts only when the supervisor is gone.
 read_exit() {
 	{ IFS= read -r RECORD <"$ATTEMPT/exit"; } 2>/dev/null || return 1
 	case $RECORD in
-	"exit token="*" log_length="*" duration_ms="*) ;;
-	*) fail corrupt "the exit record of $ATTEMPT is not one" ;;
+	"exit token="*" log_length="*" duration_ms="*" .") RECORD=${RECORD%" ."} ;;
+	*) return 1 ;;
 	esac
 }
 
-# started: does the attempt have a whole `started`? Leaves its process and boot in SUPERVISOR*.
+# started: does the attempt have a whole `started`? Leaves its process, when that began, and the boot in SUPERVISOR*.
 started() {
-	SUPERVISOR='' SUPERVISOR_BOOT=''
-	{ read -r SUPERVISOR _ SUPERVISOR_BOOT <"$ATTEMPT/started"; } 2>/dev/null && [ -n "$SUPERVISOR_BOOT" ]
+	SUPERVISOR='' SUPERVISOR_START='' SUPERVISOR_BOOT=''
+	{ read -r SUPERVISOR SUPERVISOR_START SUPERVISOR_BOOT <"$ATTEMPT/started"; } 2>/dev/null && [ -n "$SUPERVISOR_BOOT" ]
 }
 
 # attempt GENERATION: the one that what follows is about.
@@ -634,26 +641,21 @@ attempt() {
 	GENERATION=$1 ATTEMPT=$CTL/attempts/$1
 }
 
-# alive: does the supervisor hold its lock? Asked with a shared lock, so that two who ask do not see each other.
+# alive: is the supervisor that `started` has found there? By its number, its start and the boot: no other process has all three.
 alive() {
-	[ -r "$ATTEMPT/alive" ] || return 1
-	exec 7<"$ATTEMPT/alive"
-	if flock -s -n 7; then
-		exec 7<&-
-		return 1
-	fi
+	read -r al_boot <"$BOOT_ID_FILE"
+	[ "$al_boot" = "$SUPERVISOR_BOOT" ] && running "$SUPERVISOR" "$SUPERVISOR_START"
 }
 
 # verdict: the recovery table. Leaves in VERDICT `running`, `exit`, `never_started` or `died`; in the last case nothing
 # of the attempt is left (SURVIVORS, if that could not be had). Needs `lock`, but where the attempt has an exit record.
 verdict() {
 	SURVIVORS=''
-	if read_exit; then VERDICT="exit" && return; fi
+	if [ -e "$ATTEMPT/ended" ] && read_exit; then VERDICT="exit" && return; fi
 	if ! started; then VERDICT=never_started && return; fi
 	if alive; then VERDICT=running && return; fi
 	if read_exit; then VERDICT="exit" && return; fi
-	read -r vd_boot <"$BOOT_ID_FILE"
-	if [ "$vd_boot" != "$SUPERVISOR_BOOT" ]; then
+	if [ "$al_boot" != "$SUPERVISOR_BOOT" ]; then
 		last_begun || INDEX=0 NAME=-
 		VERDICT=died REASON=rebooted
 	elif last_begun; then
@@ -712,32 +714,23 @@ say_steps() {
 	done
 }
 
-# follow OFFSET: prints the log while the supervisor runs and says how the attempt ended.
+# follow OFFSET [FRESH]: prints the log while the supervisor runs and says how the attempt ended. FRESH: we have started it
+# and have its pipe open. So a short attempt costs no process here, and one when it has printed something.
 follow() {
 	fl_offset=$1 STEPS_SAID=0
-	exec 7<"$ATTEMPT/alive"
-	# A short attempt costs one process here, and one more when it printed something.
-	if ! flock -s -w 1 7 2>/dev/null; then
-		started
-		if [ "$fl_offset" -le "$(wc -c <"$ATTEMPT/log")" ] && tail -c 0 --pid=1 /dev/null 2>/dev/null; then
-			# Both end when the supervisor has ended and they have printed everything.
-			tail -n +1 -s 0.3 "--pid=$SUPERVISOR" -f "$ATTEMPT/progress" | say_steps &
-			fl_steps=$!
-			tail -c "+$((fl_offset + 1))" -s 0.3 "--pid=$SUPERVISOR" -f "$ATTEMPT/log" || exit 1
-			fl_offset='' STEPS_SAID=1000
-			wait "$fl_steps"
-			flock -s 7
-		else
-			follow_by_steps
-		fi
+	if [ -n "${2:-}" ]; then
+		# Nothing to read any more: it has ended. A line: it has become a long one.
+		if read -r _ <&7; then started && stream_log; fi
+		exec 7<&-
+	elif alive; then
+		stream_log
 	fi
-	exec 7<&-
-	if ! read_exit; then
+	if read_exit; then
+		VERDICT="exit"
+	else
 		lock
 		verdict
 		unlock
-	else
-		VERDICT="exit"
 	fi
 	if [ -n "$fl_offset" ] && [ "$VERDICT" != never_started ]; then
 		if [ "$VERDICT" = exit ]; then
@@ -752,17 +745,30 @@ follow() {
 	say_verdict
 }
 
-# follow_by_steps: the same without a `tail` that can wait for a process. The place is kept by the kernel: descriptor 6
+# stream_log: prints the log from fl_offset on while the supervisor runs. Leaves in fl_offset where the rest begins, or
+# nothing when there is none.
+stream_log() {
+	if [ "$fl_offset" -gt "$(wc -c <"$ATTEMPT/log")" ] || ! tail -c 0 --pid=1 /dev/null 2>/dev/null; then
+		stream_by_steps
+		return
+	fi
+	# Both end when the supervisor has ended and they have printed everything.
+	tail -n +1 -s 0.3 "--pid=$SUPERVISOR" -f "$ATTEMPT/progress" | say_steps &
+	sl_steps=$!
+	tail -c "+$((fl_offset + 1))" -s 0.3 "--pid=$SUPERVISOR" -f "$ATTEMPT/log" || exit 1
+	fl_offset='' STEPS_SAID=1000
+	wait "$sl_steps"
+}
+
+# stream_by_steps: the same without a `tail` that can wait for a process. The place is kept by the kernel: descriptor 6
 # is shared with each `cat`, so no byte is lost or printed twice.
-follow_by_steps() {
+stream_by_steps() {
 	exec 6<"$ATTEMPT/log"
 	dd bs=1 count=0 "skip=$fl_offset" <&6 2>/dev/null
-	while ! flock -s -n 7; do
+	while alive; do
 		say_steps <"$ATTEMPT/progress"
 		cat <&6 || exit 1
-		flock -s -w 1 7 2>/dev/null && break
-		flock -s -n 7 && break
-		sleep 1
+		! alive || sleep 1
 	done
 	read -r _ fl_offset </proc/$$/fdinfo/6
 	exec 6<&-
@@ -770,7 +776,7 @@ follow_by_steps() {
 
 verb_attach() {
 	attempt "$1"
-	if ! started && ! read_exit; then
+	if ! started; then
 		# A start may be under way: it holds the lock until `started` is on the disk.
 		[ ! -d "$ATTEMPT" ] || lock
 		if ! started; then
@@ -779,10 +785,10 @@ verb_attach() {
 		fi
 		unlock
 	fi
-	if [ -e "$ATTEMPT/exit" ]; then
-		say attached state=finished
-	else
+	if alive; then
 		say attached state=running
+	else
+		say attached state=finished
 	fi
 	follow "$2"
 }
@@ -790,9 +796,25 @@ verb_attach() {
 # ---------------------------------------------------------------------------------------------------------------------
 # start
 
-# package DIGEST HAVE: makes the package whole from what was on the host and what came.
+# package DIGEST HAVE: makes the package whole from what was on the host and what came. What goes on from here has just
+# been compared with its digest, also where it has lain on the host for a while: nothing has to be durable for that.
 package() {
 	pk_file=$CTL/packages/$1.tar.gz pk_part=$CTL/packages/$1.tar.gz.part pk_chunk=$INCOMING/package.chunk
+	if [ -e "$pk_file" ]; then
+		[ ! -s "$pk_chunk" ] || rm -f "$pk_chunk"
+		compare "$1" "$pk_file"
+	elif [ "$2" -eq 0 ] && [ ! -e "$pk_part" ]; then
+		# It came at one go, and nobody else sees it before it is right.
+		[ -e "$pk_chunk" ] || fail bad_stream "no package came"
+		compare "$1" "$pk_chunk"
+		mv -f "$pk_chunk" "$pk_file" || fail not_writable "cannot write the package"
+	else
+		put_together "$1" "$2"
+	fi
+}
+
+# put_together DIGEST HAVE: a package that comes in pieces.
+put_together() {
 	# Not under `lock`: a digest over gigabytes must not hold up a probe.
 	exec 9>>"$CTL/packages/lock"
 	flock 9
@@ -806,24 +828,28 @@ package() {
 			tail -c "+$((pk_size - $2 + 1))" "$pk_chunk" >>"$pk_part" || fail not_writable "cannot write the package"
 		fi
 		[ -e "$pk_part" ] || fail bad_stream "no package came"
-		pk_size=$(($(wc -c <"$pk_part")))
-		[ "$pk_size" -ge "$package_size" ] || fail bad_stream "the package has $pk_size of $package_size bytes"
-		pk_sum=$(sha256sum <"$pk_part")
-		if [ "$pk_size" -ne "$package_size" ] || [ "${pk_sum%% *}" != "$1" ]; then
-			rm -f "$pk_part"
-			fail bad_digest "the package is not what its digest says"
-		fi
-		durable "$pk_part" && mv -f "$pk_part" "$pk_file" && durable "$CTL/packages" ||
-			fail not_writable "cannot write the package"
+		compare "$1" "$pk_part"
+		mv -f "$pk_part" "$pk_file" || fail not_writable "cannot write the package"
 	fi
-	[ ! -e "$pk_chunk" ] || rm -f "$pk_chunk"
+	rm -f "$pk_chunk"
 	exec 9>&-
+}
+
+# compare DIGEST FILE: is FILE the package? It goes if it never can be.
+compare() {
+	cp_sum=$(sha256sum <"$2")
+	[ "${cp_sum%% *}" != "$1" ] || return 0
+	cp_size=$(($(wc -c <"$2")))
+	[ "$cp_size" -ge "$package_size" ] || [ "$2" = "$pk_file" ] ||
+		fail bad_stream "the package has $cp_size of $package_size bytes"
+	rm -f "$2"
+	fail bad_digest "the package is not what its digest says"
 }
 
 # others GENERATION: no other attempt of the service may be alive, and of one that died nothing may be left.
 others() {
 	for ot_dir in "$CTL/attempts"/*; do
-		[ ! -e "$ot_dir/exit" ] && [ -e "$ot_dir/started" ] && [ "${ot_dir##*/}" != "$1" ] || continue
+		[ ! -e "$ot_dir/ended" ] && [ -e "$ot_dir/started" ] && [ "${ot_dir##*/}" != "$1" ] || continue
 		attempt "${ot_dir##*/}"
 		verdict
 		if [ "$VERDICT" = running ] || [ -n "$SURVIVORS" ]; then
@@ -840,7 +866,7 @@ prune() {
 	for pr_one in $(for pr_dir in "$@"; do echo "${pr_dir##*/}"; done | sort -rn | tail -n "+$((KEEP_ATTEMPTS + 1))"); do
 		number "$pr_one" || continue
 		attempt "$pr_one"
-		if [ ! -e "$ATTEMPT/exit" ] && [ -e "$ATTEMPT/alive" ] && alive; then continue; fi
+		if [ ! -e "$ATTEMPT/ended" ] && started && alive; then continue; fi
 		rm -rf "$ATTEMPT"
 	done
 	for pr_one in "$CTL/packages"/*.tar.gz; do
@@ -893,10 +919,12 @@ verb_start() {
 	# The space for the exit record is taken now, so that a full disk cannot hide how the attempt ended.
 	{
 		printf '' >"$INCOMING/log" && printf '' >"$INCOMING/progress" && printf '' >"$INCOMING/started" &&
-			printf '' >"$INCOMING/now" && printf '%2000s\n' '' >"$INCOMING/exit.tmp" && printf '' >"$INCOMING/alive"
+			printf '' >"$INCOMING/now" && printf '%2000s\n' '' >"$INCOMING/exit"
 	} 2>/dev/null || fail not_writable "cannot write $INCOMING"
-	exec 8>>"$INCOMING/alive"
-	flock -n 8 || fail not_writable "cannot lock $INCOMING/alive"
+	[ -p "$INCOMING/alive" ] || fail bad_stream "no pipe came"
+	# For reading and writing, so that neither this nor the next waits for the other end.
+	exec 8<>"$INCOMING/alive"
+	exec 7<"$INCOMING/alive"
 	mv "$INCOMING" "$ATTEMPT" || fail not_writable "cannot make $ATTEMPT"
 	INCOMING=''
 	set -- env -i "PATH=$STEP_PATH" LANG=C.UTF-8 "TMPDIR=$ATTEMPT/tmp" sh "$ATTEMPT/launcher.sh" __supervise "$CTL" "$st_generation"
@@ -906,7 +934,7 @@ verb_start() {
 	prune
 	sweep
 	attempt "$st_generation"
-	follow "$st_offset"
+	follow "$st_offset" fresh
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -944,8 +972,7 @@ verb_kill() {
 		ki_run=''
 		{ read -r ki_run ki_index _ <now; } 2>/dev/null
 		[ -z "$ki_run" ] || end_from_outside "$ki_run" "$ki_index" killed "$2" || break
-		flock -s -w 1 7 2>/dev/null && break
-		flock -s -n 7 && break
+		alive || break
 		pause
 	done
 	if read_exit; then
@@ -1003,8 +1030,9 @@ run_script() {
 verb_check() {
 	ch_found=''
 	current && for ch_dir in "$CTL/attempts"/*; do
-		[ -e "$ch_dir/exit" ] || continue
 		[ -z "$ch_found" ] || [ "${ch_dir##*/}" -gt "$ch_found" ] || continue
+		attempt "${ch_dir##*/}"
+		read_exit || continue
 		# shellcheck source=/dev/null
 		. "$ch_dir/attempt"
 		[ "$release" != "$CURRENT" ] || ch_found=${ch_dir##*/}
@@ -1042,7 +1070,7 @@ verb_observe() {
 	encode "$CURRENT"
 	ob_running=-
 	for ob_dir in "$CTL/attempts"/*; do
-		[ ! -e "$ob_dir/exit" ] && [ -e "$ob_dir/alive" ] || continue
+		[ ! -e "$ob_dir/ended" ] || continue
 		attempt "${ob_dir##*/}"
 		if started && alive; then ob_running=$GENERATION; fi
 	done

@@ -56,7 +56,8 @@ new() {
 	shift
 	STAGE=$T/stage/$GEN
 	rm -rf "$STAGE"
-	mkdir -p "$STAGE/steps" "$STAGE/lib" "$STAGE/descriptor"
+	mkdir -p "$STAGE/steps" "$STAGE/lib" "$STAGE/descriptor" "$STAGE/tmp"
+	mkfifo "$STAGE/alive"
 	cp "$SCRIPTS/deployutils.sh" "$STAGE/lib/" 2>/dev/null || :
 	cp "$SCRIPTS/launcher.sh" "$STAGE/"
 	: >"$STAGE/env"
@@ -80,7 +81,7 @@ step() {
 }
 
 stream() {
-	(cd "$STAGE" && tar -cf - attempt env steps lib descriptor "$@" launcher.sh)
+	(cd "$STAGE" && tar -cf - attempt env alive tmp steps lib descriptor "$@" launcher.sh)
 }
 
 boot() {

@@ -78,7 +78,7 @@ impl<T: Transport> Transport for CutTransport<T> {
         let (input, output) =
             self.scissors.limits.lock().unwrap().pop().unwrap_or((u64::MAX, u64::MAX));
         let mut command = command.clone();
-        command.line = format!("{}{}", self.scissors.prefix.lock().unwrap(), command.line);
+        command.script = format!("{}{}", self.scissors.prefix.lock().unwrap(), command.script);
         let inner = self.inner.open(host, &command).await?;
         let cuts = self.scissors.cuts.subscribe();
         let sent = Arc::clone(&self.scissors.sent);

@@ -196,7 +196,7 @@ async fn another_account_is_reached_through_sudo() {
     let (stdout, stderr) = run_as(&sshd, "web", "cat; printf \"it's\" >&2").await.unwrap();
     assert_eq!(stdout, "input");
     assert_eq!(
-        stderr, "8 -n -H -u web -- sh -c\nit's",
+        stderr, "9 -n -H -u web -- sh -c\nit's",
         "what sudo says is kept, the sign of the start is not"
     );
 }

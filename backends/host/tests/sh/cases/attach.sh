@@ -56,7 +56,7 @@ case_the_log_is_live() {
 	start 5 &
 	starter=$!
 	eventually grep -q before out
-	never [ -e "$CTL/attempts/5/exit" ]
+	never [ -e "$CTL/attempts/5/ended" ]
 	eventually grep -q '^deploy:step index=0 name=run' err
 	: >app/go
 	wait "$starter"
