@@ -1,6 +1,7 @@
 //! One connection, and those who use it.
 use crate::{
     client::{Client, Shared},
+    pace::Pace,
     wire::Cut,
 };
 use russh::{
@@ -8,7 +9,7 @@ use russh::{
     client::{Handle, Msg},
 };
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -33,7 +34,7 @@ pub(crate) struct Connection {
     demand: Arc<Demand>,
     /// How long the server may take to open a channel.
     patience: Duration,
-    _cut: Cut,
+    cut: Cut,
     _room: Option<OwnedSemaphorePermit>,
 }
 
@@ -41,6 +42,8 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct Usage {
     leases: usize,
+    /// It counts as idle.
+    idle: bool,
     /// How many leases the server can take.
     room: usize,
     idle_ticks: u8,
@@ -49,11 +52,40 @@ struct Usage {
     retired: bool,
 }
 
-/// Whether somebody waits for a connection to be closed, so that another can be opened.
-#[derive(Debug, Default)]
+/// What connections know of each other: whether somebody waits for one to be closed, so that another can be opened, and
+/// how many are idle.
+#[derive(Debug)]
 pub(crate) struct Demand {
     pub(crate) waiting: AtomicUsize,
     pub(crate) freed: Notify,
+    idle: AtomicUsize,
+    max_idle: usize,
+    /// A connection is there that nobody uses and nobody is to use.
+    pub(crate) retired: Notify,
+}
+
+impl Demand {
+    /// `max_idle` connections may be idle.
+    pub(crate) fn new(max_idle: usize) -> Self {
+        Self {
+            waiting: AtomicUsize::new(0),
+            freed: Notify::new(),
+            idle: AtomicUsize::new(0),
+            max_idle,
+            retired: Notify::new(),
+        }
+    }
+
+    /// One more is idle, if there is room for it.
+    fn keep(&self) -> bool {
+        let more = |idle: usize| (idle < self.max_idle).then_some(idle + 1);
+        self.idle.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// One that was idle is used, or goes.
+    fn release(&self) {
+        self.idle.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Why no channel was opened. Nothing was started.
@@ -76,9 +108,15 @@ impl Connection {
         cut: Cut,
         room: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let usage =
-            Usage { leases: 0, room: usize::MAX, idle_ticks: 0, abandoned: 0, retired: false };
-        Self { handle, shared, usage: Mutex::new(usage), demand, patience, _cut: cut, _room: room }
+        let usage = Usage {
+            leases: 0,
+            idle: false,
+            room: usize::MAX,
+            idle_ticks: 0,
+            abandoned: 0,
+            retired: false,
+        };
+        Self { handle, shared, usage: Mutex::new(usage), demand, patience, cut, _room: room }
     }
 
     /// Whether a lease can be had.
@@ -98,8 +136,22 @@ impl Connection {
         usage.retired
     }
 
+    /// Whether it is only to be closed.
+    pub(crate) fn is_retired(&self) -> bool {
+        let usage = self.usage();
+        usage.retired && usage.leases == 0
+    }
+
     fn usage(&self) -> MutexGuard<'_, Usage> {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.usage().idle {
+            self.demand.release();
+        }
     }
 }
 
@@ -124,12 +176,20 @@ impl Lease {
         }
         usage.leases += 1;
         usage.idle_ticks = 0;
+        if mem::take(&mut usage.idle) {
+            connection.demand.release();
+        }
         drop(usage);
         Some(Self { connection: Arc::clone(connection) })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.connection.shared
+    }
+
+    /// How much input the connection takes.
+    pub(crate) fn pace(&self) -> &Arc<Pace> {
+        &self.connection.cut.pace
     }
 
     /// How long the server may take to answer.
@@ -187,9 +247,20 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.connection.usage().leases -= 1;
-        if self.connection.demand.waiting.load(Ordering::Relaxed) > 0 {
-            self.connection.demand.freed.notify_one();
+        let demand = &self.connection.demand;
+        let mut usage = self.connection.usage();
+        usage.leases -= 1;
+        if usage.leases == 0 {
+            // Those that were kept first stay: whoever goes through all hosts again, begins with them.
+            usage.idle = !usage.retired && demand.keep();
+            usage.retired = !usage.idle;
+            if usage.retired {
+                demand.retired.notify_one();
+            }
+        }
+        drop(usage);
+        if demand.waiting.load(Ordering::Relaxed) > 0 {
+            demand.freed.notify_one();
         }
     }
 }

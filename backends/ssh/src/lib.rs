@@ -14,6 +14,7 @@ mod failure;
 mod identity;
 mod known_hosts;
 mod options;
+mod pace;
 mod pattern;
 mod pool;
 mod process;

@@ -51,6 +51,8 @@ pub struct SshOptions {
     pub max_connections: usize,
     /// How many connections may be in the making at a time.
     pub max_handshakes: usize,
+    /// How many connections that nobody uses are kept; each costs some 100 KiB.
+    pub max_idle: usize,
 }
 
 impl Default for SshOptions {
@@ -68,6 +70,7 @@ impl Default for SshOptions {
             keepalive: Duration::from_secs(15),
             max_connections: 1_000,
             max_handshakes: 128,
+            max_idle: 128,
         }
     }
 }
@@ -160,6 +163,13 @@ impl SshOptions {
     #[must_use]
     pub const fn with_max_handshakes(mut self, handshakes: usize) -> Self {
         self.max_handshakes = handshakes;
+        self
+    }
+
+    /// With at most so many connections kept that nobody uses.
+    #[must_use]
+    pub const fn with_max_idle(mut self, connections: usize) -> Self {
+        self.max_idle = connections;
         self
     }
 }

@@ -18,8 +18,9 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    select,
     sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::interval,
 };
 
 /// How often idle connections are looked for at the most.
@@ -42,7 +43,7 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(options: SshOptions) -> Self {
-        let demand = Arc::<Demand>::default();
+        let demand = Arc::new(Demand::new(options.max_idle));
         let (handshakes, connections) = (options.max_handshakes, options.max_connections.max(1));
         let tick = (options.idle_timeout / 2).max(SHORTEST_TICK);
         Self {
@@ -124,7 +125,7 @@ impl Pool {
             return Some(room);
         }
         let _waiting = Waiting::new(&self.demand);
-        self.close_idle(true);
+        self.close(|it| it.tick(true));
         Arc::clone(&self.room).acquire_owned().await.ok()
     }
 
@@ -147,13 +148,13 @@ impl Pool {
         tokio::spawn(sweep(pool, demand, tick));
     }
 
-    /// Closes the connections that have been idle for long enough; or, `at_once`, all that are idle.
-    fn close_idle(&self, at_once: bool) {
+    /// Closes the connections of which `is_to_go` says so.
+    fn close(&self, is_to_go: impl Fn(&Connection) -> bool) {
         let mut closed = Vec::new();
         let mut attempts = self.attempts();
         attempts.retain(|_, ours| {
             ours.retain(|attempt| match attempt.get() {
-                Some(Ok(connection)) if connection.tick(at_once) => {
+                Some(Ok(connection)) if is_to_go(connection) => {
                     closed.push(Arc::clone(attempt));
                     false
                 }
@@ -184,10 +185,17 @@ impl Pool {
 
 /// Closes idle connections until there are none at all.
 async fn sweep(pool: Weak<Pool>, demand: Arc<Demand>, tick: Duration) {
+    let mut ticks = interval(tick);
+    // The first is at once.
+    ticks.tick().await;
     loop {
-        let at_once = timeout(tick, demand.freed.notified()).await.is_ok();
+        let close: fn(&Connection) -> bool = select! {
+            () = demand.freed.notified() => |it| it.tick(true),
+            () = demand.retired.notified() => Connection::is_retired,
+            _ = ticks.tick() => |it| it.tick(false),
+        };
         let Some(pool) = pool.upgrade() else { return };
-        pool.close_idle(at_once);
+        pool.close(close);
         if pool.is_done() {
             return;
         }

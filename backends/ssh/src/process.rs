@@ -3,6 +3,7 @@ use crate::{
     client::{Arrival, Route},
     connection::{Lease, NoChannel},
     failure::Failure,
+    pace::Pace,
     target::Target,
 };
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::{
     io::AsyncWrite,
@@ -27,6 +28,8 @@ use tokio::{
 
 /// How many pieces of output wait to be taken before the server is made to wait.
 const BACKLOG: usize = 64;
+/// The largest piece of input that is given to a session at a time.
+const PIECE: usize = 8 * 1024;
 
 /// A process on a host.
 pub(crate) struct SshProcess {
@@ -74,7 +77,12 @@ impl SshProcess {
         let (gone, writer_gone) = oneshot::channel();
         let route = Route { arrivals: arrived, started: Some(told), _writer: gone };
         lease.shared().add(writer.id(), route);
-        let stdin = Stdin { inner: Box::pin(writer.make_writer()), gone: Some(writer_gone) };
+        let stdin = Stdin {
+            inner: Box::pin(writer.make_writer()),
+            gone: Some(writer_gone),
+            pace: Arc::clone(lease.pace()),
+            offered: false,
+        };
         let patience = lease.patience();
         let process = Self {
             about,
@@ -178,6 +186,9 @@ struct Stdin {
     inner: Pin<Box<dyn AsyncWrite + Send + Sync>>,
     /// Resolves when the channel is closed: whoever waits for the window would wait for ever.
     gone: Option<oneshot::Receiver<()>>,
+    pace: Arc<Pace>,
+    /// A piece is counted already, and not taken yet.
+    offered: bool,
 }
 
 impl Stdin {
@@ -202,7 +213,16 @@ impl AsyncWrite for Stdin {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.inner.as_mut().poll_write(cx, buf)
+        let piece = buf.get(..PIECE).unwrap_or(buf);
+        if !self.offered {
+            ready!(self.pace.poll_ready(cx));
+            // Before it is taken: what is counted after it was written would wait for ever.
+            self.pace.gives(piece.len());
+            self.offered = true;
+        }
+        let written = ready!(self.inner.as_mut().poll_write(cx, piece));
+        self.offered = false;
+        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,11 +1,12 @@
 //! The bytes below an SSH session: a TCP connection, or a channel through another host.
-use crate::connection::Lease;
+use crate::{connection::Lease, pace::Pace};
 use russh::{ChannelStream, client::Msg};
 use std::{
     fmt,
     future::Future as _,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::{
@@ -22,12 +23,15 @@ const READ_AHEAD: usize = 4 * 1024;
 pub(crate) struct Wire {
     stream: Stream,
     cut: Option<oneshot::Receiver<()>>,
+    pace: Arc<Pace>,
 }
 
 /// What keeps a [`Wire`] whole.
 #[derive(Debug)]
 pub(crate) struct Cut {
     _wire: oneshot::Sender<()>,
+    /// What is written to it.
+    pub(crate) pace: Arc<Pace>,
 }
 
 enum Stream {
@@ -47,7 +51,8 @@ impl Wire {
 
     fn new(stream: Stream) -> (Self, Cut) {
         let (wire, cut) = oneshot::channel();
-        (Self { stream, cut: Some(cut) }, Cut { _wire: wire })
+        let pace = Arc::<Pace>::default();
+        (Self { stream, cut: Some(cut), pace: Arc::clone(&pace) }, Cut { _wire: wire, pace })
     }
 
     /// Fails once the wire is cut.
@@ -98,7 +103,9 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        self.stream().poll_flush(cx)
+        ready!(self.stream().poll_flush(cx))?;
+        self.pace.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

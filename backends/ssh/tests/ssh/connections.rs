@@ -108,6 +108,20 @@ async fn no_more_connections_than_allowed() {
 }
 
 #[tokio::test]
+async fn no_more_idle_connections_are_kept_than_allowed() {
+    let sshd = Sshd::start_with(SshdOptions::new().with_hosts(6)).unwrap();
+    let transport = SshTransport::new(options(&sshd).with_max_idle(2));
+    for _round in 0..2 {
+        for at in 0..6 {
+            says_hello(&transport, &host(&sshd, at)).await;
+        }
+        eventually("only two are left", || sshd.connections().unwrap() == 2).await;
+    }
+    // The two that were kept were used again.
+    assert_eq!(sshd.log().matches("Accepted publickey").count(), 6 + 4);
+}
+
+#[tokio::test]
 async fn dropping_the_transport_closes_its_connections() {
     let sshd = sshd();
     let transport = transport(&sshd);
