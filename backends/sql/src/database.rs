@@ -29,6 +29,7 @@ impl Database {
     /// # Errors
     /// If the file cannot be used; the reason says why and what to do.
     pub async fn open_sqlite_with(request: &OpenSqlite) -> Result<Self, OpenError> {
+        sqlite::not_emptied(request)?;
         let main = sqlite::open(request, &sqlite::MAIN).await?;
         let logs = sqlite::open(request, &sqlite::LOGS).await?;
         Ok(Self { main, logs })

@@ -192,10 +192,11 @@ pub(crate) fn sqlite_code(err: &SqliteError) -> Option<i32> {
     err.code()?.parse().ok()
 }
 
+/// `SQLITE_IOERR_SHMSIZE`: the index of the write-ahead log could not be made larger.
+pub(crate) const INDEX_TOO_LARGE: i32 = 4_874;
+
 /// <https://www.sqlite.org/rescode.html>
 fn of_sqlite_code(code: i32) -> Verdict {
-    /// `SQLITE_IOERR_SHMSIZE`: the index of the write-ahead log could not be made larger.
-    const INDEX_TOO_LARGE: i32 = 4_874;
     match (code, code & 0xff) {
         (INDEX_TOO_LARGE, _) | (_, 13) => verdict::NO_SPACE,
         (_, 5 | 6) => verdict::BUSY,

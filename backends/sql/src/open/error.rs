@@ -1,4 +1,4 @@
-use crate::fault::{Fault, Phase, sqlite_code};
+use crate::fault::{Fault, INDEX_TOO_LARGE, Phase, sqlite_code};
 use deploy_core::error::{BackendError, ErrorKind};
 use sqlx::{postgres::PgDatabaseError, sqlite::SqliteError};
 use std::{error::Error as StdError, fmt};
@@ -19,6 +19,8 @@ pub struct OpenError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenReason {
+    /// It is empty or missing, and its logs are not: what was in it is lost.
+    Emptied,
     /// Something that has no reason of its own here.
     Failed {
         /// What a caller can act on.
@@ -110,7 +112,7 @@ impl OpenError {
                 ErrorKind::Unsupported
             }
             OpenReason::NoSpace => ErrorKind::NoSpace,
-            OpenReason::NotADatabase => ErrorKind::Corrupt,
+            OpenReason::Emptied | OpenReason::NotADatabase => ErrorKind::Corrupt,
         }
     }
 }
@@ -124,6 +126,10 @@ impl fmt::Display for OpenError {
 impl fmt::Display for OpenReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Emptied => {
+                "it is empty or missing, and the file of its logs is not, so that what was in it is lost: restore it from \
+                 a backup, or move the logs away to begin anew"
+            }
             Self::Failed { why, .. } => why,
             Self::FolderMissing => "its folder does not exist: make it first",
             Self::FolderReadOnly => {
@@ -136,7 +142,7 @@ impl fmt::Display for OpenReason {
                  `~/.pgpass`"
             }
             Self::Locked => {
-                "another process keeps it locked: wait for it or end it (`fuser -v FILE` names it), and try again"
+                "another process keeps it locked: wait for it or end it (`fuser -v` with this file names it), and try again"
             }
             Self::NewerSchema { found, known } => {
                 return write!(
@@ -174,11 +180,12 @@ fn reason_of(root: &(dyn StdError + 'static)) -> Option<OpenReason> {
     if let Some(refused) = root.downcast_ref::<Refused>() {
         return Some(refused.0.clone());
     }
-    match root.downcast_ref::<SqliteError>().and_then(sqlite_code)? & 0xff {
-        5 | 6 => Some(OpenReason::Locked),
-        8 => Some(OpenReason::ReadOnly),
-        11 | 26 => Some(OpenReason::NotADatabase),
-        13 => Some(OpenReason::NoSpace),
+    let code = root.downcast_ref::<SqliteError>().and_then(sqlite_code)?;
+    match (code, code & 0xff) {
+        (INDEX_TOO_LARGE, _) | (_, 13) => Some(OpenReason::NoSpace),
+        (_, 5 | 6) => Some(OpenReason::Locked),
+        (_, 8) => Some(OpenReason::ReadOnly),
+        (_, 11 | 26) => Some(OpenReason::NotADatabase),
         _ => None,
     }
 }

@@ -76,6 +76,7 @@ pub(crate) async fn open(request: &OpenSqlite, role: &Role) -> Result<Store, Ope
     let path = role.path(&request.path)?;
     let label = path.display().to_string();
     create_private(&path, &label)?;
+    can_be_written(&path)?;
     let options = role.options(&path, request.busy_timeout);
     let store = Store::Sqlite(Arc::new(SqliteStore {
         writer: pool(1, options.clone(), role.synchronous),
@@ -87,6 +88,37 @@ pub(crate) async fn open(request: &OpenSqlite, role: &Role) -> Result<Store, Ope
         .map_err(|fault| explain(&path, &store, fault))?;
     schema::migrate(&store, role.migrations).await?;
     Ok(store)
+}
+
+/// Refuses to make a new database where one was: to SQLite an empty file is one that nobody has written to yet. The logs
+/// are made only after the database, so that none can be without the other.
+pub(crate) fn not_emptied(request: &OpenSqlite) -> Result<(), OpenError> {
+    let empty = |path: &Path| path.metadata().map_or(true, |it| it.len() == 0);
+    let (main, logs) = (MAIN.path(&request.path)?, LOGS.path(&request.path)?);
+    if empty(&main) && !empty(&logs) {
+        return Err(OpenError::new(main.display().to_string(), OpenReason::Emptied));
+    }
+    Ok(())
+}
+
+/// SQLite opens what it can only read, and says so at the first write: in the middle of a rollout.
+fn can_be_written(path: &Path) -> Result<(), OpenError> {
+    let denied = |path: &Path| {
+        let access = rustix::fs::access(path, Access::WRITE_OK);
+        matches!(access, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS))
+    };
+    if path.parent().is_some_and(denied) {
+        return Err(OpenError::new(path.display().to_string(), OpenReason::FolderReadOnly));
+    }
+    for beside in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(beside);
+        let file = PathBuf::from(file);
+        if denied(&file) {
+            return Err(OpenError::new(file.display().to_string(), OpenReason::ReadOnly));
+        }
+    }
+    Ok(())
 }
 
 impl Role {

@@ -185,6 +185,64 @@ fn a_read_only_disk_is_refused() {
     }
 }
 
+/// SQLite would open it, and refuse the first write.
+#[test]
+fn a_file_that_cannot_be_written_is_refused() {
+    if own_mounts("open::a_file_that_cannot_be_written_is_refused") {
+        deploy_core::conformance::run(async {
+            let (database, folder) = support::sqlite().await;
+            database.close().await;
+            for name in ["deploy.db", "deploy.logs.db", "deploy.db-wal"] {
+                let file = folder.path().join(name);
+                fs::OpenOptions::new().create(true).append(true).open(&file).unwrap();
+                let fixed = support::ReadOnly::over(&file);
+                let err = refused(folder.path().join("deploy.db")).await;
+                assert_eq!(*err.reason(), OpenReason::ReadOnly, "{name}: {}", told(&err));
+                assert_eq!(err.kind(), ErrorKind::PermissionDenied);
+                names(&err, &file, "writable");
+                drop(fixed);
+                Database::open_sqlite(folder.path().join("deploy.db")).await.unwrap().close().await;
+            }
+        });
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_when_a_database_is_opened() {
+    if own_mounts("open::a_full_disk_is_told_when_a_database_is_opened") {
+        deploy_core::conformance::run(async {
+            let folder = tempfile::tempdir().unwrap();
+            let _memory = Memory::over(folder.path(), "2m");
+            support::open_sqlite(&folder).await.close().await;
+            let reserve = folder.path().join("reserve");
+            fs::write(&reserve, vec![0; 4 << 20]).unwrap_err();
+            let path = folder.path().join("deploy.db");
+            let err = refused(&path).await;
+            assert_eq!((err.reason(), err.kind()), (&OpenReason::NoSpace, ErrorKind::NoSpace));
+            names(&err, &path, "make room");
+            fs::remove_file(reserve).unwrap();
+            Database::open_sqlite(&path).await.unwrap();
+        });
+    }
+}
+
+/// A copy that ran out of room leaves an empty file, and to SQLite that is a new database.
+#[tokio::test]
+async fn a_database_whose_logs_are_all_that_is_left_is_refused() {
+    let (database, folder) = support::sqlite().await;
+    database.close().await;
+    let path = folder.path().join("deploy.db");
+    fs::write(&path, "").unwrap();
+    let err = refused(&path).await;
+    assert_eq!((err.reason(), err.kind()), (&OpenReason::Emptied, ErrorKind::Corrupt));
+    names(&err, &path, "restore");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(*refused(&path).await.reason(), OpenReason::Emptied);
+    assert!(!path.exists(), "it is left as it is");
+    fs::remove_file(folder.path().join("deploy.logs.db")).unwrap();
+    Database::open_sqlite(&path).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_server_that_may_lose_what_it_confirmed_is_refused() {
     let database = TestDatabase::new();

@@ -3,7 +3,7 @@ mod mounts;
 mod postgres;
 pub(crate) mod sample;
 
-pub(crate) use mounts::{Disk, Memory, own_mounts};
+pub(crate) use mounts::{Disk, Memory, ReadOnly, own_mounts};
 pub(crate) use postgres::{Server, TestDatabase};
 
 use deploy_core::{

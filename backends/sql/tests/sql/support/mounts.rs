@@ -60,6 +60,24 @@ impl Drop for Memory<'_> {
     }
 }
 
+/// A file that nobody can write, root included; it can be written again when this goes.
+#[derive(Debug)]
+pub(crate) struct ReadOnly<'a>(&'a Path);
+
+impl<'a> ReadOnly<'a> {
+    pub(crate) fn over(file: &'a Path) -> Self {
+        run(Command::new("mount").arg("--bind").args([file, file]));
+        mount(&["-o", "remount,bind,ro"], file);
+        Self(file)
+    }
+}
+
+impl Drop for ReadOnly<'_> {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg(self.0));
+    }
+}
+
 /// A disk of its own with an ext4 on it.
 #[derive(Debug)]
 pub(crate) struct Disk {
