@@ -39,10 +39,14 @@ impl Folder {
         if format == layout::FORMAT {
             return Ok(Self { root });
         }
+        let (format, known) = (format.trim_end().escape_debug(), layout::FORMAT.trim_end());
         Err(BackendError::new(ErrorKind::Unsupported, operation)
             .with("path", root.display())
-            .with("format", format.trim_end().escape_debug())
-            .with("understood", layout::FORMAT.trim_end()))
+            .with(
+                "hint",
+                "use the program that wrote it, or restore a backup from before the upgrade",
+            )
+            .because(format!("its format is `{format}`, and this program knows `{known}` only")))
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -88,7 +92,20 @@ impl Folder {
     /// Removes what interrupted puts left and have not written to since `before`, in milliseconds since the Unix epoch.
     pub(crate) fn sweep_kept(&self, before: u64) -> io::Result<u64> {
         let _turn = self.turn()?;
-        let mut removed = 0;
+        let old = self.old_slots(before)?;
+        old.iter().try_for_each(|slot| fs::remove_file(&slot.path))?;
+        Ok(count(&old))
+    }
+
+    /// How many [`sweep_kept`](Self::sweep_kept) would remove.
+    pub(crate) fn count_kept(&self, before: u64) -> io::Result<u64> {
+        let _turn = self.turn()?;
+        Ok(count(&self.old_slots(before)?))
+    }
+
+    /// The slots that no put is writing to, or has written to since `before`.
+    fn old_slots(&self, before: u64) -> io::Result<Vec<Slot>> {
+        let mut old = Vec::new();
         for entry in fs::read_dir(self.root.join("partial"))? {
             let name = entry?.file_name();
             let Some((digest, number)) = name.to_str().and_then(parse_slot) else {
@@ -98,11 +115,10 @@ impl Folder {
                 continue;
             };
             if modified(&slot.file.metadata()?) <= before {
-                fs::remove_file(&slot.path)?;
-                removed += 1;
+                old.push(slot);
             }
         }
-        Ok(removed)
+        Ok(old)
     }
 
     /// Removes the temporary files of small writes that a crash cut off. Only for who holds the gate, which all of
@@ -213,6 +229,10 @@ fn read_dir(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::Dir
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
         Err(err) => Err(err),
     }
+}
+
+fn count(slots: &[Slot]) -> u64 {
+    u64::try_from(slots.len()).unwrap_or(u64::MAX)
 }
 
 fn parse_slot(name: &str) -> Option<(Digest, u32)> {

@@ -29,13 +29,15 @@ pub struct CollectGarbage {
     pub now: Timestamp,
     /// How long what is not listed anywhere stays: interrupted puts, and bytes that a crash left behind.
     pub min_age: Duration,
+    /// Says what would go, and leaves it there.
+    pub dry_run: bool,
 }
 
 impl CollectGarbage {
     /// Keeps the `keep` newest versions of each repository and kind, and a day's worth of interrupted puts.
     #[must_use]
     pub const fn new(keep: usize, now: Timestamp) -> Self {
-        Self { keep, now, min_age: Duration::from_hours(24) }
+        Self { keep, now, min_age: Duration::from_hours(24), dry_run: false }
     }
 
     /// Keeps what is not listed anywhere for `min_age`.
@@ -44,9 +46,16 @@ impl CollectGarbage {
         self.min_age = min_age;
         self
     }
+
+    /// Says what would go, and leaves it there.
+    #[must_use]
+    pub const fn with_dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
 }
 
-/// What was collected.
+/// What was collected, or would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GarbageReport {
@@ -80,9 +89,13 @@ impl ObjectArtifactStore {
         let before = request.now.as_millis();
         let before = before.saturating_sub(Timestamp::default().after(request.min_age).as_millis());
         let _entered = self.gate.enter(OPERATION).await?;
-        let mut report = self.collect_entries(request.keep).await?;
-        self.collect_artifacts(before, &mut report).await?;
+        let mut report = GarbageReport::default();
+        self.collect_entries(request, &mut report).await?;
+        self.collect_artifacts(before, request.dry_run, &mut report).await?;
         let swept = self.in_folder(OPERATION, 0, move |folder| {
+            if request.dry_run {
+                return folder.count_kept(before);
+            }
             folder.sweep_staged()?;
             folder.sweep_kept(before)
         });
@@ -90,32 +103,42 @@ impl ObjectArtifactStore {
         Ok(report)
     }
 
-    async fn collect_entries(&self, keep: usize) -> BackendResult<GarbageReport> {
+    async fn collect_entries(
+        &self,
+        request: CollectGarbage,
+        report: &mut GarbageReport,
+    ) -> BackendResult<()> {
         let held = self.holds.all(OPERATION).await?;
         let entries = self.catalogue.list(OPERATION, &ListArtifacts::new()).await?;
-        let mut report = GarbageReport::default();
-        for entry in beyond(keep, entries) {
+        for entry in beyond(request.keep, entries) {
             if held.contains(&entry.meta.digest) {
                 report.held.push(entry);
-            } else {
-                self.catalogue.remove(OPERATION, &entry).await?;
-                report.entries.push(entry);
+                continue;
             }
+            if !request.dry_run {
+                self.catalogue.remove(OPERATION, &entry).await?;
+            }
+            report.entries.push(entry);
+        }
+        if request.dry_run {
+            return Ok(());
         }
         let gone = report.entries.iter().map(catalogue::path_of).collect();
-        self.sync_removal(OPERATION, gone).await?;
-        Ok(report)
+        self.sync_removal(OPERATION, gone).await
     }
 
     /// Removes artifacts that nothing names: those that just lost their last version now, others when they are old.
     async fn collect_artifacts(
         &self,
         before: u64,
+        dry_run: bool,
         report: &mut GarbageReport,
     ) -> BackendResult<()> {
         let mut needed = self.holds.all(OPERATION).await?;
         let entries = self.catalogue.list(OPERATION, &ListArtifacts::new()).await?;
-        needed.extend(entries.iter().map(|entry| entry.meta.digest));
+        let unlisted: BTreeSet<_> = report.entries.iter().map(catalogue::path_of).collect();
+        let listed = entries.iter().filter(|entry| !unlisted.contains(&catalogue::path_of(entry)));
+        needed.extend(listed.map(|entry| entry.meta.digest));
         let dropped: BTreeSet<_> = report.entries.iter().map(|it| it.meta.digest).collect();
         let blobs = self.store.list(Some(&layout::blobs())).try_collect::<Vec<_>>().await;
         let mut gone = Vec::new();
@@ -123,7 +146,9 @@ impl ObjectArtifactStore {
             let Some(digest) = layout::blob_digest(&blob.location) else { continue };
             let old = u64::try_from(blob.last_modified.timestamp_millis()).unwrap_or(0) <= before;
             if !needed.contains(&digest) && (old || dropped.contains(&digest)) {
-                gone.push(self.remove_bytes(OPERATION, &digest).await?);
+                if !dry_run {
+                    gone.push(self.remove_bytes(OPERATION, &digest).await?);
+                }
                 report.artifacts.insert(digest);
                 report.bytes = report.bytes.saturating_add(blob.size);
             }

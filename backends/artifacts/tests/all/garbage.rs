@@ -50,6 +50,29 @@ async fn the_newest_versions_stay_and_so_do_held_ones() {
 }
 
 #[tokio::test]
+async fn a_dry_run_says_what_would_go_and_leaves_it_there() {
+    let (folder, store) = local();
+    for second in 1..=5_u8 {
+        put(&store, &[second; 10], &format!("1.{second}"), second.into()).await.unwrap();
+    }
+    // This one is listed twice, and only one of the two is old: it stays.
+    put(&store, &[1; 10], "1.6", 6).await.unwrap();
+    let held = put(&store, &[2; 10], "1.2", 2).await.unwrap();
+    store.hold(&permit().await, &held, &Holder::Release(name("web-1"))).await.unwrap();
+    let bytes = noise(9, 5_000);
+    let mut cut = Pieces::new(&bytes[..3_000], vec![1_000], true);
+    store.put(&permit().await, request(&bytes, "9", 9), &mut cut).await.unwrap_err();
+    let before = files(folder.path());
+    assert!(before.iter().any(|it| it.starts_with("partial/") && it.ends_with(".0")), "{before:?}");
+    let request = CollectGarbage::new(2, END);
+    let would = store.collect(&permit().await, request.with_dry_run(true)).await.unwrap();
+    assert_eq!(files(folder.path()), before);
+    let did = store.collect(&permit().await, request).await.unwrap();
+    assert_eq!(would, did);
+    assert_eq!((did.entries.len(), did.artifacts.len(), did.bytes, did.partials), (3, 2, 20, 1));
+}
+
+#[tokio::test]
 async fn an_artifact_stays_while_another_version_names_it() {
     let (_folder, store) = local();
     let digest = put(&store, b"same", "1", 1).await.unwrap();

@@ -51,7 +51,9 @@ fn a_newer_format_is_refused() {
     fs::write(folder.path().join("format"), "deploy-artifacts 2\n").unwrap();
     let err = ObjectArtifactStore::open_local(folder.path()).unwrap_err();
     assert_eq!(err.kind(), ErrorKind::Unsupported);
-    assert!(err.to_string().contains("deploy-artifacts 2"), "{err}");
+    let text = err.chain();
+    assert!(text.contains("`deploy-artifacts 2`") && text.contains("backup"), "{text}");
+    assert!(text.contains(folder.path().to_str().unwrap()), "{text}");
 }
 
 #[test]
