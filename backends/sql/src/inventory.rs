@@ -14,10 +14,11 @@ use deploy_core::{
     host::{Host, Installed},
     id::{HostName, ServiceName},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const PUT: &str = "inventory.put";
 const RECORD: &str = "inventory.record";
+const REMOVE: &str = "inventory.remove";
 
 /// Keeps machine records in SQL.
 #[derive(Clone, Debug)]
@@ -30,6 +31,54 @@ impl SqlHostInventory {
     #[must_use]
     pub fn new(database: &Database) -> Self {
         Self { store: database.main().clone() }
+    }
+
+    /// Puts all of these records, or none of them: what cannot be put keeps the others from being put.
+    ///
+    /// # Errors
+    /// As [`put`](HostInventory::put), for the first host that it fails for.
+    pub async fn put_all(
+        &self,
+        permit: &Permit,
+        mut hosts: Vec<(Host, Expect)>,
+    ) -> BackendResult<()> {
+        for (host, _) in &hosts {
+            demand(permit, Action::HostWrite, &Resource::Host(host.name.clone(), None), PUT)?;
+        }
+        // In one order for everybody: two that put the same hosts wait for each other, and never both.
+        hosts.sort_unstable_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+        let mut transaction = self.store.begin(PUT).await?;
+        let mut outcome = Ok(());
+        for (host, expect) in &hosts {
+            outcome = self.set_host(&mut transaction, host, *expect).await.map(drop);
+            if outcome.is_err() {
+                break;
+            }
+        }
+        transaction.finish(outcome).await
+    }
+
+    /// Removes all of these records, or none of them.
+    ///
+    /// # Errors
+    /// As [`remove`](HostInventory::remove), for the first host that it fails for.
+    pub async fn remove_all(
+        &self,
+        permit: &Permit,
+        names: &BTreeSet<HostName>,
+    ) -> BackendResult<()> {
+        for name in names {
+            demand(permit, Action::HostWrite, &Resource::Host(name.clone(), None), REMOVE)?;
+        }
+        let mut transaction = self.store.begin(REMOVE).await?;
+        let mut outcome = Ok(());
+        for name in names {
+            outcome = self.delete_host(&mut transaction, name).await;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        transaction.finish(outcome).await
     }
 
     fn missing(&self, operation: &'static str, name: &HostName) -> BackendError {
@@ -89,7 +138,7 @@ impl SqlHostInventory {
             .execute("DELETE FROM hosts WHERE name = $1", &[name.as_str().into()])
             .await?
         {
-            0 => Err(self.missing("inventory.remove", name)),
+            0 => Err(self.missing(REMOVE, name)),
             _ => Ok(()),
         }
     }
@@ -164,7 +213,6 @@ impl HostInventory for SqlHostInventory {
     }
 
     async fn remove(&self, permit: &Permit, name: &HostName) -> BackendResult<()> {
-        const REMOVE: &str = "inventory.remove";
         demand(permit, Action::HostWrite, &Resource::Host(name.clone(), None), REMOVE)?;
         let mut transaction = self.store.begin(REMOVE).await?;
         let outcome = self.delete_host(&mut transaction, name).await;

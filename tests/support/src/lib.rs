@@ -1,3 +1,4 @@
-//! Real servers for tests: started on loopback, gone with the test.
+//! What tests need of a machine: servers on loopback, and disks of their own. All of it is gone with the test.
+pub mod mounts;
 pub mod real_service;
 pub mod sshd;

@@ -19,7 +19,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
 
 async fn fill() {
     let folder = tempfile::tempdir().unwrap();
-    let _memory = Memory::over(folder.path(), "4m");
+    let _memory = Memory::over(folder.path(), "4m").unwrap();
     let database = support::open_sqlite(&folder).await;
     let reserve = folder.path().join("reserve");
     fs::write(&reserve, vec![0; 1 << 20]).unwrap();

@@ -10,6 +10,7 @@ mod conformance;
 mod crash;
 mod damage;
 mod full;
+mod hosts;
 mod open;
 mod power_cut;
 mod processes;

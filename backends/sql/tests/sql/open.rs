@@ -173,9 +173,9 @@ fn a_read_only_disk_is_refused() {
     if own_mounts("open::a_read_only_disk_is_refused") {
         deploy_core::conformance::run(async {
             let folder = tempfile::tempdir().unwrap();
-            let memory = Memory::over(folder.path(), "8m");
+            let memory = Memory::over(folder.path(), "8m").unwrap();
             support::open_sqlite(&folder).await.close().await;
-            memory.make_read_only();
+            memory.make_read_only().unwrap();
             let err = refused(folder.path().join("deploy.db")).await;
             assert_eq!(*err.reason(), OpenReason::FolderReadOnly, "{}", told(&err));
             assert_eq!(err.kind(), ErrorKind::PermissionDenied);
@@ -195,7 +195,7 @@ fn a_file_that_cannot_be_written_is_refused() {
             for name in ["deploy.db", "deploy.logs.db", "deploy.db-wal"] {
                 let file = folder.path().join(name);
                 fs::OpenOptions::new().create(true).append(true).open(&file).unwrap();
-                let fixed = support::ReadOnly::over(&file);
+                let fixed = support::ReadOnly::over(&file).unwrap();
                 let err = refused(folder.path().join("deploy.db")).await;
                 assert_eq!(*err.reason(), OpenReason::ReadOnly, "{name}: {}", told(&err));
                 assert_eq!(err.kind(), ErrorKind::PermissionDenied);
@@ -212,7 +212,7 @@ fn a_full_disk_is_told_when_a_database_is_opened() {
     if own_mounts("open::a_full_disk_is_told_when_a_database_is_opened") {
         deploy_core::conformance::run(async {
             let folder = tempfile::tempdir().unwrap();
-            let _memory = Memory::over(folder.path(), "2m");
+            let _memory = Memory::over(folder.path(), "2m").unwrap();
             support::open_sqlite(&folder).await.close().await;
             let reserve = folder.path().join("reserve");
             fs::write(&reserve, vec![0; 4 << 20]).unwrap_err();

@@ -1,9 +1,10 @@
 //! Databases for tests.
-mod mounts;
+mod disk;
 mod postgres;
 pub(crate) mod sample;
 
-pub(crate) use mounts::{Disk, Memory, ReadOnly, own_mounts};
+pub(crate) use deploy_test_support::mounts::{Memory, ReadOnly, own_mounts};
+pub(crate) use disk::Disk;
 pub(crate) use postgres::{Server, TestDatabase};
 
 use deploy_core::{

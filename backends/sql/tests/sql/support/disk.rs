@@ -1,82 +1,9 @@
 use std::{
-    env,
     fs::{self, File},
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
-
-const INSIDE: &str = "DEPLOY_TEST_OWN_MOUNTS";
-
-/// Whether this process may mount as it likes. If not, the test `name` is run in a process that may, and `false` is given.
-///
-/// What such a process mounts is gone with it, however it ends.
-pub(crate) fn own_mounts(name: &str) -> bool {
-    if env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let account =
-        if rustix::process::getuid().is_root() { &[][..] } else { &["--user", "--map-root-user"] };
-    let out = Command::new("unshare")
-        .arg("--mount")
-        .args(account)
-        .arg(env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture", "--include-ignored"])
-        .env(INSIDE, "1")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&out.stdout);
-    assert!(
-        out.status.success() && text.contains("1 passed"),
-        "{name} failed in mounts of its own ({}):\n{text}{}",
-        out.status,
-        String::from_utf8_lossy(&out.stderr)
-    );
-    false
-}
-
-/// A file system in memory, over a folder; it goes with this.
-#[derive(Debug)]
-pub(crate) struct Memory<'a>(&'a Path);
-
-impl<'a> Memory<'a> {
-    /// With room for `size`, such as `4m`.
-    pub(crate) fn over(folder: &'a Path, size: &str) -> Self {
-        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], folder);
-        Self(folder)
-    }
-
-    /// Lets nobody write there any more, root included.
-    pub(crate) fn make_read_only(&self) {
-        mount(&["-o", "remount,ro"], self.0);
-    }
-}
-
-impl Drop for Memory<'_> {
-    fn drop(&mut self) {
-        // Lazily: a database may still have files open.
-        run(Command::new("umount").arg("--lazy").arg(self.0));
-    }
-}
-
-/// A file that nobody can write, root included; it can be written again when this goes.
-#[derive(Debug)]
-pub(crate) struct ReadOnly<'a>(&'a Path);
-
-impl<'a> ReadOnly<'a> {
-    pub(crate) fn over(file: &'a Path) -> Self {
-        run(Command::new("mount").arg("--bind").args([file, file]));
-        mount(&["-o", "remount,bind,ro"], file);
-        Self(file)
-    }
-}
-
-impl Drop for ReadOnly<'_> {
-    fn drop(&mut self) {
-        run(Command::new("umount").arg(self.0));
-    }
-}
 
 /// A disk of its own with an ext4 on it.
 #[derive(Debug)]
@@ -136,10 +63,6 @@ impl Switch {
         let status = self.0.wait().unwrap();
         assert!(status.success(), "{status}");
     }
-}
-
-fn mount(args: &[&str], folder: &Path) {
-    run(Command::new("mount").args(args).arg(folder));
 }
 
 fn run(command: &mut Command) {
