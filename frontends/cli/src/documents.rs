@@ -1,4 +1,5 @@
 //! Plans and rollouts, as machine output shows them.
+use crate::reason::readable;
 use deploy_core::{
     plan::{Plan, PlanReport, Verdict, Work},
     rollout::{AttemptEnd, Explanation, Rollout, RolloutView, TaskState, TaskView},
@@ -104,6 +105,17 @@ pub(crate) fn reason(view: &RolloutView) -> Option<String> {
     view.reason.as_ref().map(ToString::to_string)
 }
 
+/// How a sentence goes on behind a rollout's state.
+pub(crate) fn because(reason: Option<&str>) -> String {
+    match reason {
+        None => String::new(),
+        Some(reason) if reason.starts_with("by ") || reason.starts_with("because ") => {
+            format!(" {reason}")
+        }
+        Some(reason) => format!(": {reason}"),
+    }
+}
+
 /// Whether somebody should look at a target.
 pub(crate) fn needs_attention(task: &TaskView) -> bool {
     task.state.is_trouble() || matches!(task.state, TaskState::Uncertain | TaskState::Waiting)
@@ -123,6 +135,7 @@ pub(crate) fn task(task: &TaskView) -> wire::Task {
 /// What happened to a target, if that is more than that it went well.
 pub(crate) fn task_reason(task: &TaskView) -> Option<String> {
     let end = task.last_end.as_ref().filter(|it| **it != AttemptEnd::Succeeded)?;
+    let end = readable(end);
     Some(match task.retry_at {
         Some(at) => format!("{end}; next try {at}"),
         None => end.to_string(),
@@ -195,9 +208,10 @@ pub(crate) fn counts<'a>(tasks: impl Iterator<Item = &'a TaskView>) -> wire::Cou
 /// Why a target is where it is, with what happened to it.
 pub(crate) fn explanation(
     rollout: &Rollout,
-    explanation: &Explanation,
+    mut explanation: Explanation,
     history: Vec<String>,
 ) -> wire::Explanation {
+    explanation.task.last_end = explanation.task.last_end.as_ref().map(readable);
     wire::Explanation {
         rollout: rollout.id().to_string(),
         host: explanation.task.host.to_string(),

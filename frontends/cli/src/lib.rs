@@ -12,6 +12,7 @@ mod look;
 mod output;
 mod packages;
 mod problem;
+mod reason;
 mod rollout;
 
 use app::App;

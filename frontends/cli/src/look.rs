@@ -59,11 +59,19 @@ pub(crate) async fn look_at(
     Ok(looks)
 }
 
+/// The problem of a host that whoever shows it names beside it.
+fn unnamed(mut problem: Problem, host: &HostName) -> Problem {
+    if let Some(message) = problem.message.strip_prefix(&format!("host `{host}`: ")) {
+        problem.message = message.to_owned();
+    }
+    problem
+}
+
 async fn look(parts: deploy_core::engine::Parts, permit: Permit, request: HostRequest) -> Look {
     let begin = parts.clock.now();
     let seen = tokio::time::timeout(PATIENCE, parts.executor.observe(&permit, &request)).await;
     let seen = match seen {
-        Ok(seen) => seen.map_err(deploy_core::error::BackendError::into_problem),
+        Ok(seen) => seen.map_err(|err| unnamed(err.into_problem(), &request.host.name)),
         Err(_late) => {
             let message = format!("no answer within {} seconds", PATIENCE.as_secs());
             Err(Problem::new(ProblemCode::Unavailable, message))

@@ -1,4 +1,5 @@
 //! Errors from everywhere, as what people and programs are told.
+use crate::reason::{os_error, sentence, without_numbers};
 use deploy_core::{
     backend::{AccessError, AppendError},
     engine::PlatformError,
@@ -45,7 +46,7 @@ pub(crate) fn io_problem(what: impl fmt::Display, err: &std::io::Error) -> Probl
         }
         _ => ProblemCode::Internal,
     };
-    Problem::new(code, format!("{what}: {err}"))
+    Problem::new(code, format!("{what}: {}", os_error(err)))
 }
 
 /// An error and all its causes on one line.
@@ -60,7 +61,7 @@ pub(crate) fn chain(err: &dyn StdError) -> String {
         }
         cause = err.source();
     }
-    text
+    without_numbers(&text)
 }
 
 /// The fact of a backend error that says what to do.
@@ -91,8 +92,9 @@ impl IntoProblem for BackendError {
                 message
             }
             _ => match (self.source(), named) {
+                (Some(cause), Some(("path", path))) => format!("{path}: {}", chain(cause)),
                 (Some(cause), Some((what, name))) => format!("{what} `{name}`: {}", chain(cause)),
-                _ => chain(&self),
+                _ => sentence(&chain(&self)),
             },
         };
         let mut problem = Problem::new(code, message).with_context("operation", self.operation());
@@ -119,9 +121,9 @@ fn hint(err: &BackendError) -> Option<&'static str> {
         ErrorKind::Conflict => {
             Some("somebody else was faster: look at it again, and repeat the command")
         }
-        ErrorKind::Corrupt => {
-            Some("restore the data folder from a backup; `deploy doctor` says what is damaged")
-        }
+        ErrorKind::Corrupt => Some(
+            "restore the data folder from a backup; `deploy doctor` shows what can still be read",
+        ),
         ErrorKind::NoSpace => Some("make room, then repeat the command: nothing is half done"),
         ErrorKind::NotFound => match named(err).map(|(what, _)| *what) {
             Some("service") => Some("`deploy service list` shows all services"),

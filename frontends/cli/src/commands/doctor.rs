@@ -1,12 +1,16 @@
 use crate::{
     app::{App, Embedded},
     embedded::DataDir,
-    output::{size, styles},
-    problem::OrProblem as _,
+    output::{list, size, styles},
+    problem::{IntoProblem as _, OrProblem as _},
+    reason::os_error,
     rollout::{DriverNow, Follow, driver_of},
 };
 use clap::Args;
-use deploy_core::backend::{InventoryExt as _, ListArtifacts};
+use deploy_core::{
+    backend::{InventoryExt as _, ListArtifacts},
+    id::RolloutId,
+};
 use deploy_wire::{DoctorCheck, DoctorReport, Exit, Problem, ProblemCode};
 use std::{
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
@@ -34,18 +38,13 @@ impl Doctor {
         match app.open().await {
             Ok(embedded) => {
                 checks.push(ok("data folder", data_dir.path().display().to_string()));
-                checks.push(room(&data_dir));
                 checks.push(artifacts(&embedded).await);
                 checks.push(hosts(&embedded).await);
-                checks.push(rollouts(&embedded).await?);
+                checks.push(rollouts(&embedded).await);
             }
-            Err(problem) => checks.push(DoctorCheck {
-                name: "data folder".to_owned(),
-                result: "failed".to_owned(),
-                detail: problem.message,
-                hint: Some(advice(&data_dir)),
-            }),
+            Err(problem) => checks.push(unusable(&data_dir, problem)),
         }
+        checks.extend(room(&data_dir));
         checks.push(tools());
         checks.extend(ssh(app));
         let report =
@@ -98,34 +97,40 @@ fn wrong(
     }
 }
 
-fn advice(data_dir: &DataDir) -> String {
+fn unusable(data_dir: &DataDir, problem: Problem) -> DoctorCheck {
     let path = data_dir.path();
-    match std::fs::metadata(path) {
+    let hint = match std::fs::metadata(path) {
+        _ if problem.code != ProblemCode::DataDir => problem.hint,
         Ok(meta) if meta.is_dir() => {
             let mode = meta.permissions().mode() & 0o7777;
-            format!(
-                "{} is a folder with mode {mode:o}: this account must be able to write to it",
+            Some(format!(
+                "{} has mode {mode:o}: this account must be able to write to it, and to all in it",
                 path.display()
-            )
+            ))
         }
-        Ok(_) => format!("{} is no folder: name another one with `--data-dir`", path.display()),
-        Err(err) => format!("{}: {err}", path.display()),
-    }
+        Ok(_) => Some(format!("{} is no folder: `--data-dir DIR` names another", path.display())),
+        Err(_) => Some("`--data-dir DIR` names another place for it".to_owned()),
+    };
+    let (name, result) = ("data folder".to_owned(), "failed".to_owned());
+    DoctorCheck { name, result, detail: problem.message, hint }
 }
 
-fn room(data_dir: &DataDir) -> DoctorCheck {
+/// How much room there is; `None` where there is no data folder to have any.
+fn room(data_dir: &DataDir) -> Option<DoctorCheck> {
     let name = "room on disk";
-    match rustix::fs::statvfs(data_dir.path()) {
-        Ok(disk) => {
-            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-            if free < LITTLE_ROOM {
-                let hint = "`deploy artifact gc --keep 10` removes old versions";
-                return wrong(name, "warning", format!("{} free", size(free)), hint);
-            }
-            ok(name, format!("{} free", size(free)))
-        }
-        Err(err) => wrong(name, "failed", err.to_string(), "is the disk still mounted?"),
+    let disk = rustix::fs::statvfs(data_dir.path()).ok()?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free < LITTLE_ROOM {
+        let hint = "`deploy artifact gc --keep 10` removes old versions";
+        return Some(wrong(name, "warning", format!("{} free", size(free)), hint));
     }
+    Some(ok(name, format!("{} free", size(free))))
+}
+
+/// What is wrong with something that cannot be read.
+fn unreadable(name: &str, problem: Problem) -> DoctorCheck {
+    let (name, result) = (name.to_owned(), "failed".to_owned());
+    DoctorCheck { name, result, detail: problem.message, hint: problem.hint }
 }
 
 async fn artifacts(embedded: &Embedded) -> DoctorCheck {
@@ -134,12 +139,7 @@ async fn artifacts(embedded: &Embedded) -> DoctorCheck {
             let bytes = entries.iter().map(|it| it.meta.size).sum();
             ok("artifacts", format!("{} listed, {}", entries.len(), size(bytes)))
         }
-        Err(err) => wrong(
-            "artifacts",
-            "failed",
-            err.chain(),
-            "`deploy artifact verify` says which are damaged",
-        ),
+        Err(err) => unreadable("artifacts", err.into_problem()),
     }
 }
 
@@ -155,26 +155,55 @@ async fn hosts(embedded: &Embedded) -> DoctorCheck {
             "hosts",
             format!("{}; `deploy host check` says whether they can be reached", hosts.len()),
         ),
-        Err(err) => wrong("hosts", "failed", err.chain(), "restore the data folder from a backup"),
+        Err(err) => unreadable("hosts", err.into_problem()),
     }
 }
 
 /// Rollouts that are not over, and that nobody drives.
-async fn rollouts(embedded: &Embedded) -> Result<DoctorCheck, Problem> {
+async fn rollouts(embedded: &Embedded) -> DoctorCheck {
+    match left(embedded).await {
+        Err(problem) => unreadable("rollouts", problem),
+        Ok(Left { alone, waiting }) => match (alone.first(), waiting.first()) {
+            (Some(first), _) => {
+                let detail = format!("not over, and nobody drives: {}", list(&alone, 5));
+                wrong("rollouts", "warning", detail, Follow::how_to_go_on(first))
+            }
+            (None, Some(first)) => {
+                let detail = format!("waiting for somebody: {}", list(&waiting, 5));
+                wrong(
+                    "rollouts",
+                    "warning",
+                    detail,
+                    format!("`deploy rollout show {first}` says for what"),
+                )
+            }
+            (None, None) => ok("rollouts", "none is left without somebody to drive it"),
+        },
+    }
+}
+
+/// Rollouts that are not over, and that no process is at.
+#[derive(Default)]
+struct Left {
+    alone: Vec<RolloutId>,
+    /// Those that only a person can let go on.
+    waiting: Vec<RolloutId>,
+}
+
+async fn left(embedded: &Embedded) -> Result<Left, Problem> {
     let recent = embedded.parts().journal.rollouts(None, RECENT).await.or_problem()?;
-    let mut left = Vec::new();
+    let mut left = Left::default();
     for rollout in recent.into_iter().filter(|it| it.last.is_none()) {
-        if !matches!(driver_of(embedded, &rollout.rollout).await?, DriverNow::Alive(_)) {
-            left.push(rollout.rollout);
+        let id = rollout.rollout;
+        if matches!(driver_of(embedded, &id).await?, DriverNow::Alive(_)) {
+            continue;
+        }
+        match embedded.platform.load(&id).await.or_problem()?.waits_for_person() {
+            true => left.waiting.push(id),
+            false => left.alone.push(id),
         }
     }
-    Ok(match left.first() {
-        None => ok("rollouts", "none is left without somebody to drive it"),
-        Some(first) => {
-            let detail = format!("not over, and nobody drives: {}", crate::output::list(&left, 5));
-            wrong("rollouts", "warning", detail, Follow::how_to_go_on(first))
-        }
-    })
+    Ok(left)
 }
 
 fn tools() -> DoctorCheck {
@@ -202,7 +231,7 @@ fn ssh(app: &App) -> Vec<DoctorCheck> {
         Some(socket) => match UnixStream::connect(&socket) {
             Ok(_) => ok("ssh agent", Path::new(&socket).display().to_string()),
             Err(err) => {
-                let detail = format!("{}: {err}", Path::new(&socket).display());
+                let detail = format!("{}: {}", Path::new(&socket).display(), os_error(&err));
                 wrong("ssh agent", "warning", detail, "start it again, or unset SSH_AUTH_SOCK")
             }
         },

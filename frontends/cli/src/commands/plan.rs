@@ -12,7 +12,7 @@ use deploy_core::{
     id::{ReleaseId, ServiceName},
     plan::{Plan, PlanReport},
 };
-use deploy_wire::{self as wire, Exit, Problem, ProblemCode};
+use deploy_wire::{self as wire, Exit, Problem};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ impl PlanCommand {
         let (plan, report) =
             embedded.platform.plan(&embedded.principal, request).await.or_problem()?;
         if let Some(path) = &self.save {
-            save(path, &plan)?;
+            write_whole(path, &text_of(&plan)?)?;
         }
         let document = documents::plan(&plan, Some(&report));
         app.output.result(&document, |output| {
@@ -74,10 +74,10 @@ struct PlanFile<P> {
     plan: P,
 }
 
-fn save(path: &Path, plan: &Plan) -> Result<(), Problem> {
+/// What a file says that holds `plan`.
+fn text_of(plan: &Plan) -> Result<String, Problem> {
     let file = PlanFile { digest: plan.digest(), plan };
-    let text = serde_json::to_string_pretty(&file).map_err(crate::problem::invalid)?;
-    write_whole(path, &(text + "\n"))
+    Ok(serde_json::to_string_pretty(&file).map_err(crate::problem::invalid)? + "\n")
 }
 
 /// Reads a saved plan.
@@ -85,17 +85,19 @@ pub(crate) fn load(path: &Path) -> Result<Plan, Problem> {
     let source = Source::read(path, LARGEST)?;
     let file: PlanFile<Plan> = source.json()?;
     file.plan.check().map_err(|err| source.problem(None, err))?;
-    if file.plan.digest() == file.digest {
-        return Ok(file.plan);
+    let edited = |at, what: &str| {
+        let problem =
+            source.problem(at, format_args!("the plan is not the one that was saved: {what}"));
+        problem.with_hint("plans are not edited: make a new one with `deploy plan`")
+    };
+    if file.plan.digest() != file.digest {
+        return Err(edited(None, "its digest is another one"));
     }
-    let problem = Problem::new(
-        ProblemCode::InvalidFile,
-        format!(
-            "{}: the plan is not the one that was saved: its digest is another one",
-            source.name()
-        ),
-    );
-    Err(problem.with_hint("plans are not edited: make a new one with `deploy plan`"))
+    // What this program does not know is not in the digest either.
+    if let Some(at) = source.difference(&text_of(&file.plan)?) {
+        return Err(edited(Some(at), "here begins what this program would not have written"));
+    }
+    Ok(file.plan)
 }
 
 /// Shows a plan like a diff.

@@ -190,7 +190,7 @@ fn show(output: &crate::output::Output, status: &Status) {
         None => "nothing rolled out yet".to_owned(),
     };
     output.line(output.paint(styles::HEADER, format_args!("{}: {newest}", status.service)));
-    let mut table = Table::new(["HOST", "RUNS", "SEEN", ""]);
+    let mut table = Table::new(["HOST", "RUNS", "SEEN", ""]).wrapping();
     for host in &status.hosts {
         let seen =
             host.age_ms.map_or_else(|| "never".to_owned(), |it| ago(Duration::from_millis(it)));

@@ -1,4 +1,7 @@
-use crate::problem::{io_problem, usage};
+use crate::{
+    problem::{io_problem, usage},
+    reason::os_error,
+};
 use deploy_wire::{Problem, ProblemCode};
 use std::{
     fs::{DirBuilder, Permissions},
@@ -68,8 +71,12 @@ impl DataDir {
     }
 
     fn unusable(&self, err: &io::Error) -> Problem {
-        let message = format!("the data folder {} cannot be used: {err}", self.path.display());
-        Problem::new(ProblemCode::DataDir, message)
+        let code = match err.kind() {
+            io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull => ProblemCode::NoSpace,
+            _ => ProblemCode::DataDir,
+        };
+        let (path, err) = (self.path.display(), os_error(err));
+        Problem::new(code, format!("the data folder {path} cannot be used: {err}"))
             .with_hint(
                 "`--data-dir DIR` uses another one; `deploy doctor` says what is wrong with it",
             )

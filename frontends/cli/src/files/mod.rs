@@ -5,6 +5,7 @@ pub(crate) mod hosts;
 mod service;
 mod strategy;
 
+use crate::reason::os_error;
 use duration::Human;
 pub(crate) use service::parse_service;
 
@@ -66,10 +67,6 @@ impl Source {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -101,7 +98,7 @@ impl Source {
     pub(crate) fn toml<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         toml::from_str(&self.text).map_err(|err| {
             let at = err.span().map(|span| self.position_of(span.start));
-            self.problem(at, one_line(err.message()))
+            self.problem(at, in_words(err.message()))
         })
     }
 
@@ -109,16 +106,64 @@ impl Source {
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         serde_json::from_str(&self.text).map_err(|err| {
             let at = Position { line: err.line().max(1), column: err.column().max(1) };
+            if err.is_eof() {
+                return self.problem(Some(at), "it ends in the middle: the file was cut off");
+            }
             let text = err.to_string();
             let message = text.split(" at line ").next().unwrap_or(&text);
-            self.problem(Some(at), one_line(message))
+            self.problem(Some(at), in_words(message))
         })
+    }
+
+    /// Where this begins to be something else than `other`, apart from white space; `None` if it does not.
+    pub(crate) fn difference(&self, other: &str) -> Option<Position> {
+        let (mut mine, mut others) = (written(&self.text), written(other));
+        loop {
+            match (mine.next(), others.next()) {
+                (None, None) => return None,
+                (Some((_, one)), Some((_, two))) if one == two => {}
+                (Some((at, _)), _) => return Some(self.position_of(at)),
+                (None, Some(_)) => return Some(self.position_of(self.text.len())),
+            }
+        }
     }
 }
 
-/// Puts a message of several lines on one.
-fn one_line(message: &str) -> String {
-    message.lines().map(str::trim).filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ")
+/// The characters of a JSON text and where they are, without the white space between its words.
+fn written(json: &str) -> impl Iterator<Item = (usize, char)> {
+    let (mut quoted, mut escaped) = (false, false);
+    json.char_indices().filter(move |(_, c)| {
+        let blank = !quoted && c.is_ascii_whitespace();
+        if *c == '"' && !escaped {
+            quoted = !quoted;
+        }
+        escaped = quoted && *c == '\\' && !escaped;
+        !blank
+    })
+}
+
+/// What parsers call by the names of types, as people know it.
+const WORDS: [(&str, &str); 9] = [
+    ("expected a nonzero u16", "expected a whole number from 1 to 65535"),
+    ("expected a nonzero u32", "expected a whole number from 1 to 4294967295"),
+    ("expected u32", "expected a whole number from 0 to 4294967295"),
+    ("expected u64", "expected a whole number of at least 0"),
+    ("expected a sequence", "expected a list"),
+    ("expected a map", "expected a table"),
+    ("invalid type: sequence", "invalid type: list"),
+    ("invalid type: map", "invalid type: table"),
+    ("unknown variant", "unknown value"),
+];
+
+/// The message of a parser on one line, without the names of types.
+fn in_words(message: &str) -> String {
+    let lines = message.lines().map(str::trim).filter(|it| !it.is_empty());
+    let mut text = lines.collect::<Vec<_>>().join(", ");
+    if let Some((before, name)) = text.split_once("expected struct ") {
+        let after = name.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+        text = format!("{before}expected a table{after}");
+    }
+    WORDS.iter().fold(text, |text, (name, word)| text.replace(name, word))
 }
 
 fn unreadable(name: &str, err: &std::io::Error) -> Problem {
@@ -126,7 +171,11 @@ fn unreadable(name: &str, err: &std::io::Error) -> Problem {
         std::io::ErrorKind::NotFound => ProblemCode::NotFound,
         _ => ProblemCode::InvalidFile,
     };
-    Problem::new(code, format!("{name}: {err}")).with_context("file", name)
+    if err.kind() == std::io::ErrorKind::IsADirectory {
+        let message = format!("{name}: it is a folder, and a file is wanted here");
+        return Problem::new(code, message).with_context("file", name);
+    }
+    Problem::new(code, format!("{name}: {}", os_error(err))).with_context("file", name)
 }
 
 /// The path of a file argument, for messages and for guessing its format.
@@ -141,8 +190,8 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), Problem> {
             std::io::ErrorKind::StorageFull => ProblemCode::NoSpace,
             _ => ProblemCode::InvalidInput,
         };
-        Problem::new(code, format!("{}: cannot be written: {err}", path.display()))
-            .with_context("file", path.display())
+        let (path, err) = (path.display(), os_error(err));
+        Problem::new(code, format!("{path}: cannot be written: {err}")).with_context("file", path)
     };
     let mut partial = PathBuf::from(path).into_os_string();
     partial.push(".part");
@@ -189,6 +238,29 @@ mod tests {
         std::fs::write(&path, "x".repeat(11)).unwrap();
         assert!(Source::read(&path, 10).unwrap_err().message.contains("larger than 10 bytes"));
         assert!(Source::read(&path, 11).is_ok());
+    }
+
+    #[test]
+    fn names_of_types_are_put_in_words() {
+        for (said, words) in [
+            ("invalid value: integer `0`, expected a nonzero u16", "from 1 to 65535"),
+            ("invalid type: string \"x\", expected struct StrategyFile", "expected a table"),
+            ("unknown variant `x`, expected `a` or `b`", "unknown value `x`, expected `a` or `b`"),
+        ] {
+            assert!(in_words(said).ends_with(words), "{}", in_words(said));
+        }
+    }
+
+    #[test]
+    fn texts_differ_where_words_differ() {
+        let saved = "{\n  \"a\": \"x \\\" y\",\n  \"b\": [1, 2]\n}\n";
+        let difference = |text: &str| Source::new("x", text).difference(saved);
+        assert_eq!(difference(saved), None);
+        assert_eq!(difference("{\"a\":\"x \\\" y\",\"b\":[1,2]}"), None);
+        let at = |line, column| Some(Position { line, column });
+        assert_eq!(difference("{\"a\":\"x  \\\" y\",\"b\":[1,2]}"), at(1, 9));
+        assert_eq!(difference("{\n\"a\":\"x \\\" y\",\n\"c\":0, \"b\":[1,2]}"), at(3, 2));
+        assert_eq!(difference("{\"a\":\"x \\\" y\",\"b\":[1,2]"), at(1, 24));
     }
 
     #[test]

@@ -118,7 +118,7 @@ wave = { max_failed = "50%" }
             (minimal("[strategy]\nbake_time = \"5 parsecs\""), "service.toml:6:13: `5 parsecs` is"),
             (
                 minimal("[strategy]\nconfirm = \"maybe\""),
-                "service.toml:6:11: unknown variant `maybe`",
+                "service.toml:6:11: unknown value `maybe`",
             ),
             (minimal("[strategy]\norder = { spread = [] }"), "service.toml:6:9: "),
             (

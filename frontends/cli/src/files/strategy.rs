@@ -96,6 +96,10 @@ impl StrategyFile {
         self.repetition(&mut strategy, source)?;
         if let Some(waves) = self.waves {
             let at = position(source, &waves);
+            if waves.get_ref().is_empty() {
+                let message = "`waves` names no size: there must be at least one, such as \"100%\"";
+                return Err(source.problem(Some(at), message));
+            }
             let sizes: Vec<WaveSize> = parse_each(source, &waves.into_inner())?;
             strategy.waves = Waves::try_from(sizes).map_err(|err| source.problem(Some(at), err))?;
         }

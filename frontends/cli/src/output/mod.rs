@@ -7,7 +7,7 @@ mod text;
 pub(crate) use screen::Screen;
 pub(crate) use style::{Style, styles};
 pub(crate) use table::Table;
-pub(crate) use text::{clean, fit, list, plural, size, width};
+pub(crate) use text::{clean, fit, list, plural, size, width, wrap};
 
 use clap::ValueEnum;
 use deploy_wire::{Problem, ProblemDocument};

@@ -1,7 +1,10 @@
-use super::{Style, fit, styles, width};
+use super::{Style, fit, styles, width, wrap};
 
 /// The narrowest that a column is made so that a table fits.
 const NARROWEST: usize = 8;
+
+/// The narrowest that a column is made whose text goes on below.
+const NARROWEST_WRAPPED: usize = 24;
 
 /// What goes between two columns.
 const GAP: &str = "  ";
@@ -18,11 +21,18 @@ struct Cell {
 pub(crate) struct Table {
     header: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
+    wraps: bool,
 }
 
 impl Table {
     pub(crate) fn new(header: impl IntoIterator<Item = &'static str>) -> Self {
-        Self { header: header.into_iter().collect(), rows: Vec::new() }
+        Self { header: header.into_iter().collect(), rows: Vec::new(), wraps: false }
+    }
+
+    /// With a last column that is not cut: what does not fit goes on in the line below.
+    pub(crate) const fn wrapping(mut self) -> Self {
+        self.wraps = true;
+        self
     }
 
     /// Adds a row of plain cells.
@@ -50,7 +60,20 @@ impl Table {
         let header = self.header.iter().map(|text| (styles::HEADER, *text));
         let mut lines = vec![line(header, &widths, &paint)];
         for row in &self.rows {
-            lines.push(line(row.iter().map(|it| (it.style, it.text.as_str())), &widths, &paint));
+            let mut cells: Vec<_> = row.iter().map(|it| (it.style, it.text.as_str())).collect();
+            let last = cells.pop().filter(|_| self.wraps && room.is_some());
+            let (Some((style, text)), Some(columns)) = (last, widths.last()) else {
+                let cells = row.iter().map(|it| (it.style, it.text.as_str()));
+                lines.push(line(cells, &widths, &paint));
+                continue;
+            };
+            for (at, piece) in wrap(text, *columns).iter().enumerate() {
+                let before = cells.iter().map(|(style, text)| match at {
+                    0 => (*style, *text),
+                    _ => (styles::PLAIN, ""),
+                });
+                lines.push(line(before.chain([(style, piece.as_str())]), &widths, &paint));
+            }
         }
         lines
     }
@@ -63,18 +86,30 @@ impl Table {
             }
         }
         let Some(room) = room else { return widths };
-        let gaps = GAP.len() * widths.len().saturating_sub(1);
-        while widths.iter().sum::<usize>() + gaps > room {
-            let over = widths.iter().sum::<usize>() + gaps - room;
-            let second = second_largest(&widths).max(NARROWEST);
-            let Some(widest) = widths.iter_mut().max() else { break };
-            if *widest <= NARROWEST {
-                break;
-            }
-            let target = if *widest > second { second } else { *widest - 1 };
-            *widest = (*widest - over.min(*widest)).max(target).max(NARROWEST);
+        let room = room.saturating_sub(GAP.len() * widths.len().saturating_sub(1));
+        if self.wraps
+            && let Some(last) = widths.pop()
+        {
+            narrow(&mut widths, room.saturating_sub(last.min(NARROWEST_WRAPPED)));
+            let left = room.saturating_sub(widths.iter().sum());
+            widths.push(last.min(left.max(NARROWEST_WRAPPED)));
+            return widths;
         }
+        narrow(&mut widths, room);
         widths
+    }
+}
+
+/// Makes the widest columns narrower until all of them fit, or are as narrow as they get.
+fn narrow(widths: &mut [usize], room: usize) {
+    while let Some(over) = widths.iter().sum::<usize>().checked_sub(room).filter(|it| *it > 0) {
+        let second = second_largest(widths).max(NARROWEST);
+        let Some(widest) = widths.iter_mut().max() else { break };
+        if *widest <= NARROWEST {
+            break;
+        }
+        let target = if *widest > second { second } else { *widest - 1 };
+        *widest = (*widest - over.min(*widest)).max(target).max(NARROWEST);
     }
 }
 
@@ -131,6 +166,22 @@ mod tests {
         assert!(plain(&table, None).iter().any(|it| it.ends_with("there is")));
     }
 
+    #[test]
+    fn a_last_column_goes_on_below() {
+        let mut table = Table::new(["HOST", "REASON"]).wrapping();
+        table.row(["web-1", "nothing listens there (connection refused)"]);
+        table.row(["web-2", ""]);
+        let wanted = [
+            "HOST   REASON",
+            "web-1  nothing listens there",
+            "       (connection refused)",
+            "web-2",
+        ];
+        assert_eq!(plain(&table, Some(32)), wanted);
+        assert_eq!(plain(&table, None)[1], "web-1  nothing listens there (connection refused)");
+        assert_eq!(plain(&table, Some(80))[1], plain(&table, None)[1]);
+    }
+
     proptest! {
         #[test]
         fn a_table_fits_where_it_can(
@@ -144,6 +195,12 @@ mod tests {
             for line in plain(&table, Some(room)) {
                 prop_assert!(width(&line) <= room, "{line:?}");
             }
+            let whole = plain(&table, None).concat().replace(' ', "");
+            let wrapped = plain(&table.wrapping(), Some(room.max(44)));
+            for line in &wrapped {
+                prop_assert!(width(line) <= room.max(44), "{line:?}");
+            }
+            prop_assert!(wrapped.concat().contains('…') || wrapped.concat().replace(' ', "") == whole);
         }
     }
 }

@@ -38,6 +38,30 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
     fitted
 }
 
+/// `text` in lines of at most `columns`, cut between words where that can be; at least one line.
+pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in clean(text).split_whitespace() {
+        if !line.is_empty() && width(&line) + 1 + width(word) <= columns {
+            line.push(' ');
+            line.push_str(word);
+            continue;
+        }
+        if !line.is_empty() {
+            lines.push(std::mem::take(&mut line));
+        }
+        for c in word.chars() {
+            if !line.is_empty() && width(&line) + c.width().unwrap_or(0) > columns {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push(c);
+        }
+    }
+    lines.push(line);
+    lines
+}
+
 /// `1 host`, `2 hosts`.
 pub(crate) fn plural(count: impl Into<u64>, one: &str) -> String {
     let count = count.into();
@@ -99,7 +123,21 @@ mod tests {
         assert_eq!(plural(0_u32, "host"), "0 hosts");
     }
 
+    #[test]
+    fn text_is_cut_between_words() {
+        assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
+        assert_eq!(wrap("abcdefgh ij", 3), ["abc", "def", "gh", "ij"]);
+        assert_eq!(wrap("", 3), [""]);
+    }
+
     proptest! {
+        #[test]
+        fn wrapped_text_is_all_there(text in "[a-zäö ]{0,60}", columns in 1_usize..30) {
+            let lines = wrap(&text, columns);
+            prop_assert!(lines.iter().all(|it| width(it) <= columns), "{lines:?}");
+            prop_assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
+        }
+
         #[test]
         fn what_fits_is_never_wider(text in ".{0,40}", columns in 0_usize..30) {
             let fitted = fit(&text, columns);

@@ -15,6 +15,7 @@ use deploy_core::{
     engine::{Command, DriveEnd, DriveOptions, NoObserver, PlatformError},
     error::ErrorKind,
     id::{HostName, RolloutId},
+    rollout::Rollout,
     time::Timestamp,
 };
 use deploy_wire::{Exit, Problem, ProblemCode};
@@ -81,6 +82,26 @@ impl<'a> Follow<'a> {
     /// What to do about a rollout that nobody drives.
     pub(crate) fn how_to_go_on(id: &RolloutId) -> String {
         format!("`deploy rollout resume {id}` goes on from where it is")
+    }
+
+    /// What somebody can do about a rollout that waits for that; `None` if it does not.
+    pub(crate) fn how_a_person_goes_on(rollout: &Rollout) -> Option<String> {
+        let id = rollout.id();
+        if rollout.outcome().is_some() || !rollout.waits_for_person() {
+            return None;
+        }
+        if rollout.view().awaits_confirm {
+            return Some(format!(
+                "`deploy rollout confirm {id}` lets the next wave go, `rollback {id}` goes back, `abort {id}` ends it"
+            ));
+        }
+        let again = match rollout.tasks().any(|it| documents::needs_attention(&it)) {
+            true => format!("`retry {id} --failed` tries hosts in trouble again, "),
+            false => String::new(),
+        };
+        Some(format!(
+            "`deploy rollout resume {id}` goes on, {again}`rollback {id}` goes back, `abort {id}` ends it"
+        ))
     }
 
     pub(crate) async fn run(mut self) -> Result<Exit, Problem> {
@@ -201,8 +222,13 @@ impl<'a> Follow<'a> {
         if let Some(task) = tail.rollout.tasks().find(documents::needs_attention) {
             let (id, host) = (&self.id, &task.host);
             self.app.output.note(format_args!(
-                "`deploy rollout logs {id} --host {host}` shows what was printed there, `deploy rollout why {id} {host}` what happened"
+                "`deploy rollout why {id} {host}` says what happened there, `deploy rollout logs {id} --host {host}` shows what was printed"
             ));
+        }
+        if !self.app.output.is_live()
+            && let Some(how) = Self::how_a_person_goes_on(&tail.rollout)
+        {
+            self.app.output.note(how);
         }
         Ok(())
     }

@@ -13,13 +13,15 @@ const LONGEST_LINE: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct LogTail {
     query: LogQuery,
+    /// Whether anything came at all.
+    empty: bool,
     /// What came of lines that are not whole yet.
     begun: BTreeMap<(HostName, Seq), Vec<u8>>,
 }
 
 impl LogTail {
     pub(crate) const fn new(rollout: RolloutId) -> Self {
-        Self { query: LogQuery::new(rollout), begun: BTreeMap::new() }
+        Self { query: LogQuery::new(rollout), empty: true, begun: BTreeMap::new() }
     }
 
     /// Only of one host.
@@ -28,9 +30,15 @@ impl LogTail {
         self
     }
 
+    /// Whether nothing was printed so far.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.empty
+    }
+
     /// The next chunks; none if there are no more for now.
     pub(crate) async fn chunks(&mut self, logs: &dyn LogStore) -> Result<Vec<LogChunk>, Problem> {
         let read = logs.read(&self.query).await.or_problem()?;
+        self.empty &= read.is_empty();
         self.query.after = read.last().map_or(self.query.after, |(at, _)| *at);
         Ok(read.into_iter().map(|(_, chunk)| chunk).collect())
     }

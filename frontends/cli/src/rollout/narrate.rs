@@ -1,5 +1,8 @@
 //! What happened, in sentences.
-use crate::output::{Style, plural, styles};
+use crate::{
+    output::{Style, plural, styles},
+    reason::{readable, sentence},
+};
 use deploy_core::{
     plan::Work,
     rollout::{AttemptEnd, Event, Outcome, Record, Rollout},
@@ -113,14 +116,17 @@ fn narrate_target(record: &Record) -> Option<Sentence> {
     match &record.event {
         Event::AttemptEnded { host, end, retry_at, .. } => {
             let next = retry_at.map_or_else(String::new, |at| format!("; next try {}", clock(at)));
-            turn(styles::FAILURE, format!("{host}: {end}{next}"))
+            turn(styles::FAILURE, format!("{host}: {}{next}", readable(end)))
         }
         Event::AttemptFound { host, .. } => {
             routine(format!("{host}: its attempt is found under way"))
         }
         Event::AttemptUncertain { host, reason, .. } => turn(
             styles::WARNING,
-            format!("{host}: nobody knows what became of the attempt, looking: {reason}"),
+            format!(
+                "{host}: nobody knows what became of the attempt, looking: {}",
+                sentence(reason)
+            ),
         ),
         Event::KillRequested { host, by, .. } => {
             turn(styles::WARNING, format!("{host}: its attempt is killed by {by}"))
@@ -131,9 +137,10 @@ fn narrate_target(record: &Record) -> Option<Sentence> {
         Event::TargetSkipped { host, by, .. } => {
             turn(styles::WARNING, format!("{host}: taken out by {by}"))
         }
-        Event::TargetUnhealthy { host, reason, .. } => {
-            turn(styles::FAILURE, format!("{host}: got ill while its wave was watched: {reason}"))
-        }
+        Event::TargetUnhealthy { host, reason, .. } => turn(
+            styles::FAILURE,
+            format!("{host}: got ill while its wave was watched: {}", sentence(reason)),
+        ),
         _ => None,
     }
 }

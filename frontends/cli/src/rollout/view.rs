@@ -86,8 +86,7 @@ impl<'a> View<'a> {
                 self.output.line(format_args!("{at} {text}"));
             }
             How::Live(screen) if sentence.lasting => {
-                let room = self.output.width().unwrap_or(80).saturating_sub(10);
-                let text = self.output.paint(sentence.style, fit(&sentence.text, room));
+                let text = self.output.paint(sentence.style, fit(&sentence.text, usize::MAX));
                 screen.leave(&format!("{at} {text}"));
             }
             How::Live(_) => {}

@@ -28,7 +28,7 @@ fn a_bad_host_file_adds_no_host() {
     let lab = Lab::new();
     for (name, text, wanted) in [
         ("hosts.toml", "[[host]]\nname = \"a\"\n[[host]]\nname = \"b c\"\n", "hosts.toml:4:8: "),
-        ("hosts.csv", "name,port\na,22\nb,x\n", "hosts.csv:3:2: `x` is not a port"),
+        ("hosts.csv", "name,port\na,22\nb,x\n", "hosts.csv:3:3: `x` is not a port"),
         ("hosts.ini", "[web]\na\nb ansible_port=x\n", "hosts.ini:3:3: `x` is not a port"),
         ("hosts.yaml", "web:\n  hosts:\n    a:\n    b: [1\n", "hosts.yaml:"),
         ("hosts.txt", "a\n", "hosts.txt: the name does not say what format it has"),

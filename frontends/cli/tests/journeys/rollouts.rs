@@ -176,7 +176,7 @@ fn another_process_pauses_what_this_one_drives() {
     eventually("the first host is worked on", || !lab.shared(1, "count").is_empty());
     let paused = lab.ok(&["rollout", "pause", "web", "--note", "lunch"]);
     assert!(
-        paused.stdout.contains("pausing: by ") && paused.stdout.contains("lunch"),
+        paused.stdout.contains(" is pausing by ") && paused.stdout.contains("lunch"),
         "{}",
         paused.stdout
     );

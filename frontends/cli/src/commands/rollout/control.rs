@@ -258,17 +258,17 @@ async fn take_over(
 fn said(app: &App, rollout: &Rollout) {
     let view = rollout.view();
     app.output.result(&documents::rollout(rollout, false), |output| {
-        let why = documents::reason(&view).map_or_else(String::new, |it| format!(": {it}"));
+        let why = documents::because(documents::reason(&view).as_deref());
         output.line(format_args!("rollout {} is {}{why}", rollout.id(), view.state));
     });
 }
 
 /// A rollout that does not take a command, with what it would take.
-fn refused(err: PlatformError, id: &RolloutId) -> Problem {
+pub(super) fn refused(err: PlatformError, id: &RolloutId) -> Problem {
     let hint = match &err {
-        PlatformError::Refused(Refusal::Over) => {
-            Some(format!("`deploy rollout rollback {id}` takes its hosts back all the same"))
-        }
+        PlatformError::Refused(Refusal::Over) => Some(format!(
+            "`deploy rollout start` starts a new one, `deploy rollout rollback {id}` takes its hosts back"
+        )),
         PlatformError::Refused(Refusal::NotTarget(_)) => {
             Some(format!("`deploy rollout show {id} --hosts` shows its hosts"))
         }
@@ -278,7 +278,8 @@ fn refused(err: PlatformError, id: &RolloutId) -> Problem {
         PlatformError::Refused(_) => Some(format!("`deploy rollout show {id}` shows where it is")),
         _ => None,
     };
-    let problem = err.into_problem().with_context("rollout", id);
+    let mut problem = err.into_problem().with_context("rollout", id);
+    problem.message = format!("rollout {id}: {}", problem.message);
     match hint {
         Some(hint) => problem.with_hint(hint),
         None => problem,

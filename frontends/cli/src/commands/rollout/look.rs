@@ -1,4 +1,7 @@
-use super::{control::Which, start::Waiting};
+use super::{
+    control::{Which, refused},
+    start::Waiting,
+};
 use crate::{
     app::App,
     documents,
@@ -10,9 +13,9 @@ use clap::Args;
 use deploy_core::{
     engine::PlatformError,
     id::{HostName, ServiceName, StreamId},
-    rollout::{Event, Record, Refusal},
+    rollout::{self, Event, Record, Refusal, TaskState},
 };
-use deploy_wire::{Exit, LogLine, Problem, Rollout, Task};
+use deploy_wire::{self as wire, Exit, LogLine, Problem, Rollout, Task};
 use std::time::Duration;
 
 /// How often output is looked for.
@@ -128,7 +131,10 @@ impl Show {
         let driver = driver_of(&embedded, &id).await?;
         app.output.result(&document, |output| {
             show(output, &document);
-            if rollout.outcome().is_none() && !matches!(driver, DriverNow::Alive(_)) {
+            let driven = matches!(driver, DriverNow::Alive(_)) || rollout.outcome().is_some();
+            if let Some(how) = Follow::how_a_person_goes_on(&rollout) {
+                output.note(how);
+            } else if !driven {
                 output.warn(format_args!("nobody drives it: {}", Follow::how_to_go_on(&id)));
             }
         });
@@ -137,7 +143,7 @@ impl Show {
 }
 
 fn show(output: &Output, rollout: &Rollout) {
-    let why = rollout.reason.as_ref().map_or_else(String::new, |it| format!(": {it}"));
+    let why = documents::because(rollout.reason.as_deref());
     for (name, value) in [
         ("rollout", rollout.id.clone()),
         ("what", format!("{} to {}", rollout.service, rollout.release)),
@@ -174,7 +180,7 @@ fn show(output: &Output, rollout: &Rollout) {
 }
 
 fn hosts(tasks: &[Task]) -> Table {
-    let mut table = Table::new(["HOST", "WAVE", "STATE", "ATTEMPTS", "REASON"]);
+    let mut table = Table::new(["HOST", "WAVE", "STATE", "ATTEMPTS", "REASON"]).wrapping();
     for task in tasks {
         table.row([
             task.host.clone(),
@@ -194,9 +200,9 @@ impl Why {
         let (tail, records) = Tail::open(embedded.parts(), &id).await?;
         let rollout = &tail.rollout;
         let explanation = rollout.why(&self.host, embedded.parts().clock.now());
-        let explanation = explanation
-            .ok_or_else(|| PlatformError::Refused(Refusal::NotTarget(self.host.clone())))
-            .or_problem()?;
+        let explanation = explanation.ok_or_else(|| {
+            refused(PlatformError::Refused(Refusal::NotTarget(self.host.clone())), &id)
+        })?;
         let mut narrator = Narrator::default();
         let history = records.iter().filter_map(|record| {
             let told = narrator.tell(record, rollout).map(|it| it.text);
@@ -209,15 +215,39 @@ impl Why {
             let text = text.filter(|_| is_about(record, &self.host));
             text.map(|it| format!("{} {it}", record.at))
         });
-        let document = documents::explanation(rollout, &explanation, history.collect());
+        let document = documents::explanation(rollout, explanation, history.collect());
         app.output.result(&document, |output| {
             output.line(format_args!("{}: {}", document.host, document.summary));
             for line in &document.history {
                 output.line(output.paint(styles::DIM, line));
             }
+            if let Some(advice) = advice(rollout, &document) {
+                output.note(advice);
+            }
         });
         Ok(Exit::Succeeded)
     }
+}
+
+/// What to do about a host in trouble.
+fn advice(rollout: &rollout::Rollout, told: &wire::Explanation) -> Option<String> {
+    let (id, host) = (&told.rollout, &told.host);
+    let task = rollout.task_of(&told.host.parse().ok()?)?;
+    if !documents::needs_attention(&task) {
+        return None;
+    }
+    let look = match task.state {
+        TaskState::Unreachable => {
+            format!("`deploy host check host={host}` says whether it can be reached now")
+        }
+        _ => format!("`deploy rollout logs {id} --host {host}` shows what was printed there"),
+    };
+    if rollout.outcome().is_some() {
+        return Some(format!("{look}; a new rollout tries it again"));
+    }
+    Some(format!(
+        "{look}\n`deploy rollout retry {id} {host}` tries it again, `deploy rollout skip {id} {host}` leaves it as it is"
+    ))
 }
 
 /// Whether a record is about `host` alone.
@@ -241,6 +271,12 @@ impl Logs {
         let parts = embedded.parts();
         let id = self.which.find(&embedded).await?;
         let (mut tail, _) = Tail::open(parts, &id).await?;
+        if let Some(host) = &self.host
+            && tail.rollout.task_of(host).is_none()
+        {
+            let refusal = PlatformError::Refused(Refusal::NotTarget(host.clone()));
+            return Err(refused(refusal, &id));
+        }
         let mut logs = LogTail::new(id).of_host(self.host);
         loop {
             // The state is read before the output: what a rollout that is over has printed is then all there.
@@ -249,6 +285,9 @@ impl Logs {
             print(app, &mut logs, parts).await?;
             if over.is_some() || !self.follow || app.output.is_closed() {
                 logs.rest(|host, line| app.output.line(prefixed(&app.output, host, line)));
+                if logs.is_empty() {
+                    app.output.note("nothing was printed so far");
+                }
                 let exit = over.filter(|_| self.follow).map_or(Exit::Succeeded, exit_of);
                 return Ok(exit);
             }

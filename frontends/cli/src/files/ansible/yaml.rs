@@ -137,7 +137,7 @@ fn load(source: &Source) -> Result<Node, Problem> {
     for event in Parser::new_from_str(source.text()) {
         let (event, span) = event.map_err(|err| {
             let at = Position { line: err.marker().line(), column: err.marker().col() + 1 };
-            source.problem(Some(at), err.info())
+            source.problem(Some(at), format_args!("not YAML: {}", err.info()))
         })?;
         let at = begin(span);
         let node = match event {

@@ -22,8 +22,9 @@ enum Column {
     User,
 }
 
-/// Reads a table with a header row. In its messages the column is the number of the field.
+/// Reads a table with a header row.
 pub(super) fn parse(source: &Source) -> Result<HostsFile, Problem> {
+    check_quotes(source)?;
     let mut reader = ReaderBuilder::new()
         .trim(Trim::All)
         .comment(Some(b'#'))
@@ -47,6 +48,26 @@ pub(super) fn parse(source: &Source) -> Result<HostsFile, Problem> {
         hosts.push(host);
     }
     Ok(HostsFile { hosts, warnings: Vec::new() })
+}
+
+/// The parser takes the rest of the file for a field whose quote is never closed.
+fn check_quotes(source: &Source) -> Result<(), Problem> {
+    let mut opened = None;
+    for (line, text) in (1..).zip(source.text().lines()) {
+        if opened.is_none() && text.starts_with('#') {
+            continue;
+        }
+        for (at, _) in text.chars().enumerate().filter(|(_, c)| *c == '"') {
+            opened = match opened {
+                None => Some(Position { line, column: at + 1 }),
+                Some(_) => None,
+            };
+        }
+    }
+    match opened {
+        Some(at) => Err(source.problem(Some(at), "a quote is never closed")),
+        None => Ok(()),
+    }
 }
 
 fn columns(source: &Source, header: &StringRecord) -> Result<Vec<Column>, Problem> {
@@ -137,6 +158,19 @@ impl Row<'_> {
         Ok(())
     }
 
+    /// Where the field number `at` begins.
+    fn column_of(&self, at: usize) -> usize {
+        let line = self.source.text().lines().nth(self.line - 1).unwrap_or("");
+        let (mut quoted, mut fields) = (false, 0);
+        let begins = |(_, c): &(usize, char)| {
+            let begins = fields == at && !c.is_whitespace();
+            quoted ^= *c == '"';
+            fields += usize::from(*c == ',' && !quoted);
+            begins
+        };
+        (1..).zip(line.chars()).find(begins).map_or(1, |(column, _)| column)
+    }
+
     fn port(&self, at: usize, value: &str) -> Result<u16, Problem> {
         let port = value.parse::<NonZeroU16>().map_err(|_| {
             self.problem(
@@ -152,7 +186,8 @@ impl Row<'_> {
     }
 
     fn problem(&self, at: usize, message: impl fmt::Display) -> Problem {
-        self.source.problem(Some(Position { line: self.line, column: at + 1 }), message)
+        let column = self.column_of(at);
+        self.source.problem(Some(Position { line: self.line, column }), message)
     }
 }
 
@@ -198,19 +233,20 @@ mod tests {
     }
 
     #[test]
-    fn every_complaint_names_line_and_field() {
+    fn every_complaint_names_line_and_column() {
         for (text, wanted) in [
             ("", "hosts.csv:1:1: the first line must name the columns"),
-            ("name,colour\na,b", "hosts.csv:1:2: unknown column `colour`"),
-            ("name,name\na,b", "hosts.csv:1:2: column `name` stands there twice"),
+            ("name,colour\na,b", "hosts.csv:1:6: unknown column `colour`"),
+            ("name,name\na,b", "hosts.csv:1:6: column `name` stands there twice"),
             ("address\na", "hosts.csv:1:1: the first line"),
-            ("name,label.a b\na,b", "hosts.csv:1:2: `a b` is not a valid label key"),
-            ("name,port\na,22\nb,x", "hosts.csv:3:2: `x` is not a port"),
-            ("name,port\na,0", "hosts.csv:2:2: `0` is not a port"),
+            ("name,label.a b\na,b", "hosts.csv:1:6: `a b` is not a valid label key"),
+            ("name,port\na,22\n\"b\", x", "hosts.csv:3:6: `x` is not a port"),
+            ("name,port\na,0", "hosts.csv:2:3: `0` is not a port"),
             ("name,port\na", "hosts.csv:2:1: 1 fields, where the first line has 2"),
-            ("name,labels\na,zone", "hosts.csv:2:2: `zone` is not KEY=VALUE"),
+            ("name,labels\na,zone", "hosts.csv:2:3: `zone` is not KEY=VALUE"),
             ("name\na\na", "hosts.csv:3:1: host `a` stands on line 2 already"),
             ("name,local,user\na,/x,b", "hosts.csv:2:1: `local` does not go"),
+            ("name,user\na,b\nc,\"d\n", "hosts.csv:3:3: a quote is never closed"),
             ("name,address\n,b", "hosts.csv:2:1: the host has no name"),
         ] {
             let message = read(text).unwrap_err().message;
