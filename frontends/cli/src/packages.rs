@@ -1,12 +1,13 @@
 //! Packages and descriptors, from folders, files and archives on this machine.
-use crate::problem::{invalid, io_problem};
-use deploy_core::digest::{Digest, Hasher};
+use crate::problem::io_problem;
+use deploy_core::digest::Digest;
 use deploy_host::{
-    archive::{self, ArchiveError, Limits},
+    archive::{self, ArchiveError, ArchiveFile, Limits, PackedFile},
     descriptor::{self, Bundle, DescriptorError},
 };
 use deploy_wire::{Problem, ProblemCode};
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{Read as _, Seek as _, Write as _},
     path::Path,
@@ -40,66 +41,87 @@ pub(crate) fn pack_package(path: &Path) -> Result<Packed, Problem> {
 
 /// Takes a descriptor: an archive, a folder, or a `descriptor.toml` alone. This blocks.
 pub(crate) fn pack_descriptor(path: &Path) -> Result<(Bundle, Packed), Problem> {
-    let (bundle, bytes) = read_descriptor(path).map_err(|err| descriptor_problem(path, &err))?;
+    let (bundle, bytes) = read_descriptor(path)?;
     let mut file = temporary(path)?;
     let written = file.write_all(&bytes).and_then(|()| file.rewind());
     written.map_err(|err| io_problem(path.display(), &err))?;
-    let mut hasher = Hasher::new();
-    hasher.update(&bytes);
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    Ok((bundle, Packed { file, digest: hasher.finish(), size }))
-}
-
-/// Why a descriptor cannot be used.
-#[derive(Debug)]
-pub(crate) enum UnusableDescriptor {
-    Broken(DescriptorError),
-    Unreadable(std::io::Error),
+    Ok((bundle, Packed { file, digest: Digest::of(&bytes), size }))
 }
 
 /// Reads a descriptor, and gives the bytes of its archive as well. This blocks.
-pub(crate) fn read_descriptor(path: &Path) -> Result<(Bundle, Vec<u8>), UnusableDescriptor> {
-    let mut start = [0; 2];
-    let is_archive = path.is_file()
-        && File::open(path)
-            .and_then(|mut file| file.read_exact(&mut start))
-            .is_ok_and(|()| start == [0x1f, 0x8b]);
-    let bytes = if is_archive {
-        let mut bytes = Vec::new();
-        let read =
-            File::open(path).and_then(|it| it.take(LARGEST_DESCRIPTOR).read_to_end(&mut bytes));
-        read.map_err(UnusableDescriptor::Unreadable)?;
-        bytes
-    } else {
-        std::fs::metadata(path).map_err(UnusableDescriptor::Unreadable)?;
-        descriptor::pack(path).map_err(UnusableDescriptor::Broken)?
+pub(crate) fn read_descriptor(path: &Path) -> Result<(Bundle, Vec<u8>), Problem> {
+    let refused = |err: ArchiveError| archive_problem(path, &err);
+    let written = Written::at(path).map_err(|err| io_problem(path.display(), &err))?;
+    let bytes = match &written {
+        Written::Alone(bytes) => {
+            let file = PackedFile { path: descriptor::FILE_NAME, executable: false, bytes };
+            archive::pack_files([file], Limits::DESCRIPTOR, Vec::new()).map_err(refused)?
+        }
+        Written::Folder => {
+            archive::pack_dir(path, Limits::DESCRIPTOR, Vec::new()).map_err(refused)?
+        }
+        Written::Packed(bytes) => bytes.clone(),
     };
-    let bundle = descriptor::read(&bytes).map_err(UnusableDescriptor::Broken)?;
+    let files = archive::read_files(bytes.as_slice(), Limits::DESCRIPTOR).map_err(refused)?;
+    let bundle = descriptor::read(&bytes).map_err(|err| {
+        let name = |file: &str| match &written {
+            Written::Alone(_) => path.display().to_string(),
+            Written::Folder => path.join(file).display().to_string(),
+            Written::Packed(_) => format!("{}: {file}", path.display()),
+        };
+        descriptor_problem(&err, &files, name)
+    })?;
     Ok((bundle, bytes))
 }
 
-/// What is wrong with the descriptor at `path`.
-pub(crate) fn descriptor_problem(path: &Path, err: &UnusableDescriptor) -> Problem {
-    let err = match err {
-        UnusableDescriptor::Broken(err) => err,
-        UnusableDescriptor::Unreadable(err) => return io_problem(path.display(), err),
-    };
-    let folder = if path.is_dir() { Some(path) } else { path.parent() };
+/// How a descriptor is written down.
+enum Written {
+    /// As a `descriptor.toml` with no scripts beside it.
+    Alone(Vec<u8>),
+    Folder,
+    /// As an archive.
+    Packed(Vec<u8>),
+}
+
+impl Written {
+    fn at(path: &Path) -> std::io::Result<Self> {
+        if path.is_dir() {
+            return Ok(Self::Folder);
+        }
+        let mut bytes = Vec::new();
+        File::open(path)?.take(LARGEST_DESCRIPTOR).read_to_end(&mut bytes)?;
+        let packed = bytes.starts_with(&[0x1f, 0x8b]);
+        Ok(if packed { Self::Packed(bytes) } else { Self::Alone(bytes) })
+    }
+}
+
+/// What is wrong with a descriptor whose files people know by these names.
+fn descriptor_problem(
+    err: &DescriptorError,
+    files: &BTreeMap<String, ArchiveFile>,
+    name: impl Fn(&str) -> String,
+) -> Problem {
     let mut messages = Vec::new();
     let mut problem = Problem::new(ProblemCode::InvalidFile, "");
     for (at, it) in err.problems().iter().enumerate() {
-        let file = match folder {
-            Some(folder) if !folder.as_os_str().is_empty() => {
-                folder.join(&it.file).display().to_string()
-            }
-            Some(_) | None => it.file.clone(),
-        };
+        let file = name(&it.file);
         let place = it.place.map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
         messages.push(format!("{file}{place}: {}", it.message));
-        if at == 0 {
-            problem = problem.with_context("file", file);
-            if let Some((line, column)) = it.place {
-                problem = problem.with_context("line", line).with_context("column", column);
+        if at > 0 {
+            continue;
+        }
+        problem = problem.with_context("file", file);
+        if let Some((line, column)) = it.place {
+            problem = problem.with_context("line", line).with_context("column", column);
+            let bytes = files.get(&it.file).map_or(&[][..], |it| it.bytes.as_slice());
+            let text = String::from_utf8_lossy(bytes);
+            // With several problems, one line of the file would stand below the last of them.
+            if let Some(source) = text.lines().nth(line.saturating_sub(1))
+                && err.problems().len() == 1
+            {
+                problem =
+                    problem.with_context("source", source.chars().take(200).collect::<String>());
             }
         }
     }
@@ -109,7 +131,15 @@ pub(crate) fn descriptor_problem(path: &Path, err: &UnusableDescriptor) -> Probl
 
 fn archive_problem(path: &Path, err: &ArchiveError) -> Problem {
     match err {
-        ArchiveError::Io(cause) => io_problem(path.display(), cause),
+        ArchiveError::Io(cause) => {
+            let problem = io_problem(path.display(), cause);
+            if problem.code == ProblemCode::NoSpace {
+                return problem.with_hint(
+                    "folders are packed in the temporary folder first: make room there, or name another one with `TMPDIR`",
+                );
+            }
+            problem
+        }
         ArchiveError::Refused(refusal) => {
             let problem =
                 Problem::new(ProblemCode::InvalidArchive, format!("{}: {refusal}", path.display()))
@@ -125,10 +155,13 @@ fn archive_problem(path: &Path, err: &ArchiveError) -> Problem {
 }
 
 fn temporary(path: &Path) -> Result<File, Problem> {
+    let folder = std::env::temp_dir();
     tempfile::tempfile().map_err(|err| {
-        invalid(format_args!(
-            "{}: there is no room to pack it in the temporary folder: {err}",
-            path.display()
-        ))
+        let what = format_args!(
+            "{}: it cannot be packed in the temporary folder {}",
+            path.display(),
+            folder.display()
+        );
+        io_problem(what, &err).with_hint("`TMPDIR` names another folder for that")
     })
 }

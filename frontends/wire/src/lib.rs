@@ -22,7 +22,7 @@ pub use exit::Exit;
 pub use problem::{Problem, ProblemCode, ProblemDocument};
 pub use resource::{
     Artifact, Budget, Change, Connection, Counts, DoctorCheck, DoctorReport, Explanation,
-    FailureBudget, Host, HostCheck, HostStatus, Import, LogLine, Order, Plan, PlanHost, PlanWave,
-    Release, ReleaseDiff, Removed, Retries, Rollout, RolloutSummary, Service, Stagger, Status,
-    Step, Strategy, Task, Verification, Wave,
+    FailureBudget, Garbage, Host, HostCheck, HostStatus, Import, LogLine, Order, Plan, PlanHost,
+    PlanWave, Release, ReleaseDiff, Removed, Retries, Rollout, RolloutSummary, Service, Stagger,
+    Status, Step, Strategy, Task, Verification, Wave,
 };

@@ -1,6 +1,6 @@
 use crate::{
     app::{App, Embedded},
-    output::{Table, plural, size, styles},
+    output::{Output, Table, plural, size, styles},
     packages::{Packed, pack_descriptor, pack_package},
     problem::{IntoProblem as _, OrProblem as _, usage},
 };
@@ -13,7 +13,7 @@ use deploy_core::{
     error::ErrorKind,
     id::{RepositoryName, Version},
 };
-use deploy_wire::{Artifact, Exit, Problem, ProblemCode, Removed, Verification};
+use deploy_wire::{Artifact, Exit, Garbage, Problem, ProblemCode, Verification};
 use std::{collections::BTreeSet, path::PathBuf};
 
 /// Artifacts: packages and descriptors in the store
@@ -69,11 +69,16 @@ pub(crate) struct Verify {
 
 /// Removes old versions that no release needs
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  deploy artifact gc --keep 10")]
+#[command(
+    after_help = "Examples:\n  deploy artifact gc --keep 10 --dry-run\n  deploy artifact gc --keep 10"
+)]
 pub(crate) struct Gc {
     /// How many of the newest versions of each repository stay
     #[arg(long, value_name = "N")]
     keep: usize,
+    /// Says what would go, and removes nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What an artifact is for.
@@ -173,15 +178,23 @@ pub(crate) async fn put(
     );
     let meta = store.put(&permit, request.with_offset(kept), &mut file).await.map_err(|err| {
         if err.kind() == ErrorKind::AlreadyExists {
-            let what = kind.as_str();
-            let message =
-                format!("version `{version}` of `{repository}` is another {what} already");
-            return Problem::new(ProblemCode::AlreadyExists, message)
-                .with_hint("a version never changes: give the new content a new version");
+            return another_already(&repository, kind, &version);
         }
         err.into_problem()
     })?;
     Ok(ArtifactEntry::new(repository, kind, version, meta, now))
+}
+
+/// What is wrong with putting something as a version that is something else.
+pub(crate) fn another_already(
+    repository: &RepositoryName,
+    kind: ArtifactKind,
+    version: &Version,
+) -> Problem {
+    let what = kind.as_str();
+    let message = format!("version `{version}` of `{repository}` is another {what} already");
+    Problem::new(ProblemCode::AlreadyExists, message)
+        .with_hint("a version never changes: give the new content a new version")
 }
 
 fn document(entry: &ArtifactEntry) -> Artifact {
@@ -280,22 +293,41 @@ impl Gc {
             .permit(&embedded.principal, Action::ArtifactWrite, Resource::System)
             .await
             .or_problem()?;
-        let request = CollectGarbage::new(self.keep, embedded.parts().clock.now());
+        let request =
+            CollectGarbage::new(self.keep, embedded.parts().clock.now()).with_dry_run(self.dry_run);
         let report = embedded.store.collect(&permit, request).await.or_problem()?;
-        let removed = Removed {
+        let garbage = Garbage {
+            entries: report.entries.iter().map(document).collect(),
+            held: report.held.iter().map(document).collect(),
             removed: report.artifacts.iter().map(ToString::to_string).collect(),
-            bytes: Some(report.bytes),
+            bytes: report.bytes,
+            interrupted: report.partials,
+            dry_run: self.dry_run,
         };
-        app.output.result(&removed, |output| {
-            let versions = u64::try_from(report.entries.len()).unwrap_or(u64::MAX);
-            let held = u64::try_from(report.held.len()).unwrap_or(u64::MAX);
-            output.line(format_args!(
-                "removed {}, which frees {}; {} stay because releases need them",
-                plural(versions, "version"),
-                size(report.bytes),
-                plural(held, "old version")
-            ));
-        });
+        app.output.result(&garbage, |output| show(output, &garbage));
         Ok(Exit::Succeeded)
+    }
+}
+
+fn show(output: &Output, garbage: &Garbage) {
+    for it in &garbage.entries {
+        let line = format_args!("- {} {} {}", it.kind, it.repository, it.version);
+        output.line(output.paint(styles::FAILURE, line));
+    }
+    let count = |of: usize| u64::try_from(of).unwrap_or(u64::MAX);
+    let removed = if garbage.dry_run { "would remove" } else { "removed" };
+    let mut said = format!(
+        "{removed} {} and {}, {} in all",
+        plural(count(garbage.entries.len()), "version"),
+        plural(garbage.interrupted, "interrupted upload"),
+        size(garbage.bytes)
+    );
+    if !garbage.held.is_empty() {
+        let held = plural(count(garbage.held.len()), "old version");
+        said.push_str(&format!("; releases still need {held}"));
+    }
+    output.line(said);
+    if garbage.dry_run {
+        output.note("nothing was removed: this was a dry run");
     }
 }

@@ -1,7 +1,7 @@
 use crate::{
     app::App,
     output::{Table, plural},
-    packages::{descriptor_problem, read_descriptor},
+    packages::read_descriptor,
 };
 use clap::{Args, Subcommand, ValueHint};
 use deploy_host::{descriptor::default_descriptor, duration};
@@ -43,8 +43,7 @@ impl DescriptorCommand {
 
 impl Check {
     fn run(self, app: &App) -> Result<Exit, Problem> {
-        let (bundle, _) =
-            read_descriptor(&self.path).map_err(|err| descriptor_problem(&self.path, &err))?;
+        let (bundle, _) = read_descriptor(&self.path)?;
         let steps = bundle.descriptor.steps();
         let documents: Vec<_> = steps.iter().map(Step::from).collect();
         app.output.result(&documents, |output| {

@@ -16,7 +16,11 @@ use deploy_core::{
     spec::{AbsolutePath, Selector},
 };
 use deploy_wire::{self as wire, Exit, HostCheck, Import, Problem, ProblemCode, Removed};
-use std::{collections::BTreeMap, num::NonZeroU16, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU16,
+    path::PathBuf,
+};
 
 /// Hosts: the machines that services go onto
 #[derive(Debug, Subcommand)]
@@ -225,9 +229,7 @@ impl ImportHosts {
             let all =
                 embedded.platform.permit(&embedded.principal, Action::HostWrite, Resource::System);
             let permit = all.await.or_problem()?;
-            for (host, expect) in wanted {
-                embedded.parts().inventory.put(&permit, host, expect).await.or_problem()?;
-            }
+            embedded.hosts.put_all(&permit, wanted).await.or_problem()?;
         }
         import.warnings.iter().for_each(|it| app.output.warn(it));
         app.output.result(&import, |output| {
@@ -303,7 +305,7 @@ impl Check {
         let checks = check(&embedded, hosts).await?;
         let bad = checks.iter().filter(|it| !it.reachable).count();
         app.output.result(&checks, |output| {
-            let mut table = Table::new(["HOST", "", "TIME", "REASON"]);
+            let mut table = Table::new(["HOST", "RESULT", "TIME", "REASON"]).wrapping();
             for it in &checks {
                 let (style, said) =
                     if it.reachable { (styles::GOOD, "ok") } else { (styles::FAILURE, "failed") };
@@ -374,11 +376,11 @@ fn change(labels: &mut Labels, changes: Vec<(LabelKey, Option<LabelValue>)>) {
 impl Remove {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
         let embedded = app.open().await?;
-        for name in &self.names {
-            embedded.platform.remove_host(&embedded.principal, name).await.or_problem()?;
-        }
-        let removed = self.names.iter().map(ToString::to_string).collect();
-        let removed = Removed { removed, bytes: None };
+        let names: BTreeSet<HostName> = self.names.into_iter().collect();
+        let all =
+            embedded.platform.permit(&embedded.principal, Action::HostWrite, Resource::System);
+        embedded.hosts.remove_all(&all.await.or_problem()?, &names).await.or_problem()?;
+        let removed = Removed { removed: names.iter().map(ToString::to_string).collect() };
         app.output.result(&removed, |output| {
             for name in &removed.removed {
                 output.line(format_args!("host {name} is gone from the inventory"));

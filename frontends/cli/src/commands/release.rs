@@ -1,13 +1,13 @@
-use super::artifact::{blocking, put};
+use super::artifact::{another_already, blocking, put};
 use crate::{
     app::{App, Embedded},
     output::{Output, Table, styles},
-    packages::{pack_descriptor, pack_package},
+    packages::{Packed, pack_descriptor, pack_package},
     problem::{OrProblem as _, chain, invalid, usage},
 };
 use clap::{Args, Subcommand, ValueHint};
 use deploy_core::{
-    backend::{ArtifactKind, ArtifactStoreExt as _, ListArtifacts},
+    backend::{ArtifactEntry, ArtifactKind, ArtifactStoreExt as _, ListArtifacts},
     digest::Digest,
     error::ErrorKind,
     id::{ReleaseId, RepositoryName, ServiceName, Version},
@@ -122,9 +122,9 @@ impl Create {
         embedded.parts().registry.service(&self.service).await.or_problem()?;
         let at =
             Place { embedded: &embedded, service: &self.service, version: &self.release_version };
-        let descriptor = at.artifact(&self.descriptor, ArtifactKind::Descriptor).await?;
-        let package = at.artifact(&self.package, ArtifactKind::Package).await?;
-        let described = read_stored(&embedded, &descriptor.digest).await?;
+        // All is judged before anything is put: a release that is refused leaves nothing behind.
+        let (descriptor, described) = at.descriptor(&self.descriptor).await?;
+        let package = at.package(&self.package).await?;
         let given: BTreeMap<_, _> = self.parameters.into_iter().collect();
         let parameters = described.resolve(&given).map_err(|err| {
             invalid(chain(&err)).with_hint("`--parameter NAME=VALUE` gives a parameter its value")
@@ -132,12 +132,21 @@ impl Create {
         let now = embedded.parts().clock.now();
         let principal = embedded.principal.clone();
         let (service, version) = (self.service.clone(), self.release_version.clone());
-        let steps = described.steps();
-        let release = spec::Release::new(id, service, version, descriptor, steps, now, principal)
-            .with_package(package)
+        let (steps, artifact) = (described.steps(), descriptor.artifact);
+        let release = spec::Release::new(id, service, version, artifact, steps, now, principal)
+            .with_package(package.artifact)
             .with_parameters(parameters)
             .with_provenance(self.provenance);
-        let release = create(&embedded, release).await?;
+        let release = match existing(&embedded, &release).await? {
+            Some(there) => there,
+            None => {
+                at.put([package, descriptor]).await?;
+                let created =
+                    embedded.platform.create_release(&embedded.principal, release.clone());
+                created.await.or_problem()?;
+                release
+            }
+        };
         let document = Release::from(&release);
         app.output.result(&document, |output| {
             output.line(format_args!("release {} is made", document.id));
@@ -146,35 +155,28 @@ impl Create {
     }
 }
 
-/// Makes a release; one that is the same but for when it was made and by whom is there already, and is given instead.
-pub(crate) async fn create(
+/// The release of this name that is there already, if it is the same but for when it was made and by whom.
+async fn existing(
     embedded: &Embedded,
-    release: spec::Release,
-) -> Result<spec::Release, Problem> {
-    match embedded.parts().registry.release(&release.id).await {
-        Ok(there) => {
-            let mut same = release.clone();
-            same.created_at = there.created_at;
-            same.created_by = there.created_by.clone();
-            if same == there {
-                return Ok(there);
-            }
-            let message = format!("release `{}` is there already, and is another one", release.id);
-            let hint = "a release never changes: give the new one a new version, or another name with `--id`";
-            Err(Problem::new(ProblemCode::AlreadyExists, message)
-                .with_hint(hint)
-                .with_context("release", &release.id))
-        }
-        Err(err) if err.kind() == ErrorKind::NotFound => {
-            embedded
-                .platform
-                .create_release(&embedded.principal, release.clone())
-                .await
-                .or_problem()?;
-            Ok(release)
-        }
-        Err(err) => Err(err).or_problem(),
+    release: &spec::Release,
+) -> Result<Option<spec::Release>, Problem> {
+    let there = match embedded.parts().registry.release(&release.id).await {
+        Ok(there) => there,
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(err) => return Err(err).or_problem(),
+    };
+    let mut same = release.clone();
+    same.created_at = there.created_at;
+    same.created_by = there.created_by.clone();
+    if same == there {
+        return Ok(Some(there));
     }
+    let message = format!("release `{}` is there already, and is another one", release.id);
+    let hint =
+        "a release never changes: give the new one a new version, or another name with `--id`";
+    Err(Problem::new(ProblemCode::AlreadyExists, message)
+        .with_hint(hint)
+        .with_context("release", &release.id))
 }
 
 /// Reads a descriptor out of the store.
@@ -190,6 +192,14 @@ async fn read_stored(
     Ok(bundle.descriptor)
 }
 
+/// An artifact of a release: in the store already, or still to be put there.
+#[derive(Debug)]
+struct Part {
+    kind: ArtifactKind,
+    artifact: ArtifactRef,
+    packed: Option<Packed>,
+}
+
 /// Where artifacts of a release are looked for, and put.
 struct Place<'a> {
     embedded: &'a Embedded,
@@ -198,38 +208,77 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The artifact that `named` means: a digest, a path, or a version in the service's repository.
-    async fn artifact(&self, named: &str, kind: ArtifactKind) -> Result<ArtifactRef, Problem> {
+    /// The descriptor that `named` means, and what it says.
+    async fn descriptor(&self, named: &str) -> Result<(Part, descriptor::Descriptor), Problem> {
+        const KIND: ArtifactKind = ArtifactKind::Descriptor;
+        if let Some(part) = self.stored(named, KIND).await? {
+            let described = read_stored(self.embedded, &part.artifact.digest).await?;
+            return Ok((part, described));
+        }
+        let path = PathBuf::from(named);
+        let (bundle, packed) = blocking(move || pack_descriptor(&path)).await?;
+        Ok((self.part(KIND, packed).await, bundle.descriptor))
+    }
+
+    /// The package that `named` means.
+    async fn package(&self, named: &str) -> Result<Part, Problem> {
+        const KIND: ArtifactKind = ArtifactKind::Package;
+        if let Some(part) = self.stored(named, KIND).await? {
+            return Ok(part);
+        }
+        let path = PathBuf::from(named);
+        let packed = blocking(move || pack_package(&path)).await?;
+        Ok(self.part(KIND, packed).await)
+    }
+
+    /// The artifact in the store that `named` means: a digest, or a version in the service's repository. `None` if it is a path.
+    async fn stored(&self, named: &str, kind: ArtifactKind) -> Result<Option<Part>, Problem> {
         let store = &self.embedded.parts().artifacts;
+        let part = |digest, size| {
+            Some(Part { kind, artifact: ArtifactRef::new(digest, size), packed: None })
+        };
         if let Ok(digest) = named.parse::<Digest>() {
             let meta = store.head(&digest).await.or_problem()?;
-            return Ok(ArtifactRef::new(meta.digest, meta.size));
+            return Ok(part(meta.digest, meta.size));
         }
         if Path::new(named).exists() {
-            return self.push(PathBuf::from(named), kind).await;
+            return Ok(None);
         }
         let repository = self.repository()?;
         let listed = ListArtifacts::new().with_repository(repository.clone()).with_kind(kind);
         let entries = store.list(&listed).await.or_problem()?;
         match entries.iter().find(|it| it.version.as_str() == named) {
-            Some(entry) => Ok(ArtifactRef::new(entry.meta.digest, entry.meta.size)),
+            Some(entry) => Ok(part(entry.meta.digest, entry.meta.size)),
             None => Err(self.unknown(named, kind, &repository)),
         }
     }
 
-    async fn push(&self, path: PathBuf, kind: ArtifactKind) -> Result<ArtifactRef, Problem> {
-        let packed = blocking(move || match kind {
-            ArtifactKind::Descriptor => pack_descriptor(&path).map(|(_, packed)| packed),
-            _ => pack_package(&path),
-        });
-        let packed = packed.await?;
-        // What is there under another version already is not listed a second time.
-        if let Ok(meta) = self.embedded.parts().artifacts.head(&packed.digest).await {
-            return Ok(ArtifactRef::new(meta.digest, meta.size));
+    /// What is there under another version already is not listed a second time.
+    async fn part(&self, kind: ArtifactKind, packed: Packed) -> Part {
+        let artifact = ArtifactRef::new(packed.digest, packed.size);
+        let there = self.embedded.parts().artifacts.head(&packed.digest).await.is_ok();
+        Part { kind, artifact, packed: (!there).then_some(packed) }
+    }
+
+    /// Puts what is not in the store yet, unless one of the two cannot be listed as this version.
+    async fn put(&self, parts: [Part; 2]) -> Result<(), Problem> {
+        let repository = self.repository()?;
+        let listed = ListArtifacts::new().with_repository(repository.clone());
+        let entries = self.embedded.parts().artifacts.list(&listed).await.or_problem()?;
+        let new = || parts.iter().filter(|it| it.packed.is_some());
+        if let Some(part) = new().find(|part| {
+            let same = |it: &&ArtifactEntry| it.kind == part.kind && it.version == *self.version;
+            entries.iter().find(same).is_some_and(|it| it.meta.digest != part.artifact.digest)
+        }) {
+            return Err(another_already(&repository, part.kind, self.version));
         }
-        let entry =
-            put(self.embedded, packed, kind, self.repository()?, self.version.clone()).await?;
-        Ok(ArtifactRef::new(entry.meta.digest, entry.meta.size))
+        for Part { kind, packed, .. } in parts {
+            if let Some(packed) = packed {
+                let version = self.version.clone();
+                put(self.embedded, packed, kind, repository.clone(), version).await?;
+            }
+        }
+        Ok(())
     }
 
     fn repository(&self) -> Result<RepositoryName, Problem> {

@@ -16,6 +16,7 @@ use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{ArtifactStore, Clock, Executor, Revision},
     engine::{Parts, Platform},
+    error::{BackendError, ErrorKind},
     host::Host,
     id::{AccountName, HostName, Principal},
     memory::{MemoryAuthorizer, Rule, SpreadScheduler, SystemClock},
@@ -40,6 +41,8 @@ pub(crate) struct Embedded {
     pub(crate) data_dir: DataDir,
     /// The artifact store as it is: it can collect garbage, which is no part of the trait.
     pub(crate) store: Arc<ObjectArtifactStore>,
+    /// The inventory as it is: it can change many hosts at once, which is no part of the trait either.
+    pub(crate) hosts: SqlHostInventory,
 }
 
 impl Embedded {
@@ -80,12 +83,11 @@ pub(crate) async fn open(data_dir: DataDir, global: &GlobalArgs) -> Result<Embed
     data_dir.make()?;
     let principal =
         owner::principal().ok_or_else(|| invalid("this process's account has no name"))?;
-    let database = Database::open_sqlite(data_dir.database()).await.map_err(|err| refused(&err))?;
-    let store = ObjectArtifactStore::open_local(data_dir.artifacts()).map_err(|err| {
-        let problem = err.into_problem();
-        problem.with_context("data_dir", data_dir.path().display())
-    })?;
-    let store = Arc::new(store);
+    let database = Database::open_sqlite(data_dir.database()).await;
+    let database = database.map_err(|err| unusable_database(&data_dir, &err))?;
+    let store = ObjectArtifactStore::open_local(data_dir.artifacts());
+    let store = Arc::new(store.map_err(|err| unusable_store(&data_dir, err))?);
+    let hosts = SqlHostInventory::new(&database);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let artifacts: Arc<dyn ArtifactStore> = Arc::<ObjectArtifactStore>::clone(&store);
     let transport = AnyTransport::new(SshTransport::new(ssh_options(global)));
@@ -96,7 +98,7 @@ pub(crate) async fn open(data_dir: DataDir, global: &GlobalArgs) -> Result<Embed
         authorizer: Arc::new(MemoryAuthorizer::new(rules(&data_dir, &principal)?)),
         clock,
         executor,
-        inventory: Arc::new(SqlHostInventory::new(&database)),
+        inventory: Arc::new(hosts.clone()),
         journal: Arc::new(SqlJournal::new(&database)),
         leases: Arc::new(SqlLeaseStore::new(&database)),
         logs: Arc::new(SqlLogStore::new(&database)),
@@ -104,7 +106,7 @@ pub(crate) async fn open(data_dir: DataDir, global: &GlobalArgs) -> Result<Embed
         registry: Arc::new(SqlServiceRegistry::new(&database)),
         scheduler: Arc::new(SpreadScheduler::new()),
     });
-    Ok(Embedded { platform, principal, data_dir, store })
+    Ok(Embedded { platform, principal, data_dir, store, hosts })
 }
 
 /// Whoever owns the data folder may do everything, and nobody else anything.
@@ -136,17 +138,32 @@ fn ssh_options(global: &GlobalArgs) -> SshOptions {
     options
 }
 
-/// What is wrong with a database that cannot be used.
-fn refused(err: &OpenError) -> Problem {
+/// What is wrong with a database that cannot be used; the message says what to do.
+fn unusable_database(data_dir: &DataDir, err: &OpenError) -> Problem {
     let code = match err.reason() {
         OpenReason::NewerSchema { .. } => ProblemCode::DataTooNew,
-        OpenReason::NoSpace => ProblemCode::NoSpace,
-        OpenReason::NotADatabase => ProblemCode::Corrupt,
-        _ => ProblemCode::DataDir,
+        _ => match err.kind() {
+            ErrorKind::Corrupt => ProblemCode::Corrupt,
+            ErrorKind::NoSpace => ProblemCode::NoSpace,
+            ErrorKind::Unavailable => ProblemCode::Unavailable,
+            _ => ProblemCode::DataDir,
+        },
     };
     let message = match err.reason() {
         OpenReason::Failed { .. } => chain(err),
         _ => err.to_string(),
     };
-    Problem::new(code, message)
+    Problem::new(code, message).with_context("data_dir", data_dir.path().display())
+}
+
+/// What is wrong with an artifact store that cannot be used.
+fn unusable_store(data_dir: &DataDir, err: BackendError) -> Problem {
+    let mut problem = err.into_problem();
+    problem.code = match problem.code {
+        ProblemCode::NoSpace => ProblemCode::NoSpace,
+        ProblemCode::Unsupported => ProblemCode::DataTooNew,
+        _ => ProblemCode::DataDir,
+    };
+    problem.message = format!("the artifact store cannot be used: {}", problem.message);
+    problem.with_context("data_dir", data_dir.path().display())
 }

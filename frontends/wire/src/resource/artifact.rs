@@ -28,11 +28,19 @@ pub struct Verification {
     pub reason: Option<String>,
 }
 
-/// What a command removed.
+/// What `artifact gc` removed, or would remove.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Removed {
-    /// The names or digests of what is gone.
+pub struct Garbage {
+    /// The versions that are no longer listed.
+    pub entries: Vec<Artifact>,
+    /// Old versions that stay because releases need them.
+    pub held: Vec<Artifact>,
+    /// The digests whose bytes are gone.
     pub removed: Vec<String>,
-    /// How many bytes that frees; null where that is not known.
-    pub bytes: Option<u64>,
+    /// How many bytes they had.
+    pub bytes: u64,
+    /// How many uploads were dropped that had been cut off.
+    pub interrupted: u64,
+    /// Whether nothing of this was done.
+    pub dry_run: bool,
 }

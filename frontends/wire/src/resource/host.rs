@@ -63,6 +63,13 @@ impl From<&host::Connection> for Connection {
     }
 }
 
+/// What `host remove` removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// The names of the hosts.
+    pub removed: Vec<String>,
+}
+
 /// What `host import` did, or with `--dry-run` would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {

@@ -7,9 +7,9 @@ mod release;
 mod rollout;
 mod service;
 
-pub use artifact::{Artifact, Removed, Verification};
+pub use artifact::{Artifact, Garbage, Verification};
 pub use doctor::{DoctorCheck, DoctorReport};
-pub use host::{Connection, Host, HostCheck, HostStatus, Import, Status};
+pub use host::{Connection, Host, HostCheck, HostStatus, Import, Removed, Status};
 pub use plan::{Plan, PlanHost, PlanWave};
 pub use release::{Change, Release, ReleaseDiff, Step};
 pub use rollout::{Counts, Explanation, LogLine, Rollout, RolloutSummary, Task, Wave};
