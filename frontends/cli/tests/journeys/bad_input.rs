@@ -1,44 +1,5 @@
-use crate::lab::{Lab, service};
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
-
-#[test]
-fn a_bad_service_file_is_refused_with_line_and_column() {
-    let lab = Lab::new();
-    lab.write("service.toml", &service("waves = [\"2\", \"ten\"]"));
-    let ran = lab.run(&["service", "apply", "service.toml"]).ended_with(1);
-    let wanted = "error: service.toml:7:15: `ten` does not say how large waves are";
-    assert!(ran.stderr.starts_with(wanted), "{}", ran.stderr);
-    assert!(
-        ran.stderr.contains("  7 | waves = [\"2\", \"ten\"]\n    |               ^\n"),
-        "{}",
-        ran.stderr
-    );
-
-    lab.write("service.toml", &service("colour = \"red\""));
-    let problem =
-        lab.run(&["service", "apply", "service.toml", "--output", "json"]).ended_with(1).problem();
-    assert_eq!(problem["code"], "invalid_file");
-    let context = &problem["context"];
-    assert_eq!((&context["line"], &context["column"]), (&"7".into(), &"1".into()));
-    assert_eq!(lab.ok(&["service", "list", "--output", "json"]).stdout, "[]\n");
-}
-
-#[test]
-fn a_bad_host_file_adds_no_host() {
-    let lab = Lab::new();
-    for (name, text, wanted) in [
-        ("hosts.toml", "[[host]]\nname = \"a\"\n[[host]]\nname = \"b c\"\n", "hosts.toml:4:8: "),
-        ("hosts.csv", "name,port\na,22\nb,x\n", "hosts.csv:3:3: `x` is not a port"),
-        ("hosts.ini", "[web]\na\nb ansible_port=x\n", "hosts.ini:3:3: `x` is not a port"),
-        ("hosts.yaml", "web:\n  hosts:\n    a:\n    b: [1\n", "hosts.yaml:"),
-        ("hosts.txt", "a\n", "hosts.txt: the name does not say what format it has"),
-    ] {
-        lab.write(name, text);
-        let ran = lab.run(&["host", "import", name]);
-        assert!(matches!(ran.code, 1 | 2) && ran.stderr.contains(wanted), "{name}: {ran:?}");
-        assert_eq!(lab.ok(&["host", "list", "--output", "json"]).stdout, "[]\n", "{name}");
-    }
-}
+use crate::lab::Lab;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 #[test]
 fn inventories_are_imported_again_and_again() {
@@ -78,45 +39,49 @@ fn a_service_that_selects_nothing_has_no_plan() {
 }
 
 #[test]
-fn archives_that_are_not_plain_reach_no_store() {
+fn a_host_that_is_no_target_is_named_and_changes_nothing() {
     let lab = Lab::new();
-    lab.write("bad.tar.gz", "not an archive");
-    lab.write("tree/file", "x");
-    let tar = |arguments: &[&str]| {
-        let done = Command::new("tar").current_dir(lab.path("")).args(arguments).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
-    };
-    tar(&["-czf", "dots.tar.gz", "--transform", "s,^tree/file,../evil,", "-P", "tree/file"]);
-    tar(&["-czf", "absolute.tar.gz", "--transform", "s,^tree/file,/etc/evil,", "-P", "tree/file"]);
-    std::os::unix::fs::symlink("/etc/passwd", lab.path("tree/link")).unwrap();
-    tar(&["-czf", "link.tar.gz", "tree"]);
-    tar(&["-czf", "whole.tar.gz", "tree/file"]);
-    let whole = fs::read(lab.path("whole.tar.gz")).unwrap();
-    fs::write(lab.path("cut.tar.gz"), &whole[..whole.len() / 2]).unwrap();
-    for (archive, rule) in [
-        ("bad.tar.gz", "not_gzip"),
-        ("dots.tar.gz", "escape"),
-        ("absolute.tar.gz", "absolute_path"),
-        ("link.tar.gz", "symbolic_link"),
-        ("cut.tar.gz", "truncated"),
-        ("tree", "symbolic_link"),
-    ] {
-        let push = [
-            "artifact",
-            "push",
-            archive,
-            "--repository",
-            "web",
-            "--version",
-            "1",
-            "--output",
-            "json",
-        ];
-        let problem = lab.run(&push).ended_with(1).problem();
-        assert_eq!(problem["code"], "invalid_archive", "{archive}: {problem}");
-        assert_eq!(problem["context"]["rule"], rule, "{archive}: {problem}");
+    lab.hosts(2);
+    lab.service("waves = [\"1\"]\nconfirm = \"after_first\"");
+    lab.release("1", ":");
+    lab.run(&["rollout", "start", "web", "web-1"]).ended_with(11);
+    let before = lab.json(&["rollout", "show", "web", "--hosts"]);
+    for verb in ["skip", "exclude", "retry", "kill", "why"] {
+        let problem = lab.refused(&["rollout", verb, "web", "web-9"], 1);
+        assert_eq!(problem["code"], "not_found", "{verb}: {problem}");
+        assert!(problem["message"].as_str().unwrap().contains("`web-9`"), "{verb}: {problem}");
+        assert!(problem["hint"].as_str().unwrap().contains("--hosts"), "{verb}: {problem}");
     }
-    assert_eq!(lab.ok(&["artifact", "list", "--output", "json"]).stdout, "[]\n");
+    assert_eq!(lab.refused(&["rollout", "logs", "web", "--host", "web-9"], 1)["code"], "not_found");
+    assert_eq!(lab.json(&["rollout", "show", "web", "--hosts"]), before);
+    // Hosts are removed all together or not at all.
+    let problem = lab.refused(&["host", "remove", "web-1", "web-9"], 1);
+    assert_eq!(
+        (&problem["code"], &problem["context"]["host"]),
+        (&"not_found".into(), &"web-9".into())
+    );
+    lab.ok(&["host", "show", "web-1"]);
+}
+
+#[test]
+fn a_plan_is_refused_with_each_difference() {
+    let lab = Lab::new();
+    lab.hosts(3);
+    lab.service("");
+    lab.release("1", ":");
+    lab.ok(&["plan", "web", "web-1", "-o", "plan.json"]);
+    lab.ok(&["host", "add", "web-4", "--label", "role=web"]);
+    lab.ok(&["host", "remove", "web-1"]);
+    lab.ok(&["host", "label", "web-2", "zone=b"]);
+    let problem = lab.refused(&["rollout", "start", "plan.json"], 13);
+    assert_eq!(problem["code"], "inventory_changed", "{problem}");
+    let differences: Vec<_> =
+        (1..=3).map(|it| problem["context"][format!("change.{it}")].as_str().unwrap()).collect();
+    for host in ["web-1", "web-2", "web-4"] {
+        assert!(differences.iter().any(|it| it.contains(host)), "{host}: {differences:?}");
+        assert!(problem["message"].as_str().unwrap().contains(host), "{problem}");
+    }
+    assert_eq!(lab.json(&["rollout", "list"]).as_array().unwrap().len(), 0);
 }
 
 #[test]
@@ -174,14 +139,12 @@ fn find(folder: &std::path::Path) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_bad_descriptor_is_refused_with_line_and_column() {
+fn a_descriptor_is_checked_with_its_scripts() {
     let lab = Lab::new();
-    lab.write("d/descriptor.toml", "format = 1\n[steps.dance]\nscript = \"x\"\n");
-    let ran = lab.run(&["descriptor", "check", "d"]).ended_with(1);
-    assert!(ran.stderr.contains("d/descriptor.toml:2:"), "{}", ran.stderr);
     lab.write("d/descriptor.toml", "format = 1\n[steps.post]\nscript = \"none.sh\"\n");
-    let ran = lab.run(&["descriptor", "check", "d"]).ended_with(1);
-    assert!(ran.stderr.contains("none.sh"), "{}", ran.stderr);
+    let problem = lab.refused(&["descriptor", "check", "d"], 1);
+    assert_eq!(problem["code"], "invalid_file");
+    assert!(problem["message"].as_str().unwrap().starts_with("d/none.sh: "), "{problem}");
     let default = lab.ok(&["descriptor", "show-default"]).stdout;
     lab.write("default.toml", &default);
     assert!(lab.ok(&["descriptor", "check", "default.toml"]).stdout.contains("install"));
@@ -206,54 +169,4 @@ fn a_release_is_told_what_its_descriptor_asks_for() {
     create(&["-p", "PORT=7"]).ended_with(0);
     let release = lab.ok(&["release", "show", "web-1", "--output", "json"]).json();
     assert_eq!(release["parameters"]["PORT"], "7");
-}
-
-#[test]
-fn a_data_folder_that_cannot_be_used_is_named() {
-    let lab = Lab::new();
-    lab.write("data", "a file");
-    let ran = lab.run(&["service", "list"]).ended_with(1);
-    assert!(
-        ran.stderr.contains("the data folder") && ran.stderr.contains("data"),
-        "{}",
-        ran.stderr
-    );
-    let problem = lab.run(&["service", "list", "--output", "json"]).problem();
-    assert_eq!(problem["code"], "data_dir");
-    let doctor = lab.run(&["doctor"]).ended_with(1);
-    assert!(doctor.stdout.contains("failed  data folder"), "{}", doctor.stdout);
-}
-
-#[test]
-fn a_database_that_cannot_be_used_is_left_alone() {
-    let lab = Lab::new();
-    lab.ok(&["service", "list"]);
-    let database = lab.data_dir().join("deploy.db");
-    for beside in ["deploy.db-wal", "deploy.db-shm"] {
-        // It is there or not, by how the process before ended; SQLite would repair the database from it.
-        drop(fs::remove_file(lab.data_dir().join(beside)));
-    }
-    fs::write(&database, "this is no database, but something that somebody may want to keep")
-        .unwrap();
-    let problem = lab.run(&["service", "list", "--output", "json"]).ended_with(1).problem();
-    assert_eq!(problem["code"], "corrupt", "{problem}");
-    assert!(fs::read_to_string(&database).unwrap().starts_with("this is no database"));
-}
-
-#[test]
-fn somebody_elses_data_is_theirs() {
-    if fs::metadata("/proc/self").unwrap().permissions().mode() == 0 {
-        return;
-    }
-    let lab = Lab::new();
-    lab.ok(&["service", "list"]);
-    let given_away = Command::new("chown").arg("65534").arg(lab.data_dir()).status().unwrap();
-    if !given_away.success() {
-        // Only root can give a folder away, and only root could then still write to it.
-        return;
-    }
-    lab.write("service.toml", &service(""));
-    let ran = lab.run(&["service", "apply", "service.toml"]).ended_with(12);
-    assert!(ran.stderr.contains("no rule allows it"), "{}", ran.stderr);
-    lab.ok(&["service", "list"]);
 }

@@ -80,6 +80,27 @@ impl Lab {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
+    /// Runs a command that ends with `code`, and gives what it says for programs about why.
+    #[track_caller]
+    pub(crate) fn refused(&self, arguments: &[&str], code: i32) -> Value {
+        let ran = self.run(&[arguments, &["--output", "json"]].concat()).ended_with(code);
+        assert!(ran.stdout.is_empty(), "{arguments:?}: {}", ran.stdout);
+        ran.problem()
+    }
+
+    /// What a command that ends well prints for programs.
+    #[track_caller]
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        self.ok(&[arguments, &["--output", "json"]].concat()).json()
+    }
+
+    /// All services, hosts, artifacts and rollouts, to see that nothing has changed.
+    #[track_caller]
+    pub(crate) fn everything(&self) -> [Value; 4] {
+        [["service", "list"], ["host", "list"], ["artifact", "list"], ["rollout", "list"]]
+            .map(|list| self.json(&list))
+    }
+
     /// The program, with nothing of the surroundings but what a test sets.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(DEPLOY);

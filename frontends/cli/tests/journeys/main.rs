@@ -1,6 +1,16 @@
 //! Journeys through the built program, as people and scripts take them.
 #[cfg(test)]
+mod bad_archives;
+#[cfg(test)]
+mod bad_data;
+#[cfg(test)]
+mod bad_files;
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
+mod full_disk;
+#[cfg(test)]
+mod killed;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
