@@ -1,13 +1,15 @@
 //! Commands of people, and what is refused.
 use crate::fleet::{Fleet, host, parse, refused, waves};
 use deploy_core::{
-    engine::{Command, DriveEnd},
+    backend::BackendResult,
+    engine::{Command, DriveEnd, Platform},
     host::{Connection, Host},
+    layer::{Layer, Layered, Operation},
     memory::{Act, Script},
     rollout::{Outcome, TaskState},
     spec::{Direction, StepName},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 #[tokio::test(start_paused = true)]
 async fn a_second_rollout_of_the_service_is_refused_with_who_when_and_which_plan() {
@@ -21,6 +23,37 @@ async fn a_second_rollout_of_the_service_is_refused_with_who_when_and_which_plan
     for part in [first.as_str(), "ann", "2027-01-15T", &digest] {
         assert!(text.contains(part), "`{part}` is missing from: {text}");
     }
+}
+
+/// Lets others go first before each call.
+#[derive(Clone, Debug)]
+struct Yielding;
+
+impl Layer for Yielding {
+    async fn around<T: Send, F: Future<Output = BackendResult<T>> + Send>(
+        &self,
+        _operation: Operation,
+        mut call: impl FnMut() -> F + Send,
+    ) -> BackendResult<T> {
+        tokio::task::yield_now().await;
+        call().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_rollouts_started_at_once_the_slower_is_told_about_the_other() {
+    let fleet = Fleet::new(2, waves("1")).await;
+    let (one, two) = (fleet.plan("1").await, fleet.plan("2").await);
+    let mut parts = fleet.platform.parts().clone();
+    parts.journal = Arc::new(Layered::new(parts.journal, Yielding));
+    let platform = Platform::new(parts);
+    let (one, two) = tokio::join!(platform.start(&fleet.me, one), platform.start(&fleet.me, two));
+    let (first, err) = match (one, two) {
+        (Ok(first), Err(err)) | (Err(err), Ok(first)) => (first, err),
+        both => panic!("one of them has to win: {both:?}"),
+    };
+    refused(&err, "active_rollout");
+    assert!(err.to_string().contains(first.as_str()), "{err}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -117,6 +117,23 @@ async fn a_rollout_that_is_over_is_undone_by_a_plan_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_undo_that_fails_does_not_put_the_release_back() {
+    let mut strategy = waves("1");
+    strategy.on_failure = OnFailure::Rollback;
+    let fleet = Fleet::new(2, strategy).await;
+    for version in ["1", "2"] {
+        let rollout = fleet.start(version).await;
+        fleet.drive(&rollout).await;
+    }
+    let newest = fleet.platform.rollouts(None, 1).await.unwrap().remove(0);
+    fleet.executor.script(Script::new(StepName::Rollback, [Act::Exit(1)]).on_host(host(1)));
+    let planned = fleet.platform.plan_rollback(&fleet.me, newest.id(), 9).await.unwrap();
+    let undo = fleet.platform.start(&fleet.me, planned.0).await.unwrap();
+    assert_eq!(fleet.drive(&undo).await, DriveEnd::NeedsPerson);
+    assert_eq!(fleet.runs().await, [Some(parse("web-1")), Some(parse("web-2"))]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_first_release_that_is_undone_leaves_nothing() {
     let fleet = Fleet::new(2, waves("1")).await;
     let rollout = fleet.start("1").await;

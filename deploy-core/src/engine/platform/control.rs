@@ -6,7 +6,7 @@ use crate::{
     digest::Digest,
     engine::{DriveEnd, DriveError, DriveOptions, Driver, Observer, PlatformError},
     error::{BackendError, ErrorKind},
-    id::{HostName, Principal, RolloutId, Seq},
+    id::{HostName, Principal, RolloutId, Seq, ServiceName, StreamId},
     plan::{Plan, Work},
     rollout::{Event, Explanation, Input, Record, Rollout, SkipKind},
 };
@@ -85,26 +85,36 @@ impl Platform {
         if plan.waves.is_empty() {
             return Err(PlatformError::NothingToDo(plan.release));
         }
-        if let Some(active) = self.parts.journal.rollouts(Some(&stream), 1).await?.first() {
-            self.refuse_second(&plan, active).await?;
-        }
+        self.refuse_second(&plan.service, &stream).await?;
         self.check_inventory(&plan).await?;
         self.check_artifacts(&plan).await?;
-        let id = rollout_id(&plan)?;
+        let (id, service) = (rollout_id(&plan)?, plan.service.clone());
         let head = self.parts.journal.head(&stream).await?;
         let event = Event::Accepted { plan: Box::new(plan), by: principal.clone() };
         let record = Record::new(head.next(), self.parts.clock.now(), id.clone(), event);
-        self.parts.journal.append(&permit, &stream, head, &[record]).await?;
-        Ok(id)
+        let Err(err) = self.parts.journal.append(&permit, &stream, head, &[record]).await else {
+            return Ok(id);
+        };
+        if matches!(err, AppendError::Conflict { .. }) {
+            // Somebody else was faster: say who.
+            self.refuse_second(&service, &stream).await?;
+        }
+        Err(err.into())
     }
 
-    async fn refuse_second(&self, plan: &Plan, newest: &RolloutRef) -> Result<(), PlatformError> {
-        if newest.last.is_some() {
+    /// One rollout of a service at a time.
+    async fn refuse_second(
+        &self,
+        service: &ServiceName,
+        stream: &StreamId,
+    ) -> Result<(), PlatformError> {
+        let newest = self.parts.journal.rollouts(Some(stream), 1).await?;
+        let Some(newest) = newest.first().filter(|it| it.last.is_none()) else {
             return Ok(());
-        }
+        };
         let active = self.load_at(newest).await?;
         Err(PlatformError::ActiveRollout {
-            service: plan.service.clone(),
+            service: service.clone(),
             rollout: newest.rollout.clone(),
             by: active.by().clone(),
             at: active.accepted_at(),
@@ -206,7 +216,7 @@ impl Platform {
     /// If the journal cannot be read.
     pub async fn rollouts(
         &self,
-        stream: Option<&crate::id::StreamId>,
+        stream: Option<&StreamId>,
         limit: usize,
     ) -> Result<Vec<Arc<Rollout>>, PlatformError> {
         let mut all = Vec::new();

@@ -7,7 +7,7 @@ use crate::{
     id::{HostName, Principal, ReleaseId, RolloutId, ServiceName},
     plan::{Plan, PlanInput, PlanReport, inventory_diff, plan},
     rollout::{Rollout, TaskState},
-    spec::{Confirm, Direction, Order, Release, Schedule, Service},
+    spec::{Confirm, Direction, OnFailure, Order, Release, Schedule, Service},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,9 +116,13 @@ impl Platform {
         let name = &undone.plan().service;
         let registry = &self.parts.registry;
         let mut service = registry.service(name).await?.value;
-        // A person wants it undone now: nobody is asked again, and no window keeps it waiting.
+        // A person wants it undone now: nobody is asked again, and no window keeps it waiting. What fails on the way is for
+        // that person too: to turn back would be to put there again what they want gone.
         service.strategy.confirm = Confirm::Never;
         service.strategy.schedule = Schedule::default();
+        if service.strategy.on_failure == OnFailure::Rollback {
+            service.strategy.on_failure = OnFailure::Pause;
+        }
         let release = registry.release(&undone.plan().release).await?;
         let releases = registry.releases(name, KNOWN_RELEASES).await?;
         let hosts = self.parts.inventory.all_hosts().await?;
