@@ -3,7 +3,7 @@ use super::perform::Performer;
 use crate::{
     id::HostName,
     plan::Target,
-    rollout::{Effect, Input, Reply, Rollout},
+    rollout::{Effect, EffectKind, Input, LOST_AFTER, Reply, Rollout},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::AbortHandle};
@@ -11,6 +11,8 @@ use tokio::{sync::mpsc, task::AbortHandle};
 /// The wait before an effect that came to nothing is tried again; it doubles up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long a host may think about one question. The machine gives a host up only once it was asked, so each asking ends.
+const LONGEST_ANSWER: Duration = LOST_AFTER;
 
 /// An effect that came back.
 #[derive(Debug)]
@@ -104,11 +106,21 @@ impl Flights {
     fn launch(&self, effect: Effect, target: Target, wait: Duration, fresh: bool) -> AbortHandle {
         let (performer, landed) = (Arc::clone(&self.performer), self.landed.clone());
         tokio::spawn(async move {
+            let clock = &performer.parts.clock;
             if !wait.is_zero() {
-                let clock = &performer.parts.clock;
                 clock.sleep_until(clock.now().after(wait)).await;
             }
-            let reply = performer.perform(&effect, &target, fresh).await;
+            let performed = performer.perform(&effect, &target, fresh);
+            let reply = if asks(effect.kind) {
+                let give_up = clock.sleep_until(clock.now().after(LONGEST_ANSWER));
+                tokio::select! {
+                    biased;
+                    reply = performed => reply,
+                    () = give_up => Reply::Unknown { reason: "the host did not answer".to_owned() },
+                }
+            } else {
+                performed.await
+            };
             let _gone = landed.send(Landed { effect, reply });
         })
         .abort_handle()
@@ -120,6 +132,14 @@ impl Drop for Flights {
         for task in self.by_host.values().filter_map(|it| it.task.as_ref()) {
             task.abort();
         }
+    }
+}
+
+/// Whether an effect is a question that a host can answer at once, and not work that takes as long as it takes.
+const fn asks(kind: EffectKind) -> bool {
+    match kind {
+        EffectKind::Kill | EffectKind::Probe | EffectKind::Resolve { .. } => true,
+        EffectKind::Run | EffectKind::Watch { .. } => false,
     }
 }
 

@@ -72,7 +72,15 @@ impl Rollout {
     fn start_bake(&self, now: Timestamp) -> Option<Event> {
         let bake = self.plan().strategy.bake_time;
         let wave = self.wave?;
-        (!bake.is_zero()).then(|| Event::BakeStarted { wave, until: now.after(bake) })
+        let watched = !bake.is_zero() && self.succeeded_in(wave).next().is_some();
+        watched.then(|| Event::BakeStarted { wave, until: now.after(bake) })
+    }
+
+    /// The targets of a wave that run what they should.
+    pub(super) fn succeeded_in(&self, wave: u32) -> impl Iterator<Item = TargetIx> {
+        self.frame.wave(wave).filter(|ix| {
+            self.slot(Direction::Forward, *ix).is_some_and(|it| it.state == TaskState::Succeeded)
+        })
     }
 
     fn request_confirm(&self) -> Option<Event> {
@@ -106,11 +114,14 @@ impl Rollout {
     }
 
     /// When the rollout has gone without progress for too long; `None` while it need not make any.
+    ///
+    /// The wait before a retry counts. What is due and may not start, because of a window or a stagger, need not get anywhere.
     pub(super) fn progress_deadline(&self) -> Option<Timestamp> {
-        let works = !self.in_flight.is_empty() || !self.delayed.is_empty();
+        let deadline = self.last_progress.after(self.plan().strategy.progress_deadline);
+        let retry = self.delayed.first().map(|it| it.0);
+        let works = !self.in_flight.is_empty() || retry.is_some_and(|due| deadline <= due);
         let rolls = self.direction == Direction::Forward && self.phase == Phase::Rolling;
-        (works && rolls && !self.is_held() && self.aborting.is_none())
-            .then(|| self.last_progress.after(self.plan().strategy.progress_deadline))
+        (works && rolls && !self.is_held() && self.aborting.is_none()).then_some(deadline)
     }
 
     fn start(&self, now: Timestamp) -> Option<Event> {
@@ -167,9 +178,21 @@ impl Rollout {
         })
     }
 
-    /// A rollout that pauses for a failure does not pause again; one that a person paused still turns back or aborts.
+    /// A rollout that has paused by itself does not pause again. One that a person paused does, so that whoever resumes it
+    /// knows of the failure; and it still turns back or is aborted.
     fn stops_already(&self) -> bool {
-        self.is_held() && self.plan().strategy.on_failure == OnFailure::Pause
+        let by_itself = match &self.hold {
+            Hold::None => false,
+            Hold::Paused(reason) | Hold::Pausing(reason) => {
+                !matches!(reason, Reason::Operator { .. })
+            }
+        };
+        by_itself
+            && match self.plan().strategy.on_failure {
+                OnFailure::Abort => false,
+                OnFailure::Pause => true,
+                OnFailure::Rollback => !self.can_turn_back(),
+            }
     }
 
     fn exceeded(
@@ -185,8 +208,12 @@ impl Rollout {
         let counted = COLUMNS
             .into_iter()
             .find_map(|column| over(column, tally.of(column), limit_of(budget, column).of(total)));
+        let row = match scope {
+            BudgetScope::Rollout => self.row.len(),
+            BudgetScope::Wave(wave) => self.row.len_in(wave),
+        };
         let consecutive = budget.max_consecutive.map(|it| it.of(total));
-        counted.or_else(|| over(BudgetColumn::Consecutive, self.consecutive, consecutive?))
+        counted.or_else(|| over(BudgetColumn::Consecutive, row, consecutive?))
     }
 }
 

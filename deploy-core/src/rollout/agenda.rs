@@ -48,8 +48,8 @@ impl Rollout {
     /// All that is outstanding, in the order of the plan. Something that has left the agenda is to be left alone.
     #[must_use]
     pub fn agenda(&self) -> Vec<Effect> {
-        let mut targets: Vec<TargetIx> =
-            self.in_flight.iter().chain(&self.watching).copied().collect();
+        let asked = self.watching.iter().chain(&self.unanswered);
+        let mut targets: Vec<TargetIx> = self.in_flight.iter().chain(asked).copied().collect();
         targets.sort_unstable();
         targets.into_iter().filter_map(|ix| self.effect_of(ix)).collect()
     }
@@ -71,13 +71,16 @@ impl Rollout {
                 let task = self.slot(Direction::Forward, ix)?;
                 (Direction::Forward, task, EffectKind::Watch { until })
             }
+            (None, _) if self.unanswered.contains(&ix) => {
+                (self.direction, self.slot(self.direction, ix)?, EffectKind::Probe)
+            }
             (None, _) => return None,
         };
         let (generation, first_step) = (task.generation, task.first_step);
         Some(Effect { host, generation, direction, first_step, kind })
     }
 
-    fn under_way(&self, ix: TargetIx) -> Option<(Direction, &Task)> {
+    pub(super) fn under_way(&self, ix: TargetIx) -> Option<(Direction, &Task)> {
         [Direction::Back, Direction::Forward]
             .into_iter()
             .filter_map(|it| Some((it, self.slot(it, ix)?)))
@@ -90,14 +93,14 @@ impl Rollout {
         if self.outcome.is_some() {
             return None;
         }
-        let doubt = self.doubts.first().map(|it| it.0);
         let bake = match self.phase {
-            Phase::Baking { until } if self.direction == Direction::Forward => Some(until),
+            // While hosts are watched their answers are waited for, and not the time.
+            Phase::Baking { until } if self.watching.is_empty() => Some(until),
             _ => None,
         };
         let start =
             if self.is_held() || self.aborting.is_some() { None } else { self.start_at(now) };
-        [doubt, bake, start, self.progress_deadline()].into_iter().flatten().min()
+        [bake, start, self.progress_deadline()].into_iter().flatten().min()
     }
 
     /// When something may start that cannot start now, for no other reason than the time.

@@ -1,13 +1,14 @@
 //! What a fact does to the state. Nothing else changes it.
 use super::{
     AttemptEnd, Event, Phase, Record, RecordError, Rollout, SkipKind, Task, TaskState,
-    state::{Hold, LOST_AFTER, TargetIx, column_of, state_after, touches},
+    state::{Hold, TargetIx, column_of, state_after, touches},
 };
 use crate::{
-    id::{HostName, Seq},
+    id::{HostName, Principal, Seq},
     spec::{Direction, StepName},
     time::Timestamp,
 };
+use std::collections::BTreeSet;
 
 /// The targets whose effect a fact may have changed.
 #[derive(Debug)]
@@ -15,6 +16,23 @@ pub(super) enum Touched {
     Many(Vec<TargetIx>),
     Nothing,
     One(TargetIx),
+}
+
+impl Touched {
+    fn of(targets: BTreeSet<TargetIx>) -> Self {
+        if targets.is_empty() { Self::Nothing } else { Self::Many(targets.into_iter().collect()) }
+    }
+
+    fn and(self, ix: TargetIx) -> Self {
+        match self {
+            Self::Many(mut all) => {
+                all.push(ix);
+                Self::Many(all)
+            }
+            Self::Nothing => Self::One(ix),
+            Self::One(one) => Self::Many(vec![one, ix]),
+        }
+    }
 }
 
 type Applied = Result<Touched, &'static str>;
@@ -63,15 +81,13 @@ impl Rollout {
             Event::AttemptUncertain { host, generation, .. } => {
                 self.doubt(host, *generation, TaskState::Uncertain, None, at)
             }
-            Event::KillRequested { host, generation, .. } => {
-                self.doubt(host, *generation, TaskState::Killing, None, at)
-            }
+            Event::KillRequested { host, generation, .. } => self.begin_kill(host, *generation, at),
             Event::StepUnresolved { host, generation, step, .. } => {
                 self.doubt(host, *generation, TaskState::Resolving, Some(*step), at)
             }
             Event::TargetHealthy { host } => self.end_watch(host),
             Event::TargetRetried { host, .. } => self.retry(host, at),
-            Event::TargetSkipped { host, kind, .. } => self.skip(host, *kind, at),
+            Event::TargetSkipped { host, kind, by } => self.skip(host, *kind, by, at),
             Event::TargetUnhealthy { host, reason } => self.fall_ill(host, reason, at),
             Event::BakePassed { .. }
             | Event::BakeStarted { .. }
@@ -96,7 +112,7 @@ impl Rollout {
             }
             Event::Finished { outcome } => {
                 self.outcome = Some(*outcome);
-                Ok(self.stop_watching())
+                Ok(self.stop_asking())
             }
             Event::Paused => match &self.hold {
                 Hold::Pausing(reason) => {
@@ -113,7 +129,7 @@ impl Rollout {
             }
             Event::Resumed { .. } => {
                 self.hold = Hold::None;
-                self.last_progress = at;
+                self.begin_progress(at);
                 Ok(Touched::Nothing)
             }
             Event::RollbackStarted { reason } => {
@@ -164,7 +180,7 @@ impl Rollout {
         }
         self.wave = Some(wave);
         self.phase = Phase::Rolling;
-        self.last_progress = at;
+        self.begin_progress(at);
         for ix in self.frame.wave(wave) {
             if self.slot(Direction::Forward, ix).is_some_and(|it| it.state == TaskState::Pending) {
                 self.ready.insert(ix);
@@ -175,21 +191,26 @@ impl Rollout {
     }
 
     fn start_watching(&mut self, wave: u32) -> Touched {
-        let well = |ix: &TargetIx| {
-            self.slot(Direction::Forward, *ix).is_some_and(|it| it.state == TaskState::Succeeded)
-        };
-        let watched: Vec<TargetIx> = self.frame.wave(wave).filter(well).collect();
+        let watched: Vec<TargetIx> = self.succeeded_in(wave).collect();
         self.watching.extend(&watched);
         Touched::Many(watched)
     }
 
     fn stop_watching(&mut self) -> Touched {
-        let watched = std::mem::take(&mut self.watching);
-        if watched.is_empty() {
-            Touched::Nothing
-        } else {
-            Touched::Many(watched.into_iter().collect())
-        }
+        Touched::of(std::mem::take(&mut self.watching))
+    }
+
+    /// Leaves every host alone on which nothing is in flight.
+    fn stop_asking(&mut self) -> Touched {
+        let mut asked = std::mem::take(&mut self.watching);
+        asked.append(&mut self.unanswered);
+        Touched::of(asked)
+    }
+
+    /// From here on there can be progress.
+    const fn begin_progress(&mut self, at: Timestamp) {
+        self.last_progress = at;
+        self.idle_since = at;
     }
 
     fn start_attempt(
@@ -205,8 +226,10 @@ impl Rollout {
             return Err("an attempt of the target is in flight, or it goes the other way");
         }
         let ready = self.ready.remove(&ix);
+        let idle = self.in_flight.is_empty();
         let task = self.edit(direction, ix)?;
         let waited = (task.at, ix);
+        let due = if task.state == TaskState::Waiting { task.at } else { Timestamp::default() };
         match task.state {
             TaskState::Pending if ready => {}
             TaskState::Waiting => {}
@@ -217,6 +240,11 @@ impl Rollout {
         task.generation = seq;
         task.attempts += 1;
         self.delayed.remove(&waited);
+        if idle {
+            // Nothing could go on until it was allowed to start: that is no lack of progress.
+            let since = self.idle_since.max(due);
+            self.last_progress = self.last_progress.after(at.since(since));
+        }
         self.set(direction, ix, TaskState::Running, at)?;
         self.in_flight.insert(ix);
         self.starts += 1;
@@ -224,7 +252,7 @@ impl Rollout {
         Ok(Touched::One(ix))
     }
 
-    /// Changes how an attempt that is in flight is looked at. Whatever is not known to run may last only so long.
+    /// Changes how an attempt that is in flight is looked at.
     fn doubt(
         &mut self,
         host: &HostName,
@@ -238,19 +266,21 @@ impl Rollout {
         if !self.in_flight.contains(&ix) {
             return Err("the attempt is not in flight");
         }
-        self.settle_doubt(direction, ix);
         self.set(direction, ix, state, at)?;
         self.edit(direction, ix)?.unresolved = unresolved;
-        if state != TaskState::Running {
-            self.doubts.insert((at.after(LOST_AFTER), ix));
-        }
         Ok(Touched::One(ix))
     }
 
-    fn settle_doubt(&mut self, direction: Direction, ix: TargetIx) {
-        if let Some(since) = self.slot(direction, ix).map(|it| it.at) {
-            self.doubts.remove(&(since.after(LOST_AFTER), ix));
-        }
+    fn begin_kill(&mut self, host: &HostName, generation: Seq, at: Timestamp) -> Applied {
+        let ix = self.find(host)?;
+        let reopened = if self.unanswered.contains(&ix) {
+            self.in_flight.insert(ix);
+            self.reopen(ix, at)
+        } else {
+            Touched::Nothing
+        };
+        self.doubt(host, generation, TaskState::Killing, None, at)?;
+        Ok(reopened.and(ix))
     }
 
     fn end_attempt(
@@ -268,8 +298,8 @@ impl Rollout {
         if !was_in_flight && state != TaskState::Unknown {
             return Err("the attempt has ended already");
         }
-        if was_in_flight {
-            self.in_flight.remove(&ix);
+        if was_in_flight && self.in_flight.remove(&ix) && self.in_flight.is_empty() {
+            self.idle_since = at;
         }
         let resolved =
             matches!(end, AttemptEnd::ResolvedDone { .. } | AttemptEnd::ResolvedNotDone { .. });
@@ -279,7 +309,6 @@ impl Rollout {
         if retry_at.is_some() && (direction != self.direction || !was_in_flight) {
             return Err("nothing is tried again that way any more");
         }
-        self.settle_doubt(direction, ix);
         self.uncount(direction, ix);
         let next_step = self.step_after(direction, ix, end);
         let task = self.edit(direction, ix)?;
@@ -298,6 +327,9 @@ impl Rollout {
             self.delayed.insert((retry_at, ix));
         } else {
             self.set(direction, ix, state_after(end), at)?;
+            if direction == self.direction && matches!(end, AttemptEnd::NoAnswer { .. }) {
+                self.unanswered.insert(ix);
+            }
             self.conclude(direction, ix, end, was_in_flight, at);
         }
         Ok(Touched::One(ix))
@@ -324,7 +356,7 @@ impl Rollout {
         if direction == Direction::Forward {
             match column_of(end) {
                 Some(column) => self.count(ix, column),
-                None if matches!(end, AttemptEnd::Succeeded) => self.consecutive = 0,
+                None if matches!(end, AttemptEnd::Succeeded) => self.row.clear(),
                 None => {}
             }
         }
@@ -351,9 +383,9 @@ impl Rollout {
     }
 
     fn count(&mut self, ix: TargetIx, column: super::BudgetColumn) {
-        self.consecutive += 1;
-        self.tally.change(column, 1);
         let wave = self.frame.wave_of(ix);
+        self.row.add(ix, wave);
+        self.tally.change(column, 1);
         self.wave_tally.entry(wave).or_default().change(column, 1);
         if let Ok(task) = self.edit(Direction::Forward, ix) {
             task.counted = Some(column);
@@ -366,8 +398,9 @@ impl Rollout {
         }
         let counted = self.edit(direction, ix).ok().and_then(|it| it.counted.take());
         if let Some(column) = counted {
-            self.tally.change(column, -1);
             let wave = self.frame.wave_of(ix);
+            self.row.remove(ix, wave);
+            self.tally.change(column, -1);
             self.wave_tally.entry(wave).or_default().change(column, -1);
         }
     }
@@ -395,7 +428,7 @@ impl Rollout {
         Ok(touched)
     }
 
-    fn skip(&mut self, host: &HostName, kind: SkipKind, at: Timestamp) -> Applied {
+    fn skip(&mut self, host: &HostName, kind: SkipKind, by: &Principal, at: Timestamp) -> Applied {
         let ix = self.find(host)?;
         let direction = self.direction;
         let task = self.slot(direction, ix).ok_or("the target has no task")?;
@@ -417,6 +450,7 @@ impl Rollout {
             }
             SkipKind::Skip => self.set(direction, ix, TaskState::Skipped, at)?,
         }
+        self.edit(direction, ix)?.taken_out_by = Some(by.clone());
         Ok(if watched || settled { Touched::One(ix) } else { Touched::Nothing })
     }
 
@@ -433,27 +467,23 @@ impl Rollout {
         let task = self.edit(direction, ix)?;
         task.tries = 0;
         task.first_step = first_step;
+        task.taken_out_by = None;
         if direction == Direction::Forward && Some(self.frame.wave_of(ix)) > self.wave {
             return Ok(Touched::One(ix));
         }
         self.ready.insert(ix);
-        self.open += 1;
-        if direction == Direction::Forward && self.phase != Phase::Rolling {
-            self.phase = Phase::Rolling;
-            self.last_progress = at;
-            return Ok(self.stop_watching_and(ix));
-        }
-        Ok(Touched::One(ix))
+        Ok(self.reopen(ix, at).and(ix))
     }
 
-    fn stop_watching_and(&mut self, ix: TargetIx) -> Touched {
-        match self.stop_watching() {
-            Touched::Many(mut all) => {
-                all.push(ix);
-                Touched::Many(all)
-            }
-            Touched::Nothing | Touched::One(_) => Touched::One(ix),
+    /// The rollout waits for a target again that had settled; if its wave was in place, it no longer is.
+    fn reopen(&mut self, ix: TargetIx, at: Timestamp) -> Touched {
+        self.open += 1;
+        if self.direction == Direction::Back || self.phase == Phase::Rolling {
+            return Touched::One(ix);
         }
+        self.phase = Phase::Rolling;
+        self.begin_progress(at);
+        self.stop_watching()
     }
 
     /// Every host that was touched, or may be, gets a task that takes it back.
@@ -464,7 +494,7 @@ impl Rollout {
         self.ready.clear();
         self.delayed.clear();
         self.open = 0;
-        let touched = self.stop_watching();
+        let touched = self.stop_asking();
         let mut back = Vec::with_capacity(self.forward.len());
         for (ix, task) in (0..).zip(&self.forward) {
             let mut new = Task::new(self.frame.first_step(Direction::Back, ix));
@@ -507,6 +537,7 @@ impl Rollout {
         state: TaskState,
         at: Timestamp,
     ) -> Result<(), &'static str> {
+        self.unanswered.remove(&ix);
         let task = self.edit(direction, ix)?;
         let old = std::mem::replace(&mut task.state, state);
         task.at = at;

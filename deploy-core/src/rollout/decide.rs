@@ -3,7 +3,7 @@ use super::{
     AttemptEnd, Event, Input, Reason, Record, Reply, Rollout, TaskState,
     agenda::Effect,
     apply::Touched,
-    state::{Hold, TargetIx},
+    state::{Hold, LOST_AFTER, TargetIx},
 };
 use crate::{
     id::{HostName, Seq},
@@ -106,7 +106,7 @@ impl Pending {
             Input::Replied { host, generation, reply } => {
                 self.replied(host, *generation, reply, now);
             }
-            Input::Tick => self.give_up_doubts(now),
+            Input::Tick => {}
             Input::Abort { kill, .. } => {
                 self.command(input, now);
                 if *kill {
@@ -168,27 +168,6 @@ impl Pending {
         self.stop_if_over_budget(ix, now);
     }
 
-    /// What has been uncertain for too long becomes unknown.
-    fn give_up_doubts(&mut self, now: Timestamp) {
-        let over: Vec<TargetIx> = self
-            .rollout
-            .doubts
-            .iter()
-            .take_while(|(until, _)| *until <= now)
-            .map(|it| it.1)
-            .collect();
-        for ix in over {
-            let Some((host, generation)) = self.rollout.attempt(ix) else {
-                continue;
-            };
-            let step = self.rollout.newest_in_flight(ix).and_then(|it| it.unresolved);
-            let reason = "the host could not be asked for too long".to_owned();
-            let end = AttemptEnd::Lost { step, reason };
-            self.emit(Event::AttemptEnded { host, generation, end, retry_at: None }, now);
-            self.stop_if_over_budget(ix, now);
-        }
-    }
-
     fn stop_if_over_budget(&mut self, ix: TargetIx, now: Timestamp) {
         if let Some(reason) = self.rollout.over_budget(ix) {
             let event = self.rollout.stop(reason);
@@ -221,21 +200,17 @@ impl Rollout {
     }
 
     fn kill(&self, ix: TargetIx, by: &crate::id::Principal) -> Option<Event> {
-        let (host, generation) = self.attempt(ix)?;
-        let killing = self.newest_in_flight(ix)?.state == TaskState::Killing;
+        let task = self.in_flight_or_unanswered(ix)?;
+        let (host, generation) = (self.name(ix)?.clone(), task.generation);
+        let killing = task.state == TaskState::Killing;
         (!killing).then(|| Event::KillRequested { host, generation, by: by.clone() })
     }
 
-    /// The attempt of a target that is in flight.
-    fn attempt(&self, ix: TargetIx) -> Option<(HostName, Seq)> {
-        Some((self.name(ix)?.clone(), self.newest_in_flight(ix)?.generation))
-    }
-
-    pub(super) fn newest_in_flight(&self, ix: TargetIx) -> Option<&super::Task> {
-        [Direction::Back, Direction::Forward]
-            .into_iter()
-            .filter_map(|it| self.slot(it, ix))
-            .find(|it| it.state.is_in_flight())
+    fn in_flight_or_unanswered(&self, ix: TargetIx) -> Option<&super::Task> {
+        if self.unanswered.contains(&ix) {
+            return self.slot(self.direction, ix);
+        }
+        self.under_way(ix).map(|(_, task)| task)
     }
 
     fn in_trouble(&self) -> Vec<HostName> {
@@ -259,18 +234,17 @@ impl Rollout {
         let in_flight = task.state.is_in_flight();
         match reply {
             Reply::Ended(end) if in_flight => self.ended(ix, direction, end.clone(), now),
-            // A result that comes late is still the truth.
-            Reply::Ended(end) if task.state == TaskState::Unknown => match end {
-                AttemptEnd::Lost { .. } => None,
-                end => {
-                    let end = cut_short(end.clone());
-                    Some(Event::AttemptEnded { host, generation, end, retry_at: None })
-                }
-            },
-            Reply::NeverStarted if in_flight => {
-                let end =
-                    AttemptEnd::Unreachable { reason: "the attempt never started".to_owned() };
-                self.ended(ix, direction, end, now)
+            Reply::NeverStarted if in_flight => self.ended(ix, direction, never_started(), now),
+            // What comes late is still the truth.
+            Reply::Ended(end) if task.state == TaskState::Unknown => {
+                let known =
+                    matches!(end, AttemptEnd::Lost { .. }) && !self.unanswered.contains(&ix);
+                let end = cut_short(end.clone());
+                (!known).then_some(Event::AttemptEnded { host, generation, end, retry_at: None })
+            }
+            Reply::NeverStarted if task.state == TaskState::Unknown => {
+                let end = never_started();
+                Some(Event::AttemptEnded { host, generation, end, retry_at: None })
             }
             Reply::CannotTell if task.state == TaskState::Resolving => {
                 let reason = "its check cannot tell either".to_owned();
@@ -282,6 +256,10 @@ impl Rollout {
             }
             Reply::Unknown { reason } if task.state == TaskState::Running => {
                 Some(Event::AttemptUncertain { host, generation, reason: reason.clone() })
+            }
+            Reply::Unknown { reason } if in_flight && now >= task.at.after(LOST_AFTER) => {
+                let end = AttemptEnd::NoAnswer { step: task.unresolved, reason: reason.clone() };
+                Some(Event::AttemptEnded { host, generation, end, retry_at: None })
             }
             _ => None,
         }
@@ -363,6 +341,7 @@ impl Rollout {
             AttemptEnd::KillFailed { .. }
             | AttemptEnd::Killed
             | AttemptEnd::Lost { .. }
+            | AttemptEnd::NoAnswer { .. }
             | AttemptEnd::Succeeded => return None,
         };
         let same = end.step().is_none_or(|it| it == task.first_step);
@@ -404,6 +383,10 @@ impl Rollout {
     pub(super) const fn is_held(&self) -> bool {
         !matches!(self.hold, Hold::None)
     }
+}
+
+fn never_started() -> AttemptEnd {
+    AttemptEnd::Unreachable { reason: "the attempt never started".to_owned() }
 }
 
 /// How an attempt has ended that was cut, and is not gone on with.

@@ -15,7 +15,7 @@ pub enum Outcome {
     Aborted,
     /// It turned back, and some host could not be brought back: a person has to look.
     Failed,
-    /// Every host that was touched runs what it ran before.
+    /// Every host that was touched runs what it ran before, or was taken out of the rollout by a person.
     RolledBack,
     /// Every target runs the release, or was taken out of the rollout by a person.
     Succeeded,
@@ -132,6 +132,13 @@ pub enum AttemptEnd {
         /// Which step; `None` if not even that is known.
         step: Option<StepName>,
         /// Why nobody knows.
+        reason: String,
+    },
+    /// The host could not be asked for too long: the attempt may have ended, or go on. The host is asked on.
+    NoAnswer {
+        /// The step that is in doubt, where that is known.
+        step: Option<StepName>,
+        /// Why it could not be asked the last time.
         reason: String,
     },
     /// Nobody knew whether `step` took effect, and it turns out that it did: what is left begins after it.

@@ -119,7 +119,9 @@ impl AttemptEnd {
     #[must_use]
     pub const fn step(&self) -> Option<StepName> {
         match self {
-            Self::Failed { step, .. } | Self::Lost { step, .. } => *step,
+            Self::Failed { step, .. } | Self::Lost { step, .. } | Self::NoAnswer { step, .. } => {
+                *step
+            }
             Self::ResolvedDone { step }
             | Self::ResolvedNotDone { step }
             | Self::TimedOut { step } => Some(*step),

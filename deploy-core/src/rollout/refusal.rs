@@ -50,6 +50,9 @@ pub enum Refusal {
     /// It has turned back already.
     #[error("the rollout goes back already")]
     TurnedBack,
+    /// The rollout did nothing on the host.
+    #[error("host `{0}` was never touched: there is nothing to take back")]
+    Untouched(HostName),
     /// There is nothing to go back to.
     #[error("an ad-hoc run cannot be rolled back")]
     NothingToGoBackTo,
@@ -72,6 +75,7 @@ impl Refusal {
             Self::Running(_) => "target_running",
             Self::Settled { .. } => "target_settled",
             Self::TurnedBack => "rollout_turned_back",
+            Self::Untouched(_) => "target_never_touched",
         }
     }
 }
@@ -120,12 +124,17 @@ impl Rollout {
 
     fn admits_kill(&self, host: &HostName) -> Result<(), Refusal> {
         let ix = self.frame.index.get(host).ok_or_else(|| Refusal::NotTarget(host.clone()))?;
-        if self.in_flight.contains(ix) { Ok(()) } else { Err(Refusal::NotRunning(host.clone())) }
+        let may_run = self.in_flight.contains(ix) || self.unanswered.contains(ix);
+        if may_run { Ok(()) } else { Err(Refusal::NotRunning(host.clone())) }
     }
 
     fn admits_retry(&self, host: &HostName) -> Result<(), Refusal> {
         let task =
             self.task(host, self.direction).ok_or_else(|| Refusal::NotTarget(host.clone()))?;
+        let touched = self.task(host, Direction::Forward).is_some_and(|it| it.touched);
+        if self.direction == Direction::Back && !touched {
+            return Err(Refusal::Untouched(host.clone()));
+        }
         if task.state.is_trouble() || task.state == TaskState::Skipped {
             Ok(())
         } else {
@@ -139,11 +148,13 @@ impl Rollout {
             return Err(Refusal::Running(host.clone()));
         }
         let state = self.slot(self.direction, *ix).map_or(TaskState::Pending, |it| it.state);
-        let done = match kind {
-            SkipKind::Exclude => state == TaskState::Excluded,
-            SkipKind::Skip => {
-                matches!(state, TaskState::Excluded | TaskState::Skipped | TaskState::Succeeded)
-            }
+        let is_back = self.direction == Direction::Back;
+        let done = match state {
+            TaskState::Excluded => true,
+            TaskState::Skipped => kind == SkipKind::Skip,
+            // What it did forward can still be taken out of the budget.
+            TaskState::Succeeded => kind == SkipKind::Skip || is_back,
+            _ => false,
         };
         if done { Err(Refusal::Settled { host: host.clone(), state }) } else { Ok(()) }
     }

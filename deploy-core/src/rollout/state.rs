@@ -1,6 +1,6 @@
 use super::{
     AttemptEnd, BudgetColumn, Event, Outcome, Reason, Record, RecordError, Task, TaskState,
-    task::{Counts, Tally},
+    task::{Counts, Row, Tally},
 };
 use crate::{
     id::{HostName, Principal, RolloutId, Seq},
@@ -15,7 +15,8 @@ use std::{
     time::Duration,
 };
 
-/// How long the fate of an attempt may stay uncertain before its task counts as unknown. A later answer still wins.
+/// How long the fate of an attempt may stay uncertain before its task counts as unknown, if its host does not answer then
+/// either. A later answer still wins.
 pub const LOST_AFTER: Duration = Duration::from_secs(300);
 
 /// The position of a target in the plan.
@@ -129,8 +130,8 @@ pub struct Rollout {
     /// Will be tried again, and when.
     pub(super) delayed: BTreeSet<(Timestamp, TargetIx)>,
     pub(super) in_flight: BTreeSet<TargetIx>,
-    /// In flight, and nobody knows how far: until when that may last.
-    pub(super) doubts: BTreeSet<(Timestamp, TargetIx)>,
+    /// Unknown because their hosts gave no answer: these are asked on, and nothing waits for them.
+    pub(super) unanswered: BTreeSet<TargetIx>,
     /// Tasks in the current direction that the rollout waits for: of the waves begun, or of all touched hosts.
     pub(super) open: u32,
 
@@ -138,10 +139,13 @@ pub struct Rollout {
     pub(super) back_counts: Counts,
     pub(super) tally: Tally,
     pub(super) wave_tally: BTreeMap<u32, Tally>,
-    pub(super) consecutive: u32,
+    pub(super) row: Row,
     pub(super) starts: u64,
     pub(super) last_start: Option<Timestamp>,
+    /// Since when the progress deadline counts.
     pub(super) last_progress: Timestamp,
+    /// Since when nothing has been in flight, while nothing is.
+    pub(super) idle_since: Timestamp,
 }
 
 impl Rollout {
@@ -191,16 +195,17 @@ impl Rollout {
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
             in_flight: BTreeSet::new(),
-            doubts: BTreeSet::new(),
+            unanswered: BTreeSet::new(),
             open: 0,
             counts,
             back_counts: Counts::default(),
             tally: Tally::default(),
             wave_tally: BTreeMap::new(),
-            consecutive: 0,
+            row: Row::default(),
             starts: 0,
             last_start: None,
             last_progress: record.at,
+            idle_since: record.at,
         })
     }
 
@@ -354,7 +359,7 @@ impl Frame {
 pub(super) const fn column_of(end: &AttemptEnd) -> Option<BudgetColumn> {
     match end {
         AttemptEnd::Failed { .. } | AttemptEnd::KillFailed { .. } => Some(BudgetColumn::Failed),
-        AttemptEnd::Lost { .. } => Some(BudgetColumn::Unknown),
+        AttemptEnd::Lost { .. } | AttemptEnd::NoAnswer { .. } => Some(BudgetColumn::Unknown),
         AttemptEnd::TimedOut { .. } => Some(BudgetColumn::TimedOut),
         AttemptEnd::Unreachable { .. } => Some(BudgetColumn::Unreachable),
         AttemptEnd::Killed
@@ -370,7 +375,7 @@ pub(super) const fn state_after(end: &AttemptEnd) -> TaskState {
         AttemptEnd::Failed { .. } => TaskState::Failed,
         AttemptEnd::KillFailed { .. } => TaskState::KillFailed,
         AttemptEnd::Killed => TaskState::Killed,
-        AttemptEnd::Lost { .. } => TaskState::Unknown,
+        AttemptEnd::Lost { .. } | AttemptEnd::NoAnswer { .. } => TaskState::Unknown,
         AttemptEnd::ResolvedDone { .. }
         | AttemptEnd::ResolvedNotDone { .. }
         | AttemptEnd::Succeeded => TaskState::Succeeded,

@@ -1,7 +1,14 @@
-use super::{AttemptEnd, BudgetColumn};
-use crate::{id::Seq, spec::StepName, time::Timestamp};
+use super::{AttemptEnd, BudgetColumn, state::TargetIx};
+use crate::{
+    id::{Principal, Seq},
+    spec::StepName,
+    time::Timestamp,
+};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// Where one target is, in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -143,6 +150,8 @@ pub struct Task {
     pub touched: bool,
     /// The column of the failure budget that it counts in.
     pub counted: Option<BudgetColumn>,
+    /// Who took it out, if a person did.
+    pub taken_out_by: Option<Principal>,
 }
 
 impl Task {
@@ -158,6 +167,7 @@ impl Task {
             last_end: None,
             touched: false,
             counted: None,
+            taken_out_by: None,
         }
     }
 }
@@ -213,5 +223,41 @@ impl Tally {
             BudgetColumn::Unreachable => &mut self.unreachable,
         };
         *slot = slot.saturating_add_signed(by);
+    }
+}
+
+/// The targets that ended badly one after another, since the last that ended well.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Row {
+    targets: BTreeSet<TargetIx>,
+    by_wave: BTreeMap<u32, u32>,
+}
+
+impl Row {
+    pub(super) fn add(&mut self, ix: TargetIx, wave: u32) {
+        if self.targets.insert(ix) {
+            *self.by_wave.entry(wave).or_default() += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, ix: TargetIx, wave: u32) {
+        if self.targets.remove(&ix)
+            && let Some(count) = self.by_wave.get_mut(&wave)
+        {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.targets.clear();
+        self.by_wave.clear();
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.targets.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn len_in(&self, wave: u32) -> u32 {
+        self.by_wave.get(&wave).copied().unwrap_or(0)
     }
 }

@@ -100,6 +100,9 @@ pub struct TaskView {
     pub retry_at: Option<Timestamp>,
     /// How its newest finished attempt ended.
     pub last_end: Option<AttemptEnd>,
+    /// Who took it out, if a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_out_by: Option<Principal>,
 }
 
 /// A rollout, in numbers and names.
@@ -198,7 +201,7 @@ impl Rollout {
                 && self.outcome.is_none()
                 && self.phase == Phase::AwaitingConfirm,
             bakes_until: match self.phase {
-                Phase::Baking { until } => Some(until),
+                Phase::Baking { until } if self.outcome.is_none() => Some(until),
                 _ => None,
             },
             counts,
@@ -246,6 +249,7 @@ impl Rollout {
             first_step: task.first_step,
             retry_at: (task.state == TaskState::Waiting).then_some(task.at),
             last_end: task.last_end.as_deref().cloned(),
+            taken_out_by: task.taken_out_by.clone(),
         })
     }
 }

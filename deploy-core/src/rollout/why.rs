@@ -14,6 +14,8 @@ pub enum WaitsFor {
         /// Why it is.
         reason: Reason,
     },
+    /// An answer of its host, which is asked on.
+    Answer,
     /// The wave's time under watch.
     Bake {
         /// Until when.
@@ -85,12 +87,7 @@ impl Rollout {
             return Some(WaitsFor::TheAttempt);
         }
         if task.state.is_settled() {
-            let watched =
-                self.frame.index.get(&task.host).is_some_and(|it| self.watching.contains(it));
-            return match self.phase {
-                Phase::Baking { until } if watched => Some(WaitsFor::Bake { until }),
-                _ => None,
-            };
+            return self.waits_for_host(&task.host);
         }
         if let Some(reason) = &self.aborting {
             return Some(WaitsFor::Abort { reason: reason.clone() });
@@ -104,6 +101,16 @@ impl Rollout {
         let begun =
             self.direction == Direction::Back || task.wave <= self.wave.map_or(0, |it| it + 1);
         if begun { Some(self.waits_for_start(now)) } else { Some(self.waits_for_wave(now)) }
+    }
+
+    /// What is still asked of the host of a task that has settled.
+    fn waits_for_host(&self, host: &HostName) -> Option<WaitsFor> {
+        let ix = self.frame.index.get(host)?;
+        match self.phase {
+            Phase::Baking { until } if self.watching.contains(ix) => Some(WaitsFor::Bake { until }),
+            _ if self.unanswered.contains(ix) => Some(WaitsFor::Answer),
+            _ => None,
+        }
     }
 
     fn waits_for_wave(&self, now: Timestamp) -> WaitsFor {
@@ -138,12 +145,18 @@ impl Rollout {
 impl fmt::Display for Explanation {
     /// One line, such as `wave 4 of 9: pending; paused: failed 6, and 5 are allowed`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TaskView { wave, state, direction, attempts, last_end, .. } = &self.task;
+        let TaskView { wave, state, direction, attempts, last_end, taken_out_by, .. } = &self.task;
         write!(f, "wave {wave} of {}: ", self.waves)?;
         if *direction == Direction::Back {
             f.write_str("going back, ")?;
         }
         write!(f, "{state}")?;
+        match (state, taken_out_by) {
+            (_, Some(by)) => write!(f, " by {by}")?,
+            // Nobody takes a host out that is not there to be taken back.
+            (TaskState::Skipped, None) => f.write_str(": it was never touched")?,
+            (_, None) => {}
+        }
         if *attempts > 1 {
             write!(f, " after {attempts} attempts")?;
         }
@@ -163,6 +176,7 @@ impl fmt::Display for WaitsFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Abort { reason } => write!(f, "never starts: aborted {reason}"),
+            Self::Answer => f.write_str("its host is asked again and again"),
             Self::Bake { until } => write!(f, "its wave is watched until {until}"),
             Self::Confirm => f.write_str("waits for somebody to confirm the wave before"),
             Self::EarlierWave { current: 0, .. } => {
@@ -224,6 +238,12 @@ impl fmt::Display for AttemptEnd {
                 write!(f, "was lost in {step}, and nobody knows how far it got: {reason}")
             }
             Self::Lost { step: None, reason } => write!(f, "was lost: {reason}"),
+            Self::NoAnswer { step: Some(step), reason } => {
+                write!(f, "gave no answer for too long about {step}: {reason}")
+            }
+            Self::NoAnswer { step: None, reason } => {
+                write!(f, "gave no answer for too long: {reason}")
+            }
             Self::ResolvedDone { step } => write!(f, "was cut in {step}, which turned out done"),
             Self::ResolvedNotDone { step } => {
                 write!(f, "was cut in {step}, which may be run again")

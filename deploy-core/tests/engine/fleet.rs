@@ -13,7 +13,7 @@ use deploy_core::{
         SpreadScheduler, TokioClock,
     },
     plan::Plan,
-    rollout::Rollout,
+    rollout::{Rollout, TaskState},
     spec::{Effect, Release, Service, Step, StepName, Strategy},
     time::Timestamp,
 };
@@ -142,6 +142,12 @@ impl Fleet {
     pub(crate) async fn runs(&self) -> Vec<Option<ReleaseId>> {
         let installed = self.platform.parts().inventory.installed(&parse("web")).await.unwrap();
         installed.into_values().map(|it| it.release).collect()
+    }
+
+    /// Where the newest task of a host is.
+    pub(crate) async fn state(&self, rollout: &RolloutId, number: usize) -> TaskState {
+        let loaded = self.platform.load(rollout).await.unwrap();
+        loaded.task_of(&host(number)).unwrap().state
     }
 
     pub(crate) async fn log(&self, rollout: &RolloutId, host: &HostName) -> Vec<u8> {

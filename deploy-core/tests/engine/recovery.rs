@@ -1,13 +1,15 @@
 //! Drivers that go away, and others that take over.
 use crate::fleet::{Fleet, host, is_conflict, parse, waves};
 use deploy_core::{
-    engine::{DriveEnd, DriveOptions, NoObserver, PlatformError},
+    backend::BackendResult,
+    engine::{DriveEnd, DriveOptions, NoObserver, Platform, PlatformError},
+    layer::{Layer, Layered, Operation},
     memory::{Act, HostFaults, Script},
-    rollout::Outcome,
-    spec::StepName,
+    rollout::{LOST_AFTER, Outcome, TaskState},
+    spec::{Limit, StepName},
 };
-use std::time::Duration;
-use tokio::time::timeout;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout};
 
 #[tokio::test(start_paused = true)]
 async fn a_driver_dropped_at_any_moment_is_taken_over_and_nothing_runs_twice() {
@@ -47,7 +49,7 @@ async fn two_drivers_do_not_fight() {
     fleet.executor.script(slow);
     let rollout = fleet.start("1").await;
     let second = async {
-        tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_secs(30)).await;
+        tokio::time::sleep_until(Instant::now() + Duration::from_secs(30)).await;
         fleet.try_drive(&rollout, "two").await
     };
     let (first, second) = tokio::join!(fleet.try_drive(&rollout, "one"), second);
@@ -81,7 +83,7 @@ async fn a_reboot_in_a_step_that_must_not_run_twice_is_for_a_person() {
     let rollout = fleet.start("1").await;
     let reboot = async {
         while fleet.executor.runs(&host(0), StepName::Start) == 0 {
-            tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_millis(50)).await;
+            tokio::time::sleep_until(Instant::now() + Duration::from_millis(50)).await;
         }
         fleet.executor.reboot(&host(0));
     };
@@ -90,4 +92,58 @@ async fn a_reboot_in_a_step_that_must_not_run_twice_is_for_a_person() {
     let why = fleet.platform.why(&rollout, &host(0)).await.unwrap().to_string();
     assert!(why.contains("unknown") && why.contains("start"), "{why}");
     assert_eq!(fleet.executor.runs(&host(0), StepName::Start), 1);
+}
+
+/// Never answers a probe.
+#[derive(Clone, Debug)]
+struct Mute;
+
+impl Layer for Mute {
+    async fn around<T: Send, F: Future<Output = BackendResult<T>> + Send>(
+        &self,
+        operation: Operation,
+        mut call: impl FnMut() -> F + Send,
+    ) -> BackendResult<T> {
+        if operation.name == "executor.probe" {
+            std::future::pending::<()>().await;
+        }
+        call().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_never_answers_is_given_up() {
+    let fleet = Fleet::new(1, waves("100%")).await;
+    fleet.executor.set_faults(&host(0), HostFaults::new().with_lost_replies(1));
+    let rollout = fleet.start("1").await;
+    let mut parts = fleet.platform.parts().clone();
+    parts.executor = Arc::new(Layered::new(parts.executor, Mute));
+    let (options, began) = (DriveOptions::new("driver"), Instant::now());
+    let driven = Platform::new(parts).drive(&fleet.me, &rollout, options, &NoObserver).await;
+    assert_eq!(driven.unwrap(), DriveEnd::NeedsPerson);
+    assert!(began.elapsed() < LOST_AFTER + Duration::from_secs(60), "{:?}", began.elapsed());
+    let why = fleet.platform.why(&rollout, &host(0)).await.unwrap().to_string();
+    assert!(why.contains("gave no answer for too long: the host did not answer"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_comes_back_after_it_was_given_up_says_what_became_of_its_attempt() {
+    let mut strategy = waves("1");
+    strategy.failure_budget.rollout.max_unknown = Limit::Count(1);
+    let fleet = Fleet::new(2, strategy).await;
+    let slow = Script::new(StepName::Start, []).taking(Duration::from_secs(90)).on_host(host(1));
+    fleet.executor.script(slow);
+    let lost = HostFaults::new().with_lost_replies(1_000);
+    fleet.executor.set_faults(&host(0), lost);
+    let rollout = fleet.start("1").await;
+    let comes_back = async {
+        while fleet.state(&rollout, 0).await != TaskState::Unknown {
+            tokio::time::sleep_until(Instant::now() + Duration::from_secs(1)).await;
+        }
+        fleet.executor.set_faults(&host(0), HostFaults::new());
+    };
+    let (end, ()) = tokio::join!(fleet.drive(&rollout), comes_back);
+    assert_eq!(end, DriveEnd::Over(Outcome::Succeeded));
+    assert_eq!(fleet.executor.runs(&host(0), StepName::Start), 1);
+    assert_eq!(fleet.state(&rollout, 0).await, TaskState::Succeeded);
 }

@@ -13,6 +13,7 @@ enum Last {
     InFlight(Seq),
     Open,
     Settled,
+    Succeeded,
 }
 
 #[derive(Debug)]
@@ -85,6 +86,13 @@ impl Checker {
             }
             Event::TargetRetried { host, .. } => {
                 self.settle(self.direction, host, Last::Open);
+                Ok(())
+            }
+            Event::KillRequested { host, generation, .. } => {
+                let key = (self.direction, host.clone());
+                if self.last.get(&key) == Some(&Last::Failed("unknown")) {
+                    self.last.insert(key, Last::InFlight(*generation));
+                }
                 Ok(())
             }
             Event::WaveStarted { wave } => self.wave_started(*wave),
@@ -279,7 +287,11 @@ impl Checker {
             if asks && !self.confirmed.contains(&before) {
                 return Err(format!("wave {wave} began without a confirmation"));
             }
-            if !strategy.bake_time.is_zero() && !self.baked.contains(&before) {
+            let runs = |host: &HostName| {
+                self.last.get(&(Direction::Forward, host.clone())) == Some(&Last::Succeeded)
+            };
+            let watched = self.wave_of.iter().any(|(host, of)| *of == before && runs(host));
+            if watched && !strategy.bake_time.is_zero() && !self.baked.contains(&before) {
                 return Err(format!("wave {wave} began before wave {before} was watched"));
             }
         }
@@ -309,10 +321,10 @@ impl Checker {
 fn last_after(end: &AttemptEnd) -> Last {
     match end {
         AttemptEnd::Failed { .. } | AttemptEnd::KillFailed { .. } => Last::Failed("failed"),
-        AttemptEnd::Lost { .. } => Last::Failed("unknown"),
+        AttemptEnd::Lost { .. } | AttemptEnd::NoAnswer { .. } => Last::Failed("unknown"),
         AttemptEnd::TimedOut { .. } => Last::Failed("timed_out"),
         AttemptEnd::Unreachable { .. } => Last::Failed("unreachable"),
-        AttemptEnd::Killed => Last::Settled,
+        AttemptEnd::Succeeded => Last::Succeeded,
         _ => Last::Settled,
     }
 }
