@@ -42,9 +42,9 @@ pub(crate) struct SimHost {
     pub(crate) fails: u64,
     /// One in so many steps hangs.
     pub(crate) hangs: u64,
+    /// The longest that a step takes.
+    slowest: u64,
     pub(crate) unreachable: bool,
-    /// The generation and step of the attempt that was started for, and cut at, by a reboot.
-    pub(crate) reboots: u64,
 }
 
 impl SimHost {
@@ -56,8 +56,8 @@ impl SimHost {
             executions: Vec::new(),
             fails: *rng.pick(&[5, 30, 1_000, 1_000]),
             hangs: *rng.pick(&[20, 1_000, 1_000]),
+            slowest: *rng.pick(&[400, 400, 400, 20_000]),
             unreachable: rng.one_in(12),
-            reboots: 0,
         }
     }
 
@@ -78,7 +78,7 @@ impl SimHost {
             return Answer::Fenced;
         }
         self.fence = self.fence.max(generation);
-        let ends_at = now + 1 + rng.below(400);
+        let ends_at = now + 1 + rng.below(self.slowest);
         self.begin(generation, &order, 0);
         self.attempts.insert(generation, Fate::Running { order, next: 0, ends_at });
         Answer::Started
@@ -129,14 +129,13 @@ impl SimHost {
             return Some(due);
         }
         self.begin(due, &order, next + 1);
-        let ends_at = now + 1 + rng.below(400);
+        let ends_at = now + 1 + rng.below(self.slowest);
         self.attempts.insert(due, Fate::Running { order, next: next + 1, ends_at });
         None
     }
 
     /// The power goes: what runs is cut, half way or just after the deed.
     pub(crate) fn reboot(&mut self, rng: &mut Rng) -> Option<Seq> {
-        self.reboots += 1;
         let (generation, fate) =
             self.attempts.iter().find(|(_, it)| matches!(it, Fate::Running { .. }))?;
         let (generation, fate) = (*generation, fate.clone());

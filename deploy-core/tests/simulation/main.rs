@@ -11,12 +11,16 @@
 )]
 mod checker;
 mod host;
+mod mutant;
 mod rng;
 mod scenario;
+mod stats;
 mod world;
 
-use std::{env, panic};
-use world::{Mutant, Stats, World};
+use mutant::Mutant;
+use stats::Stats;
+use std::{env, panic, thread};
+use world::World;
 
 const SEEDS: u64 = 20_000;
 /// A mutant has to be caught within so many seeds.
@@ -32,24 +36,40 @@ fn run(seed: u64, mutant: Mutant) -> Result<Stats, String> {
         .unwrap_or_else(|_payload| Err("the machine panicked".to_owned()))
 }
 
-fn sweep(mutant: Mutant, seeds: u64, stop_at_first: bool) -> (u64, Option<(u64, String)>, Stats) {
-    let (mut broken, mut first, mut sum) = (0, None, Stats::default());
-    for seed in 0..seeds {
+/// How a number of seeds ended: the stories of those that ended wrong, and what happened in the others.
+#[derive(Default)]
+struct Sweep {
+    broken: Vec<(u64, String)>,
+    stats: Stats,
+}
+
+fn sweep(mutant: Mutant, seeds: impl Iterator<Item = u64>) -> Sweep {
+    let mut sweep = Sweep::default();
+    for seed in seeds {
         match run(seed, mutant) {
-            Ok(stats) => sum.add(&stats),
-            Err(story) => {
-                broken += 1;
-                if mutant == Mutant::None {
-                    println!("seed {seed}: {story}");
-                }
-                first.get_or_insert((seed, story));
-                if stop_at_first {
-                    break;
-                }
-            }
+            Ok(stats) => sweep.stats.add(&stats),
+            Err(story) => sweep.broken.push((seed, story)),
         }
     }
-    (broken, first, sum)
+    sweep
+}
+
+/// All of `seeds`, on as many threads as there are processors.
+fn sweep_all(seeds: u64) -> Sweep {
+    let threads = thread::available_parallelism().map_or(1, |it| it.get() as u64);
+    let mut all = Sweep::default();
+    thread::scope(|scope| {
+        let of = |first: u64| (first..seeds).step_by(usize::try_from(threads).unwrap());
+        let sweeps: Vec<_> =
+            (0..threads).map(|it| scope.spawn(move || sweep(Mutant::None, of(it)))).collect();
+        for done in sweeps {
+            let part = done.join().unwrap();
+            all.stats.add(&part.stats);
+            all.broken.extend(part.broken);
+        }
+    });
+    all.broken.sort_unstable();
+    all
 }
 
 #[test]
@@ -62,9 +82,12 @@ fn no_seed_ends_wrong() {
         return;
     }
     let seeds = seeds();
-    let (broken, first, stats) = sweep(Mutant::None, seeds, false);
-    println!("{seeds} seeds, {broken} broken; {stats:?}");
-    if let Some((seed, story)) = first {
+    let Sweep { broken, stats } = sweep_all(seeds);
+    println!("{seeds} seeds, {} broken; {stats:?}", broken.len());
+    for (seed, story) in &broken {
+        println!("seed {seed}: {story}");
+    }
+    if let Some((seed, story)) = broken.first() {
         panic!(
             "seed {seed}: {story}\nreplay with: SIM_SEED={seed} cargo test -p deploy-core --test simulation no_seed -- --nocapture"
         );
@@ -75,10 +98,10 @@ fn no_seed_ends_wrong() {
 #[test]
 fn every_mutant_is_caught() {
     for mutant in Mutant::ALL {
-        let (broken, first, _stats) = sweep(mutant, MUTANT_SEEDS, true);
+        let caught = (0..MUTANT_SEEDS).find_map(|it| Some((it, run(it, mutant).err()?)));
         let (seed, story) =
-            first.unwrap_or_else(|| panic!("{mutant:?} was not caught in {MUTANT_SEEDS} seeds"));
-        println!("{mutant:?}: {broken} caught at seed {seed}: {story}");
+            caught.unwrap_or_else(|| panic!("{mutant:?} was not caught in {MUTANT_SEEDS} seeds"));
+        println!("{mutant:?}: caught at seed {seed}: {story}");
     }
 }
 

@@ -69,7 +69,7 @@ fn strategy(rng: &mut Rng) -> Strategy {
     budget.rollout.max_failed = Limit::Count(u32::try_from(rng.below(3)).unwrap());
     budget.rollout.max_unreachable = Limit::Percent([0, 25, 50][rng.below(3) as usize]);
     budget.rollout.max_timed_out = Limit::Count(u32::try_from(rng.below(3)).unwrap());
-    budget.rollout.max_unknown = Limit::Count(u32::try_from(rng.below(2)).unwrap());
+    budget.rollout.max_unknown = Limit::Count(u32::try_from(rng.below(4)).unwrap());
     if rng.one_in(4) {
         budget.rollout.max_consecutive = Some(Limit::Count(1));
     }
@@ -79,7 +79,10 @@ fn strategy(rng: &mut Rng) -> Strategy {
         budget.wave = Some(wave);
     }
     if rng.one_in(5) {
-        strategy.schedule.windows = vec![parse("mon-sun 00:00-23:00 Europe/Berlin")];
+        // It is nine o'clock in Berlin.
+        let windows = ["09:00-09:01", "09:02-09:03", "09:10-09:00"];
+        let parsed = windows.map(|it| parse(&format!("daily {it} Europe/Berlin")));
+        strategy.schedule.windows = parsed.to_vec();
     }
     strategy
 }
