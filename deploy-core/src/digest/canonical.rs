@@ -110,15 +110,20 @@ impl Canonical {
         self.sized(name.as_bytes());
     }
 
-    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Refusal> {
-        self.text(name);
-        value.serialize(self)
-    }
-
     fn end(&mut self) -> Result<(), Refusal> {
         self.tag(tag::END);
         Ok(())
     }
+}
+
+/// An integer is its number, whatever its width.
+macro_rules! integers {
+    ($($put:ident: $($serialize:ident($Integer:ty))+;)+) => { $($(
+        fn $serialize(self, value: $Integer) -> Result<(), Refusal> {
+            self.$put(value.into());
+            Ok(())
+        }
+    )+)+ };
 }
 
 impl ser::Serializer for &mut Canonical {
@@ -137,54 +142,9 @@ impl ser::Serializer for &mut Canonical {
         Ok(())
     }
 
-    fn serialize_i8(self, value: i8) -> Result<(), Refusal> {
-        self.signed(value.into());
-        Ok(())
-    }
-
-    fn serialize_i16(self, value: i16) -> Result<(), Refusal> {
-        self.signed(value.into());
-        Ok(())
-    }
-
-    fn serialize_i32(self, value: i32) -> Result<(), Refusal> {
-        self.signed(value.into());
-        Ok(())
-    }
-
-    fn serialize_i64(self, value: i64) -> Result<(), Refusal> {
-        self.signed(value.into());
-        Ok(())
-    }
-
-    fn serialize_i128(self, value: i128) -> Result<(), Refusal> {
-        self.signed(value);
-        Ok(())
-    }
-
-    fn serialize_u8(self, value: u8) -> Result<(), Refusal> {
-        self.positive(value.into());
-        Ok(())
-    }
-
-    fn serialize_u16(self, value: u16) -> Result<(), Refusal> {
-        self.positive(value.into());
-        Ok(())
-    }
-
-    fn serialize_u32(self, value: u32) -> Result<(), Refusal> {
-        self.positive(value.into());
-        Ok(())
-    }
-
-    fn serialize_u64(self, value: u64) -> Result<(), Refusal> {
-        self.positive(value.into());
-        Ok(())
-    }
-
-    fn serialize_u128(self, value: u128) -> Result<(), Refusal> {
-        self.positive(value);
-        Ok(())
+    integers! {
+        signed: serialize_i8(i8) serialize_i16(i16) serialize_i32(i32) serialize_i64(i64) serialize_i128(i128);
+        positive: serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64) serialize_u128(u128);
     }
 
     fn serialize_f32(self, value: f32) -> Result<(), Refusal> {
@@ -308,57 +268,55 @@ impl ser::Serializer for &mut Canonical {
     }
 }
 
-impl ser::SerializeSeq for &mut Canonical {
-    type Ok = ();
-    type Error = Refusal;
+/// What is in a sequence, one after another.
+macro_rules! elements {
+    ($($Compound:ident: $serialize:ident;)+) => { $(
+        impl ser::$Compound for &mut Canonical {
+            type Ok = ();
+            type Error = Refusal;
 
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        value.serialize(&mut **self)
-    }
+            fn $serialize<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+                value.serialize(&mut **self)
+            }
 
-    fn end(self) -> Result<(), Refusal> {
-        Canonical::end(self)
-    }
+            fn end(self) -> Result<(), Refusal> {
+                Canonical::end(self)
+            }
+        }
+    )+ };
 }
 
-impl ser::SerializeTuple for &mut Canonical {
-    type Ok = ();
-    type Error = Refusal;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        value.serialize(&mut **self)
-    }
-
-    fn end(self) -> Result<(), Refusal> {
-        Canonical::end(self)
-    }
+elements! {
+    SerializeSeq: serialize_element;
+    SerializeTuple: serialize_element;
+    SerializeTupleStruct: serialize_field;
+    SerializeTupleVariant: serialize_field;
 }
 
-impl ser::SerializeTupleStruct for &mut Canonical {
-    type Ok = ();
-    type Error = Refusal;
+/// What is in a struct, each under its name.
+macro_rules! fields {
+    ($($Compound:ident)+) => { $(
+        impl ser::$Compound for &mut Canonical {
+            type Ok = ();
+            type Error = Refusal;
 
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        value.serialize(&mut **self)
-    }
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                name: &'static str,
+                value: &T,
+            ) -> Result<(), Refusal> {
+                self.text(name);
+                value.serialize(&mut **self)
+            }
 
-    fn end(self) -> Result<(), Refusal> {
-        Canonical::end(self)
-    }
+            fn end(self) -> Result<(), Refusal> {
+                Canonical::end(self)
+            }
+        }
+    )+ };
 }
 
-impl ser::SerializeTupleVariant for &mut Canonical {
-    type Ok = ();
-    type Error = Refusal;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        value.serialize(&mut **self)
-    }
-
-    fn end(self) -> Result<(), Refusal> {
-        Canonical::end(self)
-    }
-}
+fields! { SerializeStruct SerializeStructVariant }
 
 impl ser::SerializeMap for &mut Canonical {
     type Ok = ();
@@ -370,40 +328,6 @@ impl ser::SerializeMap for &mut Canonical {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
         value.serialize(&mut **self)
-    }
-
-    fn end(self) -> Result<(), Refusal> {
-        Canonical::end(self)
-    }
-}
-
-impl ser::SerializeStruct for &mut Canonical {
-    type Ok = ();
-    type Error = Refusal;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), Refusal> {
-        self.field(name, value)
-    }
-
-    fn end(self) -> Result<(), Refusal> {
-        Canonical::end(self)
-    }
-}
-
-impl ser::SerializeStructVariant for &mut Canonical {
-    type Ok = ();
-    type Error = Refusal;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), Refusal> {
-        self.field(name, value)
     }
 
     fn end(self) -> Result<(), Refusal> {

@@ -2,15 +2,15 @@
 use deploy_core::{
     access::{Action, Resource},
     backend::{
-        ArtifactStore, Authorizer, Clock, Executor, HostInventory, HostRequest, Journal,
-        LeaseStore, LogStore, Notification, Notifier, Scheduler, ServiceRegistry,
+        ArtifactStore, AttemptLog, Authorizer, BackendResult, Clock, Executor, HostInventory,
+        Journal, LeaseStore, LogStore, Notification, Notifier, Scheduler, ServiceRegistry,
     },
     conformance::{
         ConcurrentHarness, DurableHarness, Harness,
         artifact_store::ArtifactStoreHarness,
         authorizer::{AuthorizerHarness, GivenRule},
         clock::ClockHarness,
-        executor::{ExecutorHarness, ScriptedStep, planned},
+        executor::SimulatedHosts,
         journal::JournalHarness,
         lease_store::LeaseStoreHarness,
         notifier::NotifierHarness,
@@ -22,7 +22,6 @@ use deploy_core::{
         MemoryJournal, MemoryLeaseStore, MemoryLogStore, MemoryNotifier, MemoryServiceRegistry,
         PrincipalPattern, Rule, SpreadScheduler, SystemClock,
     },
-    plan::PlannedRelease,
     spec::StepName,
 };
 use std::{sync::Arc, time::Duration};
@@ -175,34 +174,17 @@ impl ConcurrentHarness<dyn Executor> for Through<dyn Executor> {
     }
 }
 
-impl ExecutorHarness for Through<dyn Executor> {
-    fn on(&self, _: &MemoryExecutor) -> HostRequest {
-        HostRequest::new(sample::host("h1"), sample::name("web"), sample::name("/srv/web"))
+impl SimulatedHosts for Through<dyn Executor> {}
+
+/// Takes output, and drops it.
+#[derive(Debug)]
+pub(crate) struct Nowhere;
+
+#[async_trait::async_trait]
+impl AttemptLog for Nowhere {
+    async fn write(&self, _: u64, _: &[u8]) -> BackendResult<()> {
+        Ok(())
     }
 
-    async fn release(
-        &self,
-        hosts: &MemoryExecutor,
-        id: &str,
-        steps: &[ScriptedStep],
-    ) -> PlannedRelease {
-        steps.iter().for_each(|it| hosts.script(it.script(sample::name(id))));
-        planned(id, steps)
-    }
-
-    async fn runs(&self, hosts: &MemoryExecutor, step: StepName) -> u32 {
-        hosts.runs(&sample::name("h1"), step)
-    }
-
-    async fn unblock(&self, hosts: &MemoryExecutor) {
-        hosts.unblock();
-    }
-
-    async fn processes(&self, hosts: &MemoryExecutor) -> usize {
-        hosts.processes(&sample::name("h1"))
-    }
-
-    async fn cut(&self, hosts: &MemoryExecutor) {
-        hosts.cut(&sample::name("h1"));
-    }
+    fn step(&self, _: StepName) {}
 }

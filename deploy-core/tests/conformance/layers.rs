@@ -1,10 +1,10 @@
 //! What each layer does beyond passing the kit.
-use crate::harness::Through;
+use crate::harness::{Nowhere, Through};
 use deploy_core::{
     access::{Action, Resource},
     backend::{
-        AttemptLog, AttemptReport, AttemptRequest, BackendError, BackendResult, ErrorKind,
-        Executor, HostRequest, Journal as _, KillReport, KillRequest, Notification, Notifier as _,
+        AttemptReport, AttemptRequest, BackendError, BackendResult, ErrorKind, Executor,
+        HostRequest, Journal as _, KillReport, KillRequest, Notification, Notifier as _,
     },
     conformance::{
         Harness as _,
@@ -160,18 +160,6 @@ async fn no_more_calls_than_the_limit_are_under_way() {
     settle().await;
     assert_eq!(hangs.most.load(SeqCst), 3);
     reading.into_iter().for_each(|it| it.abort());
-}
-
-#[derive(Debug)]
-struct Nowhere;
-
-#[async_trait::async_trait]
-impl AttemptLog for Nowhere {
-    async fn write(&self, _: u64, _: &[u8]) -> BackendResult<()> {
-        Ok(())
-    }
-
-    fn step(&self, _: StepName) {}
 }
 
 #[tokio::test]

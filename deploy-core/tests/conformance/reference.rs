@@ -1,10 +1,11 @@
 //! What the in-memory reference offers beyond the contracts: faults, rules about hosts, clocks for tests.
+use crate::harness::Nowhere;
 use crate::harness::Through;
 use deploy_core::{
     access::{AccessRequest, Action, Decision, Permit, Resource},
     backend::{
-        AttemptLog, AttemptReport, AttemptRequest, Authorizer as _, BackendResult, Clock as _,
-        ErrorKind, Executor, Expect, HostInventory as _, KillReport, KillRequest, PlacementRequest,
+        AttemptReport, AttemptRequest, Authorizer as _, BackendResult, Clock as _, ErrorKind,
+        Executor, Expect, HostInventory as _, KillReport, KillRequest, PlacementRequest,
         ProbeReport, ProbeRequest, Scheduler as _,
     },
     conformance::{
@@ -21,18 +22,6 @@ use deploy_core::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
-
-#[derive(Debug)]
-struct Nowhere;
-
-#[async_trait::async_trait]
-impl AttemptLog for Nowhere {
-    async fn write(&self, _: u64, _: &[u8]) -> BackendResult<()> {
-        Ok(())
-    }
-
-    fn step(&self, _: StepName) {}
-}
 
 /// A simulated host, and one attempt that nobody has made yet.
 struct Scene {

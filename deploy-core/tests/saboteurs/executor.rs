@@ -6,14 +6,9 @@ use deploy_core::{
         ErrorKind, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
         Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
     },
-    conformance::{
-        Harness,
-        executor::{ExecutorHarness, ScriptedStep, planned},
-        permit, sample,
-    },
+    conformance::{Harness, executor::SimulatedHosts, permit, sample},
     id::{HostName, Seq},
     memory::{MemoryExecutor, SystemClock},
-    plan::PlannedRelease,
     spec::StepName,
 };
 use std::{
@@ -67,33 +62,7 @@ impl Harness<dyn Executor> for Bad {
     }
 }
 
-impl ExecutorHarness for Bad {
-    fn on(&self, _: &MemoryExecutor) -> HostRequest {
-        HostRequest::new(sample::host("h1"), sample::name("web"), sample::name("/srv/web"))
-    }
-
-    async fn release(
-        &self,
-        hosts: &MemoryExecutor,
-        id: &str,
-        steps: &[ScriptedStep],
-    ) -> PlannedRelease {
-        steps.iter().for_each(|it| hosts.script(it.script(sample::name(id))));
-        planned(id, steps)
-    }
-
-    async fn runs(&self, hosts: &MemoryExecutor, step: StepName) -> u32 {
-        hosts.runs(&sample::name("h1"), step)
-    }
-
-    async fn unblock(&self, hosts: &MemoryExecutor) {
-        hosts.unblock();
-    }
-
-    async fn processes(&self, hosts: &MemoryExecutor) -> usize {
-        hosts.processes(&sample::name("h1"))
-    }
-}
+impl SimulatedHosts for Bad {}
 
 #[derive(Debug)]
 struct Saboteur {

@@ -7,7 +7,7 @@ use super::{Harness, sample};
 use crate::{
     backend::{Executor, HostRequest, Resolution},
     id::ReleaseId,
-    memory::Script,
+    memory::{MemoryExecutor, Script},
     plan::PlannedRelease,
     spec::{Effect, Step, StepName},
 };
@@ -47,6 +47,45 @@ pub trait ExecutorHarness: Harness<dyn Executor> {
         async {}
     }
 }
+
+/// A harness of executors that reach the simulated hosts of a [`MemoryExecutor`], such as something around one. It is an
+/// [`ExecutorHarness`] and has no more to say.
+pub trait SimulatedHosts: Harness<dyn Executor, Guard = MemoryExecutor> {}
+
+impl<H: SimulatedHosts> ExecutorHarness for H {
+    fn on(&self, _: &MemoryExecutor) -> HostRequest {
+        HostRequest::new(sample::host(SIMULATED), sample::name("web"), sample::name("/srv/web"))
+    }
+
+    async fn release(
+        &self,
+        hosts: &MemoryExecutor,
+        id: &str,
+        steps: &[ScriptedStep],
+    ) -> PlannedRelease {
+        steps.iter().for_each(|it| hosts.script(it.script(sample::name(id))));
+        planned(id, steps)
+    }
+
+    async fn runs(&self, hosts: &MemoryExecutor, step: StepName) -> u32 {
+        hosts.runs(&sample::name(SIMULATED), step)
+    }
+
+    async fn unblock(&self, hosts: &MemoryExecutor) {
+        hosts.unblock();
+    }
+
+    async fn processes(&self, hosts: &MemoryExecutor) -> usize {
+        hosts.processes(&sample::name(SIMULATED))
+    }
+
+    async fn cut(&self, hosts: &MemoryExecutor) {
+        hosts.cut(&sample::name(SIMULATED));
+    }
+}
+
+/// The simulated host that cases use.
+const SIMULATED: &str = "h1";
 
 /// A step of a descriptor, and what its script does.
 #[derive(Clone, Debug)]
