@@ -29,10 +29,10 @@ const REFRESH: Duration = Duration::from_millis(100);
 const DRIVER_CHECK: Duration = Duration::from_secs(2);
 
 /// What this process has to do with a rollout.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It drives, in the place of a process that is gone.
-    Drive { dead: Option<String> },
+    /// It drives. As long as another process does, it watches; when that one is gone, it steps in.
+    Drive,
     /// It watches.
     Watch,
 }
@@ -106,7 +106,7 @@ impl<'a> Follow<'a> {
 
     pub(crate) async fn run(mut self) -> Result<Exit, Problem> {
         let mut interrupts = Interrupts::listen()?;
-        let mut driving = self.drive();
+        let mut driving = None;
         let mut view = View::new(&self.app.output);
         let (mut tail, records) = Tail::open(self.embedded.parts(), &self.id).await?;
         if self.history {
@@ -114,9 +114,14 @@ impl<'a> Follow<'a> {
         } else {
             view.skip(&records, &tail.rollout);
         }
-        let mut driven = Driven { known: true, at: Timestamp::default() };
+        let mut driven = Driven::default();
         loop {
-            self.look(&mut tail, &mut view, &mut driven).await?;
+            self.look(&mut tail, &mut view).await?;
+            if driving.is_none() && self.is_to_be_driven(&tail) {
+                driving = self.stand_by(&tail, &mut driven).await?;
+            }
+            let now = self.embedded.parts().clock.now();
+            view.now(&tail.rollout, now, driving.is_some() || driven.by_another);
             if let Some(exit) = self.end_of(&tail, driving.as_ref()).await? {
                 self.finish(&mut tail, &mut view).await?;
                 return Ok(exit);
@@ -134,6 +139,7 @@ impl<'a> Follow<'a> {
                 ended = ended(&mut driving) => {
                     driving = None;
                     self.driver_ended(ended)?;
+                    driven.looked_at = self.embedded.parts().clock.now();
                 }
                 () = self.embedded.parts().clock.sleep_until(next) => {}
             }
@@ -143,44 +149,60 @@ impl<'a> Follow<'a> {
         }
     }
 
-    /// Starts to drive, if that is this process's role.
-    fn drive(&self) -> Option<Driving> {
-        let Role::Drive { dead } = &self.role else { return None };
-        let options = DriveOptions::new(own_name())
-            .with_dead_holder(dead.clone())
-            .with_wait_for_person(self.wait);
+    /// Whether there is anything to do for a driver.
+    fn is_to_be_driven(&self, tail: &Tail) -> bool {
+        let person = tail.rollout.waits_for_person() && !self.wait;
+        tail.rollout.outcome().is_none() && !person
+    }
+
+    /// Looks now and then whether another process drives. Where none does, this one begins to, if that is its role.
+    async fn stand_by(&self, tail: &Tail, driven: &mut Driven) -> Result<Option<Driving>, Problem> {
+        let (now, output) = (self.embedded.parts().clock.now(), &self.app.output);
+        if now.since(driven.looked_at) < DRIVER_CHECK {
+            return Ok(None);
+        }
+        let first = driven.looked_at == Timestamp::default();
+        driven.looked_at = now;
+        let driver = driver_of(self.embedded, &self.id).await?;
+        let another = matches!(driver, DriverNow::Alive(_));
+        let changed = std::mem::replace(&mut driven.by_another, another) != another;
+        match (self.role, driver) {
+            (Role::Drive, DriverNow::Alive(_)) if changed => {
+                output.note("another process drives this rollout: watching");
+            }
+            (_, DriverNow::Alive(_)) => {}
+            (Role::Drive, DriverNow::Gone(dead)) => {
+                // The lease is the service's: before the first wave, who is gone has driven another rollout.
+                if tail.rollout.wave().is_some() {
+                    output.note("the process that drove this rollout is gone: taking over");
+                }
+                return Ok(Some(self.drive(Some(dead))));
+            }
+            (Role::Drive, DriverNow::Nobody) => return Ok(Some(self.drive(None))),
+            (Role::Watch, DriverNow::Gone(_) | DriverNow::Nobody) => {
+                if (changed || first) && !output.is_live() {
+                    let how = Self::how_to_go_on(&self.id);
+                    output.warn(format_args!("nobody drives this rollout: {how}"));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Starts to drive, in the place of a process that is gone.
+    fn drive(&self, dead: Option<String>) -> Driving {
+        let options =
+            DriveOptions::new(own_name()).with_dead_holder(dead).with_wait_for_person(self.wait);
         let platform = self.embedded.platform.clone();
         let (principal, id) = (self.embedded.principal.clone(), self.id.clone());
-        Some(tokio::spawn(
-            async move { platform.drive(&principal, &id, options, &NoObserver).await },
-        ))
+        tokio::spawn(async move { platform.drive(&principal, &id, options, &NoObserver).await })
     }
 
     /// Shows what is new.
-    async fn look(
-        &mut self,
-        tail: &mut Tail,
-        view: &mut View<'_>,
-        driven: &mut Driven,
-    ) -> Result<(), Problem> {
+    async fn look(&mut self, tail: &mut Tail, view: &mut View<'_>) -> Result<(), Problem> {
         let records = tail.advance(self.embedded.parts()).await?;
         self.show_logs(view, false).await?;
         view.happened(&records, &tail.rollout);
-        let now = self.embedded.parts().clock.now();
-        if self.role == Role::Watch && now.since(driven.at) >= DRIVER_CHECK {
-            driven.at = now;
-            let known = matches!(driver_of(self.embedded, &self.id).await?, DriverNow::Alive(_));
-            if driven.known
-                && !known
-                && !self.app.output.is_live()
-                && tail.rollout.outcome().is_none()
-            {
-                let how = Self::how_to_go_on(&self.id);
-                self.app.output.warn(format_args!("nobody drives this rollout: {how}"));
-            }
-            driven.known = known;
-        }
-        view.now(&tail.rollout, now, driven.known);
         Ok(())
     }
 
@@ -210,8 +232,7 @@ impl<'a> Follow<'a> {
         if let Some(outcome) = tail.rollout.outcome() {
             return Ok(Some(exit_of(outcome)));
         }
-        let person = tail.rollout.waits_for_person() && !self.wait;
-        Ok(person.then_some(Exit::Stuck))
+        Ok((!self.is_to_be_driven(tail)).then_some(Exit::Stuck))
     }
 
     async fn finish(&mut self, tail: &mut Tail, view: &mut View<'_>) -> Result<(), Problem> {
@@ -233,15 +254,11 @@ impl<'a> Follow<'a> {
         Ok(())
     }
 
-    /// A driver that ended well leaves the journal to say how; one that lost its lease goes on as a watcher.
-    fn driver_ended(&mut self, ended: Result<DriveEnd, PlatformError>) -> Result<(), Problem> {
+    /// A driver that ended well leaves the journal to say how; for one that did not get its lease, or lost it, another drives.
+    fn driver_ended(&self, ended: Result<DriveEnd, PlatformError>) -> Result<(), Problem> {
         match ended {
             Ok(DriveEnd::NeedsPerson | DriveEnd::Over(_)) => Ok(()),
-            Err(PlatformError::Backend(err)) if err.kind() == ErrorKind::Conflict => {
-                self.app.output.note("another process drives this rollout: watching");
-                self.role = Role::Watch;
-                Ok(())
-            }
+            Err(PlatformError::Backend(err)) if err.kind() == ErrorKind::Conflict => Ok(()),
             Err(err) => {
                 Err(err).or_problem().map_err(|it| it.with_hint(Self::how_to_go_on(&self.id)))
             }
@@ -308,10 +325,11 @@ impl<'a> Follow<'a> {
     }
 }
 
-/// Whether somebody else drives, and when that was looked at.
+/// Whether another process drives, and when that was looked at.
+#[derive(Debug, Default)]
 struct Driven {
-    known: bool,
-    at: Timestamp,
+    by_another: bool,
+    looked_at: Timestamp,
 }
 
 /// Waits for the driver to end; for ever if there is none.

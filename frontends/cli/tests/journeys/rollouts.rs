@@ -1,5 +1,8 @@
 use crate::lab::{DEPLOY, Lab, eventually, lines};
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 /// Writes a line for every run of the step, and fails where a file says so.
 const COUNTS: &str = "echo run >> \"$DEPLOY_SHARED/count\"\n[ ! -e \"$DEPLOY_SHARED/broken\" ]";
@@ -167,6 +170,34 @@ fn after_kill_9_the_next_process_takes_over_at_once_and_runs_nothing_twice() {
 }
 
 #[test]
+fn who_watches_another_driver_steps_in_when_that_one_is_gone() {
+    let lab = Lab::new();
+    lab.hosts(2);
+    lab.service("waves = [\"1\"]");
+    let post = "echo x >> \"$DEPLOY_SHARED/count\"\nuntil [ -e \"$DEPLOY_SHARED/go\" ]; do sleep 0.05; done";
+    lab.release("1", post);
+    let mut first = lab.start(&["rollout", "start", "web", "web-1"]);
+    eventually("the first host is worked on", || !lab.shared(1, "count").is_empty());
+    let said = || fs::read_to_string(lab.path("said")).unwrap();
+    let mut second = lab.command(&["rollout", "resume", "web"]);
+    second.stdout(Stdio::null()).stderr(fs::File::create(lab.path("said")).unwrap());
+    let mut second = second.spawn().unwrap();
+    eventually("the second watches", || said().contains("another process drives this rollout"));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    for host in 1..=2 {
+        let shared = lab.root(host).join("srv/web/shared");
+        fs::create_dir_all(&shared).unwrap();
+        fs::write(shared.join("go"), "").unwrap();
+    }
+    assert_eq!(second.wait().unwrap().code(), Some(0), "{}", said());
+    assert!(said().contains("is gone: taking over"), "{}", said());
+    for host in 1..=2 {
+        assert_eq!(lines(&lab.root(host).join("srv/web/shared/count")), 1, "web-{host}");
+    }
+}
+
+#[test]
 fn another_process_pauses_what_this_one_drives() {
     let lab = Lab::new();
     lab.hosts(3);
@@ -218,8 +249,8 @@ fn a_process_that_is_told_to_end_says_how_to_go_on() {
     lab.release("1", "echo x >> \"$DEPLOY_SHARED/count\"\nsleep 1");
     let mut command = lab.command(&["rollout", "start", "web", "web-1"]);
     let child = command
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     eventually("the host is worked on", || !lab.shared(1, "count").is_empty());

@@ -222,7 +222,7 @@ async fn tell(
     }
     match driving {
         Some(driving) if !driving.no_drive => {
-            take_over(app, &embedded, id, driver, driving.waiting.choice()).await
+            take_over(app, &embedded, id, driving.waiting.choice()).await
         }
         Some(_) | None => {
             said(app, &rollout);
@@ -237,21 +237,9 @@ async fn take_over(
     app: &App,
     embedded: &Embedded,
     id: RolloutId,
-    driver: DriverNow,
     wait: Option<bool>,
 ) -> Result<Exit, Problem> {
-    let role = match driver {
-        DriverNow::Alive(_) => {
-            app.output.note("another process drives this rollout: watching");
-            Role::Watch
-        }
-        DriverNow::Gone(dead) => {
-            app.output.note("the process that drove this rollout is gone: taking over");
-            Role::Drive { dead: Some(dead) }
-        }
-        DriverNow::Nobody => Role::Drive { dead: None },
-    };
-    Follow::new(app, embedded, id, role).without_history().with_wait(wait).run().await
+    Follow::new(app, embedded, id, Role::Drive).without_history().with_wait(wait).run().await
 }
 
 /// Says where a rollout is.
@@ -303,9 +291,7 @@ impl Resume {
             said(app, &rollout);
             return Ok(Exit::Succeeded);
         }
-        let driver = driver_of(&embedded, &id).await?;
-        let wait = self.driving.waiting.choice();
-        take_over(app, &embedded, id, driver, wait).await
+        take_over(app, &embedded, id, self.driving.waiting.choice()).await
     }
 }
 

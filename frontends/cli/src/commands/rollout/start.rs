@@ -154,7 +154,7 @@ pub(crate) async fn carry_out(
         });
         return Ok(Exit::Succeeded);
     }
-    let follow = Follow::new(app, embedded, id, Role::Drive { dead: None }).with_wait(how.wait);
+    let follow = Follow::new(app, embedded, id, Role::Drive).with_wait(how.wait);
     let follow = if how.logs { follow.with_logs() } else { follow };
     follow.run().await
 }
