@@ -4,10 +4,14 @@ use std::{
     env,
     fmt::Write as _,
     fs,
+    io::{Read as _, Seek as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+
+/// How long anything may take, on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The outcome of a command.
 #[derive(Debug)]
@@ -102,13 +106,32 @@ impl Fleet {
         command
     }
 
+    /// Runs a command to its end.
+    #[track_caller]
     pub(crate) fn deploy(&self, args: &[&str]) -> Said {
-        let output = self.command(args).output().unwrap();
-        Said {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        let mut command = self.command(args);
+        let [mut out, mut err] = [(); 2].map(|()| tempfile::tempfile().unwrap());
+        command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
+        let mut child = command.spawn().unwrap();
+        let patience = Instant::now() + PATIENCE;
+        let ended = loop {
+            if let Some(ended) = child.try_wait().unwrap() {
+                break Some(ended);
+            }
+            if Instant::now() > patience {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let said = Said {
+            code: ended.and_then(|it| it.code()).unwrap_or(-1),
+            out: read(&mut out),
+            err: read(&mut err),
+        };
+        assert!(ended.is_some(), "{args:?} does not end: {said:?}");
+        said
     }
 
     /// Starts a command that goes on beside the test.
@@ -122,11 +145,6 @@ impl Fleet {
         let said = self.deploy(&["rollout", "list", "--output", "json"]).ended(0);
         said.out.split("\"id\"").nth(1)?.split('"').nth(1).map(str::to_owned)
     }
-
-    /// How often a step has counted itself on a host.
-    pub(crate) fn count(&self, host: usize, counter: &str) -> usize {
-        fs::read_to_string(self.root(host).join(counter)).map_or(0, |it| it.lines().count())
-    }
 }
 
 impl Drop for Fleet {
@@ -136,6 +154,13 @@ impl Drop for Fleet {
             let _ended = Command::new("kill").args(["-9", &pid]).stderr(Stdio::null()).status();
         }
     }
+}
+
+fn read(file: &mut fs::File) -> String {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn processes_under(folder: &Path) -> Vec<String> {
@@ -159,7 +184,7 @@ fn binary() -> PathBuf {
 /// Waits until something holds.
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(120);
+    let patience = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < patience, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(20));

@@ -1,9 +1,11 @@
 //! Rollouts through the built binary, over real OpenSSH servers.
 #![expect(
     clippy::disallowed_methods,
+    clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
-    reason = "these tests wait for processes and count by the clock on the wall"
+    reason = "all of it is tests, which wait for processes and count by the clock on the wall"
 )]
 mod crash;
 mod fleet;
