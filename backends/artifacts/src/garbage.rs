@@ -20,7 +20,7 @@ use std::{
 const OPERATION: &str = "artifact.collect";
 
 /// What to keep.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CollectGarbage {
     /// How many of the newest versions of each repository and kind stay.
@@ -29,6 +29,8 @@ pub struct CollectGarbage {
     pub now: Timestamp,
     /// How long what is not listed anywhere stays: interrupted puts, and bytes that a crash left behind.
     pub min_age: Duration,
+    /// What stays besides what somebody holds.
+    pub needed: BTreeSet<Digest>,
     /// Says what would go, and leaves it there.
     pub dry_run: bool,
 }
@@ -37,13 +39,21 @@ impl CollectGarbage {
     /// Keeps the `keep` newest versions of each repository and kind, and a day's worth of interrupted puts.
     #[must_use]
     pub const fn new(keep: usize, now: Timestamp) -> Self {
-        Self { keep, now, min_age: Duration::from_hours(24), dry_run: false }
+        let min_age = Duration::from_hours(24);
+        Self { keep, now, min_age, needed: BTreeSet::new(), dry_run: false }
     }
 
     /// Keeps what is not listed anywhere for `min_age`.
     #[must_use]
     pub const fn with_min_age(mut self, min_age: Duration) -> Self {
         self.min_age = min_age;
+        self
+    }
+
+    /// Keeps `needed` besides what somebody holds: what is at work, and held by nobody.
+    #[must_use]
+    pub fn with_needed(mut self, needed: BTreeSet<Digest>) -> Self {
+        self.needed = needed;
         self
     }
 
@@ -90,8 +100,8 @@ impl ObjectArtifactStore {
         let before = before.saturating_sub(Timestamp::default().after(request.min_age).as_millis());
         let _entered = self.gate.enter(OPERATION).await?;
         let mut report = GarbageReport::default();
-        self.collect_entries(request, &mut report).await?;
-        self.collect_artifacts(before, request.dry_run, &mut report).await?;
+        self.collect_entries(&request, &mut report).await?;
+        self.collect_artifacts(before, &request, &mut report).await?;
         let swept = self.in_folder(OPERATION, 0, move |folder| {
             if request.dry_run {
                 return folder.count_kept(before);
@@ -105,10 +115,11 @@ impl ObjectArtifactStore {
 
     async fn collect_entries(
         &self,
-        request: CollectGarbage,
+        request: &CollectGarbage,
         report: &mut GarbageReport,
     ) -> BackendResult<()> {
-        let held = self.holds.all(OPERATION).await?;
+        let mut held = self.holds.all(OPERATION).await?;
+        held.extend(&request.needed);
         let entries = self.catalogue.list(OPERATION, &ListArtifacts::new()).await?;
         for entry in beyond(request.keep, entries) {
             if held.contains(&entry.meta.digest) {
@@ -131,10 +142,11 @@ impl ObjectArtifactStore {
     async fn collect_artifacts(
         &self,
         before: u64,
-        dry_run: bool,
+        request: &CollectGarbage,
         report: &mut GarbageReport,
     ) -> BackendResult<()> {
         let mut needed = self.holds.all(OPERATION).await?;
+        needed.extend(&request.needed);
         let entries = self.catalogue.list(OPERATION, &ListArtifacts::new()).await?;
         let unlisted: BTreeSet<_> = report.entries.iter().map(catalogue::path_of).collect();
         let listed = entries.iter().filter(|entry| !unlisted.contains(&catalogue::path_of(entry)));
@@ -146,7 +158,7 @@ impl ObjectArtifactStore {
             let Some(digest) = layout::blob_digest(&blob.location) else { continue };
             let old = u64::try_from(blob.last_modified.timestamp_millis()).unwrap_or(0) <= before;
             if !needed.contains(&digest) && (old || dropped.contains(&digest)) {
-                if !dry_run {
+                if !request.dry_run {
                     gone.push(self.remove_bytes(OPERATION, &digest).await?);
                 }
                 report.artifacts.insert(digest);

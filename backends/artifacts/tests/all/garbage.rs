@@ -50,6 +50,21 @@ async fn the_newest_versions_stay_and_so_do_held_ones() {
 }
 
 #[tokio::test]
+async fn what_is_needed_stays_and_so_does_its_version() {
+    let (_folder, store) = local();
+    let mut digests = Vec::new();
+    for second in 1..=3_u8 {
+        let version = format!("1.{second}");
+        digests.push(put(&store, &[second; 10], &version, second.into()).await.unwrap());
+    }
+    let request = CollectGarbage::new(1, END).with_needed([digests[0]].into());
+    let report = store.collect(&permit().await, request).await.unwrap();
+    assert_eq!(versions(&store).await, ["1.3", "1.1"]);
+    assert_eq!((report.held.len(), report.artifacts), (1, [digests[1]].into()));
+    store.verify(&digests[0]).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_dry_run_says_what_would_go_and_leaves_it_there() {
     let (folder, store) = local();
     for second in 1..=5_u8 {
@@ -65,7 +80,8 @@ async fn a_dry_run_says_what_would_go_and_leaves_it_there() {
     let before = files(folder.path());
     assert!(before.iter().any(|it| it.starts_with("partial/") && it.ends_with(".0")), "{before:?}");
     let request = CollectGarbage::new(2, END);
-    let would = store.collect(&permit().await, request.with_dry_run(true)).await.unwrap();
+    let dry = request.clone().with_dry_run(true);
+    let would = store.collect(&permit().await, dry).await.unwrap();
     assert_eq!(files(folder.path()), before);
     let did = store.collect(&permit().await, request).await.unwrap();
     assert_eq!(would, did);
@@ -120,7 +136,7 @@ async fn a_put_under_way_survives() {
     let other = async {
         for piece in bytes.chunks(700_000) {
             tokio::io::AsyncWriteExt::write_all(&mut writer, piece).await.unwrap();
-            assert_eq!(store.collect(&permit, at_once).await.unwrap().partials, 0);
+            assert_eq!(store.collect(&permit, at_once.clone()).await.unwrap().partials, 0);
         }
         drop(writer);
     };
