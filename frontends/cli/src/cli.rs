@@ -19,9 +19,9 @@ use std::path::PathBuf;
     arg_required_else_help = true,
     subcommand_required = true,
     disable_help_subcommand = true,
-    after_help = "Begin with `deploy demo`: it needs no host and no root.\n\n\
-        Exit codes: 0 succeeded, 1 anything else, 2 usage, 10 rolled back, 11 stuck (failed, paused, or waiting for a person),\n\
-        12 denied, 13 conflict."
+    after_help = "Begin with `deploy demo`: it needs no host and no root. Every command explains itself with `--help`.\n\n\
+        Exit codes:\n   0  succeeded\n   1  anything else\n   2  usage: the command line is wrong\n  10  rolled back\n  \
+        11  stuck: failed, paused, or waiting for a person\n  12  denied\n  13  conflict"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -35,12 +35,12 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Options for all commands")]
 pub(crate) struct GlobalArgs {
     /// The folder that holds all state [default: `deploy` in the XDG data folder]
-    #[arg(long, global = true, env = "DEPLOY_DATA_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, env = "DEPLOY_DATA_DIR", hide_env_values = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// How results are written
+    /// How results are written: for people, or for programs
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Format,
-    /// Whether text is coloured
+    /// Whether text is coloured; `auto`: on terminals, unless `NO_COLOR` is set
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub(crate) color: Color,
     /// Says nothing but results, warnings and errors

@@ -110,7 +110,7 @@ pub(crate) fn because(reason: Option<&str>) -> String {
     match reason {
         None => String::new(),
         Some(reason) if reason.starts_with("by ") || reason.starts_with("because ") => {
-            format!(" {reason}")
+            format!(", {reason}")
         }
         Some(reason) => format!(": {reason}"),
     }
@@ -210,6 +210,7 @@ pub(crate) fn explanation(
     rollout: &Rollout,
     mut explanation: Explanation,
     history: Vec<String>,
+    last_lines: Vec<String>,
 ) -> wire::Explanation {
     explanation.task.last_end = explanation.task.last_end.as_ref().map(readable);
     wire::Explanation {
@@ -218,5 +219,6 @@ pub(crate) fn explanation(
         state: state(&explanation.task).to_owned(),
         summary: explanation.to_string(),
         history,
+        last_lines,
     }
 }

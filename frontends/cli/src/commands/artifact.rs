@@ -1,6 +1,6 @@
 use crate::{
     app::{App, Embedded},
-    output::{Output, Table, plural, size, styles},
+    output::{Output, Table, plural, size, styles, when},
     packages::{Packed, pack_descriptor, pack_package},
     problem::{IntoProblem as _, OrProblem as _, usage},
 };
@@ -41,7 +41,7 @@ pub(crate) struct Push {
     /// Which version it is
     #[arg(long = "version", value_name = "VERSION")]
     artifact_version: Version,
-    /// What it is for
+    /// What it is: what runs, or how that is put on hosts
     #[arg(long, value_enum, default_value_t = Kind::Package, value_name = "KIND")]
     kind: Kind,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Verify {
     digests: Vec<Digest>,
 }
 
-/// Removes old versions that no release needs
+/// Removes old versions that no release and no rollout needs
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  deploy artifact gc --keep 10 --dry-run\n  deploy artifact gc --keep 10"
@@ -84,9 +84,7 @@ pub(crate) struct Gc {
 /// What an artifact is for.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
-    /// What runs
     Package,
-    /// How it is put on hosts
     Descriptor,
 }
 
@@ -225,7 +223,8 @@ impl List {
                 Table::new(["REPOSITORY", "KIND", "VERSION", "SIZE", "PUT AT", "DIGEST"]);
             for it in &documents {
                 let bytes = size(it.size);
-                table.row([&it.repository, &it.kind, &it.version, &bytes, &it.put_at, &it.digest]);
+                let put_at = when(&it.put_at);
+                table.row([&it.repository, &it.kind, &it.version, &bytes, &put_at, &it.digest]);
             }
             output.table(&table);
         });
@@ -293,8 +292,9 @@ impl Gc {
             .permit(&embedded.principal, Action::ArtifactWrite, Resource::System)
             .await
             .or_problem()?;
-        let request =
-            CollectGarbage::new(self.keep, embedded.parts().clock.now()).with_dry_run(self.dry_run);
+        let request = CollectGarbage::new(self.keep, embedded.parts().clock.now())
+            .with_needed(at_work(&embedded).await?)
+            .with_dry_run(self.dry_run);
         let report = embedded.store.collect(&permit, request).await.or_problem()?;
         let garbage = Garbage {
             entries: report.entries.iter().map(document).collect(),
@@ -307,6 +307,19 @@ impl Gc {
         app.output.result(&garbage, |output| show(output, &garbage));
         Ok(Exit::Succeeded)
     }
+}
+
+/// What rollouts and runs that are not over still bring to hosts: no release holds what a run does.
+async fn at_work(embedded: &Embedded) -> Result<BTreeSet<Digest>, Problem> {
+    let rollouts = embedded.parts().journal.rollouts(None, usize::MAX).await.or_problem()?;
+    let mut digests = BTreeSet::new();
+    for active in rollouts.into_iter().filter(|it| it.last.is_none()) {
+        let rollout = embedded.platform.load(&active.rollout).await.or_problem()?;
+        for release in rollout.plan().releases.values() {
+            digests.extend(release.package.iter().chain([&release.descriptor]).map(|it| it.digest));
+        }
+    }
+    Ok(digests)
 }
 
 fn show(output: &Output, garbage: &Garbage) {
@@ -324,7 +337,7 @@ fn show(output: &Output, garbage: &Garbage) {
     );
     if !garbage.held.is_empty() {
         let held = plural(count(garbage.held.len()), "old version");
-        said.push_str(&format!("; releases still need {held}"));
+        said.push_str(&format!("; still needed: {held}"));
     }
     output.line(said);
     if garbage.dry_run {

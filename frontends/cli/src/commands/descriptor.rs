@@ -47,7 +47,7 @@ impl Check {
         let steps = bundle.descriptor.steps();
         let documents: Vec<_> = steps.iter().map(Step::from).collect();
         app.output.result(&documents, |output| {
-            let mut table = Table::new(["STEP", "TIMEOUT", "IF NOBODY KNOWS"]);
+            let mut table = Table::new(["STEP", "TIMEOUT", "EFFECT"]);
             for (step, document) in steps.iter().zip(&documents) {
                 let timeout = duration::format(step.timeout);
                 table.row([document.name.clone(), timeout, document.effect.clone()]);

@@ -1,7 +1,7 @@
 use super::artifact::{another_already, blocking, put};
 use crate::{
     app::{App, Embedded},
-    output::{Output, Table, styles},
+    output::{Output, Table, styles, when},
     packages::{Packed, pack_descriptor, pack_package},
     problem::{OrProblem as _, chain, invalid, usage},
 };
@@ -307,7 +307,8 @@ impl List {
         app.output.result(&documents, |output| {
             let mut table = Table::new(["RELEASE", "VERSION", "MADE AT", "BY", "FROM"]);
             for it in &documents {
-                table.row([&it.id, &it.version, &it.created_at, &it.created_by, &it.provenance]);
+                let made_at = when(&it.created_at);
+                table.row([&it.id, &it.version, &made_at, &it.created_by, &it.provenance]);
             }
             if table.is_empty() {
                 output.note("no releases yet: `deploy release create` makes one");
@@ -330,8 +331,13 @@ impl Show {
 }
 
 fn show(output: &Output, release: &Release) {
-    let steps: Vec<_> = release.steps.iter().map(|it| it.name.as_str()).collect();
-    let made = format!("{} by {}", release.created_at, release.created_by);
+    let (back, steps): (Vec<_>, Vec<_>) =
+        release.steps.iter().map(|it| it.name.as_str()).partition(|it| *it == "rollback");
+    let steps = match back.is_empty() {
+        true => steps.join(" → "),
+        false => format!("{}; back: rollback", steps.join(" → ")),
+    };
+    let made = format!("{} by {}", when(&release.created_at), release.created_by);
     let none = || "none".to_owned();
     for (name, value) in [
         ("release", release.id.clone()),
@@ -339,10 +345,13 @@ fn show(output: &Output, release: &Release) {
         ("version", release.version.clone()),
         ("package", release.package.clone().unwrap_or_else(none)),
         ("descriptor", release.descriptor.clone()),
-        ("steps", steps.join(" → ")),
+        ("steps", steps),
         ("made", made),
         ("from", release.provenance.clone()),
     ] {
+        if value.is_empty() {
+            continue;
+        }
         output.line(format_args!(
             "{} {value}",
             output.paint(styles::DIM, format_args!("{name:<10}"))

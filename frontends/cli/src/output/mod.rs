@@ -7,7 +7,7 @@ mod text;
 pub(crate) use screen::Screen;
 pub(crate) use style::{Style, styles};
 pub(crate) use table::Table;
-pub(crate) use text::{clean, fit, list, plural, size, width, wrap};
+pub(crate) use text::{clean, fit, list, plural, size, when, width, wrap};
 
 use clap::ValueEnum;
 use deploy_wire::{Problem, ProblemDocument};
@@ -22,9 +22,7 @@ use std::{
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For programs: one JSON document, or one on a line where there are several
     Json,
-    /// For people
     #[default]
     Text,
 }
@@ -32,12 +30,10 @@ pub(crate) enum Format {
 /// Whether text is coloured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// Always
     Always,
-    /// On terminals, unless `NO_COLOR` is set
+    // On terminals, unless `NO_COLOR` is set or `TERM` is `dumb`.
     #[default]
     Auto,
-    /// Never
     Never,
 }
 

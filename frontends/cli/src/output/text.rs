@@ -62,6 +62,14 @@ pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
+/// A time as people read it in a table: to the second, and in UTC.
+pub(crate) fn when(time: &str) -> String {
+    match (time.get(..10), time.get(11..19)) {
+        (Some(day), Some(clock)) if time.ends_with('Z') => format!("{day} {clock}Z"),
+        _ => time.to_owned(),
+    }
+}
+
 /// `1 host`, `2 hosts`.
 pub(crate) fn plural(count: impl Into<u64>, one: &str) -> String {
     let count = count.into();
@@ -104,6 +112,12 @@ mod tests {
     fn control_characters_are_taken_out() {
         assert_eq!(clean("a\u{1b}[2Jb\r\n"), "a\u{fffd}[2Jb\u{fffd}\n");
         assert!(matches!(clean("plain\ttext"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn times_are_read_by_people() {
+        assert_eq!(when("2026-11-22T07:01:43.632Z"), "2026-11-22 07:01:43Z");
+        assert_eq!(when("never"), "never");
     }
 
     #[test]

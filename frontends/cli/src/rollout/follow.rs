@@ -311,7 +311,10 @@ impl<'a> Follow<'a> {
     async fn detach(&self, driving: Option<Driving>) -> Result<Exit, Problem> {
         let id = &self.id;
         let Some(driving) = driving else {
-            return Err(stopped(id, "no longer watching; the rollout goes on"));
+            self.app.output.note(format_args!(
+                "no longer watching: `deploy rollout watch {id}` shows it again"
+            ));
+            return Ok(Exit::Other);
         };
         driving.abort();
         // Whatever it ended with, it no longer drives.

@@ -65,17 +65,16 @@ impl Choice {
     ) -> (&'static str, &'static str) {
         match (awaits_confirm, driving) {
             (true, true) => (
-                "[c]onfirm the wave, roll [b]ack, [p]ause, [a]bort, [d]etach (it goes on in the background), or [s]tay?",
-                "cbpads",
+                "[c]onfirm, [p]ause, roll [b]ack, [a]bort, [d]etach (background), or [s]tay?",
+                "cpbads",
             ),
             (true, false) => (
-                "[c]onfirm the wave, roll [b]ack, [p]ause, [a]bort, [d]etach (stop watching), or [s]tay?",
-                "cbpads",
+                "[c]onfirm, [p]ause, roll [b]ack, [a]bort, [d]etach (stop watching), or [s]tay?",
+                "cpbads",
             ),
-            (false, true) => (
-                "[p]ause, roll [b]ack, [a]bort, [d]etach (it goes on in the background), or [s]tay?",
-                "pbads",
-            ),
+            (false, true) => {
+                ("[p]ause, roll [b]ack, [a]bort, [d]etach (background), or [s]tay?", "pbads")
+            }
             (false, false) => {
                 ("[p]ause, roll [b]ack, [a]bort, [d]etach (stop watching), or [s]tay?", "pbads")
             }

@@ -5,7 +5,7 @@ use crate::{
 };
 use deploy_core::{
     plan::Work,
-    rollout::{AttemptEnd, Event, Outcome, Record, Rollout},
+    rollout::{AttemptEnd, Event, Outcome, Record, Rollout, TaskState},
     time::Timestamp,
 };
 use deploy_host::duration;
@@ -84,7 +84,11 @@ fn narrate(record: &Record, rollout: &Rollout) -> Option<Sentence> {
             let took = record.at.since(rollout.accepted_at());
             let style = style_of(*outcome);
             let name = if rollout.plan().work == Work::Run { "run" } else { "rollout" };
-            turn(style, format!("{name} {id} {} after {}", said(*outcome), rounded(took)))
+            let said = match outcome {
+                Outcome::SucceededWithDebt => on_some_hosts(rollout),
+                _ => said(*outcome).to_owned(),
+            };
+            turn(style, format!("{name} {id} {said} after {}", rounded(took)))
         }
         Event::AbortStarted { reason } => {
             turn(styles::FAILURE, format!("the rollout is aborted {reason}"))
@@ -158,9 +162,15 @@ const fn said(outcome: Outcome) -> &'static str {
         Outcome::Failed => "failed: some host could not be brought back",
         Outcome::RolledBack => "was rolled back",
         Outcome::Succeeded => "succeeded",
-        Outcome::SucceededWithDebt => "succeeded, but not on every host",
         _ => "ended",
     }
+}
+
+/// On how many hosts it went well.
+fn on_some_hosts(rollout: &Rollout) -> String {
+    let well = rollout.tasks().filter(|it| it.state == TaskState::Succeeded).count();
+    let well = if well == 0 { "none".to_owned() } else { well.to_string() };
+    format!("went well on {well} of {}", plural(rollout.plan().target_count(), "host"))
 }
 
 const fn style_of(outcome: Outcome) -> Style {

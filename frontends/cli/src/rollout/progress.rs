@@ -2,7 +2,7 @@
 use super::narrate::{clock, rounded};
 use crate::{
     documents,
-    output::{Style, fit, plural, styles, width},
+    output::{Style, fit, plural, styles, width, wrap},
 };
 use deploy_core::{
     rollout::{RolloutState, RolloutView, TaskView, WaveView},
@@ -44,7 +44,9 @@ impl Progress<'_> {
     ) -> Vec<String> {
         let mut lines = vec![self.title(), self.bar(columns), self.counts()];
         lines.extend(self.attention(columns));
-        lines.extend(self.waits());
+        for (style, text) in self.waits() {
+            lines.extend(wrap(&text, columns).into_iter().map(|line| vec![(style, line)]));
+        }
         let line = |pieces: Vec<Piece>| {
             let mut room = columns;
             let mut line = String::new();
@@ -178,8 +180,8 @@ impl Progress<'_> {
         lines
     }
 
-    /// What the rollout waits for.
-    fn waits(&self) -> Option<Vec<Piece>> {
+    /// What the rollout waits for, and what somebody can do about that.
+    fn waits(&self) -> Vec<Piece> {
         let view = self.view;
         let id = &view.id;
         let ended = matches!(
@@ -191,30 +193,27 @@ impl Progress<'_> {
                 | RolloutState::SucceededWithDebt
         );
         if ended {
-            return None;
-        }
-        if !self.driven {
-            let text = format!("nobody drives this rollout: `deploy rollout resume {id}` goes on");
-            return Some(vec![(styles::WARNING, text)]);
+            return Vec::new();
         }
         if view.awaits_confirm {
             let text =
                 format!("wave {} waits for somebody: `deploy rollout confirm {id}`", view.wave);
-            return Some(vec![(styles::WARNING, text)]);
+            return vec![(styles::WARNING, text)];
         }
         if matches!(view.state, RolloutState::Paused) {
-            let why = view.reason.as_ref().map_or_else(String::new, |it| format!(" {it}"));
-            return Some(vec![
-                (styles::WARNING, format!("paused{why}")),
-                (styles::DIM, format!("  `deploy rollout resume {id}` or `rollback` or `abort`")),
-            ]);
+            let why = documents::because(documents::reason(view).as_deref());
+            let how =
+                format!("`deploy rollout resume {id}` goes on; or `retry`, `rollback`, `abort`");
+            return vec![(styles::WARNING, format!("paused{why}")), (styles::DIM, how)];
         }
-        let until = view.bakes_until.filter(|it| *it > self.now)?;
+        if !self.driven {
+            let text = format!("nobody drives this rollout: `deploy rollout resume {id}` goes on");
+            return vec![(styles::WARNING, text)];
+        }
+        let Some(until) = view.bakes_until.filter(|it| *it > self.now) else { return Vec::new() };
         let left = rounded(until.since(self.now));
-        Some(vec![(
-            styles::ACTIVE,
-            format!("wave {} is watched for {left} until {}", view.wave, clock(until)),
-        )])
+        let text = format!("wave {} is watched for {left}, until {}", view.wave, clock(until));
+        vec![(styles::ACTIVE, text)]
     }
 }
 

@@ -119,6 +119,31 @@ fn a_version_never_changes() {
 }
 
 #[test]
+fn garbage_is_shown_before_it_goes() {
+    let lab = Lab::new();
+    lab.hosts(1);
+    lab.service("confirm = \"every_wave\"\nwaves = [\"1\"]");
+    lab.release("1", ":");
+    for version in ["2", "3", "4"] {
+        lab.write("old/file", version);
+        lab.ok(&["artifact", "push", "old", "--repository", "web", "--version", version]);
+    }
+    let before = lab.everything();
+    let would = lab.json(&["artifact", "gc", "--keep", "1", "--dry-run"]);
+    let versions = |of: &serde_json::Value| {
+        let all = of.as_array().unwrap().iter();
+        all.map(|it| it["version"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(versions(&would["entries"]), ["3", "2"]);
+    assert_eq!(versions(&would["held"]), ["1"]);
+    assert_eq!((&would["dry_run"], &before), (&true.into(), &lab.everything()));
+    let mut did = lab.json(&["artifact", "gc", "--keep", "1"]);
+    did["dry_run"] = true.into();
+    assert_eq!(did, would);
+    lab.run(&["artifact", "gc", "--keep", "0"]).ended_with(2);
+}
+
+#[test]
 fn rot_is_found() {
     let lab = Lab::new();
     lab.write("one/file", "1");

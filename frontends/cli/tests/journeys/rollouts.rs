@@ -87,6 +87,9 @@ fn a_canary_is_confirmed_by_a_person() {
     lab.release("1", COUNTS);
     let ran = lab.run(&["rollout", "start", "web", "web-1"]).ended_with(11);
     assert!(ran.stdout.contains("`deploy rollout confirm web-"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("lets the next wave go"), "{}", ran.stderr);
+    assert!(!lab.ok(&["rollout", "show", "web"]).stderr.contains("nobody drives"));
+    assert!(lab.ok(&["doctor"]).stdout.contains("waiting for somebody: web-"));
     assert_eq!((lab.version(1).is_some(), lab.version(2)), (true, None));
     let waits = lab.ok(&["rollout", "why", "web", "web-2"]).stdout;
     assert!(waits.contains("wave 2 of 2: pending; waits for somebody to confirm"), "{waits}");
@@ -207,7 +210,7 @@ fn another_process_pauses_what_this_one_drives() {
     eventually("the first host is worked on", || !lab.shared(1, "count").is_empty());
     let paused = lab.ok(&["rollout", "pause", "web", "--note", "lunch"]);
     assert!(
-        paused.stdout.contains(" is pausing by ") && paused.stdout.contains("lunch"),
+        paused.stdout.contains(" is pausing, by ") && paused.stdout.contains("lunch"),
         "{}",
         paused.stdout
     );
@@ -284,6 +287,30 @@ fn a_command_runs_on_the_hosts_that_are_selected() {
     lab.write("check.sh", "#!/bin/sh\necho \"on $DEPLOY_HOST\"\n[ \"$DEPLOY_HOST\" = web-1 ]\n");
     let failed = lab.run(&["run", "role=web", "--script", "check.sh"]).ended_with(1);
     assert!(failed.stdout.contains("web-2: failed in run with code 1"), "{}", failed.stdout);
+    assert!(failed.stdout.contains(" went well on 1 of 2 hosts after "), "{}", failed.stdout);
+    let id = lab.json(&["rollout", "list"])[0]["id"].as_str().unwrap().to_owned();
+    let why = lab.ok(&["rollout", "why", &id, "web-2"]);
+    assert!(why.stdout.ends_with("web-2 | on web-2\n"), "{}", why.stdout);
+    assert!(why.stderr.contains("a new rollout tries it again"), "{}", why.stderr);
     lab.run(&["run", "role=none", "--", "true"]).ended_with(1);
     assert!(DEPLOY.ends_with("deploy"));
+}
+
+#[test]
+fn what_a_run_still_needs_is_no_garbage() {
+    let lab = Lab::new();
+    lab.hosts(2);
+    let (begun, go) = (lab.path("begun"), lab.path("go"));
+    let line = format!("touch {0:?}\nuntil [ -e {go:?} ]; do sleep 0.05; done", begun);
+    let mut driver = lab.start(&["run", "role=web", "--waves", "1", "--", &line]);
+    eventually("the first host is worked on", || begun.exists());
+    driver.kill().unwrap();
+    driver.wait().unwrap();
+    lab.ok(&["run", "role=web", "--", "true"]);
+    let collected = lab.json(&["artifact", "gc", "--keep", "1"]);
+    assert_eq!(collected["held"].as_array().unwrap().len(), 1, "{collected}");
+    fs::write(go, "").unwrap();
+    let runs = lab.json(&["rollout", "list"]);
+    let open = runs.as_array().unwrap().iter().find(|it| it["state"] == "running").unwrap();
+    lab.ok(&["rollout", "resume", open["id"].as_str().unwrap()]);
 }

@@ -116,6 +116,8 @@ pub struct Explanation {
     pub summary: String,
     /// What happened to it, oldest first.
     pub history: Vec<String>,
+    /// The last lines that were printed there, where it is in trouble.
+    pub last_lines: Vec<String>,
 }
 
 /// A piece of an attempt's output: `rollout logs` prints one on a line.

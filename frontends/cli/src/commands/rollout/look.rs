@@ -3,23 +3,26 @@ use super::{
     start::Waiting,
 };
 use crate::{
-    app::App,
+    app::{App, Embedded},
     documents,
-    output::{Output, Table, styles},
+    output::{Output, Table, styles, when},
     problem::OrProblem as _,
     rollout::{DriverNow, Follow, LogTail, Narrator, Role, Tail, driver_of, exit_of},
 };
 use clap::Args;
 use deploy_core::{
     engine::PlatformError,
-    id::{HostName, ServiceName, StreamId},
+    id::{HostName, RolloutId, ServiceName, StreamId},
     rollout::{self, Event, Record, Refusal, TaskState},
 };
 use deploy_wire::{self as wire, Exit, LogLine, Problem, Rollout, Task};
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 /// How often output is looked for.
 const REFRESH: Duration = Duration::from_millis(250);
+
+/// How many lines of a host in trouble are shown beside what happened to it.
+const LAST_LINES: usize = 5;
 
 /// Shows a rollout as it goes
 #[derive(Debug, Args)]
@@ -112,7 +115,7 @@ impl List {
                     &it.service,
                     &it.release,
                     &it.state,
-                    &it.started_at,
+                    &when(&it.started_at),
                     &it.started_by,
                 ]);
             }
@@ -149,8 +152,8 @@ fn show(output: &Output, rollout: &Rollout) {
         ("what", format!("{} to {}", rollout.service, rollout.release)),
         ("plan", rollout.plan.clone()),
         ("state", format!("{}{why}", rollout.state)),
-        ("started", format!("{} by {}", rollout.started_at, rollout.started_by)),
-        ("ended", rollout.ended_at.clone().unwrap_or_else(|| "not yet".to_owned())),
+        ("started", format!("{} by {}", when(&rollout.started_at), rollout.started_by)),
+        ("ended", rollout.ended_at.as_deref().map_or_else(|| "not yet".to_owned(), when)),
     ] {
         output
             .line(format_args!("{} {value}", output.paint(styles::DIM, format_args!("{name:<8}"))));
@@ -215,11 +218,18 @@ impl Why {
             let text = text.filter(|_| is_about(record, &self.host));
             text.map(|it| format!("{} {it}", record.at))
         });
-        let document = documents::explanation(rollout, explanation, history.collect());
+        let last_lines = match documents::needs_attention(&explanation.task) {
+            true => last_lines(&embedded, &id, &self.host).await?,
+            false => Vec::new(),
+        };
+        let document = documents::explanation(rollout, explanation, history.collect(), last_lines);
         app.output.result(&document, |output| {
             output.line(format_args!("{}: {}", document.host, document.summary));
             for line in &document.history {
                 output.line(output.paint(styles::DIM, line));
+            }
+            for line in &document.last_lines {
+                output.line(prefixed(output, &self.host, line));
             }
             if let Some(advice) = advice(rollout, &document) {
                 output.note(advice);
@@ -227,6 +237,25 @@ impl Why {
         });
         Ok(Exit::Succeeded)
     }
+}
+
+/// The last lines that were printed on a host.
+async fn last_lines(
+    embedded: &Embedded,
+    id: &RolloutId,
+    host: &HostName,
+) -> Result<Vec<String>, Problem> {
+    let mut last = VecDeque::new();
+    let mut keep = |_: &HostName, line: &str| {
+        last.push_back(line.to_owned());
+        if last.len() > LAST_LINES {
+            last.pop_front();
+        }
+    };
+    let mut logs = LogTail::new(id.clone()).of_host(Some(host.clone()));
+    logs.lines(&*embedded.parts().logs, &mut keep).await?;
+    logs.rest(keep);
+    Ok(last.into())
 }
 
 /// What to do about a host in trouble.
@@ -240,7 +269,7 @@ fn advice(rollout: &rollout::Rollout, told: &wire::Explanation) -> Option<String
         TaskState::Unreachable => {
             format!("`deploy host check host={host}` says whether it can be reached now")
         }
-        _ => format!("`deploy rollout logs {id} --host {host}` shows what was printed there"),
+        _ => format!("`deploy rollout logs {id} --host {host}` shows all that was printed there"),
     };
     if rollout.outcome().is_some() {
         return Some(format!("{look}; a new rollout tries it again"));

@@ -18,8 +18,8 @@ use std::path::Path;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  deploy rollout start web web-1.4.2\n  deploy rollout start plan.json --detach\n\n\
-    Ctrl-C asks whether to pause, to abort, or to let it go on in the background. A process that is killed loses nothing:\n\
-    `deploy rollout resume` goes on from where it was."
+    Ctrl-C asks whether to pause, to abort, or to let it go on in the background.\n\
+    A process that is killed loses nothing: `deploy rollout resume` goes on from where it was."
 )]
 pub(crate) struct Start {
     /// A service, or a plan saved by `deploy plan -o`

@@ -17,13 +17,9 @@ const LARGEST: u64 = 64 << 20;
 /// How a file of hosts is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum HostsFormat {
-    /// Our own: `[[host]]` tables
     Toml,
-    /// A table with a header row
     Csv,
-    /// An Ansible inventory in INI
     AnsibleIni,
-    /// An Ansible inventory in YAML
     AnsibleYaml,
 }
 
