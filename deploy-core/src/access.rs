@@ -1,5 +1,8 @@
 //! Who may do what: the request, the answer, and the [`Permit`] that proves the answer.
-use crate::id::{HostName, Principal, RepositoryName, ServiceName};
+use crate::{
+    error::{BackendError, BackendResult, ErrorKind},
+    id::{HostName, Principal, RepositoryName, ServiceName, StreamId},
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -59,6 +62,17 @@ pub enum Resource {
     Service(ServiceName),
     /// The whole installation.
     System,
+}
+
+impl Resource {
+    /// What writing into `stream` is done to: its service, or the whole installation by an ad-hoc run.
+    #[must_use]
+    pub fn of_stream(stream: &StreamId) -> Self {
+        match stream {
+            StreamId::Run(_) => Self::System,
+            StreamId::Service(service) => Self::Service(service.clone()),
+        }
+    }
 }
 
 impl fmt::Display for Resource {
@@ -153,5 +167,23 @@ impl Permit {
             (mine, asked) => mine == asked,
         };
         same && self.request.action == action
+    }
+
+    /// What a backend asks of a permit before it does anything: that it [`covers`](Self::covers) just that.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if it does not, as every contract has it.
+    pub fn demand(
+        &self,
+        action: Action,
+        resource: &Resource,
+        operation: &'static str,
+    ) -> BackendResult<()> {
+        if self.covers(action, resource) {
+            return Ok(());
+        }
+        Err(BackendError::new(ErrorKind::PermissionDenied, operation)
+            .with("needs", format_args!("{} on {resource}", action.as_str()))
+            .with("has", format_args!("{} on {}", self.action().as_str(), self.resource())))
     }
 }

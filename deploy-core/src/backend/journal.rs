@@ -46,6 +46,25 @@ impl RolloutRef {
     }
 }
 
+/// Where a stream at `expected` is once `records` are appended.
+///
+/// # Errors
+/// `InvalidInput` if they do not follow on from there, or are none: what every [`Journal::append`] has to look at.
+pub fn head_after(expected: Seq, records: &[Record]) -> BackendResult<Seq> {
+    let refused = || BackendError::new(ErrorKind::InvalidInput, "journal.append");
+    if records.is_empty() {
+        return Err(refused().with("records", 0));
+    }
+    let mut head = expected;
+    for record in records {
+        head = head.next();
+        if record.seq != head {
+            return Err(refused().with("seq", record.seq).with("due", head));
+        }
+    }
+    Ok(head)
+}
+
 /// Append-only streams of facts: the only durable state of the engine.
 ///
 /// # Contract

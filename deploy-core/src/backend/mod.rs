@@ -26,7 +26,7 @@ pub use executor::{
     ResolveRequest,
 };
 pub use inventory::{HostInventory, InventoryExt};
-pub use journal::{AppendError, Journal, JournalExt, RolloutRef};
+pub use journal::{AppendError, Journal, JournalExt, RolloutRef, head_after};
 pub use lease::{AcquireLease, Lease, LeaseStore};
 pub use log::{LogChunk, LogPosition, LogQuery, LogStore};
 pub use notifier::{Notification, Notifier};

@@ -1,6 +1,6 @@
 use crate::{
     access::Permit,
-    error::BackendResult,
+    error::{BackendResult, ErrorKind},
     id::{ReleaseId, ServiceName},
     spec::{Release, Service},
 };
@@ -59,6 +59,22 @@ pub enum Expect {
     Absent,
     /// This revision.
     At(Revision),
+}
+
+impl Expect {
+    /// Compares what is there with what must be.
+    ///
+    /// # Errors
+    /// The kind of the error that a refused `put` gives.
+    pub fn check(self, actual: Option<Revision>) -> Result<(), ErrorKind> {
+        match (self, actual) {
+            (Self::Absent, None) => Ok(()),
+            (Self::Absent, Some(_)) => Err(ErrorKind::AlreadyExists),
+            (Self::At(_), None) => Err(ErrorKind::NotFound),
+            (Self::At(wanted), Some(actual)) if wanted == actual => Ok(()),
+            (Self::At(_), Some(_)) => Err(ErrorKind::Conflict),
+        }
+    }
 }
 
 /// Knows services and their releases.

@@ -1,4 +1,4 @@
-use super::{demand, lock};
+use super::lock;
 use crate::{
     access::{Action, Permit, Resource},
     backend::{
@@ -79,7 +79,7 @@ impl ArtifactStore for MemoryArtifactStore {
         body: &mut (dyn AsyncRead + Send + Unpin),
     ) -> BackendResult<ArtifactMeta> {
         let resource = Resource::Repository(request.repository.clone());
-        demand(permit, Action::ArtifactWrite, &resource, "artifact.put")?;
+        permit.demand(Action::ArtifactWrite, &resource, "artifact.put")?;
         let meta = ArtifactMeta::new(request.digest, request.size);
         let start = {
             let mut state = lock(&self.state);
@@ -145,7 +145,7 @@ impl ArtifactStore for MemoryArtifactStore {
     }
 
     async fn hold(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()> {
-        demand(permit, Action::ArtifactWrite, &Resource::System, "artifact.hold")?;
+        permit.demand(Action::ArtifactWrite, &Resource::System, "artifact.hold")?;
         let mut state = lock(&self.state);
         state.bytes(digest, "artifact.hold")?;
         state.holders.entry(*digest).or_default().insert(holder.clone());
@@ -153,7 +153,7 @@ impl ArtifactStore for MemoryArtifactStore {
     }
 
     async fn let_go(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()> {
-        demand(permit, Action::ArtifactWrite, &Resource::System, "artifact.let_go")?;
+        permit.demand(Action::ArtifactWrite, &Resource::System, "artifact.let_go")?;
         if let Some(holders) = lock(&self.state).holders.get_mut(digest) {
             holders.remove(holder);
         }
@@ -165,7 +165,7 @@ impl ArtifactStore for MemoryArtifactStore {
     }
 
     async fn delete(&self, permit: &Permit, digest: &Digest) -> BackendResult<()> {
-        demand(permit, Action::ArtifactWrite, &Resource::System, "artifact.delete")?;
+        permit.demand(Action::ArtifactWrite, &Resource::System, "artifact.delete")?;
         let error = |kind| BackendError::new(kind, "artifact.delete").with("digest", digest);
         if !self.capabilities.delete {
             return Err(error(ErrorKind::Unsupported));

@@ -1,4 +1,4 @@
-use super::{demand, lock, service_registry::check_expected};
+use super::lock;
 use crate::{
     access::{Action, Permit, Resource},
     backend::{Expect, HostInventory, Revision, Versioned},
@@ -39,9 +39,10 @@ impl MemoryHostInventory {
 impl HostInventory for MemoryHostInventory {
     async fn put(&self, permit: &Permit, host: Host, expect: Expect) -> BackendResult<Revision> {
         let name = host.name.clone();
-        demand(permit, Action::HostWrite, &Resource::Host(name.clone(), None), "inventory.put")?;
+        permit.demand(Action::HostWrite, &Resource::Host(name.clone(), None), "inventory.put")?;
         let mut state = lock(&self.state);
-        check_expected(expect, state.hosts.get(&name).map(|it| it.revision))
+        expect
+            .check(state.hosts.get(&name).map(|it| it.revision))
             .map_err(|kind| BackendError::new(kind, "inventory.put").with("host", &name))?;
         let last = state.revisions.get(&name).map_or(0, |it| it.get());
         let revision = Revision::new(last + 1);
@@ -65,7 +66,11 @@ impl HostInventory for MemoryHostInventory {
     }
 
     async fn remove(&self, permit: &Permit, name: &HostName) -> BackendResult<()> {
-        demand(permit, Action::HostWrite, &Resource::Host(name.clone(), None), "inventory.remove")?;
+        permit.demand(
+            Action::HostWrite,
+            &Resource::Host(name.clone(), None),
+            "inventory.remove",
+        )?;
         let mut state = lock(&self.state);
         state.hosts.remove(name).ok_or_else(|| missing("inventory.remove", name))?;
         state.installed.values_mut().for_each(|seen| {
@@ -83,7 +88,7 @@ impl HostInventory for MemoryHostInventory {
     ) -> BackendResult<()> {
         let resource = Resource::Host(name.clone(), Some(service.clone()));
         if !permit.covers(Action::HostObserve, &resource) {
-            demand(permit, Action::HostExecute, &resource, "inventory.record")?;
+            permit.demand(Action::HostExecute, &resource, "inventory.record")?;
         }
         let mut state = lock(&self.state);
         if !state.hosts.contains_key(name) {

@@ -1,7 +1,7 @@
-use super::{demand, lock};
+use super::lock;
 use crate::{
     access::{Action, Permit, Resource},
-    backend::{AppendError, Journal, RolloutRef},
+    backend::{AppendError, Journal, RolloutRef, head_after},
     error::{BackendError, BackendResult, ErrorKind},
     id::{RolloutId, Seq, StreamId},
     plan::FORMAT,
@@ -45,8 +45,8 @@ impl Journal for MemoryJournal {
         expected: Seq,
         records: &[Record],
     ) -> Result<Seq, AppendError> {
-        demand(permit, Action::RolloutControl, &resource(stream), "journal.append")?;
-        check_numbers(expected, records)?;
+        permit.demand(Action::RolloutControl, &Resource::of_stream(stream), "journal.append")?;
+        head_after(expected, records)?;
         let mut state = lock(&self.state);
         let actual = state.head(stream);
         if actual != expected {
@@ -153,28 +153,6 @@ impl State {
         self.streams.entry(stream.clone()).or_default().extend_from_slice(records);
         self.head(stream)
     }
-}
-
-fn resource(stream: &StreamId) -> Resource {
-    match stream {
-        StreamId::Run(_) => Resource::System,
-        StreamId::Service(name) => Resource::Service(name.clone()),
-    }
-}
-
-fn check_numbers(expected: Seq, records: &[Record]) -> BackendResult<()> {
-    let error = || BackendError::new(ErrorKind::InvalidInput, "journal.append");
-    if records.is_empty() {
-        return Err(error().with("records", 0));
-    }
-    let mut due = expected;
-    for record in records {
-        due = due.next();
-        if record.seq != due {
-            return Err(error().with("seq", record.seq).with("due", due));
-        }
-    }
-    Ok(())
 }
 
 fn readable(record: &Record) -> BackendResult<Record> {

@@ -25,28 +25,9 @@ pub use notifier::MemoryNotifier;
 pub use scheduler::SpreadScheduler;
 pub use service_registry::MemoryServiceRegistry;
 
-use crate::{
-    access::{Action, Permit, Resource},
-    error::{BackendError, BackendResult, ErrorKind},
-};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a mutex guards, also after a panic: every change under these locks is all or nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Refuses a permit for something else than `action` on `resource`.
-fn demand(
-    permit: &Permit,
-    action: Action,
-    resource: &Resource,
-    operation: &'static str,
-) -> BackendResult<()> {
-    if permit.covers(action, resource) {
-        return Ok(());
-    }
-    Err(BackendError::new(ErrorKind::PermissionDenied, operation)
-        .with("needs", format_args!("{} on {resource}", action.as_str()))
-        .with("has", format_args!("{} on {}", permit.action().as_str(), permit.resource())))
 }

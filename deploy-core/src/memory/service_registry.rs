@@ -1,4 +1,4 @@
-use super::{demand, lock};
+use super::lock;
 use crate::{
     access::{Action, Permit, Resource},
     backend::{Expect, Revision, ServiceRegistry, Versioned},
@@ -44,11 +44,11 @@ impl ServiceRegistry for MemoryServiceRegistry {
         expect: Expect,
     ) -> BackendResult<Revision> {
         let resource = Resource::Service(service.name.clone());
-        demand(permit, Action::ServiceWrite, &resource, "registry.put_service")?;
+        permit.demand(Action::ServiceWrite, &resource, "registry.put_service")?;
         let mut state = lock(&self.state);
         let actual =
             state.services.get(&service.name).and_then(|it| it.last()).map(|it| it.revision);
-        check_expected(expect, actual).map_err(|kind| {
+        expect.check(actual).map_err(|kind| {
             BackendError::new(kind, "registry.put_service").with("service", &service.name)
         })?;
         let revision = Revision::new(actual.map_or(0, Revision::get) + 1);
@@ -87,7 +87,7 @@ impl ServiceRegistry for MemoryServiceRegistry {
 
     async fn create_release(&self, permit: &Permit, release: Release) -> BackendResult<()> {
         let resource = Resource::Service(release.service.clone());
-        demand(permit, Action::ServiceWrite, &resource, "registry.create_release")?;
+        permit.demand(Action::ServiceWrite, &resource, "registry.create_release")?;
         let mut state = lock(&self.state);
         if !state.services.contains_key(&release.service) {
             return Err(missing_service("registry.create_release", &release.service));
@@ -118,17 +118,6 @@ impl ServiceRegistry for MemoryServiceRegistry {
             state.releases.values().filter(|it| it.service == *service).collect();
         releases.sort_by_key(|it| Reverse((it.created_at, &it.id)));
         Ok(releases.into_iter().take(limit).cloned().collect())
-    }
-}
-
-/// What refuses a compare-and-set, if anything does.
-pub(super) fn check_expected(expect: Expect, actual: Option<Revision>) -> Result<(), ErrorKind> {
-    match (expect, actual) {
-        (Expect::Absent, None) => Ok(()),
-        (Expect::Absent, Some(_)) => Err(ErrorKind::AlreadyExists),
-        (Expect::At(_), None) => Err(ErrorKind::NotFound),
-        (Expect::At(expected), Some(actual)) if expected == actual => Ok(()),
-        (Expect::At(_), Some(_)) => Err(ErrorKind::Conflict),
     }
 }
 

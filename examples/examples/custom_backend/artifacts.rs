@@ -1,4 +1,4 @@
-use crate::support::{demand, names, publish, sync_folder};
+use crate::support::{names, publish, sync_folder};
 use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
@@ -101,7 +101,7 @@ impl ArtifactStore for FolderArtifactStore {
     ) -> BackendResult<ArtifactMeta> {
         const PUT: &str = "artifact.put";
         let resource = Resource::Repository(request.repository.clone());
-        demand(permit, Action::ArtifactWrite, &resource, PUT)?;
+        permit.demand(Action::ArtifactWrite, &resource, PUT)?;
         self.check_version(&request).await?;
         if request.offset != 0 {
             return Err(BackendError::new(ErrorKind::Conflict, PUT).with("offset", request.offset));
@@ -171,14 +171,14 @@ impl ArtifactStore for FolderArtifactStore {
     }
 
     async fn hold(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()> {
-        demand(permit, Action::ArtifactWrite, &Resource::System, "artifact.hold")?;
+        permit.demand(Action::ArtifactWrite, &Resource::System, "artifact.hold")?;
         self.head(digest).await?;
         let held = publish(&self.hold_of(digest, holder), &[]).await;
         held.map(|_new| ()).map_err(|err| failed("artifact.hold", err))
     }
 
     async fn let_go(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()> {
-        demand(permit, Action::ArtifactWrite, &Resource::System, "artifact.let_go")?;
+        permit.demand(Action::ArtifactWrite, &Resource::System, "artifact.let_go")?;
         let hold = self.hold_of(digest, holder);
         let gone = match fs::remove_file(&hold).await {
             Ok(()) => sync_folder(&hold).await,

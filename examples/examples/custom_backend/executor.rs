@@ -1,4 +1,4 @@
-use crate::support::{demand, lock};
+use crate::support::lock;
 use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
@@ -108,7 +108,7 @@ impl Executor for DeviceExecutor {
         request: &AttemptRequest,
         log: &dyn AttemptLog,
     ) -> BackendResult<AttemptReport> {
-        demand(permit, Action::HostExecute, &resource(&request.on), RUN)?;
+        permit.demand(Action::HostExecute, &resource(&request.on), RUN)?;
         check_token(&request.token, RUN)?;
         let (attempt, is_new) = self.devices.start(request)?;
         if is_new {
@@ -124,7 +124,7 @@ impl Executor for DeviceExecutor {
     }
 
     async fn probe(&self, permit: &Permit, request: &ProbeRequest) -> BackendResult<ProbeReport> {
-        demand(permit, Action::HostExecute, &resource(&request.on), PROBE)?;
+        permit.demand(Action::HostExecute, &resource(&request.on), PROBE)?;
         check_token(&request.token, PROBE)?;
         let found = self.devices.fence_off(&request.on, request.generation, &request.token)?;
         Ok(found.map_or(ProbeReport::NeverStarted, |attempt| {
@@ -134,13 +134,13 @@ impl Executor for DeviceExecutor {
 
     async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport> {
         const KILL: &str = "executor.kill";
-        demand(permit, Action::HostExecute, &resource(&request.on), KILL)?;
+        permit.demand(Action::HostExecute, &resource(&request.on), KILL)?;
         Err(BackendError::new(ErrorKind::Unsupported, KILL))
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {
         const CHECK: &str = "executor.check";
-        demand(permit, Action::HostExecute, &resource(&request.on), CHECK)?;
+        permit.demand(Action::HostExecute, &resource(&request.on), CHECK)?;
         Err(BackendError::new(ErrorKind::Unsupported, CHECK))
     }
 
@@ -150,12 +150,12 @@ impl Executor for DeviceExecutor {
         request: &ResolveRequest,
     ) -> BackendResult<Resolution> {
         let attempt = &request.attempt;
-        demand(permit, Action::HostExecute, &resource(&attempt.on), "executor.resolve")?;
+        permit.demand(Action::HostExecute, &resource(&attempt.on), "executor.resolve")?;
         Ok(self.devices.firmware.resolve(request.step, &attempt.release.id))
     }
 
     async fn observe(&self, permit: &Permit, request: &HostRequest) -> BackendResult<Observed> {
-        demand(permit, Action::HostObserve, &resource(request), "executor.observe")?;
+        permit.demand(Action::HostObserve, &resource(request), "executor.observe")?;
         Ok(self
             .devices
             .with_place(request, |it| Observed::new(it.current.clone(), it.fence, it.running())))

@@ -1,4 +1,4 @@
-use crate::support::{compare, demand, lock};
+use crate::support::lock;
 use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
@@ -25,9 +25,10 @@ struct State {
 impl HostInventory for MapInventory {
     async fn put(&self, permit: &Permit, host: Host, expect: Expect) -> BackendResult<Revision> {
         let name = host.name.clone();
-        demand(permit, Action::HostWrite, &Resource::Host(name.clone(), None), "inventory.put")?;
+        permit.demand(Action::HostWrite, &Resource::Host(name.clone(), None), "inventory.put")?;
         let mut state = lock(&self.state);
-        compare(expect, state.host(&name).map(|it| it.revision))
+        expect
+            .check(state.host(&name).map(|it| it.revision))
             .map_err(|kind| BackendError::new(kind, "inventory.put").with("host", &name))?;
         let last = state.hosts.get(&name).map_or(0, |it| it.0.get());
         let revision = Revision::new(last + 1);
@@ -50,7 +51,11 @@ impl HostInventory for MapInventory {
     }
 
     async fn remove(&self, permit: &Permit, name: &HostName) -> BackendResult<()> {
-        demand(permit, Action::HostWrite, &Resource::Host(name.clone(), None), "inventory.remove")?;
+        permit.demand(
+            Action::HostWrite,
+            &Resource::Host(name.clone(), None),
+            "inventory.remove",
+        )?;
         let mut state = lock(&self.state);
         let host = state.hosts.get_mut(name).and_then(|it| it.1.take());
         host.ok_or_else(|| missing("inventory.remove", name))?;
@@ -67,7 +72,7 @@ impl HostInventory for MapInventory {
     ) -> BackendResult<()> {
         let resource = Resource::Host(name.clone(), Some(service.clone()));
         if !permit.covers(Action::HostObserve, &resource) {
-            demand(permit, Action::HostExecute, &resource, "inventory.record")?;
+            permit.demand(Action::HostExecute, &resource, "inventory.record")?;
         }
         let mut state = lock(&self.state);
         state.host(name).ok_or_else(|| missing("inventory.record", name))?;

@@ -1,8 +1,10 @@
-use crate::support::{demand, lock};
+use crate::support::lock;
 use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
-    backend::{AppendError, BackendError, BackendResult, ErrorKind, Journal, RolloutRef},
+    backend::{
+        AppendError, BackendError, BackendResult, ErrorKind, Journal, RolloutRef, head_after,
+    },
     id::{RolloutId, Seq, StreamId},
     plan::FORMAT,
     rollout::Record,
@@ -27,16 +29,8 @@ impl Journal for ListJournal {
         expected: Seq,
         records: &[Record],
     ) -> Result<Seq, AppendError> {
-        let resource = match stream {
-            StreamId::Run(_) => Resource::System,
-            StreamId::Service(name) => Resource::Service(name.clone()),
-        };
-        demand(permit, Action::RolloutControl, &resource, APPEND)?;
-        let numbers = (expected.get().saturating_add(1)..).map(Seq::new);
-        if records.is_empty() || !records.iter().map(|it| it.seq).eq(numbers.take(records.len())) {
-            let error = BackendError::new(ErrorKind::InvalidInput, APPEND).with("after", expected);
-            return Err(error.with("records", records.len()).into());
-        }
+        permit.demand(Action::RolloutControl, &Resource::of_stream(stream), APPEND)?;
+        head_after(expected, records)?;
         let mut list = lock(&self.records);
         let actual = list.head(stream);
         if actual != expected {

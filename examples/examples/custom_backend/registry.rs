@@ -1,4 +1,4 @@
-use crate::support::{compare, demand, lock};
+use crate::support::lock;
 use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
@@ -32,10 +32,11 @@ impl ServiceRegistry for MapRegistry {
         expect: Expect,
     ) -> BackendResult<Revision> {
         const PUT: &str = "registry.put_service";
-        demand(permit, Action::ServiceWrite, &Resource::Service(service.name.clone()), PUT)?;
+        permit.demand(Action::ServiceWrite, &Resource::Service(service.name.clone()), PUT)?;
         let mut state = lock(&self.state);
         let actual = state.services.get(&service.name).map(|it| revision(it.len()));
-        compare(expect, actual)
+        expect
+            .check(actual)
             .map_err(|kind| BackendError::new(kind, PUT).with("service", &service.name))?;
         let history = state.services.entry(service.name.clone()).or_default();
         history.push(service);
@@ -69,7 +70,7 @@ impl ServiceRegistry for MapRegistry {
 
     async fn create_release(&self, permit: &Permit, release: Release) -> BackendResult<()> {
         const CREATE: &str = "registry.create_release";
-        demand(permit, Action::ServiceWrite, &Resource::Service(release.service.clone()), CREATE)?;
+        permit.demand(Action::ServiceWrite, &Resource::Service(release.service.clone()), CREATE)?;
         let mut state = lock(&self.state);
         if !state.services.contains_key(&release.service) {
             return Err(missing(CREATE, &release.service));

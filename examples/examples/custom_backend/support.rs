@@ -1,8 +1,4 @@
 //! What all of them need.
-use deploy_core::{
-    access::{Action, Permit, Resource},
-    backend::{BackendError, BackendResult, ErrorKind, Expect, Revision},
-};
 use std::{
     io,
     path::Path,
@@ -20,31 +16,6 @@ use tokio::{
 /// What a mutex guards, also after a panic elsewhere: all changes under these locks are made at once.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whoever takes a permit has to look whether it is one for this.
-pub(crate) fn demand(
-    permit: &Permit,
-    action: Action,
-    resource: &Resource,
-    operation: &'static str,
-) -> BackendResult<()> {
-    if permit.covers(action, resource) {
-        return Ok(());
-    }
-    Err(BackendError::new(ErrorKind::PermissionDenied, operation)
-        .with("needs", format_args!("{} on {resource}", action.as_str())))
-}
-
-/// Compares what is there with what should be.
-pub(crate) const fn compare(expect: Expect, actual: Option<Revision>) -> Result<(), ErrorKind> {
-    match (expect, actual) {
-        (Expect::Absent, None) => Ok(()),
-        (Expect::Absent, Some(_)) => Err(ErrorKind::AlreadyExists),
-        (Expect::At(_), None) => Err(ErrorKind::NotFound),
-        (Expect::At(wanted), Some(actual)) if wanted.get() == actual.get() => Ok(()),
-        (Expect::At(_), Some(_)) => Err(ErrorKind::Conflict),
-    }
 }
 
 /// Makes a file whole or not at all, durably, unless there is one of that name; says whether it did.

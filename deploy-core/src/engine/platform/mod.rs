@@ -53,11 +53,7 @@ impl Platform {
         principal: &Principal,
         stream: &StreamId,
     ) -> Result<Permit, PlatformError> {
-        let resource = match stream {
-            StreamId::Run(_) => Resource::System,
-            StreamId::Service(service) => Resource::Service(service.clone()),
-        };
-        self.permit(principal, Action::RolloutControl, resource).await
+        self.permit(principal, Action::RolloutControl, Resource::of_stream(stream)).await
     }
 
     async fn find(&self, rollout: &RolloutId) -> Result<RolloutRef, PlatformError> {

@@ -4,7 +4,6 @@ mod host;
 mod play;
 mod script;
 
-use super::demand;
 use crate::{
     access::{Action, Permit, Resource},
     backend::{
@@ -193,14 +192,14 @@ impl Executor for MemoryExecutor {
 
     async fn observe(&self, permit: &Permit, request: &HostRequest) -> BackendResult<Observed> {
         const OBSERVE: &str = "executor.observe";
-        demand(permit, Action::HostObserve, &resource(request), OBSERVE)?;
+        permit.demand(Action::HostObserve, &resource(request), OBSERVE)?;
         let reply = self.world.reach(&request.host.name, OBSERVE).await?;
         reply.deliver(Ok(self.world.observe(request)))
     }
 }
 
 fn may_execute(permit: &Permit, on: &HostRequest, operation: &'static str) -> BackendResult<()> {
-    demand(permit, Action::HostExecute, &resource(on), operation)
+    permit.demand(Action::HostExecute, &resource(on), operation)
 }
 
 fn resource(on: &HostRequest) -> Resource {
