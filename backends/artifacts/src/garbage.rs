@@ -1,10 +1,7 @@
 //! What nobody needs goes.
-use crate::{
-    catalogue, fault, layout,
-    store::{ObjectArtifactStore, permitted},
-};
+use crate::{catalogue, fault, layout, store::ObjectArtifactStore};
 use deploy_core::{
-    access::{Permit, Resource},
+    access::{Action, Permit, Resource},
     backend::{ArtifactEntry, ArtifactKind, BackendResult, ListArtifacts},
     digest::Digest,
     id::RepositoryName,
@@ -95,7 +92,7 @@ impl ObjectArtifactStore {
         permit: &Permit,
         request: CollectGarbage,
     ) -> BackendResult<GarbageReport> {
-        permitted(OPERATION, permit, &Resource::System)?;
+        permit.demand(Action::ArtifactWrite, &Resource::System, OPERATION)?;
         let before = request.now.as_millis();
         let before = before.saturating_sub(Timestamp::default().after(request.min_age).as_millis());
         let _entered = self.gate.enter(OPERATION).await?;

@@ -279,7 +279,7 @@ impl ArtifactStore for ObjectArtifactStore {
         body: &mut (dyn AsyncRead + Send + Unpin),
     ) -> BackendResult<ArtifactMeta> {
         let repository = Resource::Repository(request.repository.clone());
-        permitted("artifact.put", permit, &repository)?;
+        permit.demand(Action::ArtifactWrite, &repository, "artifact.put")?;
         let meta = ArtifactMeta::new(request.digest, request.size);
         self.unlisted(&request).await?;
         if self.has(&request).await? && self.list_present(&request).await? {
@@ -322,14 +322,14 @@ impl ArtifactStore for ObjectArtifactStore {
     }
 
     async fn hold(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()> {
-        permitted("artifact.hold", permit, &Resource::System)?;
+        permit.demand(Action::ArtifactWrite, &Resource::System, "artifact.hold")?;
         let _entered = self.gate.enter("artifact.hold").await?;
         self.must_exist("artifact.hold", digest).await?;
         self.holds.add(digest, holder).await
     }
 
     async fn let_go(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()> {
-        permitted("artifact.let_go", permit, &Resource::System)?;
+        permit.demand(Action::ArtifactWrite, &Resource::System, "artifact.let_go")?;
         let _entered = self.gate.enter("artifact.let_go").await?;
         self.holds.remove(digest, holder).await?;
         self.sync_removal("artifact.let_go", vec![layout::hold(digest, holder)]).await
@@ -341,7 +341,7 @@ impl ArtifactStore for ObjectArtifactStore {
 
     async fn delete(&self, permit: &Permit, digest: &Digest) -> BackendResult<()> {
         let operation = "artifact.delete";
-        permitted(operation, permit, &Resource::System)?;
+        permit.demand(Action::ArtifactWrite, &Resource::System, operation)?;
         let _entered = self.gate.enter(operation).await?;
         if let Some(holder) = self.holds.any(operation, digest).await? {
             return Err(BackendError::new(ErrorKind::Conflict, operation)
@@ -358,21 +358,6 @@ impl ArtifactStore for ObjectArtifactStore {
     async fn verify(&self, digest: &Digest) -> BackendResult<()> {
         self.read_through("artifact.verify", digest).await.map(drop)
     }
-}
-
-pub(crate) fn permitted(
-    operation: &'static str,
-    permit: &Permit,
-    resource: &Resource,
-) -> BackendResult<()> {
-    if permit.covers(Action::ArtifactWrite, resource) {
-        return Ok(());
-    }
-    Err(BackendError::new(ErrorKind::PermissionDenied, operation)
-        .with("needs", Action::ArtifactWrite.as_str())
-        .with("on", resource)
-        .with("permit", permit.action().as_str())
-        .with("permit_on", permit.resource()))
 }
 
 fn missing(operation: &'static str, digest: &Digest) -> BackendError {

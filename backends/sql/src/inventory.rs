@@ -1,5 +1,4 @@
 use crate::{
-    access::demand,
     arg::{int, limit},
     body::{Body, FORMAT, decode},
     database::Database,
@@ -43,7 +42,7 @@ impl SqlHostInventory {
         mut hosts: Vec<(Host, Expect)>,
     ) -> BackendResult<()> {
         for (host, _) in &hosts {
-            demand(permit, Action::HostWrite, &Resource::Host(host.name.clone(), None), PUT)?;
+            permit.demand(Action::HostWrite, &Resource::Host(host.name.clone(), None), PUT)?;
         }
         // In one order for everybody: two that put the same hosts wait for each other, and never both.
         hosts.sort_unstable_by(|(one, _), (other, _)| one.name.cmp(&other.name));
@@ -68,7 +67,7 @@ impl SqlHostInventory {
         names: &BTreeSet<HostName>,
     ) -> BackendResult<()> {
         for name in names {
-            demand(permit, Action::HostWrite, &Resource::Host(name.clone(), None), REMOVE)?;
+            permit.demand(Action::HostWrite, &Resource::Host(name.clone(), None), REMOVE)?;
         }
         let mut transaction = self.store.begin(REMOVE).await?;
         let mut outcome = Ok(());
@@ -185,7 +184,7 @@ const SELECT_HOST: &str =
 #[async_trait]
 impl HostInventory for SqlHostInventory {
     async fn put(&self, permit: &Permit, host: Host, expect: Expect) -> BackendResult<Revision> {
-        demand(permit, Action::HostWrite, &Resource::Host(host.name.clone(), None), PUT)?;
+        permit.demand(Action::HostWrite, &Resource::Host(host.name.clone(), None), PUT)?;
         let mut transaction = self.store.begin(PUT).await?;
         let outcome = self.set_host(&mut transaction, &host, expect).await;
         transaction.finish(outcome).await
@@ -213,7 +212,7 @@ impl HostInventory for SqlHostInventory {
     }
 
     async fn remove(&self, permit: &Permit, name: &HostName) -> BackendResult<()> {
-        demand(permit, Action::HostWrite, &Resource::Host(name.clone(), None), REMOVE)?;
+        permit.demand(Action::HostWrite, &Resource::Host(name.clone(), None), REMOVE)?;
         let mut transaction = self.store.begin(REMOVE).await?;
         let outcome = self.delete_host(&mut transaction, name).await;
         transaction.finish(outcome).await
@@ -228,7 +227,7 @@ impl HostInventory for SqlHostInventory {
     ) -> BackendResult<()> {
         let resource = Resource::Host(name.clone(), Some(service.clone()));
         if !permit.covers(Action::HostObserve, &resource) {
-            demand(permit, Action::HostExecute, &resource, RECORD)?;
+            permit.demand(Action::HostExecute, &resource, RECORD)?;
         }
         let mut transaction = self.store.begin(RECORD).await?;
         let outcome = self.set_installed(&mut transaction, name, service, &seen).await;

@@ -1,5 +1,4 @@
 use crate::{
-    access::demand,
     arg::{Arg, int, limit},
     body::{Body, decode},
     database::Database,
@@ -9,7 +8,7 @@ use crate::{
 use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
-    backend::{AppendError, Journal, RolloutRef},
+    backend::{AppendError, Journal, RolloutRef, head_after},
     error::{BackendError, BackendResult, ErrorKind},
     id::{RolloutId, Seq, StreamId},
     plan::FORMAT,
@@ -43,7 +42,7 @@ impl Journal for SqlJournal {
         expected: Seq,
         records: &[Record],
     ) -> Result<Seq, AppendError> {
-        demand(permit, Action::RolloutControl, &resource(stream), APPEND)?;
+        permit.demand(Action::RolloutControl, &Resource::of_stream(stream), APPEND)?;
         let append = Append::new(stream, expected, records)?;
         let mut transaction = self.store.begin(APPEND).await?;
         let outcome = append.run(&self.store, &mut transaction).await;
@@ -142,7 +141,7 @@ struct Stream {
 
 impl<'a> Append<'a> {
     fn new(stream: &StreamId, expected: Seq, records: &'a [Record]) -> BackendResult<Self> {
-        let head = check_numbers(expected, records)?;
+        let head = head_after(expected, records)?;
         let encode = |it: &Record| Body::encode(APPEND, it.format, it);
         let bodies = records.iter().map(encode).collect::<BackendResult<_>>()?;
         Ok(Self { stream: stream.to_string(), expected, head, records, bodies })
@@ -266,29 +265,6 @@ impl<'a> Append<'a> {
             .with("seq", record.seq)
             .with("reason", reason)
     }
-}
-
-fn resource(stream: &StreamId) -> Resource {
-    match stream {
-        StreamId::Run(_) => Resource::System,
-        StreamId::Service(name) => Resource::Service(name.clone()),
-    }
-}
-
-/// Gives the new head.
-fn check_numbers(expected: Seq, records: &[Record]) -> BackendResult<Seq> {
-    let refused = || BackendError::new(ErrorKind::InvalidInput, APPEND);
-    if records.is_empty() {
-        return Err(refused().with("records", 0));
-    }
-    let mut head = expected;
-    for record in records {
-        head = head.next();
-        if record.seq != head {
-            return Err(refused().with("seq", record.seq).with("due", head));
-        }
-    }
-    Ok(head)
 }
 
 /// The record after `last`; `None` if there is none.

@@ -20,7 +20,6 @@
 //!   Logs are the one exception: on SQLite a power cut may cost their newest part, which is fetched from the hosts again.
 //! * Any number of processes may have the same database open.
 //! * A database that would not keep the first promise (`fsync` off, say) is refused when it is opened.
-mod access;
 mod arg;
 mod body;
 mod database;

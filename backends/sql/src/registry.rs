@@ -1,5 +1,4 @@
 use crate::{
-    access::demand,
     arg::{Arg, int, limit},
     body::{Body, FORMAT, decode},
     database::Database,
@@ -146,7 +145,7 @@ impl ServiceRegistry for SqlServiceRegistry {
         service: Service,
         expect: Expect,
     ) -> BackendResult<Revision> {
-        demand(permit, Action::ServiceWrite, &Resource::Service(service.name.clone()), PUT)?;
+        permit.demand(Action::ServiceWrite, &Resource::Service(service.name.clone()), PUT)?;
         let mut transaction = self.store.begin(PUT).await?;
         let outcome = self.set_service(&mut transaction, &service, expect).await;
         transaction.finish(outcome).await
@@ -190,7 +189,7 @@ impl ServiceRegistry for SqlServiceRegistry {
     }
 
     async fn create_release(&self, permit: &Permit, release: Release) -> BackendResult<()> {
-        demand(permit, Action::ServiceWrite, &Resource::Service(release.service.clone()), CREATE)?;
+        permit.demand(Action::ServiceWrite, &Resource::Service(release.service.clone()), CREATE)?;
         let mut transaction = self.store.begin(CREATE).await?;
         let outcome = self.add_release(&mut transaction, &release).await;
         transaction.finish(outcome).await

@@ -19,7 +19,7 @@ use deploy_core::{
         ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport,
         ProbeRequest, Resolution, ResolveRequest,
     },
-    error::{BackendError, BackendResult, ErrorKind},
+    error::BackendResult,
     host::{Connection, Host},
     spec::AbsolutePath,
 };
@@ -125,12 +125,7 @@ fn allow(
     operation: &'static str,
 ) -> BackendResult<()> {
     let resource = Resource::Host(on.host.name.clone(), Some(on.service.clone()));
-    if permit.covers(action, &resource) {
-        return Ok(());
-    }
-    Err(BackendError::new(ErrorKind::PermissionDenied, operation)
-        .with("action", action.as_str())
-        .with("resource", resource))
+    permit.demand(action, &resource, operation)
 }
 
 /// Where a service lies on a host, with the host's own root before it.
