@@ -5,7 +5,10 @@ use crate::{
     row::Row,
     store::{Store, Transaction},
 };
-use deploy_core::error::{BackendError, BackendResult, ErrorKind};
+use deploy_core::{
+    error::{BackendError, BackendResult, ErrorKind},
+    telemetry::TARGET_BACKEND,
+};
 
 /// One step from a schema to the next. Never changed once it was released.
 #[derive(Debug)]
@@ -73,7 +76,7 @@ async fn apply(
             .execute("INSERT INTO deploy_schema (version) VALUES ($1)", &[version.into()])
             .await?;
         tracing::info!(
-            target: "deploy::backend",
+            target: TARGET_BACKEND,
             database = store.label(),
             version,
             "brought the database to a newer schema"

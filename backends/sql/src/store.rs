@@ -4,7 +4,10 @@ use crate::{
     fault::{Fault, Phase},
     row::{Place, Row},
 };
-use deploy_core::error::{BackendError, BackendResult, ErrorKind};
+use deploy_core::{
+    error::{BackendError, BackendResult, ErrorKind},
+    telemetry,
+};
 use sqlx::{
     AssertSqlSafe, Executor as _, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool,
     pool::PoolConnection,
@@ -231,9 +234,8 @@ impl Transaction {
                 let err = fault.into_error(self.operation, self.store.label(), Phase::Commit);
                 if err.kind() == ErrorKind::OutcomeUnknown {
                     tracing::warn!(
-                        target: "deploy::backend",
-                        operation = self.operation,
-                        database = self.store.label(),
+                        target: telemetry::TARGET_BACKEND,
+                        { { telemetry::OPERATION } = self.operation, database = self.store.label() },
                         "outcome of a commit is unknown"
                     );
                 } else {

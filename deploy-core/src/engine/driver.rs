@@ -11,6 +11,7 @@ use crate::{
     error::{BackendError, ErrorKind},
     id::Principal,
     rollout::{Event, Input, Outcome, Pending, Record, RecordError, Rollout},
+    telemetry::{ERROR_KIND, ROLLOUT_ID, STREAM, TARGET_BACKEND, TARGET_JOURNAL},
     time::Timestamp,
 };
 use std::{fmt, sync::Arc, time::Duration};
@@ -137,13 +138,13 @@ impl<'a> Driver<'a> {
         level = "info",
         name = "rollout",
         skip_all,
-        fields(deploy.rollout.id = %self.at.rollout, deploy.stream = %self.at.stream)
+        fields({ ROLLOUT_ID } = %self.at.rollout, { STREAM } = %self.at.stream)
     )]
     pub async fn drive(self) -> Result<DriveEnd, DriveError> {
         let lease = self.acquire(self.options.dead_holder.clone()).await?;
         let driven = self.drive_under(lease.clone()).await;
         if let Err(err) = self.parts.leases.release(&lease).await {
-            tracing::warn!(target: "deploy::backend", { error.kind = err.kind().as_str() }, "the lease was not released");
+            tracing::warn!(target: TARGET_BACKEND, { { ERROR_KIND } = err.kind().as_str() }, "the lease was not released");
         }
         driven
     }
@@ -320,7 +321,7 @@ impl Loop<'_> {
         if now >= until {
             return Err(err.into());
         }
-        tracing::warn!(target: "deploy::journal", { error.kind = err.kind().as_str() }, "the journal cannot be written");
+        tracing::warn!(target: TARGET_JOURNAL, { { ERROR_KIND } = err.kind().as_str() }, "the journal cannot be written");
         clock.sleep_until(now.after(POLL)).await;
         Ok(())
     }
@@ -331,7 +332,7 @@ impl Loop<'_> {
         }
         let lease = self.driver.acquire(None).await?;
         if lease.epoch != self.lease.epoch {
-            tracing::warn!(target: "deploy::journal", "the lease had run out and was taken again");
+            tracing::warn!(target: TARGET_JOURNAL, "the lease had run out and was taken again");
         }
         self.lease = lease;
         self.renew_at = self.driver.renew_at();
@@ -362,8 +363,8 @@ impl Loop<'_> {
             };
             if let Err(err) = self.driver.parts.notifier.notify(&notification).await {
                 tracing::warn!(
-                    target: "deploy::backend",
-                    { error.kind = err.kind().as_str() }, "nobody could be told"
+                    target: TARGET_BACKEND,
+                    { { ERROR_KIND } = err.kind().as_str() }, "nobody could be told"
                 );
             }
         }

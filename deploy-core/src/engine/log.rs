@@ -4,6 +4,7 @@ use crate::{
     error::{BackendError, BackendResult, ErrorKind},
     id::{HostName, RolloutId, Seq},
     spec::StepName,
+    telemetry::{ERROR_KIND, GENERATION, HOST, STEP, TARGET_BACKEND, TARGET_EFFECT},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -69,7 +70,7 @@ async fn write(store: Arc<dyn LogStore>, mut inbox: mpsc::Receiver<Message>) {
         if !chunks.is_empty()
             && let Err(err) = store.append(&chunks).await
         {
-            tracing::warn!(target: "deploy::backend", { error.kind = err.kind().as_str() }, "output could not be stored");
+            tracing::warn!(target: TARGET_BACKEND, { { ERROR_KIND } = err.kind().as_str() }, "output could not be stored");
             failed = Some(err.chain());
         }
         for done in flushes {
@@ -129,11 +130,11 @@ impl AttemptLog for AttemptWriter {
 
     fn step(&self, step: StepName) {
         tracing::debug!(
-            target: "deploy::effect",
+            target: TARGET_EFFECT,
             {
-                deploy.host = %self.host,
-                deploy.generation = self.generation.get(),
-                deploy.step = step.as_str()
+                { HOST } = %self.host,
+                { GENERATION } = self.generation.get(),
+                { STEP } = step.as_str()
             },
             "step begins"
         );

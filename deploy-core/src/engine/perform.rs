@@ -16,6 +16,7 @@ use crate::{
     plan::{Plan, Target},
     rollout::{AttemptEnd, Effect, EffectKind, Reply},
     spec::StepName,
+    telemetry::{ERROR_KIND, GENERATION, HOST, TARGET_BACKEND, TARGET_EFFECT},
     time::Timestamp,
 };
 use std::{sync::Arc, time::Duration};
@@ -36,10 +37,10 @@ pub(super) struct Performer {
 impl Performer {
     #[tracing::instrument(
         level = "debug",
-        target = "deploy::effect",
+        target = TARGET_EFFECT,
         name = "effect",
         skip_all,
-        fields(deploy.host = %effect.host, deploy.generation = effect.generation.get())
+        fields({ HOST } = %effect.host, { GENERATION } = effect.generation.get())
     )]
     pub(super) async fn perform(&self, effect: &Effect, target: &Target, fresh: bool) -> Reply {
         let permit = match self.permit(target, Action::HostExecute).await {
@@ -134,7 +135,7 @@ impl Place<'_> {
                 let followed =
                     self.performer.parts.executor.run(&self.permit, &request, &log).await;
                 if log.flush().await.is_err() || followed.is_err() {
-                    tracing::warn!(target: "deploy::effect", "the rest of the output could not be fetched");
+                    tracing::warn!(target: TARGET_EFFECT, "the rest of the output could not be fetched");
                 }
             }
             self.record(&request, &report).await;
@@ -193,8 +194,8 @@ impl Place<'_> {
             parts.inventory.record(&self.permit, &self.target.host.name, service, seen).await;
         if let Err(err) = kept {
             tracing::warn!(
-                target: "deploy::backend",
-                { error.kind = err.kind().as_str() }, "what the host runs could not be recorded"
+                target: TARGET_BACKEND,
+                { { ERROR_KIND } = err.kind().as_str() }, "what the host runs could not be recorded"
             );
         }
     }

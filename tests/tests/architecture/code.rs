@@ -167,6 +167,34 @@ fn the_core_waits_through_the_clock() {
     forbid(&core, "the core waits past the `Clock`", |_, it| it.begins_with("tokio::time"));
 }
 
+/// Filters and dashboards rely on the names that traces go by: they are constants, and each is one that is used.
+#[test]
+fn traces_go_by_constant_names() {
+    let (names, others): (Vec<_>, Vec<_>) =
+        libraries().into_iter().partition(|it| it.is_in("deploy-core/src/telemetry.rs"));
+    for source in &others {
+        let code = source.text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let traces = ["target: \"", "target = \"", " deploy.", "(deploy.", " error.kind"];
+        let literal = code.lines().find(|line| {
+            let code = line.split("//").next().unwrap();
+            traces.iter().any(|it| code.contains(it))
+        });
+        assert_eq!(literal, None, "{}: not a constant of `telemetry`", source.path.display());
+    }
+    let constants = names[0].mentions.iter().filter(|it| it.path[0].chars().all(is_of_constant));
+    let constants: Vec<&str> = constants.map(|it| it.path[0].as_str()).collect();
+    assert!(constants.len() > 10, "{constants:?}");
+    for name in constants {
+        let name = format!("telemetry::{name}");
+        let used = others.iter().flat_map(Source::shipped).any(|it| it.ends_with(&name));
+        assert!(used, "nothing goes by `{name}`");
+    }
+}
+
+fn is_of_constant(letter: char) -> bool {
+    letter.is_ascii_uppercase() || letter == '_'
+}
+
 /// Nobody reads a file of a thousand lines.
 #[test]
 fn no_file_is_too_long() {

@@ -9,6 +9,7 @@ use deploy_core::{
     backend::{AttemptLog, AttemptReport, HostRequest},
     digest::Digest,
     error::{BackendError, BackendResult, ErrorKind, Retry},
+    telemetry::{HOST, TARGET_BACKEND},
     time::Timestamp,
 };
 use std::time::Duration;
@@ -93,8 +94,8 @@ pub(super) fn conclude(control: Control, attempt: &Attempt<'_>, progress: &mut P
                     return Next::Again(why);
                 }
                 tracing::warn!(
-                    target: "deploy::backend",
-                    { deploy.target = %attempt.on.host.name, missing = record.log_length - progress.offset },
+                    target: TARGET_BACKEND,
+                    { { HOST } = %attempt.on.host.name, missing = record.log_length - progress.offset },
                     "the host has lost a part of the log"
                 );
             }

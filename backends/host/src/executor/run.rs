@@ -16,6 +16,7 @@ use crate::{
 use deploy_core::{
     backend::{AttemptLog, AttemptReport, AttemptRequest},
     error::{BackendError, BackendResult, ErrorKind},
+    telemetry::{GENERATION, HOST, TARGET_BACKEND},
 };
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -112,8 +113,8 @@ impl<T: Transport> ShellExecutor<T> {
                 .because(why));
         }
         tracing::debug!(
-            target: "deploy::backend",
-            { deploy.target = %attempt.on.host.name, deploy.generation = attempt.identity.generation.get(), reason = %why.chain() },
+            target: TARGET_BACKEND,
+            { { HOST } = %attempt.on.host.name, { GENERATION } = attempt.identity.generation.get(), reason = %why.chain() },
             "connecting to the host again"
         );
         self.clock.sleep_until(now.after(spread(progress.wait, attempt))).await;
