@@ -74,7 +74,9 @@ fn a_release_that_is_killed_in_the_making_is_not_there_and_can_be_made() {
     let create = [&["release", "create", "web", "1"][..], &how].concat();
     assert!(kill_at(&lab, lab.start(&create), 1), "it was never killed in time");
     assert_eq!(lab.json(&["release", "list", "web"]).as_array().unwrap().len(), 0);
-    assert_eq!(lab.json(&["artifact", "list"]).as_array().unwrap().len(), 0);
+    // The package may have been whole by then; the release was not.
+    assert!(lab.json(&["artifact", "list"]).as_array().unwrap().len() <= 2);
+    lab.ok(&["artifact", "verify"]);
     lab.ok(&create);
     lab.ok(&["artifact", "verify"]);
     assert_eq!(lab.json(&["release", "list", "web"])[0]["id"], "web-1");
