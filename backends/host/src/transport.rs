@@ -34,7 +34,7 @@ impl HostCommand {
     /// What `sh` is called with: `-c`, the script, a name for it, and the arguments.
     #[must_use]
     pub fn words(&self) -> Vec<&str> {
-        let words = ["-c", &self.script, "deploy"];
+        let words = ["-c", &self.script, "launcher"];
         words.into_iter().chain(self.arguments.iter().map(String::as_str)).collect()
     }
 

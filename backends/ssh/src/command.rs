@@ -149,10 +149,10 @@ mod tests {
     #[test]
     fn only_another_account_is_switched_to() {
         let command = HostCommand::new("true".into());
-        assert_eq!(line(&command, "ops"), "exec sh -c true deploy");
+        assert_eq!(line(&command, "ops"), "exec sh -c true launcher");
         let command = command.with_account(Some("web".parse().unwrap()));
-        assert_eq!(line(&command, "web"), "exec sh -c true deploy");
-        let expected = "exec sudo -n -H -u web -- sh -c 'echo deploy:account >&2\ntrue' deploy";
+        assert_eq!(line(&command, "web"), "exec sh -c true launcher");
+        let expected = "exec sudo -n -H -u web -- sh -c 'echo deploy:account >&2\ntrue' launcher";
         assert_eq!(line(&command, "ops"), expected);
         assert!(CommandLine::new(&HostCommand::new("a\0".into()), "ops").is_err());
     }

@@ -130,16 +130,16 @@ du_sync_names() {
 du_install() {
 	set -- "${1:-$DEPLOY_RELEASE}" "${2:-${DEPLOY_PACKAGE:-}}"
 	[ -n "$1" ] || du_fail "no release to install" || return
-	du_final=$DEPLOY_PATH/releases/$1 du_new=$DEPLOY_PATH/releases/$1.tmp
+	du_final=$DEPLOY_PATH/releases/$1 du_new=$DEPLOY_PATH/releases/.new.$1 du_broken=$DEPLOY_PATH/releases/.broken.$1
 	if [ -e "$du_final/.complete" ]; then
 		du_log "release $1 is installed"
 	else
-		if [ -e "$du_new" ] || [ -e "$du_new.failed" ]; then rm -rf "$du_new" "$du_new.failed" || return; fi
+		if [ -e "$du_new" ] || [ -e "$du_broken" ]; then rm -rf "$du_new" "$du_broken" || return; fi
 		mkdir -p "$DEPLOY_PATH/shared" "$du_new" || return
 		if [ -n "$2" ]; then
-			{ gzip -dc <"$2" || : >"$du_new.failed"; } | tar -xof - -C "$du_new" || : >"$du_new.failed"
-			if [ -e "$du_new.failed" ]; then
-				rm -rf "$du_new" "$du_new.failed"
+			{ gzip -dc <"$2" || : >"$du_broken"; } | tar -xof - -C "$du_new" || : >"$du_broken"
+			if [ -e "$du_broken" ]; then
+				rm -rf "$du_new" "$du_broken"
 				du_fail "cannot unpack $2"
 				return
 			fi
@@ -189,7 +189,7 @@ du_prune() {
 	(
 		cd "$DEPLOY_PATH/releases" 2>/dev/null || exit 0
 		du_keep=$1 du_stays=$2 du_kept=0
-		for du_one in *.tmp *.tmp.failed; do [ ! -e "$du_one" ] || rm -rf "./$du_one"; done
+		for du_one in .new.* .broken.* .old.*; do [ ! -e "$du_one" ] || rm -rf "./$du_one"; done
 		set -- */.complete
 		[ $# -gt "$du_keep" ] || exit 0
 		# Newest first. A release's name holds no white space.
@@ -202,7 +202,7 @@ du_prune() {
 			"$du_stays" | "${DEPLOY_RELEASE:-}" | "${DEPLOY_PREVIOUS_RELEASE:-}") continue ;;
 			esac
 			# Never half a release under its own name.
-			mv "./$du_one" "./$du_one.tmp" && rm -rf "./$du_one.tmp" && du_log "removed release $du_one"
+			mv "./$du_one" "./.old.$du_one" && rm -rf "./.old.$du_one" && du_log "removed release $du_one"
 		done
 	)
 }
@@ -241,6 +241,10 @@ du_tree() {
 	{ read -r du_pid du_begun du_boot du_mark <"$(du_pid_file)"; } 2>/dev/null
 	read -r du_this </proc/sys/kernel/random/boot_id
 	[ -n "$du_mark" ] && [ "$du_boot" = "$du_this" ] || return 1
+	# What else it may hold must never become the group of everybody.
+	case $du_pid in
+	'' | 0 | 1 | *[!0-9]*) return 1 ;;
+	esac
 	du_leader=$du_pid
 	if du_stat "$du_pid" && [ "$du_start" != "$du_begun" ]; then du_leader=none; fi
 	du_in=" $(grep -lszxF "DEPLOY_INSTANCE=$du_mark" /proc/[0-9]*/environ 2>/dev/null | while IFS=/ read -r _ _ du_one _; do printf '%s ' "$du_one"; done)"

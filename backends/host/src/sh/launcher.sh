@@ -249,18 +249,36 @@ kill_tree() {
 # ---------------------------------------------------------------------------------------------------------------------
 # The supervisor. Its working folder is the attempt's.
 
+# note FILE RUN WORD…: one line, over the one that was there, into the space kept for it since the start: a full disk does
+# not keep it from being written. The run stands at both ends, so that half of one line and half of another is none.
+note() {
+	no_file=$1 no_run=$2
+	shift 2
+	printf '%-200s\n' "$no_run $* $no_run" 1<>"./$no_file"
+}
+
 # claim RUN WORD: exactly one of the supervisor, the watchdog and a killer says how a run of a step ended.
 # Leaves the word that stands in CLAIM.
 claim() {
 	set -C
-	if { echo "$2" >"verdict.$1"; } 2>/dev/null; then CLAIM=$2; else CLAIM=''; fi
+	if { printf '' >"verdict.$1"; } 2>/dev/null || [ ! -e "verdict.$1" ]; then
+		CLAIM=$2
+		note verdict "$1" "$2"
+	else
+		CLAIM=''
+	fi
 	set +C
 	cl_tries=0
 	while [ -z "$CLAIM" ]; do
-		{ read -r CLAIM <"verdict.$1"; } 2>/dev/null && break
-		[ "$cl_tries" -lt 20 ] || CLAIM=$2
-		cl_tries=$((cl_tries + 1))
-		pause
+		{ read -r cl_run cl_word cl_same <verdict; } 2>/dev/null
+		if [ "$cl_run/$cl_same" = "$1/$1" ]; then
+			CLAIM=$cl_word
+		elif [ "$cl_tries" -lt 20 ]; then
+			cl_tries=$((cl_tries + 1))
+			pause
+		else
+			CLAIM=$2
+		fi
 	done
 	[ "$CLAIM" = "$2" ]
 }
@@ -268,7 +286,15 @@ claim() {
 # root_of RUN: leaves `PID START` of a run's first process in ROOT.
 root_of() {
 	ROOT=''
-	{ read -r ROOT <"root.$1"; } 2>/dev/null
+	{ read -r ro_run ro_pid ro_start ro_same <root; } 2>/dev/null
+	if [ "$ro_run/$ro_same" = "$1/$1" ]; then ROOT="$ro_pid $ro_start"; fi
+}
+
+# now_run: leaves the run under way in NOW_RUN, NOW_INDEX, NOW_END and NOW_NAME, or nothing in NOW_RUN.
+now_run() {
+	NOW_RUN=''
+	{ read -r NOW_RUN NOW_INDEX NOW_END NOW_NAME no_same <now; } 2>/dev/null
+	[ "$NOW_RUN" = "$no_same" ] || NOW_RUN=''
 }
 
 # end_from_outside RUN INDEX WORD GRACE: ends a run that has not ended by itself.
@@ -290,31 +316,31 @@ watch() {
 	wd_tick=1 wd_ticks=0 wd_seen=0
 	while sleep "$wd_tick"; do
 		running $$ "$SELF_START" || return
-		wd_tick=1 wd_ticks=$((wd_ticks + 1)) wd_run=''
+		wd_tick=1 wd_ticks=$((wd_ticks + 1))
 		# Who has started the attempt and waits at the pipe goes over to following its log.
 		if [ "$wd_ticks" -eq 1 ] && [ -p alive ]; then echo long 1<>alive; fi
-		{ read -r wd_run wd_index wd_end wd_name <now; } 2>/dev/null
-		[ -n "$wd_run" ] || continue
+		now_run
+		[ -n "$NOW_RUN" ] || continue
 		log_size
 		[ $((wd_ticks % 16)) -ne 0 ] || LOG_SIZE=$(wc -c <log)
 		uptime
-		if [ "$UP" -ge "$wd_end" ]; then
+		if [ "$UP" -ge "$NOW_END" ]; then
 			wd_word=timed_out
 		elif [ "$((LOG_SIZE))" -gt "$log_limit" ]; then
 			wd_word=log_limit
 		else
-			if [ "$wd_ticks" -gt 10 ] && [ $((LOG_SIZE - wd_seen)) -lt 1000000 ] && [ $((wd_end - UP)) -gt 200 ]; then
+			if [ "$wd_ticks" -gt 10 ] && [ $((LOG_SIZE - wd_seen)) -lt 1000000 ] && [ $((NOW_END - UP)) -gt 200 ]; then
 				wd_tick=2
 			fi
 			wd_seen=$LOG_SIZE
 			continue
 		fi
-		end_from_outside "$wd_run" "$wd_index" "$wd_word" "$kill_grace" && continue
+		end_from_outside "$NOW_RUN" "$NOW_INDEX" "$wd_word" "$kill_grace" && continue
 		# The supervisor waits for a process that nothing ends: the record is ours to write.
-		root_of "$wd_run"
+		root_of "$NOW_RUN"
 		# shellcheck disable=SC2086 # two words
 		if [ -n "$ROOT" ] && running $ROOT; then
-			index=$wd_index name=$wd_name
+			index=$NOW_INDEX name=$NOW_NAME
 			(finish kill_failed 137 "$wd_word")
 			kill -s KILL $$
 		fi
@@ -369,13 +395,13 @@ step_environment() {
 run_step() {
 	uptime
 	RUN_END=$((UP + $2 * 100))
-	echo "$1 $index $RUN_END $name" >now
+	note now "$1" "$index" "$RUN_END" "$name"
 	# In the foreground: a shell makes what it starts with `&` ignore SIGINT for good.
 	(
 		trap - HUP
 		read -r rs_line </proc/self/stat
 		stat_of "${rs_line%% *}"
-		echo "$ST_PID $ST_START" >"root.$1"
+		note root "$1" "$ST_PID" "$ST_START"
 		rs_first=''
 		{ IFS= read -r rs_first <"$3"; } 2>/dev/null
 		set -- "$3"
@@ -391,7 +417,7 @@ run_step() {
 	) >&4 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 	CODE=$?
 	claim "$1" ended
-	: >now
+	printf '%200s\n' '' 1<>./now
 	root_of "$1"
 }
 
@@ -411,7 +437,7 @@ finish() {
 	set -- "exit token=$token generation=$generation outcome=$1 step=$index name=$ENCODED code=$2 reason=$3 log_length=$fi_length duration_ms=$((NOW - BEGAN))${SURVIVORS:+ survivors=$SURVIVORS}"
 	[ -z "${WATCHDOG:-}" ] || kill "$WATCHDOG" 2>/dev/null
 	printf '%s\n' "$1 ." 1<>./exit
-	durable log progress exit && : >ended
+	durable log progress exit && printf '' >ended
 	exit 0
 }
 
@@ -459,7 +485,7 @@ run_verify() {
 		[ ! -e kill ] || end_step killed kill_request
 		# Runs begin a second apart, whatever they take.
 		[ $((UP - rv_began)) -ge 100 ] || sleep 1
-		[ $((rv_run % 32)) -ne 0 ] || rm -f "verdict.$1."* "root.$1."*
+		[ $((rv_run % 32)) -ne 0 ] || rm -f "verdict.$1."*
 	done
 }
 
@@ -566,6 +592,8 @@ ask() {
 
 # lock: only one launcher at a time goes on from here.
 lock() {
+	# A shell may end when `exec` cannot open a file, so it is tried before.
+	{ printf '' >>"$CTL/lock"; } 2>/dev/null || fail not_writable "cannot open $CTL/lock"
 	exec 9>>"$CTL/lock"
 	flock 9 || fail not_writable "cannot lock $CTL/lock"
 }
@@ -662,10 +690,7 @@ verdict() {
 		VERDICT=died REASON=supervisor_lost
 		# shellcheck source=/dev/null
 		. "$ATTEMPT/attempt"
-		vd_run=$INDEX
-		{ read -r vd_run _ <"$ATTEMPT/now"; } 2>/dev/null
-		ROOT=''
-		{ read -r ROOT <"$ATTEMPT/root.${vd_run:-$INDEX}"; } 2>/dev/null
+		ROOT=$(cd "$ATTEMPT" && now_run && root_of "${NOW_RUN:-$INDEX}" && echo "$ROOT")
 		# shellcheck disable=SC2086 # two words
 		kill_tree "$kill_grace" "$INDEX" $ROOT
 	else
@@ -871,7 +896,7 @@ prune() {
 	done
 	for pr_one in "$CTL/packages"/*.tar.gz; do
 		pr_digest=${pr_one##*/}
-		grep -qsF "${pr_digest%.tar.gz}" "$CTL/attempts"/*/attempt || rm -f "$pr_one"
+		grep -qsF "${pr_digest%.tar.gz}" "$CTL/attempts"/*/attempt "$CTL"/incoming.*/attempt || rm -f "$pr_one"
 	done
 	find "$CTL/packages" -name '*.part' -mtime +7 -exec rm -f {} + 2>/dev/null
 }
@@ -903,6 +928,7 @@ verb_start() {
 		fi
 		# Its launcher died before anything ran.
 		rm -rf "$ATTEMPT"
+		[ ! -e "$ATTEMPT" ] || fail not_writable "cannot remove what is left in $ATTEMPT"
 	fi
 	others "$st_generation" || {
 		rm -rf "$INCOMING"
@@ -916,10 +942,11 @@ verb_start() {
 		return
 	fi
 	attempt "$st_generation"
-	# The space for the exit record is taken now, so that a full disk cannot hide how the attempt ended.
+	# The space for these is taken now, so that a full disk cannot hide how the attempt ended, or keep it from being ended.
 	{
 		printf '' >"$INCOMING/log" && printf '' >"$INCOMING/progress" && printf '' >"$INCOMING/started" &&
-			printf '' >"$INCOMING/now" && printf '%2000s\n' '' >"$INCOMING/exit"
+			printf '%2000s\n' '' >"$INCOMING/exit" && printf '%200s\n' '' >"$INCOMING/now" &&
+			printf '%200s\n' '' >"$INCOMING/root" && printf '%200s\n' '' >"$INCOMING/verdict"
 	} 2>/dev/null || fail not_writable "cannot write $INCOMING"
 	[ -p "$INCOMING/alive" ] || fail bad_stream "no pipe came"
 	# For reading and writing, so that neither this nor the next waits for the other end.
@@ -960,8 +987,8 @@ verb_kill() {
 		say_verdict
 		return
 	fi
-	# From here on no further step begins.
-	echo "$2" >"$ATTEMPT/kill" || fail not_writable "cannot write $ATTEMPT/kill"
+	# From here on no further step begins; where this cannot be written, none goes on.
+	{ printf '' >"$ATTEMPT/kill"; } 2>/dev/null
 	unlock
 	# shellcheck source=/dev/null
 	. "$ATTEMPT/attempt"
@@ -969,9 +996,8 @@ verb_kill() {
 	uptime
 	ki_end=$((UP + ($2 + KILL_SECONDS + 5) * 100))
 	while uptime && [ "$UP" -lt "$ki_end" ]; do
-		ki_run=''
-		{ read -r ki_run ki_index _ <now; } 2>/dev/null
-		[ -z "$ki_run" ] || end_from_outside "$ki_run" "$ki_index" killed "$2" || break
+		now_run
+		[ -z "$NOW_RUN" ] || end_from_outside "$NOW_RUN" "$NOW_INDEX" killed "$2" || break
 		alive || break
 		pause
 	done
@@ -1016,7 +1042,7 @@ run_script() {
 	INCOMING=$CTL/incoming.ask.$$
 	rm -rf "$INCOMING"
 	mkdir "$INCOMING" || fail not_writable "cannot write $CTL"
-	: >"$INCOMING/now"
+	for rs_file in now root verdict; do printf '%200s\n' '' >"$INCOMING/$rs_file"; done
 	setsid env -i "PATH=$STEP_PATH" LANG=C.UTF-8 "TMPDIR=$INCOMING" \
 		sh "$ATTEMPT/launcher.sh" __ask "$CTL" "$GENERATION" "$1" "$2" "$SCRIPT" "$INCOMING" >/dev/null 2>&1
 	CODE=''
@@ -1033,6 +1059,7 @@ verb_check() {
 		[ -z "$ch_found" ] || [ "${ch_dir##*/}" -gt "$ch_found" ] || continue
 		attempt "${ch_dir##*/}"
 		read_exit || continue
+		release=''
 		# shellcheck source=/dev/null
 		. "$ch_dir/attempt"
 		[ "$release" != "$CURRENT" ] || ch_found=${ch_dir##*/}

@@ -116,7 +116,7 @@ attempt_folder() {
 
 # begun GENERATION STEP: has that step begun (and its first process been recorded)?
 begun() {
-	[ -s "$CTL/attempts/$1/root.$2" ]
+	grep -q "^$2 " "$CTL/attempts/$1/root"
 }
 
 supervisor_of() {

@@ -131,6 +131,15 @@ case_install_is_idempotent_and_atomic() {
 	[ "$(ls -d app/releases/*/.complete | wc -l)" -le 3 ]
 }
 
+case_no_name_of_a_release_is_taken_for_something_else() {
+	for RELEASE in r1.tmp r1.tmp.failed r1 r1.new; do
+		release "$RELEASE"
+		library du_install
+		same "$(cat app/current/name)" "$RELEASE"
+	done
+	same "$(ls app/releases | wc -l)" 4
+}
+
 case_a_broken_package_is_not_installed() {
 	release r1
 	library du_install

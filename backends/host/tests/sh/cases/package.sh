@@ -111,7 +111,7 @@ case_concurrent_uploads_make_one_package() {
 case_a_full_disk_starts_nothing() {
 	mkdir app
 	mount -t tmpfs -o size=1m tmpfs app 2>/dev/null || skip "needs root, to mount a small file system"
-	trap 'umount "$T/app"' EXIT
+	trap 'umount -l "$T/app"' EXIT
 	package_of 3000000
 	packaged 5
 	send
@@ -130,13 +130,39 @@ case_a_full_disk_starts_nothing() {
 case_a_disk_filled_by_a_step_hides_no_result() {
 	mkdir app
 	mount -t tmpfs -o size=1m tmpfs app 2>/dev/null || skip "needs root, to mount a small file system"
-	trap 'umount "$T/app"' EXIT
+	trap 'umount -l "$T/app"' EXIT
 	new 5
 	echo 'echo begin; head -c 3000000 /dev/zero >"$DEPLOY_PATH/filler"; echo lost; exit 3' | step run 10
 	start
 	last_says 'exit .*outcome=failed step=0 name=run code=3'
 	call probe 5 5
 	last_says 'exit .*outcome=failed step=0 name=run code=3'
+}
+
+case_a_full_disk_keeps_no_limit_and_no_kill_away() {
+	mkdir app
+	mount -t tmpfs -o size=1m tmpfs app 2>/dev/null || skip "needs root, to mount a small file system"
+	trap 'umount -l "$T/app"' EXIT
+	for GEN in 5 6; do
+		new "$GEN"
+		echo 'head -c 3000000 /dev/zero >"$DEPLOY_PATH/filler"; exit 0' | step install 10
+		if [ "$GEN" = 5 ]; then
+			echo 'sleep 100' | step post 1
+			start
+			last_says 'exit .*outcome=timed_out step=1 name=post'
+		else
+			echo 'sleep 100' | step post 90
+			start &
+			eventually begun 6 1
+			supervisor_of 6
+			call kill 6 1
+			wait
+			call probe 6 6
+			last_says 'exit .*outcome=killed step=1 name=post'
+			gone "$SUP"
+		fi
+		rm app/filler
+	done
 }
 
 case_a_folder_that_cannot_be_written_is_said_so() {
