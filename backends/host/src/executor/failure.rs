@@ -16,8 +16,14 @@ pub(super) fn of_host(operation: &'static str, code: &str, message: &str) -> Bac
         "not_writable" => ErrorKind::PermissionDenied,
         _ => ErrorKind::Corrupt,
     };
-    let err = BackendError::new(kind, operation).with("code", code);
-    if message.is_empty() { err } else { err.with("said", message) }
+    let why = match code {
+        "missing_tool" => format!("the host has no `{message}`: install it there"),
+        "no_space" => "there is no room left on the host: make room there".to_owned(),
+        "not_writable" => format!("{message}: the account cannot write there"),
+        _ if message.is_empty() => "the host does not say why".to_owned(),
+        _ => message.to_owned(),
+    };
+    BackendError::new(kind, operation).with("code", code).because(why)
 }
 
 /// `err`, or what is left of it where something may have been started.
@@ -43,9 +49,9 @@ pub(super) fn silent(operation: &'static str, noise: &str) -> BackendError {
     // `sudo -n` is how another account is taken on, and it says no in its own words.
     let refused = noise.contains("sudo: ");
     let kind = if refused { ErrorKind::PermissionDenied } else { ErrorKind::Unavailable };
-    let err = BackendError::new(kind, operation);
-    let err = if noise.is_empty() { err } else { err.with("said", noise) };
-    err.because("the host ended the call without an answer")
+    let silent = "the host ended the call without an answer";
+    let why = if noise.is_empty() { silent.to_owned() } else { format!("{silent}: {noise}") };
+    BackendError::new(kind, operation).because(why)
 }
 
 /// The host answered something that is no answer to what was asked.
