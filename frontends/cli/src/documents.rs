@@ -11,11 +11,6 @@ use std::collections::BTreeMap;
 
 /// A plan, and what the planner says about it where that is known.
 pub(crate) fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
-    let work = match plan.work {
-        Work::Release => "release",
-        Work::Rollback => "rollback",
-        Work::Run => "run",
-    };
     let targets = |wave: &Vec<deploy_core::plan::Target>| {
         wave.iter()
             .map(|it| wire::PlanHost {
@@ -30,7 +25,7 @@ pub(crate) fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
     wire::Plan {
         digest: plan.digest().to_string(),
         service: plan.service.to_string(),
-        work: work.to_owned(),
+        work: work(plan.work).to_owned(),
         release: plan.release.to_string(),
         parent: plan.parent.map(|it| it.to_string()),
         created_at: plan.created_at.to_string(),
@@ -42,6 +37,19 @@ pub(crate) fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
         warnings: report
             .map_or_else(Vec::new, |it| it.warnings.iter().map(ToString::to_string).collect()),
     }
+}
+
+const fn work(work: Work) -> &'static str {
+    match work {
+        Work::Release => "release",
+        Work::Rollback => "rollback",
+        Work::Run => "run",
+    }
+}
+
+/// What a rollout brings to hosts: `to web-2`, or `back from web-2`.
+pub(crate) fn bound(work: &str, release: &str) -> String {
+    if work == "rollback" { format!("back from {release}") } else { format!("to {release}") }
 }
 
 fn left_out(report: &PlanReport) -> Vec<wire::PlanHost> {
@@ -65,6 +73,7 @@ pub(crate) fn rollout(rollout: &Rollout, hosts: bool) -> wire::Rollout {
     wire::Rollout {
         id: view.id.to_string(),
         service: view.service.to_string(),
+        work: work(rollout.plan().work).to_owned(),
         release: view.release.to_string(),
         plan: rollout.plan().digest().to_string(),
         state: view.state.to_string(),
@@ -85,6 +94,7 @@ pub(crate) fn summary(rollout: &Rollout) -> wire::RolloutSummary {
     wire::RolloutSummary {
         id: view.id.to_string(),
         service: view.service.to_string(),
+        work: work(rollout.plan().work).to_owned(),
         release: view.release.to_string(),
         state: view.state.to_string(),
         started_at: view.accepted_at.to_string(),

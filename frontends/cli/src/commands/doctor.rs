@@ -1,6 +1,7 @@
 use crate::{
     app::{App, Embedded},
     embedded::DataDir,
+    look::TOOLS,
     output::{list, size, styles},
     problem::{IntoProblem as _, OrProblem as _},
     reason::os_error,
@@ -19,9 +20,6 @@ use std::{
 
 /// Below this much room on its disk the data folder is in danger, in bytes.
 const LITTLE_ROOM: u64 = 1 << 30;
-
-/// What hosts need, and so this machine where it has local hosts.
-const TOOLS: [&str; 6] = ["sh", "flock", "setsid", "tar", "gzip", "sha256sum"];
 
 /// How many rollouts are looked at for drivers.
 const RECENT: usize = 100;

@@ -1,7 +1,7 @@
 use crate::{
     app::{App, Embedded},
     files::hosts::{HostsFormat, check_address, read_hosts},
-    look::{Look, look_at},
+    look::{Look, lacking_at, look_at},
     output::{Table, list, plural, styles},
     problem::{OrProblem as _, invalid, usage},
 };
@@ -103,7 +103,7 @@ pub(crate) struct Show {
     name: HostName,
 }
 
-/// Says whether hosts can be reached
+/// Says whether hosts can be reached, and what they lack
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  deploy host check\n  deploy host check role=web")]
 pub(crate) struct Check {
@@ -303,12 +303,14 @@ impl Check {
             return Err(Problem::new(ProblemCode::EmptySelection, "there is no such host"));
         }
         let checks = check(&embedded, hosts).await?;
-        let bad = checks.iter().filter(|it| !it.reachable).count();
+        let bad = checks.iter().filter(|it| it.code.is_some()).count();
         app.output.result(&checks, |output| {
             let mut table = Table::new(["HOST", "RESULT", "TIME", "REASON"]).wrapping();
             for it in &checks {
-                let (style, said) =
-                    if it.reachable { (styles::GOOD, "ok") } else { (styles::FAILURE, "failed") };
+                let (style, said) = match it.code {
+                    None => (styles::GOOD, "ok"),
+                    Some(_) => (styles::FAILURE, "failed"),
+                };
                 table.styled([
                     (styles::PLAIN, it.host.clone()),
                     (style, said.to_owned()),
@@ -326,22 +328,32 @@ impl Check {
     }
 }
 
-/// Asks each host what runs on it: an answer of any kind proves that commands can be run there.
+/// Asks each host what runs on it: an answer of any kind proves that commands can be run there. Then asks for what steps need.
 async fn check(
     embedded: &Embedded,
     hosts: Vec<(Host, Revision)>,
 ) -> Result<Vec<HostCheck>, Problem> {
     let service: ServiceName = "host-check".parse().map_err(usage)?;
     let path: AbsolutePath = "/tmp".parse().map_err(usage)?;
-    let hosts = hosts.into_iter().map(|(host, _)| host).collect();
-    let looks = look_at(embedded, &service, &path, None, hosts).await?;
+    let hosts: Vec<_> = hosts.into_iter().map(|(host, _)| host).collect();
+    let looks = look_at(embedded, &service, &path, None, hosts.clone()).await?;
+    let answered: BTreeSet<_> =
+        looks.iter().filter(|it| it.seen.is_ok()).map(|it| it.host.clone()).collect();
+    let hosts = hosts.into_iter().filter(|it| answered.contains(&it.name)).collect();
+    let mut lacking = lacking_at(embedded, hosts).await;
     let check = |Look { host, seen, elapsed }: Look| {
-        let (code, reason) = match seen {
-            Ok(_) => (None, None),
-            Err(problem) => (Some(problem.code.to_string()), Some(problem.message)),
+        let problem = match (seen.err(), lacking.remove(&host)) {
+            (Some(problem), _) | (None, Some(Err(problem))) => Some(problem),
+            (None, Some(Ok(tools))) if !tools.is_empty() => {
+                let message = format!("the host has no {}: install that there", tools.join(", "));
+                Some(Problem::new(ProblemCode::Unhealthy, message))
+            }
+            (None, _) => None,
         };
+        let (code, reason) = problem.map(|it| (it.code.to_string(), it.message)).unzip();
+        let reachable = answered.contains(&host);
         let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        HostCheck { host: host.to_string(), reachable: code.is_none(), code, reason, elapsed_ms }
+        HostCheck { host: host.to_string(), reachable, code, reason, elapsed_ms }
     };
     Ok(looks.into_iter().map(check).collect())
 }

@@ -186,7 +186,10 @@ fn expectations(rollout: &Rollout) -> BTreeMap<HostName, Option<ReleaseId>> {
 
 fn show(output: &crate::output::Output, status: &Status) {
     let newest = match &status.rollout {
-        Some(it) => format!("rollout {} to {} ({})", it.id, it.release, it.state),
+        Some(it) => {
+            let bound = documents::bound(&it.work, &it.release);
+            format!("rollout {} {bound} ({})", it.id, it.state)
+        }
         None => "nothing rolled out yet".to_owned(),
     };
     output.line(output.paint(styles::HEADER, format_args!("{}: {newest}", status.service)));

@@ -39,6 +39,8 @@ pub(crate) struct Embedded {
     pub(crate) platform: Platform,
     pub(crate) principal: Principal,
     pub(crate) data_dir: DataDir,
+    /// The executor as it is: it has the way to hosts on which anything can be asked.
+    pub(crate) executor: Arc<ShellExecutor<AnyTransport>>,
     /// The artifact store as it is: it can collect garbage, which is no part of the trait.
     pub(crate) store: Arc<ObjectArtifactStore>,
     /// The inventory as it is: it can change many hosts at once, which is no part of the trait either.
@@ -91,13 +93,14 @@ pub(crate) async fn open(data_dir: DataDir, global: &GlobalArgs) -> Result<Embed
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let artifacts: Arc<dyn ArtifactStore> = Arc::<ObjectArtifactStore>::clone(&store);
     let transport = AnyTransport::new(SshTransport::new(ssh_options(global)));
-    let executor: Arc<dyn Executor> =
+    let executor =
         Arc::new(ShellExecutor::new(transport, Arc::clone(&artifacts), Arc::clone(&clock)));
+    let for_platform: Arc<dyn Executor> = Arc::<ShellExecutor<AnyTransport>>::clone(&executor);
     let platform = Platform::new(Parts {
         artifacts,
         authorizer: Arc::new(MemoryAuthorizer::new(rules(&data_dir, &principal)?)),
         clock,
-        executor,
+        executor: for_platform,
         inventory: Arc::new(hosts.clone()),
         journal: Arc::new(SqlJournal::new(&database)),
         leases: Arc::new(SqlLeaseStore::new(&database)),
@@ -106,7 +109,7 @@ pub(crate) async fn open(data_dir: DataDir, global: &GlobalArgs) -> Result<Embed
         registry: Arc::new(SqlServiceRegistry::new(&database)),
         scheduler: Arc::new(SpreadScheduler::new()),
     });
-    Ok(Embedded { platform, principal, data_dir, store, hosts })
+    Ok(Embedded { platform, principal, data_dir, executor, store, hosts })
 }
 
 /// Whoever owns the data folder may do everything, and nobody else anything.

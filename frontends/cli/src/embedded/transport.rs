@@ -9,7 +9,7 @@ use deploy_ssh::SshTransport;
 
 /// Reaches each host in the way that its record says.
 #[derive(Debug)]
-pub(super) struct AnyTransport {
+pub(crate) struct AnyTransport {
     local: LocalTransport,
     ssh: SshTransport,
 }

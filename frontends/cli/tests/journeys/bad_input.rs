@@ -1,5 +1,7 @@
 use crate::lab::Lab;
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use deploy_test_support::mounts::own_mounts;
+use serde_json::Value;
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 #[test]
 fn inventories_are_imported_again_and_again() {
@@ -119,6 +121,25 @@ fn a_version_never_changes() {
 }
 
 #[test]
+fn a_host_that_lacks_a_tool_is_found_before_anything_goes_there() {
+    if !own_mounts("bad_input::a_host_that_lacks_a_tool_is_found_before_anything_goes_there") {
+        return;
+    }
+    let lab = Lab::new();
+    lab.hosts(1);
+    assert_eq!(lab.json(&["host", "check"])[0]["code"], Value::Null);
+    // Whatever is no program is none that can be run.
+    let hide = "mount --bind /dev/null \"$(command -v flock)\"";
+    assert!(Command::new("sh").args(["-c", hide]).status().unwrap().success());
+    let ran = lab.run(&["host", "check", "--output", "json"]).ended_with(1);
+    let check = &ran.json()[0];
+    assert_eq!((&check["reachable"], &check["code"]), (&true.into(), &"unhealthy".into()));
+    assert_eq!(check["reason"], "the host has no flock: install that there");
+    let told = lab.run(&["run", "role=web", "--", "true"]).ended_with(1).stdout;
+    assert!(told.contains("the host has no `flock`: install it there"), "{told}");
+}
+
+#[test]
 fn garbage_is_shown_before_it_goes() {
     let lab = Lab::new();
     lab.hosts(1);
@@ -130,7 +151,7 @@ fn garbage_is_shown_before_it_goes() {
     }
     let before = lab.everything();
     let would = lab.json(&["artifact", "gc", "--keep", "1", "--dry-run"]);
-    let versions = |of: &serde_json::Value| {
+    let versions = |of: &Value| {
         let all = of.as_array().unwrap().iter();
         all.map(|it| it["version"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };

@@ -26,6 +26,9 @@ fn a_release_goes_out_and_back() {
 
     lab.ok(&["rollout", "rollback", "web"]);
     assert_eq!(lab.version(1).as_deref(), Some("1"));
+    let newest = &lab.json(&["rollout", "list"])[0];
+    assert_eq!((&newest["work"], &newest["release"]), (&"rollback".into(), &"web-2".into()));
+    assert!(lab.ok(&["status"]).stdout.contains(" back from web-2 (succeeded)"));
     let status = lab.ok(&["status", "web", "--refresh", "--output", "json"]).json();
     for host in status[0]["hosts"].as_array().unwrap() {
         assert_eq!((&host["release"], &host["drift"]), (&"web-1".into(), &false.into()));

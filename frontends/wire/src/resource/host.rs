@@ -92,7 +92,7 @@ pub struct HostCheck {
     pub host: String,
     /// Whether commands can be run on it.
     pub reachable: bool,
-    /// A problem code, such as `unavailable`.
+    /// A problem code, such as `unavailable`, or `unhealthy` where it lacks what steps need; null if all is well.
     pub code: Option<String>,
     /// What is wrong.
     pub reason: Option<String>,

@@ -7,7 +7,9 @@ pub struct RolloutSummary {
     pub id: String,
     /// Of which service; an ad-hoc run has one of its own.
     pub service: String,
-    /// What is rolled out.
+    /// `release`, `rollback` or `run`.
+    pub work: String,
+    /// What is rolled out; of a rollback, what the hosts leave.
     pub release: String,
     /// Its state, such as `running`, `paused` or `succeeded`.
     pub state: String,
@@ -26,7 +28,9 @@ pub struct Rollout {
     pub id: String,
     /// Of which service; an ad-hoc run has one of its own.
     pub service: String,
-    /// What is rolled out.
+    /// `release`, `rollback` or `run`.
+    pub work: String,
+    /// What is rolled out; of a rollback, what the hosts leave.
     pub release: String,
     /// The digest of the plan it executes.
     pub plan: String,

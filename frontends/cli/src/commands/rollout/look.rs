@@ -110,10 +110,14 @@ impl List {
             let mut table =
                 Table::new(["ROLLOUT", "SERVICE", "RELEASE", "STATE", "STARTED AT", "BY"]);
             for it in &documents {
+                let release = match it.work.as_str() {
+                    "rollback" => documents::bound(&it.work, &it.release),
+                    _ => it.release.clone(),
+                };
                 table.row([
                     &it.id,
                     &it.service,
-                    &it.release,
+                    &release,
                     &it.state,
                     &when(&it.started_at),
                     &it.started_by,
@@ -149,7 +153,10 @@ fn show(output: &Output, rollout: &Rollout) {
     let why = documents::because(rollout.reason.as_deref());
     for (name, value) in [
         ("rollout", rollout.id.clone()),
-        ("what", format!("{} to {}", rollout.service, rollout.release)),
+        (
+            "what",
+            format!("{} {}", rollout.service, documents::bound(&rollout.work, &rollout.release)),
+        ),
         ("plan", rollout.plan.clone()),
         ("state", format!("{}{why}", rollout.state)),
         ("started", format!("{} by {}", when(&rollout.started_at), rollout.started_by)),
@@ -245,9 +252,12 @@ async fn last_lines(
     id: &RolloutId,
     host: &HostName,
 ) -> Result<Vec<String>, Problem> {
-    let mut last = VecDeque::new();
+    let mut last = VecDeque::<String>::new();
     let mut keep = |_: &HostName, line: &str| {
-        last.push_back(line.to_owned());
+        // Whoever looks again and again says the same again and again.
+        if last.back().is_none_or(|it| it != line) {
+            last.push_back(line.to_owned());
+        }
         if last.len() > LAST_LINES {
             last.pop_front();
         }
