@@ -82,7 +82,7 @@ pub(crate) fn rollout(rollout: &Rollout, hosts: bool) -> wire::Rollout {
         started_by: view.by.to_string(),
         ended_at: ended_at(rollout, &view).map(|it| it.to_string()),
         counts: counts(tasks.iter()),
-        waves: waves(&view, &tasks),
+        waves: waves(rollout, &view, &tasks),
         attention,
         tasks: hosts.then(|| tasks.iter().map(task).collect()),
     }
@@ -160,30 +160,30 @@ fn state(task: &TaskView) -> &'static str {
     }
 }
 
-fn waves(view: &RolloutView, tasks: &[TaskView]) -> Vec<wire::Wave> {
+fn waves(rollout: &Rollout, view: &RolloutView, tasks: &[TaskView]) -> Vec<wire::Wave> {
     let mut by_wave: BTreeMap<u32, Vec<&TaskView>> = BTreeMap::new();
     for task in tasks {
         by_wave.entry(task.wave).or_default().push(task);
     }
-    let waves = by_wave.into_iter().map(|(wave, tasks)| wire::Wave {
-        wave,
-        state: wave_state(view, wave).to_owned(),
-        counts: counts(tasks.into_iter()),
+    let over = rollout.outcome().is_some();
+    let waves = by_wave.into_iter().map(|(wave, tasks)| {
+        let counts = counts(tasks.into_iter());
+        let state = wave_state(view, over, wave, counts).to_owned();
+        wire::Wave { wave, state, counts }
     });
     waves.collect()
 }
 
-fn wave_state(view: &RolloutView, wave: u32) -> &'static str {
+fn wave_state(view: &RolloutView, over: bool, wave: u32, counts: wire::Counts) -> &'static str {
+    let left = counts.pending + counts.running > 0;
     match wave.cmp(&view.wave) {
+        _ if over && left => "unfinished",
         std::cmp::Ordering::Greater => "pending",
-        std::cmp::Ordering::Less => "done",
         std::cmp::Ordering::Equal if view.awaits_confirm => "awaiting_confirm",
         std::cmp::Ordering::Equal if view.bakes_until.is_some() => "baking",
-        std::cmp::Ordering::Equal => {
-            let index = usize::try_from(wave).unwrap_or(usize::MAX).saturating_sub(1);
-            let done = view.waves.get(index).is_some_and(|it| it.settled == it.targets);
-            if done { "done" } else { "running" }
-        }
+        // A host of an earlier wave may be tried again.
+        std::cmp::Ordering::Equal | std::cmp::Ordering::Less if left => "running",
+        std::cmp::Ordering::Equal | std::cmp::Ordering::Less => "done",
     }
 }
 

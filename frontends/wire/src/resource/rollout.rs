@@ -86,7 +86,7 @@ pub struct Counts {
 pub struct Wave {
     /// Which, counted from 1.
     pub wave: u32,
-    /// `pending`, `running`, `baking`, `awaiting_confirm` or `done`.
+    /// `pending`, `running`, `baking`, `awaiting_confirm`, `done`, or `unfinished` where the rollout is over and some targets were left.
     pub state: String,
     /// Its targets by state.
     pub counts: Counts,

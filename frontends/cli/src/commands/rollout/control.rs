@@ -212,12 +212,17 @@ async fn tell(
 ) -> Result<Exit, Problem> {
     let embedded = app.open().await?;
     let id = which.find(&embedded).await?;
+    let host = match &command {
+        Command::Exclude(host) | Command::Kill(host) | Command::Skip(host) => Some(host.clone()),
+        Command::Retry(host) => host.clone(),
+        _ => None,
+    };
     let told = embedded.platform.command(&embedded.principal, &id, command).await;
     let rollout = told.map_err(|err| refused(err, &id))?;
     let acts = rollout.outcome().is_none() && rollout.state() != RolloutState::Paused;
     let driver = driver_of(&embedded, &id).await?;
     if !acts || matches!(driver, DriverNow::Alive(_)) {
-        said(app, &rollout);
+        said(app, &rollout, host.as_ref());
         return Ok(Exit::Succeeded);
     }
     match driving {
@@ -225,7 +230,7 @@ async fn tell(
             take_over(app, &embedded, id, driving.waiting.choice()).await
         }
         Some(_) | None => {
-            said(app, &rollout);
+            said(app, &rollout, host.as_ref());
             app.output.warn(format_args!("nobody drives it: {}", Follow::how_to_go_on(&id)));
             Ok(Exit::Succeeded)
         }
@@ -242,12 +247,14 @@ async fn take_over(
     Follow::new(app, embedded, id, Role::Drive).without_history().with_wait(wait).run().await
 }
 
-/// Says where a rollout is.
-fn said(app: &App, rollout: &Rollout) {
+/// Says where a rollout is, and a host of it.
+fn said(app: &App, rollout: &Rollout, host: Option<&HostName>) {
     let view = rollout.view();
+    let task = host.and_then(|it| rollout.task_of(it));
+    let host = task.map_or_else(String::new, |it| format!("; host {} is {}", it.host, it.state));
     app.output.result(&documents::rollout(rollout, false), |output| {
         let why = documents::because(documents::reason(&view).as_deref());
-        output.line(format_args!("rollout {} is {}{why}", rollout.id(), view.state));
+        output.line(format_args!("rollout {} is {}{why}{host}", rollout.id(), view.state));
     });
 }
 
@@ -280,7 +287,7 @@ impl Resume {
         let id = self.which.find(&embedded).await?;
         let mut rollout = embedded.platform.load(&id).await.or_problem()?;
         if let Some(outcome) = rollout.outcome() {
-            said(app, &rollout);
+            said(app, &rollout, None);
             return Ok(exit_of(outcome));
         }
         if matches!(rollout.state(), RolloutState::Paused | RolloutState::Pausing) {
@@ -288,7 +295,7 @@ impl Resume {
             rollout = told.map_err(|err| refused(err, &id))?;
         }
         if self.driving.no_drive {
-            said(app, &rollout);
+            said(app, &rollout, None);
             return Ok(Exit::Succeeded);
         }
         take_over(app, &embedded, id, self.driving.waiting.choice()).await
