@@ -1,0 +1,186 @@
+//! What a fact does to the state. Nothing else changes it.
+mod attempt;
+mod person;
+mod wave;
+
+use super::{
+    Event, Record, RecordError, Rollout, Task, TaskState,
+    state::{Hold, TargetIx},
+};
+use crate::{
+    id::{HostName, Seq},
+    spec::Direction,
+    time::Timestamp,
+};
+use std::collections::BTreeSet;
+
+/// The targets whose effect a fact may have changed.
+#[derive(Debug)]
+pub(super) enum Touched {
+    Many(Vec<TargetIx>),
+    Nothing,
+    One(TargetIx),
+}
+
+impl Touched {
+    fn of(targets: BTreeSet<TargetIx>) -> Self {
+        if targets.is_empty() { Self::Nothing } else { Self::Many(targets.into_iter().collect()) }
+    }
+
+    fn and(self, ix: TargetIx) -> Self {
+        match self {
+            Self::Many(mut all) => {
+                all.push(ix);
+                Self::Many(all)
+            }
+            Self::Nothing => Self::One(ix),
+            Self::One(one) => Self::Many(vec![one, ix]),
+        }
+    }
+}
+
+type Applied = Result<Touched, &'static str>;
+
+impl Rollout {
+    /// Takes in one fact.
+    ///
+    /// # Errors
+    /// If the fact cannot follow the ones before it. The state is then good for nothing, and has to be replayed.
+    pub fn apply(&mut self, record: &Record) -> Result<(), RecordError> {
+        self.take(record).map(|_touched| ())
+    }
+
+    pub(super) fn take(&mut self, record: &Record) -> Result<Touched, RecordError> {
+        let err = |reason| RecordError { seq: record.seq, reason };
+        if record.format > crate::plan::FORMAT {
+            return Err(err("it was written by a newer program"));
+        }
+        if record.rollout != self.id {
+            return Err(err("it is of another rollout"));
+        }
+        if record.seq != self.head.next() {
+            return Err(err("there is a gap"));
+        }
+        if self.outcome.is_some() {
+            return Err(err("the rollout is over"));
+        }
+        let touched = self.take_event(&record.event, record.seq, record.at).map_err(err)?;
+        self.head = record.seq;
+        self.updated_at = record.at;
+        Ok(touched)
+    }
+
+    fn take_event(&mut self, event: &Event, seq: Seq, at: Timestamp) -> Applied {
+        match event {
+            Event::Accepted { .. } => Err("a plan is accepted once"),
+            Event::AttemptEnded { host, generation, end, retry_at } => {
+                self.end_attempt(host, *generation, end, *retry_at, at)
+            }
+            Event::AttemptFound { host, generation } => {
+                self.doubt(host, *generation, TaskState::Running, None, at)
+            }
+            Event::AttemptStarted { host, direction, first_step } => {
+                self.start_attempt(host, *direction, *first_step, seq, at)
+            }
+            Event::AttemptUncertain { host, generation, .. } => {
+                self.doubt(host, *generation, TaskState::Uncertain, None, at)
+            }
+            Event::KillRequested { host, generation, .. } => self.begin_kill(host, *generation, at),
+            Event::StepUnresolved { host, generation, step, .. } => {
+                self.doubt(host, *generation, TaskState::Resolving, Some(*step), at)
+            }
+            Event::TargetHealthy { host } => self.end_watch(host),
+            Event::TargetRetried { host, .. } => self.retry(host, at),
+            Event::TargetSkipped { host, kind, by } => self.skip(host, *kind, by, at),
+            Event::TargetUnhealthy { host, reason } => self.fall_ill(host, reason, at),
+            Event::BakePassed { .. }
+            | Event::BakeStarted { .. }
+            | Event::Confirmed { .. }
+            | Event::ConfirmRequested { .. }
+            | Event::WaveStarted { .. } => self.take_wave_event(event, at),
+            Event::AbortStarted { .. }
+            | Event::Finished { .. }
+            | Event::Paused
+            | Event::PauseStarted { .. }
+            | Event::Resumed { .. }
+            | Event::RollbackStarted { .. } => self.take_rollout_event(event, at),
+        }
+    }
+
+    fn take_rollout_event(&mut self, event: &Event, at: Timestamp) -> Applied {
+        match event {
+            Event::AbortStarted { reason } => {
+                self.aborting = Some(reason.clone());
+                self.hold = Hold::None;
+                Ok(self.stop_watching())
+            }
+            Event::Finished { outcome } => {
+                self.outcome = Some(*outcome);
+                Ok(self.stop_asking())
+            }
+            Event::Paused => match &self.hold {
+                Hold::Pausing(reason) => {
+                    self.hold = Hold::Paused(reason.clone());
+                    Ok(Touched::Nothing)
+                }
+                Hold::None | Hold::Paused(_) => {
+                    Err("only a rollout that is pausing can stand still")
+                }
+            },
+            Event::PauseStarted { reason } => {
+                self.hold = Hold::Pausing(reason.clone());
+                Ok(Touched::Nothing)
+            }
+            Event::Resumed { .. } => {
+                self.hold = Hold::None;
+                self.begin_progress(at);
+                Ok(Touched::Nothing)
+            }
+            Event::RollbackStarted { reason } => {
+                if self.direction == Direction::Back {
+                    return Err("a rollout turns back once");
+                }
+                self.turned_back = Some(reason.clone());
+                Ok(self.turn_back(at))
+            }
+            _ => Err("not a fact about the rollout"),
+        }
+    }
+
+    pub(super) fn find(&self, host: &HostName) -> Result<TargetIx, &'static str> {
+        self.frame.index.get(host).copied().ok_or("the plan has no such target")
+    }
+
+    pub(super) fn edit(
+        &mut self,
+        direction: Direction,
+        ix: TargetIx,
+    ) -> Result<&mut Task, &'static str> {
+        let tasks = match direction {
+            Direction::Back => &mut self.back,
+            Direction::Forward => &mut self.forward,
+        };
+        let slot = usize::try_from(ix).ok().and_then(|it| tasks.get_mut(it));
+        slot.ok_or("the target has no task in this direction")
+    }
+
+    pub(super) fn set(
+        &mut self,
+        direction: Direction,
+        ix: TargetIx,
+        state: TaskState,
+        at: Timestamp,
+    ) -> Result<(), &'static str> {
+        self.unanswered.remove(&ix);
+        let task = self.edit(direction, ix)?;
+        let old = std::mem::replace(&mut task.state, state);
+        task.at = at;
+        let counts = match direction {
+            Direction::Back => &mut self.back_counts,
+            Direction::Forward => &mut self.counts,
+        };
+        counts.remove(old);
+        counts.add(state, 1);
+        Ok(())
+    }
+}
