@@ -8,6 +8,7 @@
 mod bake;
 mod budget;
 mod doubt;
+mod journals;
 mod play;
 mod progress;
 mod verbs;

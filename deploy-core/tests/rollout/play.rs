@@ -7,7 +7,9 @@ use deploy_core::{
     rollout::{
         AttemptEnd, Effect, Event, Input, Reason, Record, Reply, Rollout, SkipKind, TaskState,
     },
-    spec::{ArtifactRef, Direction, Release, Service, Step, StepName, Strategy},
+    spec::{
+        ArtifactRef, Direction, Effect as StepEffect, Release, Service, Step, StepName, Strategy,
+    },
     time::Timestamp,
 };
 use std::{fmt::Debug, str::FromStr, time::Duration};
@@ -44,12 +46,17 @@ pub(crate) struct Play {
 impl Play {
     /// Rolls out onto the hosts `h0`, `h1`, …, which ran nothing before.
     pub(crate) fn new(hosts: usize, strategy: Strategy) -> Self {
-        Self::of(&planned(hosts, strategy, Work::Release))
+        Self::with_effect(hosts, strategy, StepEffect::Once)
+    }
+
+    /// As [`new`](Self::new), with steps of this effect.
+    pub(crate) fn with_effect(hosts: usize, strategy: Strategy, effect: StepEffect) -> Self {
+        Self::of(&planned(hosts, strategy, Work::Release, effect))
     }
 
     /// As [`new`](Self::new), an ad-hoc run.
     pub(crate) fn run(hosts: usize, strategy: Strategy) -> Self {
-        Self::of(&planned(hosts, strategy, Work::Run))
+        Self::of(&planned(hosts, strategy, Work::Run, StepEffect::Once))
     }
 
     fn of(plan: &Plan) -> Self {
@@ -69,6 +76,11 @@ impl Play {
 
     pub(crate) const fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// What was journaled.
+    pub(crate) fn journal(&self) -> &[Record] {
+        &self.journal
     }
 
     /// Gives the machine an input.
@@ -203,7 +215,7 @@ impl Play {
     }
 }
 
-fn planned(hosts: usize, strategy: Strategy, work: Work) -> Plan {
+fn planned(hosts: usize, strategy: Strategy, work: Work, effect: StepEffect) -> Plan {
     let at = Timestamp::from_millis(START);
     let mut service = Service::new(parse("web"), parse("ann"), parse("/srv/web"), parse("*"));
     service.strategy = strategy;
@@ -211,7 +223,7 @@ fn planned(hosts: usize, strategy: Strategy, work: Work) -> Plan {
         Work::Run => &[StepName::Run],
         _ => &[StepName::Install, StepName::Rollback, StepName::Start, StepName::Verify],
     };
-    let steps = names.iter().copied().map(Step::new).collect();
+    let steps = names.iter().map(|it| Step::new(*it).with_effect(effect)).collect();
     let artifact = ArtifactRef::new(Digest::of(b"package"), 1_000);
     let (id, version) = (parse("web-1"), parse("1"));
     let release = Release::new(id, parse("web"), version, artifact, steps, at, parse("ann"));
