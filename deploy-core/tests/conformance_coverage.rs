@@ -127,6 +127,28 @@ fn every_case_is_run() {
     }
 }
 
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    entries.flat_map(|it| if it.is_dir() { files(&it) } else { vec![it] }).collect()
+}
+
+#[test]
+fn every_public_trait_has_an_example() {
+    let mut count = 0;
+    for file in files(&source("")) {
+        let text = text(&file);
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate().filter(|(_, it)| it.starts_with("pub trait ")) {
+            let above = lines[..at].iter().rev();
+            let mut docs = above.take_while(|it| it.starts_with("///") || it.starts_with("#["));
+            assert!(docs.any(|it| *it == "/// ```"), "{}: {line}", file.display());
+            count += 1;
+        }
+    }
+    assert!(count > 20, "only {count} traits were found");
+}
+
 #[test]
 fn every_trait_of_backends_is_covered() {
     let files = fs::read_dir(source("backend")).unwrap().map(|it| it.unwrap().path());

@@ -283,6 +283,15 @@ pub trait ArtifactStore: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Conveniences for callers. Backends implement none of these.
+///
+/// ```
+/// use deploy_core::{backend::ArtifactStoreExt, digest::Digest, memory::MemoryArtifactStore};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let store = MemoryArtifactStore::new();
+/// assert!(store.read_all(&Digest::of(b"nobody put this"), 1_000).await.is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub trait ArtifactStoreExt: ArtifactStore {
     /// Reads a whole artifact of at most `limit` bytes into memory.
     fn read_all(

@@ -139,6 +139,27 @@ pub enum AttemptReport {
 }
 
 /// Takes the output of an attempt as it comes.
+///
+/// ```
+/// use deploy_core::{backend::AttemptLog, error::BackendResult, spec::StepName};
+/// use std::sync::Mutex;
+///
+/// /// Keeps it in memory.
+/// #[derive(Debug, Default)]
+/// struct Kept(Mutex<Vec<u8>>);
+///
+/// #[async_trait::async_trait]
+/// impl AttemptLog for Kept {
+///     async fn write(&self, offset: u64, bytes: &[u8]) -> BackendResult<()> {
+///         let mut kept = self.0.lock().unwrap();
+///         assert_eq!(kept.len() as u64, offset);
+///         kept.extend_from_slice(bytes);
+///         Ok(())
+///     }
+///
+///     fn step(&self, _step: StepName) {}
+/// }
+/// ```
 #[async_trait]
 pub trait AttemptLog: fmt::Debug + Send + Sync {
     /// Bytes of the log, the first of them at `offset`. Offsets follow on without a gap from the request's `log_offset`.

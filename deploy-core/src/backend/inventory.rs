@@ -75,6 +75,14 @@ pub trait HostInventory: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Conveniences for callers. Backends implement none of these.
+///
+/// ```
+/// use deploy_core::{backend::InventoryExt, memory::MemoryHostInventory};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// assert_eq!(MemoryHostInventory::new().all_hosts().await?, []);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub trait InventoryExt: HostInventory {
     /// All hosts, in the order of their names.
     fn all_hosts(&self) -> impl Future<Output = BackendResult<Vec<Host>>> + Send {

@@ -127,6 +127,16 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Conveniences for callers. Backends implement none of these.
+///
+/// ```
+/// use deploy_core::{backend::{JournalExt, RolloutRef}, id::{Seq, StreamId}, memory::MemoryJournal};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let web = StreamId::Service("web".parse()?);
+/// let at = RolloutRef::new("web-00ff".parse()?, web, Seq::new(1), None);
+/// assert_eq!(MemoryJournal::new().records(&at).await?, []);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub trait JournalExt: Journal {
     /// All records of one rollout, in order.
     fn records(

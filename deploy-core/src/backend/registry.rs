@@ -150,6 +150,14 @@ pub trait ServiceRegistry: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Conveniences for callers. Backends implement none of these.
+///
+/// ```
+/// use deploy_core::{backend::ServiceRegistryExt, memory::MemoryServiceRegistry};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// assert_eq!(MemoryServiceRegistry::new().all_services().await?, []);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub trait ServiceRegistryExt: ServiceRegistry {
     /// All services, in the order of their names.
     fn all_services(&self) -> impl Future<Output = BackendResult<Vec<Versioned<Service>>>> + Send {

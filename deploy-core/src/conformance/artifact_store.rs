@@ -18,6 +18,28 @@ use std::{
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 
 /// Can damage what a store keeps.
+///
+/// ```
+/// # use deploy_core::{backend::ArtifactStore, conformance::Harness, digest::Digest, memory::MemoryArtifactStore};
+/// # use std::sync::Arc;
+/// use deploy_core::conformance::artifact_store::ArtifactStoreHarness;
+/// # struct InMemory;
+/// # impl Harness<dyn ArtifactStore> for InMemory {
+/// #     type Guard = Arc<MemoryArtifactStore>;
+/// #     async fn fresh(&self) -> (Arc<dyn ArtifactStore>, Arc<MemoryArtifactStore>) {
+/// #         let store = Arc::new(MemoryArtifactStore::new());
+/// #         (store.clone(), store)
+/// #     }
+/// # }
+///
+/// impl ArtifactStoreHarness for InMemory {
+///     async fn rot(&self, store: &Arc<MemoryArtifactStore>, digest: &Digest) {
+///         store.rot(digest);
+///     }
+/// }
+///
+/// deploy_core::artifact_store_conformance!(InMemory, core);
+/// ```
 pub trait ArtifactStoreHarness: Harness<dyn ArtifactStore> {
     /// Changes one byte of a stored artifact behind the store's back, and leaves its length as it is.
     fn rot(&self, guard: &Self::Guard, digest: &Digest) -> impl Future<Output = ()> + Send;

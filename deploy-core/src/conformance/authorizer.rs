@@ -11,6 +11,42 @@ use sample::{name, principal};
 use std::sync::Arc;
 
 /// Makes authorizers that go by given rules.
+///
+/// ```
+/// use deploy_core::{
+///     backend::{Authorizer, BackendResult},
+///     access::{AccessRequest, Decision},
+///     conformance::authorizer::{AuthorizerHarness, GivenRule},
+/// };
+/// use std::sync::Arc;
+///
+/// /// Goes by rules about exactly what is asked, and no part or whole of it.
+/// #[derive(Debug)]
+/// struct Exactly(Vec<GivenRule>);
+///
+/// #[async_trait::async_trait]
+/// impl Authorizer for Exactly {
+///     async fn authorize(&self, request: &AccessRequest) -> BackendResult<Decision> {
+///         let is_about = |it: &&GivenRule| {
+///             (&it.principal, it.action, &it.resource)
+///                 == (&request.principal, request.action, &request.resource)
+///         };
+///         let mut rules = self.0.iter().filter(is_about).peekable();
+///         let allowed = rules.peek().is_some() && rules.all(|it| !it.denies);
+///         Ok(if allowed { Decision::Allow(vec![]) } else { Decision::Deny(vec![]) })
+///     }
+/// }
+///
+/// struct Mine;
+///
+/// impl AuthorizerHarness for Mine {
+///     type Guard = ();
+///
+///     async fn with_rules(&self, rules: &[GivenRule]) -> (Arc<dyn Authorizer>, ()) {
+///         (Arc::new(Exactly(rules.to_vec())), ())
+///     }
+/// }
+/// ```
 pub trait AuthorizerHarness: Send + Sync {
     /// What has to live as long as the authorizer.
     type Guard: Send + Sync;

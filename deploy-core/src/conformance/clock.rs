@@ -5,6 +5,28 @@ use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 use tokio::{sync::oneshot, time::timeout};
 
 /// Can let time pass.
+///
+/// ```
+/// # use deploy_core::{backend::Clock, conformance::Harness, memory::ManualClock, time::Timestamp};
+/// # use std::{sync::Arc, time::Duration};
+/// use deploy_core::conformance::clock::ClockHarness;
+/// # struct Manual;
+/// # impl Harness<dyn Clock> for Manual {
+/// #     type Guard = Arc<ManualClock>;
+/// #     async fn fresh(&self) -> (Arc<dyn Clock>, Arc<ManualClock>) {
+/// #         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_000)));
+/// #         (clock.clone(), clock)
+/// #     }
+/// # }
+///
+/// impl ClockHarness for Manual {
+///     async fn pass(&self, clock: &Arc<ManualClock>, by: Duration) {
+///         clock.advance(by);
+///     }
+/// }
+///
+/// deploy_core::clock_conformance!(Manual, core);
+/// ```
 pub trait ClockHarness: Harness<dyn Clock> {
     /// Lets at least `by` pass on the clock, with everything that waits for it woken.
     fn pass(&self, guard: &Self::Guard, by: Duration) -> impl Future<Output = ()> + Send;

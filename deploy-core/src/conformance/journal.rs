@@ -11,7 +11,28 @@ use crate::{
 use sample::{first, last, middle, name, stream};
 use std::sync::Arc;
 
-/// Can write what a newer program would have written.
+/// Can write what a newer program would have written. By default it appends, as a journal does that looks at formats when it
+/// reads; the example of [`conformance`](crate::conformance) is one of these.
+///
+/// ```
+/// # use deploy_core::{backend::Journal, conformance::Harness, id::StreamId, memory::MemoryJournal, rollout::Record};
+/// # use std::sync::{Arc, Mutex};
+/// use deploy_core::conformance::journal::JournalHarness;
+/// # struct Files;
+/// # impl Harness<dyn Journal> for Files {
+/// #     type Guard = Mutex<Vec<(StreamId, Record)>>;
+/// #     async fn fresh(&self) -> (Arc<dyn Journal>, Self::Guard) {
+/// #         (Arc::new(MemoryJournal::new()), Mutex::default())
+/// #     }
+/// # }
+///
+/// impl JournalHarness for Files {
+///     async fn plant(&self, _: &Arc<dyn Journal>, files: &Self::Guard, stream: &StreamId, record: Record) {
+///         // Past the journal, which would refuse it.
+///         files.lock().unwrap().push((stream.clone(), record));
+///     }
+/// }
+/// ```
 pub trait JournalHarness: Harness<dyn Journal> {
     /// Appends a record whose format this program does not know, as the program that knows it would. A journal whose
     /// `append` refuses such a record needs a way around it here.

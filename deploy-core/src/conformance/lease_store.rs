@@ -7,6 +7,28 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 
 /// Can let time pass on the store's own clock.
+///
+/// ```
+/// # use deploy_core::{backend::LeaseStore, conformance::Harness, memory::{ManualClock, MemoryLeaseStore}, time::Timestamp};
+/// # use std::{sync::Arc, time::Duration};
+/// use deploy_core::conformance::lease_store::LeaseStoreHarness;
+/// # struct InMemory;
+/// # impl Harness<dyn LeaseStore> for InMemory {
+/// #     type Guard = Arc<ManualClock>;
+/// #     async fn fresh(&self) -> (Arc<dyn LeaseStore>, Arc<ManualClock>) {
+/// #         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_000)));
+/// #         (Arc::new(MemoryLeaseStore::new(clock.clone())), clock)
+/// #     }
+/// # }
+///
+/// impl LeaseStoreHarness for InMemory {
+///     async fn pass(&self, clock: &Arc<ManualClock>, by: Duration) {
+///         clock.advance(by);
+///     }
+/// }
+///
+/// deploy_core::lease_store_conformance!(InMemory, core);
+/// ```
 pub trait LeaseStoreHarness: Harness<dyn LeaseStore> {
     /// Lets at least `by` pass on the clock that the store goes by.
     fn pass(&self, guard: &Self::Guard, by: Duration) -> impl Future<Output = ()> + Send;

@@ -59,6 +59,23 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::{sync::Barrier, task::JoinSet};
 
 /// Makes fresh, empty backends.
+///
+/// ```
+/// use deploy_core::{backend::HostInventory, conformance::Harness, memory::MemoryHostInventory};
+/// use std::sync::Arc;
+///
+/// struct InMemory;
+///
+/// impl Harness<dyn HostInventory> for InMemory {
+///     type Guard = ();
+///
+///     async fn fresh(&self) -> (Arc<dyn HostInventory>, ()) {
+///         (Arc::new(MemoryHostInventory::new()), ())
+///     }
+/// }
+///
+/// deploy_core::host_inventory_conformance!(InMemory, core);
+/// ```
 pub trait Harness<T: ?Sized + Send + Sync>: Send + Sync {
     /// What has to live as long as the backend: a temporary folder, a server, the clock it goes by.
     type Guard: Send + Sync;
@@ -68,12 +85,71 @@ pub trait Harness<T: ?Sized + Send + Sync>: Send + Sync {
 }
 
 /// Can crash a backend. Naming the tier `durable` asks for it.
+///
+/// ```
+/// use deploy_core::{
+///     backend::Executor,
+///     conformance::{DurableHarness, Harness, executor::SimulatedHosts},
+///     memory::{MemoryExecutor, SystemClock},
+/// };
+/// use std::sync::Arc;
+///
+/// struct InMemory;
+///
+/// impl Harness<dyn Executor> for InMemory {
+///     type Guard = MemoryExecutor;
+///
+///     async fn fresh(&self) -> (Arc<dyn Executor>, MemoryExecutor) {
+///         let hosts = MemoryExecutor::new(Arc::new(SystemClock::new()));
+///         (Arc::new(hosts.clone()), hosts)
+///     }
+/// }
+///
+/// impl SimulatedHosts for InMemory {}
+///
+/// impl DurableHarness<dyn Executor> for InMemory {
+///     async fn reopen(&self, executor: Arc<dyn Executor>, hosts: &MemoryExecutor) -> Arc<dyn Executor> {
+///         drop(executor); // the hosts live on
+///         Arc::new(hosts.clone())
+///     }
+/// }
+///
+/// deploy_core::executor_conformance!(InMemory, core, durable);
+/// ```
 pub trait DurableHarness<T: ?Sized + Send + Sync>: Harness<T> {
     /// Drops `backend` without closing it, as a crash of its process would, and opens what it left.
     fn reopen(&self, backend: Arc<T>, guard: &Self::Guard) -> impl Future<Output = Arc<T>> + Send;
 }
 
 /// Can open a backend a second time. Naming the tier `concurrent` asks for it.
+///
+/// ```
+/// use deploy_core::{
+///     backend::LogStore,
+///     conformance::{ConcurrentHarness, Harness},
+///     memory::MemoryLogStore,
+/// };
+/// use std::sync::Arc;
+///
+/// struct InMemory;
+///
+/// impl Harness<dyn LogStore> for InMemory {
+///     type Guard = Arc<MemoryLogStore>;
+///
+///     async fn fresh(&self) -> (Arc<dyn LogStore>, Arc<MemoryLogStore>) {
+///         let logs = Arc::new(MemoryLogStore::new());
+///         (logs.clone(), logs)
+///     }
+/// }
+///
+/// impl ConcurrentHarness<dyn LogStore> for InMemory {
+///     async fn another(&self, logs: &Arc<MemoryLogStore>) -> Arc<dyn LogStore> {
+///         logs.clone()
+///     }
+/// }
+///
+/// deploy_core::log_store_conformance!(InMemory, core, concurrent);
+/// ```
 pub trait ConcurrentHarness<T: ?Sized + Send + Sync>: Harness<T> {
     /// A second handle on the same state, as another process would have it.
     fn another(&self, guard: &Self::Guard) -> impl Future<Output = Arc<T>> + Send;

@@ -4,6 +4,28 @@ use crate::backend::{Notification, Notifier};
 use std::sync::Arc;
 
 /// Sees what people are told.
+///
+/// ```
+/// # use deploy_core::{backend::{Notification, Notifier}, conformance::Harness, memory::MemoryNotifier};
+/// # use std::sync::Arc;
+/// use deploy_core::conformance::notifier::NotifierHarness;
+/// # struct InMemory;
+/// # impl Harness<dyn Notifier> for InMemory {
+/// #     type Guard = Arc<MemoryNotifier>;
+/// #     async fn fresh(&self) -> (Arc<dyn Notifier>, Arc<MemoryNotifier>) {
+/// #         let notifier = Arc::new(MemoryNotifier::new());
+/// #         (notifier.clone(), notifier)
+/// #     }
+/// # }
+///
+/// impl NotifierHarness for InMemory {
+///     async fn delivered(&self, notifier: &Arc<MemoryNotifier>) -> Vec<Notification> {
+///         notifier.delivered()
+///     }
+/// }
+///
+/// deploy_core::notifier_conformance!(InMemory, core);
+/// ```
 pub trait NotifierHarness: Harness<dyn Notifier> {
     /// All that was delivered so far.
     fn delivered(&self, guard: &Self::Guard) -> impl Future<Output = Vec<Notification>> + Send;

@@ -50,6 +50,22 @@ pub enum DriveEnd {
 }
 
 /// Sees a rollout after every change. Called between two appends: it must not take long.
+///
+/// ```
+/// use deploy_core::{engine::Observer, rollout::Rollout};
+/// use std::sync::atomic::{AtomicU32, Ordering};
+///
+/// /// Knows how many targets are done.
+/// #[derive(Debug, Default)]
+/// struct Progress(AtomicU32);
+///
+/// impl Observer for Progress {
+///     fn changed(&self, rollout: &Rollout) {
+///         let done = rollout.view().waves.iter().map(|wave| wave.settled).sum();
+///         self.0.store(done, Ordering::Relaxed);
+///     }
+/// }
+/// ```
 pub trait Observer: fmt::Debug + Send + Sync {
     /// The rollout has changed.
     fn changed(&self, rollout: &Rollout);

@@ -33,6 +33,39 @@ use crate::error::{BackendError, BackendResult, ErrorKind};
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 /// Something around every call of a backend.
+///
+/// ```
+/// use deploy_core::{
+///     backend::Journal,
+///     error::BackendResult,
+///     id::StreamId,
+///     layer::{Layer, Layered, Operation},
+///     memory::MemoryJournal,
+/// };
+/// use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
+///
+/// /// Counts calls.
+/// #[derive(Debug, Default)]
+/// struct Calls(AtomicU32);
+///
+/// impl Layer for Calls {
+///     async fn around<T: Send, F: Future<Output = BackendResult<T>> + Send>(
+///         &self,
+///         _operation: Operation,
+///         mut call: impl FnMut() -> F + Send,
+///     ) -> BackendResult<T> {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///         call().await
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let calls = Arc::new(Calls::default());
+/// let journal = Layered::new(MemoryJournal::new(), Arc::clone(&calls));
+/// journal.head(&StreamId::Service("web".parse()?)).await?;
+/// assert_eq!(calls.0.load(Ordering::Relaxed), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub trait Layer: fmt::Debug + Send + Sync + 'static {
     /// Makes `operation` happen by `call`, more than once only if [`Operation::repeatable`] says that it may.
     fn around<T: Send, F: Future<Output = BackendResult<T>> + Send>(

@@ -21,6 +21,50 @@ pub use run::*;
 ///
 /// A harness for real hosts turns [`ScriptedStep`]s into shell scripts of a descriptor; one for a simulated host simulates
 /// them. All that steps leave behind for the harness to look at lies outside the service's own folder.
+///
+/// ```
+/// # use deploy_core::{
+/// #     backend::{Executor, HostRequest}, conformance::{Harness, executor::planned, sample},
+/// #     memory::{MemoryExecutor, SystemClock}, plan::PlannedRelease, spec::StepName,
+/// # };
+/// # use std::sync::Arc;
+/// use deploy_core::conformance::executor::{ExecutorHarness, ScriptedStep};
+/// # struct Mine;
+/// # impl Harness<dyn Executor> for Mine {
+/// #     type Guard = MemoryExecutor;
+/// #     async fn fresh(&self) -> (Arc<dyn Executor>, MemoryExecutor) {
+/// #         let hosts = MemoryExecutor::new(Arc::new(SystemClock::new()));
+/// #         (Arc::new(hosts.clone()), hosts)
+/// #     }
+/// # }
+///
+/// impl ExecutorHarness for Mine {
+///     fn on(&self, _hosts: &MemoryExecutor) -> HostRequest {
+///         HostRequest::new(sample::host("h1"), sample::name("web"), sample::name("/srv/web"))
+///     }
+///
+///     async fn release(&self, hosts: &MemoryExecutor, id: &str, steps: &[ScriptedStep]) -> PlannedRelease {
+///         for step in steps {
+///             hosts.script(step.script(sample::name(id)));
+///         }
+///         planned(id, steps)
+///     }
+///
+///     async fn runs(&self, hosts: &MemoryExecutor, step: StepName) -> u32 {
+///         hosts.runs(&sample::name("h1"), step)
+///     }
+///
+///     async fn unblock(&self, hosts: &MemoryExecutor) {
+///         hosts.unblock();
+///     }
+///
+///     async fn processes(&self, hosts: &MemoryExecutor) -> usize {
+///         hosts.processes(&sample::name("h1"))
+///     }
+/// }
+///
+/// deploy_core::executor_conformance!(Mine, core);
+/// ```
 pub trait ExecutorHarness: Harness<dyn Executor> {
     /// A service on a host on which nothing was done yet. Always the same for one guard.
     fn on(&self, guard: &Self::Guard) -> HostRequest;
@@ -50,6 +94,31 @@ pub trait ExecutorHarness: Harness<dyn Executor> {
 
 /// A harness of executors that reach the simulated hosts of a [`MemoryExecutor`], such as something around one. It is an
 /// [`ExecutorHarness`] and has no more to say.
+///
+/// ```
+/// use deploy_core::{
+///     backend::Executor,
+///     conformance::{Harness, executor::SimulatedHosts},
+///     layer::{Layered, LimitLayer},
+///     memory::{MemoryExecutor, SystemClock},
+/// };
+/// use std::{num::NonZeroUsize, sync::Arc};
+///
+/// struct Limited;
+///
+/// impl Harness<dyn Executor> for Limited {
+///     type Guard = MemoryExecutor;
+///
+///     async fn fresh(&self) -> (Arc<dyn Executor>, MemoryExecutor) {
+///         let hosts = MemoryExecutor::new(Arc::new(SystemClock::new()));
+///         (Arc::new(Layered::new(hosts.clone(), LimitLayer::new(NonZeroUsize::MIN))), hosts)
+///     }
+/// }
+///
+/// impl SimulatedHosts for Limited {}
+///
+/// deploy_core::executor_conformance!(Limited, core);
+/// ```
 pub trait SimulatedHosts: Harness<dyn Executor, Guard = MemoryExecutor> {}
 
 impl<H: SimulatedHosts> ExecutorHarness for H {
