@@ -32,10 +32,18 @@ pub(crate) struct Connection {
     shared: Arc<Shared>,
     usage: Mutex<Usage>,
     demand: Arc<Demand>,
-    /// How long the server may take to open a channel.
-    patience: Duration,
+    patience: Patience,
     cut: Cut,
     _room: Option<OwnedSemaphorePermit>,
+}
+
+/// How long the server may take to answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// On a connection that is new, or to a message that has reached it: it is there.
+    pub(crate) fresh: Duration,
+    /// On a connection that may be dead since it was last used. It is left for a new one then.
+    pub(crate) warm: Duration,
 }
 
 /// How a connection is used.
@@ -48,6 +56,8 @@ struct Usage {
     room: usize,
     idle_ticks: u8,
     abandoned: usize,
+    /// A channel was opened before.
+    warm: bool,
     /// No new leases are given.
     retired: bool,
 }
@@ -104,7 +114,7 @@ impl Connection {
         handle: Handle<Client>,
         shared: Arc<Shared>,
         demand: Arc<Demand>,
-        patience: Duration,
+        patience: Patience,
         cut: Cut,
         room: Option<OwnedSemaphorePermit>,
     ) -> Self {
@@ -114,6 +124,7 @@ impl Connection {
             room: usize::MAX,
             idle_ticks: 0,
             abandoned: 0,
+            warm: false,
             retired: false,
         };
         Self { handle, shared, usage: Mutex::new(usage), demand, patience, cut, _room: room }
@@ -192,16 +203,21 @@ impl Lease {
         &self.connection.cut.pace
     }
 
-    /// How long the server may take to answer.
+    /// How long the server may take to start a process on a channel that it has just opened.
     pub(crate) fn patience(&self) -> Duration {
-        self.connection.patience
+        self.connection.patience.fresh
     }
 
     /// Opens a channel for a process.
     pub(crate) async fn open_session(&self) -> Result<Channel<Msg>, NoChannel> {
         let opening = self.connection.handle.channel_open_session();
-        match timeout(self.connection.patience, opening).await {
-            Ok(Ok(channel)) => Ok(channel),
+        let Patience { fresh, warm } = self.connection.patience;
+        let patience = if self.connection.usage().warm { warm } else { fresh };
+        match timeout(patience, opening).await {
+            Ok(Ok(channel)) => {
+                self.connection.usage().warm = true;
+                Ok(channel)
+            }
             Ok(Err(russh::Error::ChannelOpenFailure(reason))) => Err(self.refused(&reason)),
             Ok(Err(_)) | Err(_) => {
                 self.connection.usage().retired = true;

@@ -2,10 +2,13 @@
 use crate::{
     auth::{AgentKeys, authenticate, refused},
     client::{Client, Refusal, Shared},
-    connection::{Connection, Demand, Lease},
+    connection::{Connection, Demand, Lease, Patience},
     failure::Failure,
     identity::Offers,
+    known_hosts::KnownKeys,
+    options::SshOptions,
     sources::Sources,
+    stage::{Stage, Step},
     target::Target,
     wire::{Cut, Wire},
 };
@@ -20,17 +23,21 @@ use std::{
     borrow::Cow,
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
 };
 use tokio::{
     net::{TcpStream, lookup_host},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
 
 /// How much a server may send before it is given room for more. It is a promise, not a buffer.
 const WINDOW: u32 = 2 * 1024 * 1024;
 const PACKET: u32 = 32 * 1024;
+/// How long a host may keep others from logging in that has not even taken the connection. One that is down does not.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// How many packets wait on a channel through a jump host.
 const TUNNEL_BACKLOG: usize = 64;
 
@@ -59,12 +66,28 @@ const HOST_KEYS: &[Algorithm] = &[
 pub(crate) struct Dialer {
     pub(crate) sources: Sources,
     handshakes: Semaphore,
+    /// Logging in takes the time of processors, here and there. Who waits for that waits here, where no server loses its patience.
+    logins: Semaphore,
     demand: Arc<Demand>,
 }
 
+/// A host that can be spoken to, and what is needed to log in there.
+struct Reached {
+    known: KnownKeys,
+    offers: Offers,
+    agent: AgentKeys,
+    wire: Wire,
+    cut: Cut,
+}
+
+/// Comes when the host has said its first word.
+type FirstWord = oneshot::Receiver<()>;
+
 impl Dialer {
-    pub(crate) fn new(sources: Sources, handshakes: usize, demand: Arc<Demand>) -> Self {
-        Self { sources, handshakes: Semaphore::new(handshakes.max(1)), demand }
+    pub(crate) fn new(options: SshOptions, demand: Arc<Demand>) -> Self {
+        let turns = |limit: usize| Semaphore::new(limit.max(1));
+        let (handshakes, logins) = (turns(options.max_handshakes), turns(options.max_logins));
+        Self { sources: Sources::new(options), handshakes, logins, demand }
     }
 
     /// Connects to `target`, through `via` if it is given.
@@ -74,28 +97,36 @@ impl Dialer {
         via: Option<Lease>,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<Connection, Failure> {
-        let _turn = self.handshakes.acquire().await;
+        let _handshake = self.handshakes.acquire().await;
+        let mut turn = self.logins.acquire().await;
         let stage = Stage::default();
-        let connecting = self.connect(target, via, room, &stage);
-        match timeout(target.connect_timeout, connecting).await {
-            Ok(connected) => connected,
-            Err(_) => Err(Failure::unavailable(format!(
-                "no connection within {} s: still {}",
-                target.connect_timeout.as_secs_f32(),
-                stage.current()
-            ))),
-        }
+        let mut reaching = pin!(self.reach(target, via, &stage));
+        let at_once = timeout(target.connect_timeout.min(AT_ONCE), &mut reaching).await;
+        let (reached, first_word) = match at_once {
+            Ok(reached) => reached?,
+            Err(_) => {
+                drop(turn);
+                let rest = target.connect_timeout.saturating_sub(AT_ONCE);
+                let late = timeout(rest, reaching).await;
+                let late = late.unwrap_or_else(|_| Err(stage.no_answer(target.connect_timeout)))?;
+                turn = self.logins.acquire().await;
+                late
+            }
+        };
+        let log_in = self.log_in(target, reached, room, &stage);
+        let connected = within_limits(log_in, first_word, target, &stage).await;
+        drop(turn);
+        connected
     }
 
-    async fn connect(
+    async fn reach(
         &self,
         target: &Target,
         via: Option<Lease>,
-        room: Option<OwnedSemaphorePermit>,
         stage: &Stage,
-    ) -> Result<Connection, Failure> {
+    ) -> Result<(Reached, FirstWord), Failure> {
         let known = self.sources.known_keys(target)?;
-        stage.enter("waiting for the SSH agent");
+        stage.reach(Step::Agent);
         let agent = AgentKeys::list(target.agent.as_deref()).await;
         let files = self.sources.keys(target);
         let mut offers = Offers::gather(&files, &agent.keys, target.identities_only);
@@ -103,33 +134,54 @@ impl Dialer {
         if offers.keys.is_empty() {
             return Err(refused(target, "there is no key to offer", &[], &offers.left_out));
         }
-        let algorithms = known.preferred(HOST_KEYS);
-        let (wire, cut) = reach(target, via, stage).await?;
-        stage.enter("exchanging keys with the server");
+        let (heard, first_word) = oneshot::channel();
+        let (wire, cut) = wire_to(target, via, stage, heard).await?;
+        stage.reach(Step::FirstWord);
+        Ok((Reached { known, offers, agent, wire, cut }, first_word))
+    }
+
+    async fn log_in(
+        &self,
+        target: &Target,
+        reached: Reached,
+        room: Option<OwnedSemaphorePermit>,
+        stage: &Stage,
+    ) -> Result<Connection, Failure> {
+        let Reached { known, offers, agent, wire, cut } = reached;
+        let config = Arc::new(config(target, known.preferred(HOST_KEYS)));
         let shared = Arc::<Shared>::default();
         let client = Client::new(Arc::clone(&shared), known, target.host_keys);
-        let mut handle = connect_stream(Arc::new(config(target, algorithms)), wire, client)
-            .await
-            .map_err(exchange_failed)?;
-        stage.enter("logging in");
+        let mut handle = connect_stream(config, wire, client).await.map_err(exchange_failed)?;
+        stage.reach(Step::Login);
         authenticate(&mut handle, target, &offers, agent).await?;
-        let (demand, patience) = (Arc::clone(&self.demand), target.connect_timeout);
+        let demand = Arc::clone(&self.demand);
+        let patience = Patience { warm: target.connect_timeout, fresh: target.login_timeout };
         Ok(Connection::new(handle, shared, demand, patience, cut, room))
     }
 }
 
-/// What a connection in the making waits for, to say so when it takes too long.
-#[derive(Debug, Default)]
-struct Stage(Mutex<&'static str>);
-
-impl Stage {
-    fn enter(&self, what: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+/// Waits for the first word no longer than for the host itself, and for the rest with more patience.
+async fn within_limits(
+    log_in: impl Future<Output = Result<Connection, Failure>>,
+    first_word: FirstWord,
+    target: &Target,
+    stage: &Stage,
+) -> Result<Connection, Failure> {
+    let mut log_in = pin!(log_in);
+    let begun = async {
+        tokio::select! {
+            biased;
+            over = &mut log_in => Some(over),
+            Ok(()) = first_word => None,
+        }
+    };
+    match timeout(target.connect_timeout, begun).await {
+        Ok(Some(over)) => return over,
+        Ok(None) => stage.reach(Step::KeyExchange),
+        Err(_) => return Err(stage.no_answer(target.connect_timeout)),
     }
-
-    fn current(&self) -> &'static str {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    let over = timeout(target.login_timeout, log_in).await;
+    over.unwrap_or_else(|_| Err(stage.no_login(target.login_timeout)))
 }
 
 fn config(target: &Target, host_keys: Vec<Algorithm>) -> Config {
@@ -156,20 +208,25 @@ fn config(target: &Target, host_keys: Vec<Algorithm>) -> Config {
     }
 }
 
-async fn reach(target: &Target, via: Option<Lease>, stage: &Stage) -> Result<(Wire, Cut), Failure> {
+async fn wire_to(
+    target: &Target,
+    via: Option<Lease>,
+    stage: &Stage,
+    heard: oneshot::Sender<()>,
+) -> Result<(Wire, Cut), Failure> {
     let Some(lease) = via else {
-        stage.enter("looking up the address");
+        stage.reach(Step::Lookup);
         let addresses = resolve(target).await?;
-        stage.enter("waiting for the TCP connection");
+        stage.reach(Step::Tcp);
         let stream = connect_first(&addresses).await?;
-        return Ok(Wire::direct(stream));
+        return Ok(Wire::direct(stream, heard));
     };
-    stage.enter("waiting for the tunnel through the jump host");
+    stage.reach(Step::Tunnel);
     let channel = lease
         .open_tunnel(&target.address, target.port)
         .await
         .map_err(|err| Failure::unavailable(format!("the jump host does not reach it: {err}")))?;
-    Ok(Wire::jump(channel.into_stream(), lease))
+    Ok(Wire::jump(channel.into_stream(), lease, heard))
 }
 
 async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Failure> {
@@ -204,7 +261,10 @@ async fn connect_first(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
 
 fn tcp_failed(address: SocketAddr, err: &io::Error) -> Failure {
     let reason = match err.kind() {
-        io::ErrorKind::ConnectionRefused => "nothing listens there (connection refused)".into(),
+        io::ErrorKind::ConnectionRefused => {
+            "nothing listens there (connection refused): the host is up, and its SSH server is not"
+                .into()
+        }
         _ if err.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
             format!("{err}: raise the limit of open files (ulimit -n), or lower max_connections")
         }

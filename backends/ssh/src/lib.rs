@@ -19,6 +19,7 @@ mod pattern;
 mod pool;
 mod process;
 mod sources;
+mod stage;
 mod target;
 mod transport;
 mod watched;

@@ -41,8 +41,11 @@ pub struct SshOptions {
     pub known_hosts: Option<Vec<PathBuf>>,
     /// What to do about unknown hosts, instead of what the configuration says.
     pub host_keys: Option<HostKeyPolicy>,
-    /// How long a connection may take, from the first packet to the end of authentication.
+    /// How long a host may take to answer: to be found, to accept a connection, and to say the first word on it.
     pub connect_timeout: Duration,
+    /// How long a host that has answered may take with the rest, up to the end of authentication, and to start a process. It is
+    /// longer, because a host that has much to do is not a host that is missing.
+    pub login_timeout: Duration,
     /// How long a connection that is not used is kept.
     pub idle_timeout: Duration,
     /// After how long a silence the server is asked whether it is still there; three times without an answer, and it is not.
@@ -53,6 +56,8 @@ pub struct SshOptions {
     pub max_handshakes: usize,
     /// How many connections that nobody uses are kept; each costs some 100 KiB.
     pub max_idle: usize,
+    /// How many of them may exchange keys and log in at a time, which is what takes the time of processors.
+    pub max_logins: usize,
 }
 
 impl Default for SshOptions {
@@ -66,11 +71,13 @@ impl Default for SshOptions {
             known_hosts: None,
             host_keys: None,
             connect_timeout: Duration::from_secs(10),
+            login_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(120),
             keepalive: Duration::from_secs(15),
             max_connections: 1_000,
             max_handshakes: 128,
             max_idle: 128,
+            max_logins: 32,
         }
     }
 }
@@ -131,10 +138,17 @@ impl SshOptions {
         self
     }
 
-    /// With this limit for making a connection; the configuration's `ConnectTimeout` goes before it.
+    /// With this limit for the first answer of a host; the configuration's `ConnectTimeout` goes before it.
     #[must_use]
     pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// With this limit for what comes after the first answer; it is never shorter than the one for the answer.
+    #[must_use]
+    pub const fn with_login_timeout(mut self, timeout: Duration) -> Self {
+        self.login_timeout = timeout;
         self
     }
 
@@ -170,6 +184,13 @@ impl SshOptions {
     #[must_use]
     pub const fn with_max_idle(mut self, connections: usize) -> Self {
         self.max_idle = connections;
+        self
+    }
+
+    /// With at most this many logins at a time; at least one.
+    #[must_use]
+    pub const fn with_max_logins(mut self, logins: usize) -> Self {
+        self.max_logins = logins;
         self
     }
 }

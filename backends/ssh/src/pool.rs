@@ -4,7 +4,6 @@ use crate::{
     dial::Dialer,
     failure::Failure,
     options::SshOptions,
-    sources::Sources,
     target::Target,
 };
 use std::{
@@ -44,10 +43,10 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(options: SshOptions) -> Self {
         let demand = Arc::new(Demand::new(options.max_idle));
-        let (handshakes, connections) = (options.max_handshakes, options.max_connections.max(1));
+        let connections = options.max_connections.max(1);
         let tick = (options.idle_timeout / 2).max(SHORTEST_TICK);
         Self {
-            dialer: Dialer::new(Sources::new(options), handshakes, Arc::clone(&demand)),
+            dialer: Dialer::new(options, Arc::clone(&demand)),
             attempts: Mutex::default(),
             room: Arc::new(Semaphore::new(connections)),
             demand,

@@ -30,7 +30,10 @@ pub(crate) struct Target {
     pub(crate) identity_files: Vec<PathBuf>,
     pub(crate) identities_only: bool,
     pub(crate) agent: Option<PathBuf>,
+    /// How long it may take to answer at all.
     pub(crate) connect_timeout: Duration,
+    /// How long it may then take to let us in.
+    pub(crate) login_timeout: Duration,
     pub(crate) alive_interval: Option<Duration>,
     pub(crate) alive_count: usize,
     /// The host to go through.
@@ -90,6 +93,7 @@ impl Finder<'_> {
         tokens.address = &address;
         let known_as = settings.known_as.as_deref().map(str::to_ascii_lowercase);
         let (options, via) = (self.options, self.via(hop, &settings, through, &tokens, hops)?);
+        let connect_timeout = settings.connect_timeout.unwrap_or(options.connect_timeout);
         Ok(Target {
             known_as: known_as.unwrap_or_else(|| file_name(&address, port)),
             known_hosts: self.known_hosts(&settings, &tokens)?,
@@ -97,7 +101,8 @@ impl Finder<'_> {
             identity_files: self.identity_files(&settings, &tokens)?,
             identities_only: settings.identities_only.unwrap_or(false),
             agent: self.agent(&settings, &tokens)?,
-            connect_timeout: settings.connect_timeout.unwrap_or(options.connect_timeout),
+            connect_timeout,
+            login_timeout: options.login_timeout.max(connect_timeout),
             alive_interval: Some(settings.alive_interval.unwrap_or(options.keepalive))
                 .filter(|it| !it.is_zero()),
             alive_count: settings.alive_count.unwrap_or(ALIVE_COUNT),

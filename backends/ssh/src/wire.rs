@@ -24,6 +24,8 @@ pub(crate) struct Wire {
     stream: Stream,
     cut: Option<oneshot::Receiver<()>>,
     pace: Arc<Pace>,
+    /// Told when the first byte comes.
+    heard: Option<oneshot::Sender<()>>,
 }
 
 /// What keeps a [`Wire`] whole.
@@ -41,18 +43,23 @@ enum Stream {
 }
 
 impl Wire {
-    pub(crate) fn direct(stream: TcpStream) -> (Self, Cut) {
-        Self::new(Stream::Direct(BufReader::with_capacity(READ_AHEAD, stream)))
+    pub(crate) fn direct(stream: TcpStream, heard: oneshot::Sender<()>) -> (Self, Cut) {
+        Self::new(Stream::Direct(BufReader::with_capacity(READ_AHEAD, stream)), heard)
     }
 
-    pub(crate) fn jump(stream: ChannelStream<Msg>, lease: Lease) -> (Self, Cut) {
-        Self::new(Stream::Jump(Box::new(stream), lease))
+    pub(crate) fn jump(
+        stream: ChannelStream<Msg>,
+        lease: Lease,
+        heard: oneshot::Sender<()>,
+    ) -> (Self, Cut) {
+        Self::new(Stream::Jump(Box::new(stream), lease), heard)
     }
 
-    fn new(stream: Stream) -> (Self, Cut) {
+    fn new(stream: Stream, heard: oneshot::Sender<()>) -> (Self, Cut) {
         let (wire, cut) = oneshot::channel();
         let pace = Arc::<Pace>::default();
-        (Self { stream, cut: Some(cut), pace: Arc::clone(&pace) }, Cut { _wire: wire, pace })
+        let held = Cut { _wire: wire, pace: Arc::clone(&pace) };
+        (Self { stream, cut: Some(cut), pace, heard: Some(heard) }, held)
     }
 
     /// Fails once the wire is cut.
@@ -87,7 +94,15 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        self.stream().poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(self.stream().poll_read(cx, buf))?;
+        if buf.filled().len() > before
+            && let Some(heard) = self.heard.take()
+        {
+            // Who no longer waits for it has given up.
+            let _ = heard.send(());
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     io::{Read as _, Seek as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    str::FromStr,
     time::{Duration, Instant},
 };
 
@@ -188,5 +189,13 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(Instant::now() < patience, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A number from the environment, for longer runs than those of every day.
+pub(crate) fn asked_for<N: FromStr>(variable: &str, usual: N) -> N {
+    match env::var(variable) {
+        Ok(text) => text.parse().ok().unwrap_or_else(|| panic!("{variable} is no number: {text}")),
+        Err(_) => usual,
     }
 }

@@ -9,5 +9,6 @@
 )]
 mod crash;
 mod fleet;
+mod overload;
 mod real_service;
 mod troubles;

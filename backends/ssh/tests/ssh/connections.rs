@@ -3,12 +3,17 @@ use crate::support::{
     PATIENCE, at_port, config, eventually, host, named, open, options, refusal, run, says_hello,
     sshd, sshd_with, transport,
 };
-use deploy_core::error::ErrorKind;
+use deploy_core::{error::ErrorKind, host::Host};
 use deploy_host::transport::HostOutput;
 use deploy_ssh::SshTransport;
 use deploy_test_support::sshd::{Sshd, SshdOptions};
 use std::time::Duration;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{interval, timeout},
+};
 
 async fn run_many(sshd: &Sshd, transport: &SshTransport, processes: usize, hosts: usize) {
     let mut running = JoinSet::new();
@@ -23,7 +28,6 @@ async fn run_many(sshd: &Sshd, transport: &SshTransport, processes: usize, hosts
         });
     }
     for (at, mut process, mut stdin) in running.join_all().await {
-        use tokio::io::AsyncWriteExt as _;
         stdin.write_all(b"go\n").await.unwrap();
         let expected = HostOutput::Stdout(format!("go {at}\n").into());
         assert_eq!(process.next().await.unwrap(), Some(expected));
@@ -60,6 +64,52 @@ async fn a_refused_connection_says_where_and_the_next_try_starts_anew() {
     assert!(err.chain().contains(&address) && err.chain().contains("refused"), "{}", err.chain());
     sshd.restart().unwrap();
     says_hello(&transport, &host).await;
+}
+
+/// Stands before `sshd`, and holds back for `pause` all that comes after its first word.
+async fn slowed_down(sshd: &Sshd, pause: Duration) -> Host {
+    let to = (sshd.addresses()[0], sshd.port().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let known = format!("[127.0.0.1]:{port} {}\n", sshd.host_key().unwrap());
+    std::fs::write(sshd.known_hosts(), known).unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (mut from_client, mut to_client) = client.into_split();
+            let server = TcpStream::connect(to).await.unwrap();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { copy(&mut from_client, &mut to_server).await });
+            tokio::spawn(async move {
+                let mut word = [0; 4];
+                from_server.read_exact(&mut word).await?;
+                to_client.write_all(&word).await?;
+                let mut ticks = interval(pause);
+                ticks.tick().await;
+                ticks.tick().await;
+                copy(&mut from_server, &mut to_client).await
+            });
+        }
+    });
+    at_port("127.0.0.1", port)
+}
+
+#[tokio::test]
+async fn a_slow_server_is_waited_for() {
+    let sshd = sshd();
+    let host = slowed_down(&sshd, Duration::from_secs(3)).await;
+    let options = options(&sshd).with_connect_timeout(Duration::from_secs(1));
+    says_hello(&SshTransport::new(options), &host).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_slow_is_given_up_and_said_to_be_slow() {
+    let sshd = sshd();
+    let host = slowed_down(&sshd, Duration::from_secs(20)).await;
+    let short = Duration::from_secs(1);
+    let options = options(&sshd).with_connect_timeout(short).with_login_timeout(2 * short);
+    let err = refusal(&SshTransport::new(options), &host).await;
+    assert_eq!(err.kind(), ErrorKind::Unavailable);
+    assert!(err.chain().contains("no login within 2 s"), "{}", err.chain());
 }
 
 #[tokio::test]

@@ -45,7 +45,8 @@ fn transport(key: &PublicKey) -> (SshTransport, TempDir) {
         .with_user(Some("me".parse().unwrap()))
         .with_identity_files(vec![id])
         .with_known_hosts(vec![known])
-        .with_connect_timeout(Duration::from_secs(2));
+        .with_connect_timeout(Duration::from_secs(2))
+        .with_login_timeout(Duration::from_secs(3));
     (SshTransport::new(options), folder)
 }
 
@@ -67,7 +68,7 @@ async fn one_that_says_nothing_is_given_up() {
         let _ = stream.read_to_end(&mut sink).await;
     });
     let text = unavailable(&silent.await).await;
-    assert!(text.contains("within 2 s") && text.contains("exchanging keys"), "{text}");
+    assert!(text.contains("no answer within 2 s") && text.contains("says nothing"), "{text}");
 }
 
 #[tokio::test]
@@ -82,7 +83,8 @@ async fn one_that_stops_in_the_middle_is_given_up_and_its_connection_closed() {
             closed.send(()).await.unwrap();
         }
     });
-    unavailable(&host.await).await;
+    let text = unavailable(&host.await).await;
+    assert!(text.contains("no login within 3 s") && text.contains("exchanging keys"), "{text}");
     timeout(Duration::from_secs(10), was_closed.recv()).await.unwrap().unwrap();
 }
 

@@ -254,11 +254,7 @@ fn a_process_that_is_told_to_end_says_how_to_go_on() {
     lab.service("");
     lab.release("1", "echo x >> \"$DEPLOY_SHARED/count\"\nsleep 1");
     let mut command = lab.command(&["rollout", "start", "web", "web-1"]);
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     eventually("the host is worked on", || !lab.shared(1, "count").is_empty());
     let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(told.success());

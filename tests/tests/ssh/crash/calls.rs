@@ -1,5 +1,6 @@
 //! Killed at its N-th system call.
-use super::{Round, Site, asked_for};
+use super::{Round, Site};
+use crate::fleet::asked_for;
 use std::{
     collections::BTreeMap,
     fs,

@@ -5,7 +5,7 @@ mod moments;
 
 use crate::fleet::{Fleet, Said};
 use evidence::{Journaled, assert_sound};
-use std::{env, fs, str::FromStr};
+use std::fs;
 
 const STRATEGY: &str = r#"waves = ["2", "*3"]
 retries = 20
@@ -102,13 +102,5 @@ impl Round<'_> {
         assert_eq!(*code, 0, "{what}: {out}\n{err}");
         let rollout = self.rollout().unwrap_or_else(|| panic!("{what}: there is no rollout"));
         assert_sound(self.fleet, &rollout, &self.release, &what);
-    }
-}
-
-/// A number from the environment, for longer runs than those of every day.
-fn asked_for<N: FromStr>(variable: &str, usual: N) -> N {
-    match env::var(variable) {
-        Ok(text) => text.parse().ok().unwrap_or_else(|| panic!("{variable} is no number: {text}")),
-        Err(_) => usual,
     }
 }

@@ -1,6 +1,6 @@
 //! Killed at random moments, with connections cut at random.
-use super::{Round, Site, asked_for};
-use crate::fleet::Fleet;
+use super::{Round, Site};
+use crate::fleet::{Fleet, asked_for};
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
