@@ -262,8 +262,7 @@ async fn connect_first(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
 fn tcp_failed(address: SocketAddr, err: &io::Error) -> Failure {
     let reason = match err.kind() {
         io::ErrorKind::ConnectionRefused => {
-            "nothing listens there (connection refused): the host is up, and its SSH server is not"
-                .into()
+            "nothing listens there (connection refused); does its SSH server run?".into()
         }
         _ if err.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
             format!("{err}: raise the limit of open files (ulimit -n), or lower max_connections")

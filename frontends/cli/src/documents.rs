@@ -2,8 +2,8 @@
 use crate::reason::readable;
 use deploy_core::{
     plan::{Plan, PlanReport, Verdict, Work},
-    rollout::{AttemptEnd, Explanation, Rollout, RolloutView, TaskState, TaskView},
-    spec::Direction,
+    rollout::{AttemptEnd, BudgetColumn, Explanation, Rollout, RolloutView, TaskState, TaskView},
+    spec::{Direction, Limit},
     time::Timestamp,
 };
 use deploy_wire as wire;
@@ -78,6 +78,7 @@ pub(crate) fn rollout(rollout: &Rollout, hosts: bool) -> wire::Rollout {
         plan: rollout.plan().digest().to_string(),
         state: view.state.to_string(),
         reason: reason(&view),
+        budget: budget(rollout),
         started_at: view.accepted_at.to_string(),
         started_by: view.by.to_string(),
         ended_at: ended_at(rollout, &view).map(|it| it.to_string()),
@@ -85,6 +86,27 @@ pub(crate) fn rollout(rollout: &Rollout, hosts: bool) -> wire::Rollout {
         waves: waves(rollout, &view, &tasks),
         attention,
         tasks: hosts.then(|| tasks.iter().map(task).collect()),
+    }
+}
+
+/// How much of the failure budget is used up.
+fn budget(rollout: &Rollout) -> wire::BudgetUse {
+    let plan = rollout.plan();
+    let budget = &plan.strategy.failure_budget.rollout;
+    let forward = plan.targets().filter_map(|it| rollout.task(&it.host.name, Direction::Forward));
+    let mut counted: BTreeMap<BudgetColumn, u32> = BTreeMap::new();
+    for column in forward.filter_map(|task| task.counted) {
+        *counted.entry(column).or_default() += 1;
+    }
+    let used = |column, limit: Limit| wire::BudgetColumn {
+        count: counted.get(&column).copied().unwrap_or(0),
+        limit: limit.of(plan.target_count()),
+    };
+    wire::BudgetUse {
+        failed: used(BudgetColumn::Failed, budget.max_failed),
+        timed_out: used(BudgetColumn::TimedOut, budget.max_timed_out),
+        unreachable: used(BudgetColumn::Unreachable, budget.max_unreachable),
+        unknown: used(BudgetColumn::Unknown, budget.max_unknown),
     }
 }
 

@@ -21,8 +21,8 @@ mod resource;
 pub use exit::Exit;
 pub use problem::{Problem, ProblemCode, ProblemDocument};
 pub use resource::{
-    Artifact, Budget, Change, Connection, Counts, DoctorCheck, DoctorReport, Explanation,
-    FailureBudget, Garbage, Host, HostCheck, HostStatus, Import, LogLine, Order, Plan, PlanHost,
-    PlanWave, Release, ReleaseDiff, Removed, Retries, Rollout, RolloutSummary, Service, Stagger,
-    Status, Step, Strategy, Task, Verification, Wave,
+    Artifact, Budget, BudgetColumn, BudgetUse, Change, Connection, Counts, DoctorCheck,
+    DoctorReport, Explanation, FailureBudget, Garbage, Host, HostCheck, HostStatus, Import,
+    LogLine, Order, Plan, PlanHost, PlanWave, Release, ReleaseDiff, Removed, Retries, Rollout,
+    RolloutSummary, Service, Stagger, Status, Step, Strategy, Task, Verification, Wave,
 };

@@ -1,5 +1,6 @@
 //! Hosts behind a real OpenSSH server, and the `deploy` that a person would type.
 use deploy_test_support::sshd::{Sshd, SshdOptions};
+use serde_json::Value;
 use std::{
     env,
     fmt::Write as _,
@@ -27,6 +28,12 @@ impl Said {
     pub(crate) fn ended(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
         self
+    }
+
+    /// The document that was printed.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|err| panic!("{err}: {}", self.out))
     }
 }
 

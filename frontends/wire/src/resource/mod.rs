@@ -12,7 +12,9 @@ pub use doctor::{DoctorCheck, DoctorReport};
 pub use host::{Connection, Host, HostCheck, HostStatus, Import, Removed, Status};
 pub use plan::{Plan, PlanHost, PlanWave};
 pub use release::{Change, Release, ReleaseDiff, Step};
-pub use rollout::{Counts, Explanation, LogLine, Rollout, RolloutSummary, Task, Wave};
+pub use rollout::{
+    BudgetColumn, BudgetUse, Counts, Explanation, LogLine, Rollout, RolloutSummary, Task, Wave,
+};
 pub use service::{Budget, FailureBudget, Order, Retries, Service, Stagger, Strategy};
 
 use std::time::Duration;

@@ -38,6 +38,8 @@ pub struct Rollout {
     pub state: String,
     /// Why it is in that state, if there is more to say.
     pub reason: Option<String>,
+    /// How much of its failure budget is used up.
+    pub budget: BudgetUse,
     /// When it was accepted.
     pub started_at: String,
     /// Who started it.
@@ -52,6 +54,28 @@ pub struct Rollout {
     pub attention: Vec<Task>,
     /// Every target; null unless asked for with `--hosts`.
     pub tasks: Option<Vec<Task>>,
+}
+
+/// How many targets have ended badly on their way forward, and how many may, over the whole rollout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetUse {
+    /// A step failed, or the host got ill.
+    pub failed: BudgetColumn,
+    /// A step took too long.
+    pub timed_out: BudgetColumn,
+    /// Could not be reached.
+    pub unreachable: BudgetColumn,
+    /// Nobody knows.
+    pub unknown: BudgetColumn,
+}
+
+/// One way to end badly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetColumn {
+    /// How many targets have.
+    pub count: u32,
+    /// How many may: one more stops the rollout.
+    pub limit: u32,
 }
 
 /// How many targets are in which state.

@@ -13,7 +13,7 @@ use clap::Args;
 use deploy_core::{
     engine::PlatformError,
     id::{HostName, RolloutId, ServiceName, StreamId},
-    rollout::{self, Event, Record, Refusal, TaskState},
+    rollout::{self, AttemptEnd, BudgetColumn, Event, Record, Refusal},
 };
 use deploy_wire::{self as wire, Exit, LogLine, Problem, Rollout, Task};
 use std::{collections::VecDeque, time::Duration};
@@ -159,6 +159,7 @@ fn show(output: &Output, rollout: &Rollout) {
         ),
         ("plan", rollout.plan.clone()),
         ("state", format!("{}{why}", rollout.state)),
+        ("budget", used(&rollout.budget)),
         ("started", format!("{} by {}", when(&rollout.started_at), rollout.started_by)),
         ("ended", rollout.ended_at.as_deref().map_or_else(|| "not yet".to_owned(), when)),
     ] {
@@ -187,6 +188,17 @@ fn show(output: &Output, rollout: &Rollout) {
         output.line(output.paint(styles::HEADER, title));
         output.table(&hosts(tasks));
     }
+}
+
+/// How much of each column of the failure budget is used up, in the words of the reason for which a rollout stops.
+fn used(budget: &wire::BudgetUse) -> String {
+    let columns = [
+        (BudgetColumn::Failed, budget.failed),
+        (BudgetColumn::TimedOut, budget.timed_out),
+        (BudgetColumn::Unreachable, budget.unreachable),
+        (BudgetColumn::Unknown, budget.unknown),
+    ];
+    columns.map(|(name, it)| format!("{} {}/{}", name.as_str(), it.count, it.limit)).join(", ")
 }
 
 fn hosts(tasks: &[Task]) -> Table {
@@ -275,17 +287,21 @@ fn advice(rollout: &rollout::Rollout, told: &wire::Explanation) -> Option<String
     if !documents::needs_attention(&task) {
         return None;
     }
-    let look = match task.state {
-        TaskState::Unreachable => {
-            format!("`deploy host check host={host}` says whether it can be reached now")
+    let look = match &task.last_end {
+        Some(AttemptEnd::Unreachable { .. }) => {
+            format!("`deploy host check host={host}` says whether it can be reached now\n")
         }
-        _ => format!("`deploy rollout logs {id} --host {host}` shows all that was printed there"),
+        // Nothing has run that could have printed anything.
+        Some(AttemptEnd::Failed { step: None, .. }) => String::new(),
+        _ => {
+            format!("`deploy rollout logs {id} --host {host}` shows all that was printed there\n")
+        }
     };
     if rollout.outcome().is_some() {
-        return Some(format!("{look}; a new rollout tries it again"));
+        return Some(format!("{look}a new rollout tries it again"));
     }
     Some(format!(
-        "{look}\n`deploy rollout retry {id} {host}` tries it again, `deploy rollout skip {id} {host}` leaves it as it is"
+        "{look}`deploy rollout retry {id} {host}` tries it again, `deploy rollout skip {id} {host}` leaves it as it is"
     ))
 }
 
