@@ -308,6 +308,20 @@ fn a_full_disk_is_told_and_starts_nothing() {
     });
 }
 
+/// A step that removes all there is, what the host knows of the attempt too: it has run, so it counts as lost and not as never begun.
+#[test]
+fn a_step_that_removes_the_control_folder_has_run() {
+    run(async {
+        let fixture = Fixture::new();
+        let permit = fixture.permit(Action::HostExecute).await;
+        let clean = "rm -rf \"$DEPLOY_PATH\"/* \"$DEPLOY_PATH\"/.[!.]*\n";
+        let release = fixture.release("web-1", COUNTING, &[("install.sh", clean)], None, &[]).await;
+        let attempt = fixture.attempt(1, &release);
+        let report = fixture.executor.run(&permit, &attempt, &Log::default()).await.unwrap();
+        assert!(matches!(report, AttemptReport::Lost { step: None, .. }), "{report:?}");
+    });
+}
+
 #[test]
 fn another_token_is_not_believed() {
     run(async {

@@ -108,11 +108,10 @@ pub(super) fn conclude(control: Control, attempt: &Attempt<'_>, progress: &mut P
         Control::Busy { generation } => Err(fact(ErrorKind::Conflict)
             .with("generation", generation)
             .because("another attempt of the service is alive on the host")),
-        Control::NeverStarted => {
-            let err = fact(ErrorKind::Unavailable)
-                .because("the attempt ended on the host before anything was started");
-            Err(failure::doubtful(err, progress.attached))
-        }
+        // It was there before: whatever has removed what the host knew of it, something ran.
+        Control::NeverStarted if progress.attached => Ok(reports::forgotten()),
+        Control::NeverStarted => Err(fact(ErrorKind::Unavailable)
+            .because("the attempt ended on the host before anything was started")),
         Control::Error { code, message } if code == "bad_digest" && !progress.resent => {
             progress.resent = true;
             return Next::Again(failure::of_host(OPERATION, &code, &message));

@@ -68,6 +68,13 @@ pub(super) fn died(
     lost(step, reason)
 }
 
+/// The host had begun the attempt, and knows nothing of it any more.
+pub(super) fn forgotten() -> AttemptReport {
+    let reason =
+        "it had begun, and then the host knew nothing of it: does a step remove `.deploy`?";
+    lost(None, reason.to_owned())
+}
+
 const fn lost(step: Option<StepName>, reason: String) -> AttemptReport {
     AttemptReport::Lost { step, reason }
 }

@@ -752,6 +752,9 @@ follow() {
 	fi
 	if read_exit; then
 		VERDICT="exit"
+	elif [ ! -d "$ATTEMPT" ]; then
+		# Somebody has removed it. The caller knows that it was there.
+		VERDICT=never_started
 	else
 		lock
 		verdict
