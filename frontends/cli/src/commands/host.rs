@@ -300,7 +300,9 @@ impl Check {
         let embedded = app.open().await?;
         let hosts = embedded.select(self.selector.as_ref()).await?;
         if hosts.is_empty() {
-            return Err(Problem::new(ProblemCode::EmptySelection, "there is no such host"));
+            let problem = Problem::new(ProblemCode::EmptySelection, "it selects no host");
+            let hint = "a host is selected by `host=NAME`, others by labels: `deploy host list` shows both";
+            return Err(problem.with_hint(hint));
         }
         let checks = check(&embedded, hosts).await?;
         let bad = checks.iter().filter(|it| it.code.is_some()).count();

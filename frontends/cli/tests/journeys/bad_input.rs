@@ -27,7 +27,7 @@ fn a_selector_is_checked_before_anything_else() {
     let ran = lab.run(&["host", "list", "role=="]).ended_with(2);
     assert!(ran.stderr.contains("role=="), "{}", ran.stderr);
     let ran = lab.run(&["host", "check", "role=none"]).ended_with(1);
-    assert!(ran.stderr.contains("there is no such host"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("selects no host"), "{}", ran.stderr);
 }
 
 #[test]
