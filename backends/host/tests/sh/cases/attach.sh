@@ -127,7 +127,7 @@ case_a_killed_supervisor_is_found_dead() {
 	eventually begun 5 0
 	eventually [ -s app/child ]
 	supervisor_of 5
-	read -r root _ <"$CTL/attempts/5/root.0"
+	read -r _ root _ <"$CTL/attempts/5/root"
 	kill -s KILL "$SUP"
 	wait
 	last_says 'died reason=supervisor_lost step=0 name=run$'
@@ -147,7 +147,7 @@ case_a_reboot_is_told_from_a_lost_supervisor() {
 	start &
 	eventually begun 5 0
 	supervisor_of 5
-	read -r root _ <"$CTL/attempts/5/root.0"
+	read -r _ root _ <"$CTL/attempts/5/root"
 	echo 00000000-0000-4000-8000-000000000000 >"$WORK/$shell/boot_id"
 	kill -s KILL "$SUP"
 	wait

@@ -116,11 +116,11 @@ case_a_reused_process_number_is_not_signalled() {
 	start &
 	eventually begun 5 0
 	supervisor_of 5
-	read -r root _ <"$CTL/attempts/5/root.0"
+	read -r _ root _ <"$CTL/attempts/5/root"
 	kill -s KILL "$SUP" "$root"
 	setsid sleep 1000 &
 	innocent=$!
-	echo "$innocent 12345" >"$CTL/attempts/5/root.0"
+	echo "0 $innocent 12345 0" >"$CTL/attempts/5/root"
 	eventually is_gone "$SUP"
 	call probe 5 5
 	last_says 'died reason=supervisor_lost'
