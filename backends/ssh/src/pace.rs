@@ -9,7 +9,7 @@ use std::{
 };
 
 /// How many bytes may be given to a session before it has written them to the wire.
-const AT_ONCE: usize = 8 * 1024;
+const AT_ONCE: usize = 64 * 1024;
 
 /// Counts what a session was given since it last wrote everything it had.
 #[derive(Debug, Default)]

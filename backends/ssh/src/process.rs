@@ -29,7 +29,7 @@ use tokio::{
 /// How many pieces of output wait to be taken before the server is made to wait.
 const BACKLOG: usize = 64;
 /// The largest piece of input that is given to a session at a time.
-const PIECE: usize = 8 * 1024;
+const PIECE: usize = 32 * 1024;
 
 /// A process on a host.
 pub(crate) struct SshProcess {
