@@ -1,4 +1,6 @@
-//! What tests need of a machine: servers on loopback, and disks of their own. All of it is gone with the test.
+//! What tests share: servers on loopback and disks of their own, which are gone with the test, and releases for executors.
 pub mod mounts;
 pub mod real_service;
+pub mod releases;
+pub mod scripted;
 pub mod sshd;

@@ -1,4 +1,6 @@
 //! Rollouts through the built binary, over real OpenSSH servers.
+//!
+//! `CRASH_POINTS`, `CRASH_ROUNDS` and `FLEET_HOSTS` ask for more than what is tried every day, `CRASH_SEED` for other moments.
 #![expect(
     clippy::disallowed_methods,
     clippy::expect_used,

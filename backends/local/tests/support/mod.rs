@@ -7,24 +7,22 @@ pub(crate) use cut::{CutTransport, Scissors};
 use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
-    backend::{ArtifactKind, ArtifactStore, AttemptLog, AttemptRequest, HostRequest, PutArtifact},
+    backend::{ArtifactKind, ArtifactStore, AttemptLog, AttemptRequest, HostRequest},
     conformance::{permit, sample},
-    digest::Digest,
     error::BackendResult,
     host::{Connection, Host},
     id::Seq,
     memory::{MemoryArtifactStore, SystemClock},
     plan::PlannedRelease,
-    spec::{ArtifactRef, Health, Release, StepName},
+    spec::{ArtifactRef, Health, StepName},
 };
-use deploy_host::{
-    archive::{Limits, PackedFile, pack_files},
-    descriptor,
-    executor::ShellExecutor,
-};
+use deploy_host::executor::ShellExecutor;
 use deploy_local::LocalTransport;
+use deploy_test_support::{
+    releases::{pack, put, release},
+    scripted::Traces,
+};
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -80,19 +78,13 @@ impl Fixture {
         permit(action, Resource::Host(on.host.name, Some(on.service))).await
     }
 
+    /// Where steps leave their traces.
+    pub(crate) fn traces(&self) -> Traces {
+        Traces::of(self.dir.path())
+    }
+
     async fn put(&self, kind: ArtifactKind, bytes: &[u8]) -> ArtifactRef {
-        let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
-        let request = PutArtifact::new(
-            digest,
-            size,
-            sample::name("web"),
-            kind,
-            sample::name(&digest.short()),
-            sample::at(0),
-        );
-        let permit = permit(Action::ArtifactWrite, Resource::System).await;
-        self.store.put(&permit, request, &mut &*bytes).await.unwrap();
-        ArtifactRef::new(digest, size)
+        put(&*self.store, kind, bytes).await.unwrap()
     }
 
     /// A release with this descriptor, these scripts, and a package of these files.
@@ -106,26 +98,10 @@ impl Fixture {
     ) -> PlannedRelease {
         let files = [("descriptor.toml", toml)].into_iter().chain(scripts.iter().copied());
         let files: Vec<_> = files.map(|(path, text)| (path, text.as_bytes())).collect();
-        let packed = pack(&files);
-        let bundle = descriptor::read(&packed).unwrap();
-        let given: BTreeMap<_, _> = given
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), (*value).to_owned()))
-            .collect();
-        let parameters = bundle.descriptor.resolve(&given).unwrap();
-        let descriptor = self.put(ArtifactKind::Descriptor, &packed).await;
-        let mut release = Release::new(
-            sample::name(id),
-            sample::name("web"),
-            sample::name(id),
-            descriptor,
-            bundle.descriptor.steps(),
-            sample::at(0),
-            sample::principal("kit"),
-        )
-        .with_parameters(parameters);
+        let mut release = release(&*self.store, id, &files, given).await.unwrap();
         if let Some(files) = package {
-            release = release.with_package(self.put(ArtifactKind::Package, &pack(files)).await);
+            release =
+                release.with_package(self.put(ArtifactKind::Package, &pack(files).unwrap()).await);
         }
         PlannedRelease::from(&release)
     }
@@ -163,15 +139,6 @@ fn executor(
     let transport = CutTransport::new(LocalTransport::new(), Arc::clone(scissors));
     let store: Arc<dyn ArtifactStore> = Arc::<MemoryArtifactStore>::clone(store);
     ShellExecutor::new(transport, store, Arc::new(SystemClock::new())).with_reconnect_for(patience)
-}
-
-pub(crate) fn pack(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let files = files.iter().map(|(path, bytes)| PackedFile {
-        path,
-        executable: path.ends_with(".sh"),
-        bytes,
-    });
-    pack_files(files, Limits::PACKAGE, Vec::new()).unwrap()
 }
 
 pub(crate) fn token(generation: u64) -> String {
