@@ -21,6 +21,9 @@ use std::{
 /// Below this much room on its disk the data folder is in danger, in bytes.
 const LITTLE_ROOM: u64 = 1 << 30;
 
+/// Below this much, in bytes, the data folder can take next to nothing: a rollout would stop at its next step.
+const NO_ROOM: u64 = 1 << 20;
+
 /// How many rollouts are looked at for drivers.
 const RECENT: usize = 100;
 
@@ -118,11 +121,19 @@ fn room(data_dir: &DataDir) -> Option<DoctorCheck> {
     let name = "room on disk";
     let disk = rustix::fs::statvfs(data_dir.path()).ok()?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    if free < LITTLE_ROOM {
-        let hint = "`deploy artifact gc --keep 10` removes old versions";
-        return Some(wrong(name, "warning", format!("{} free", size(free)), hint));
+    // File systems without a fixed number of files say that they have none.
+    if disk.f_files > 0 && disk.f_favail == 0 {
+        let hint = "make room: remove files, or name another folder with `--data-dir DIR`";
+        return Some(wrong(name, "failed", "no more files can be made there", hint));
     }
-    Some(ok(name, format!("{} free", size(free))))
+    let detail = format!("{} free", size(free));
+    Some(match free {
+        ..NO_ROOM => wrong(name, "failed", detail, "make room, or nothing can be kept"),
+        NO_ROOM..LITTLE_ROOM => {
+            wrong(name, "warning", detail, "`deploy artifact gc --keep 10` removes old versions")
+        }
+        LITTLE_ROOM.. => ok(name, detail),
+    })
 }
 
 /// What is wrong with something that cannot be read.
