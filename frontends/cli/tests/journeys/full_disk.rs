@@ -94,7 +94,8 @@ fn what_finds_no_room_leaves_nothing_behind() {
         assert!(message.contains("room") || message.contains("No space left"), "{problem}");
     }
     let doctor = lab.run(&["doctor"]).ended_with(1).stdout;
-    assert!(doctor.contains("make room") && doctor.contains("room on disk: 0 B free"), "{doctor}");
+    // The last to use the database leaves it a few KiB, which the next may or may not open it with.
+    assert!(doctor.contains("failed  room on disk: ") && doctor.contains("make room"), "{doctor}");
     small.make_room();
     assert_eq!(lab.everything(), before);
     lab.ok(&["host", "import", "hosts.csv"]);
