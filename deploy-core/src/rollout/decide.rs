@@ -261,6 +261,9 @@ impl Rollout {
                 let end = AttemptEnd::NoAnswer { step: task.unresolved, reason: reason.clone() };
                 Some(Event::AttemptEnded { host, generation, end, retry_at: None })
             }
+            Reply::Unknown { reason } if in_flight && task.doubt.as_deref() != Some(reason) => {
+                Some(Event::AttemptUnanswered { host, generation, reason: reason.clone() })
+            }
             _ => None,
         }
     }

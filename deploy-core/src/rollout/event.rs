@@ -220,6 +220,15 @@ pub enum Event {
         /// The first step to run.
         first_step: StepName,
     },
+    /// The host of an attempt that is being looked for, or ended, could not be asked. It is asked again.
+    AttemptUnanswered {
+        /// On which host.
+        host: HostName,
+        /// Which attempt.
+        generation: Seq,
+        /// Why.
+        reason: String,
+    },
     /// Nobody knows what became of an attempt: it has to be probed.
     AttemptUncertain {
         /// On which host.
@@ -328,6 +337,38 @@ pub enum Event {
         /// Which, counted from 0.
         wave: u32,
     },
+}
+
+impl Event {
+    /// The one host that this is about; `None` if it is about a wave, or the rollout.
+    #[must_use]
+    pub const fn host(&self) -> Option<&HostName> {
+        match self {
+            Self::AttemptEnded { host, .. }
+            | Self::AttemptFound { host, .. }
+            | Self::AttemptStarted { host, .. }
+            | Self::AttemptUnanswered { host, .. }
+            | Self::AttemptUncertain { host, .. }
+            | Self::KillRequested { host, .. }
+            | Self::StepUnresolved { host, .. }
+            | Self::TargetHealthy { host }
+            | Self::TargetRetried { host, .. }
+            | Self::TargetSkipped { host, .. }
+            | Self::TargetUnhealthy { host, .. } => Some(host),
+            Self::AbortStarted { .. }
+            | Self::Accepted { .. }
+            | Self::BakePassed { .. }
+            | Self::BakeStarted { .. }
+            | Self::ConfirmRequested { .. }
+            | Self::Confirmed { .. }
+            | Self::Finished { .. }
+            | Self::PauseStarted { .. }
+            | Self::Paused
+            | Self::Resumed { .. }
+            | Self::RollbackStarted { .. }
+            | Self::WaveStarted { .. } => None,
+        }
+    }
 }
 
 /// An event, its place in the journal, and when it was decided.

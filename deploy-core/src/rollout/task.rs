@@ -144,6 +144,8 @@ pub struct Task {
     pub at: Timestamp,
     /// The step whose outcome nobody knows.
     pub unresolved: Option<StepName>,
+    /// Why nobody knows how its attempt goes, while that is so.
+    pub doubt: Option<Box<str>>,
     /// How its newest finished attempt ended.
     pub last_end: Option<Box<AttemptEnd>>,
     /// Whether an attempt ever did anything on the host.
@@ -164,6 +166,7 @@ impl Task {
             tries: 0,
             at: Timestamp::from_millis(0),
             unresolved: None,
+            doubt: None,
             last_end: None,
             touched: false,
             counted: None,

@@ -98,6 +98,9 @@ pub struct TaskView {
     pub first_step: StepName,
     /// When the next try begins.
     pub retry_at: Option<Timestamp>,
+    /// Why nobody knows how its attempt goes, while that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
     /// How its newest finished attempt ended.
     pub last_end: Option<AttemptEnd>,
     /// Who took it out, if a person did.
@@ -248,6 +251,7 @@ impl Rollout {
             generation: task.generation,
             first_step: task.first_step,
             retry_at: (task.state == TaskState::Waiting).then_some(task.at),
+            doubt: task.doubt.as_deref().map(str::to_owned),
             last_end: task.last_end.as_deref().cloned(),
             taken_out_by: task.taken_out_by.clone(),
         })

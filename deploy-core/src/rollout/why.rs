@@ -166,7 +166,11 @@ impl fmt::Display for Explanation {
             write!(f, "; last attempt {end}")?;
         }
         match &self.waits_for {
-            Some(waits) => write!(f, "; {waits}"),
+            Some(waits) => write!(f, "; {waits}")?,
+            None => return Ok(()),
+        }
+        match &self.task.doubt {
+            Some(doubt) => write!(f, ", but nobody knows how it goes: {doubt}"),
             None => Ok(()),
         }
     }

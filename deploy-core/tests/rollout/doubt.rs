@@ -55,6 +55,32 @@ fn a_kill_nobody_answers_is_given_up_too() {
 }
 
 #[test]
+fn why_a_host_gives_no_answer_is_known_and_written_once() {
+    let mut play = Play::new(1, waves("1"));
+    play.kill(0);
+    let facts = play.journal().len();
+    let unknown = |reason: &str| Reply::Unknown { reason: reason.to_owned() };
+    let says = |play: &Play, doubt: &str| {
+        let killing = "wave 1 of 1: killing; its attempt is under way";
+        assert_eq!(play.why(0), format!("{killing}{doubt}"));
+    };
+    says(&play, "");
+    for _ in 0..3 {
+        play.reply(0, unknown("no route"));
+        says(&play, ", but nobody knows how it goes: no route");
+    }
+    assert_eq!(play.journal().len(), facts + 1);
+    play.reply(0, unknown("the disk is full"));
+    says(&play, ", but nobody knows how it goes: the disk is full");
+
+    // To have been asked again does not make the attempt any younger.
+    play.pass(LOST_AFTER);
+    play.reply(0, unknown("no route"));
+    assert_eq!(play.at(0), Unknown);
+    assert_eq!(play.rollout().task_of(&host(0)).unwrap().doubt, None);
+}
+
+#[test]
 fn an_answer_in_time_is_the_truth() {
     let mut play = Play::new(1, waves("1"));
     play.lose(0);

@@ -80,8 +80,22 @@ fn paused() -> Play {
     play
 }
 
-fn journals() -> [(&'static str, Play); 3] {
-    [("eventful", eventful()), ("paused", paused()), ("turned_back", turned_back())]
+/// One with a host that does not answer those who want to end its attempt.
+fn unanswered() -> Play {
+    let mut play = Play::new(1, waves("1"));
+    play.kill(0);
+    play.lose(0);
+    play.succeed(0);
+    play
+}
+
+fn journals() -> [(&'static str, Play); 4] {
+    [
+        ("eventful", eventful()),
+        ("paused", paused()),
+        ("turned_back", turned_back()),
+        ("unanswered", unanswered()),
+    ]
 }
 
 fn folder() -> PathBuf {
@@ -146,7 +160,8 @@ fn every_kind_of_fact_is_in_one_of_these_journals() {
             names(&serde_json::from_str(line).unwrap(), &mut found);
         }
     }
-    let all = "abort_started accepted attempt_ended attempt_found attempt_started attempt_uncertain \
+    let all = "abort_started accepted attempt_ended attempt_found attempt_started attempt_unanswered \
+        attempt_uncertain \
         bake_passed bake_started confirm_requested confirmed finished kill_requested pause_started \
         paused resumed rollback_started step_unresolved target_healthy target_retried target_skipped \
         target_unhealthy wave_started \

@@ -1,5 +1,5 @@
 //! Plans and rollouts, as machine output shows them.
-use crate::reason::readable;
+use crate::reason::{readable, sentence};
 use deploy_core::{
     plan::{Plan, PlanReport, Verdict, Work},
     rollout::{AttemptEnd, BudgetColumn, Explanation, Rollout, RolloutView, TaskState, TaskView},
@@ -166,6 +166,9 @@ pub(crate) fn task(task: &TaskView) -> wire::Task {
 
 /// What happened to a target, if that is more than that it went well.
 pub(crate) fn task_reason(task: &TaskView) -> Option<String> {
+    if let Some(doubt) = &task.doubt {
+        return Some(format!("nobody knows how its attempt goes: {}", sentence(doubt)));
+    }
     let end = task.last_end.as_ref().filter(|it| **it != AttemptEnd::Succeeded)?;
     let end = readable(end);
     Some(match task.retry_at {
@@ -245,6 +248,7 @@ pub(crate) fn explanation(
     last_lines: Vec<String>,
 ) -> wire::Explanation {
     explanation.task.last_end = explanation.task.last_end.as_ref().map(readable);
+    explanation.task.doubt = explanation.task.doubt.as_deref().map(sentence);
     wire::Explanation {
         rollout: rollout.id().to_string(),
         host: explanation.task.host.to_string(),

@@ -51,22 +51,52 @@ impl Rollout {
     }
 
     /// Changes how an attempt that is in flight is looked at.
-    pub(super) fn doubt(
+    pub(super) fn look(
         &mut self,
         host: &HostName,
         generation: Seq,
         state: TaskState,
-        unresolved: Option<StepName>,
+        at: Timestamp,
+    ) -> Result<TargetIx, &'static str> {
+        let (ix, direction) = self.attempt_in_flight(host, generation)?;
+        self.set(direction, ix, state, at)?;
+        let task = self.edit(direction, ix)?;
+        (task.unresolved, task.doubt) = (None, None);
+        Ok(ix)
+    }
+
+    /// Keeps why nobody knows how an attempt goes. Since when nobody does stays what it was.
+    pub(super) fn doubt(&mut self, host: &HostName, generation: Seq, reason: &str) -> Applied {
+        let (ix, direction) = self.attempt_in_flight(host, generation)?;
+        self.edit(direction, ix)?.doubt = Some(reason.into());
+        Ok(Touched::One(ix))
+    }
+
+    pub(super) fn ask_of_step(
+        &mut self,
+        host: &HostName,
+        generation: Seq,
+        step: StepName,
+        reason: &str,
         at: Timestamp,
     ) -> Applied {
+        let ix = self.look(host, generation, TaskState::Resolving, at)?;
+        let direction = self.direction_of(ix, generation).unwrap_or(self.direction);
+        self.edit(direction, ix)?.unresolved = Some(step);
+        self.doubt(host, generation, reason)
+    }
+
+    fn attempt_in_flight(
+        &self,
+        host: &HostName,
+        generation: Seq,
+    ) -> Result<(TargetIx, Direction), &'static str> {
         let ix = self.find(host)?;
         let direction = self.direction_of(ix, generation).ok_or("there is no such attempt")?;
         if !self.in_flight.contains(&ix) {
             return Err("the attempt is not in flight");
         }
-        self.set(direction, ix, state, at)?;
-        self.edit(direction, ix)?.unresolved = unresolved;
-        Ok(Touched::One(ix))
+        Ok((ix, direction))
     }
 
     pub(super) fn begin_kill(
@@ -82,7 +112,7 @@ impl Rollout {
         } else {
             Touched::Nothing
         };
-        self.doubt(host, generation, TaskState::Killing, None, at)?;
+        self.look(host, generation, TaskState::Killing, at)?;
         Ok(reopened.and(ix))
     }
 
@@ -116,7 +146,7 @@ impl Rollout {
         let next_step = self.step_after(direction, ix, end);
         let task = self.edit(direction, ix)?;
         task.touched |= touches(end);
-        task.unresolved = None;
+        (task.unresolved, task.doubt) = (None, None);
         task.last_end = Some(Box::new(end.clone()));
         if let Some(retry_at) = retry_at {
             if task.first_step != next_step {

@@ -77,17 +77,21 @@ impl Rollout {
                 self.end_attempt(host, *generation, end, *retry_at, at)
             }
             Event::AttemptFound { host, generation } => {
-                self.doubt(host, *generation, TaskState::Running, None, at)
+                self.look(host, *generation, TaskState::Running, at).map(Touched::One)
             }
             Event::AttemptStarted { host, direction, first_step } => {
                 self.start_attempt(host, *direction, *first_step, seq, at)
             }
-            Event::AttemptUncertain { host, generation, .. } => {
-                self.doubt(host, *generation, TaskState::Uncertain, None, at)
+            Event::AttemptUnanswered { host, generation, reason } => {
+                self.doubt(host, *generation, reason)
+            }
+            Event::AttemptUncertain { host, generation, reason } => {
+                self.look(host, *generation, TaskState::Uncertain, at)?;
+                self.doubt(host, *generation, reason)
             }
             Event::KillRequested { host, generation, .. } => self.begin_kill(host, *generation, at),
-            Event::StepUnresolved { host, generation, step, .. } => {
-                self.doubt(host, *generation, TaskState::Resolving, Some(*step), at)
+            Event::StepUnresolved { host, generation, step, reason } => {
+                self.ask_of_step(host, *generation, *step, reason, at)
             }
             Event::TargetHealthy { host } => self.end_watch(host),
             Event::TargetRetried { host, .. } => self.retry(host, at),

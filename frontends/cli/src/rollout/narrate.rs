@@ -125,6 +125,10 @@ fn narrate_target(record: &Record) -> Option<Sentence> {
         Event::AttemptFound { host, .. } => {
             routine(format!("{host}: its attempt is found under way"))
         }
+        Event::AttemptUnanswered { host, reason, .. } => turn(
+            styles::WARNING,
+            format!("{host}: gives no answer, asked again: {}", sentence(reason)),
+        ),
         Event::AttemptUncertain { host, reason, .. } => turn(
             styles::WARNING,
             format!(

@@ -13,7 +13,7 @@ use clap::Args;
 use deploy_core::{
     engine::PlatformError,
     id::{HostName, RolloutId, ServiceName, StreamId},
-    rollout::{self, AttemptEnd, BudgetColumn, Event, Record, Refusal},
+    rollout::{self, AttemptEnd, BudgetColumn, Event, Refusal},
 };
 use deploy_wire::{self as wire, Exit, LogLine, Problem, Rollout, Task};
 use std::{collections::VecDeque, time::Duration};
@@ -234,7 +234,7 @@ impl Why {
                 }
                 _ => told,
             };
-            let text = text.filter(|_| is_about(record, &self.host));
+            let text = text.filter(|_| record.event.host() == Some(&self.host));
             text.map(|it| format!("{} {it}", record.at))
         });
         let last_lines = match documents::needs_attention(&explanation.task) {
@@ -303,21 +303,6 @@ fn advice(rollout: &rollout::Rollout, told: &wire::Explanation) -> Option<String
     Some(format!(
         "{look}`deploy rollout retry {id} {host}` tries it again, `deploy rollout skip {id} {host}` leaves it as it is"
     ))
-}
-
-/// Whether a record is about `host` alone.
-fn is_about(record: &Record, host: &HostName) -> bool {
-    match &record.event {
-        Event::AttemptEnded { host: about, .. }
-        | Event::AttemptFound { host: about, .. }
-        | Event::AttemptStarted { host: about, .. }
-        | Event::AttemptUncertain { host: about, .. }
-        | Event::KillRequested { host: about, .. }
-        | Event::TargetRetried { host: about, .. }
-        | Event::TargetSkipped { host: about, .. }
-        | Event::TargetUnhealthy { host: about, .. } => about == host,
-        _ => false,
-    }
 }
 
 impl Logs {
