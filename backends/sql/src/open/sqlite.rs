@@ -251,3 +251,34 @@ fn explain(path: &Path, store: &Store, fault: Fault) -> OpenError {
         _ => err,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::{Connection as _, Executor as _};
+
+    /// SQLite does not say so when it keeps a setting as it was.
+    #[tokio::test]
+    async fn a_connection_that_is_not_durable_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = MAIN.options(&folder.path().join("deploy.db"), Duration::ZERO);
+        let options = options.create_if_missing(true);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        let ask = MAIN.synchronous;
+        check(&mut connection, ask.clone()).await.unwrap();
+        for (setting, weak, strong) in [
+            ("synchronous", "NORMAL", "FULL"),
+            ("foreign_keys", "OFF", "ON"),
+            ("journal_mode", "DELETE", "WAL"),
+        ] {
+            let mut set = async |value: &str| {
+                let pragma = format!("PRAGMA {setting} = {value}");
+                connection.execute(sqlx::AssertSqlSafe(pragma)).await.unwrap();
+                check(&mut connection, ask.clone()).await
+            };
+            let err = set(weak).await.unwrap_err();
+            assert!(format!("{err:?}").contains(setting), "{err:?}");
+            set(strong).await.unwrap();
+        }
+    }
+}

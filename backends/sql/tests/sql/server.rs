@@ -1,5 +1,5 @@
 //! A PostgreSQL server that does what servers do: it crashes, and it keeps a commit waiting.
-use crate::support::{Server, TestDatabase, may, sample};
+use crate::support::{Server, TestDatabase, may, sample, told};
 use deploy_core::{
     access::{Action, Permit},
     backend::{AcquireLease, AppendError, Journal as _, LeaseStore as _},
@@ -66,6 +66,27 @@ async fn a_crash_of_the_server_loses_nothing_that_was_confirmed() {
     let records = read_all(&journal, &stream).await;
     assert_eq!(records.len() as u64, confirmed.get());
     assert!(records.iter().zip(1..).all(|(record, seq)| *record == sample::record(seq)));
+}
+
+#[tokio::test]
+async fn a_server_that_a_power_cut_would_hurt_is_refused() {
+    let server = Server::private();
+    let test = TestDatabase::on(&server);
+    Database::connect_postgres(&test.url()).await.unwrap().close().await;
+    for setting in ["fsync", "full_page_writes"] {
+        let turn = |value: &str| {
+            server.psql("postgres", &format!("ALTER SYSTEM SET {setting} = {value}"));
+            server.psql("postgres", "SELECT pg_reload_conf()");
+            while server.psql("postgres", &format!("SHOW {setting}")) != value {}
+        };
+        turn("off");
+        let err = Database::connect_postgres(&test.url()).await.unwrap_err();
+        assert_eq!(err.kind(), ErrorKind::Unsupported);
+        let text = told(&err);
+        assert!(text.contains(&format!("`{setting}`")) && text.contains("`off`"), "{text}");
+        turn("on");
+    }
+    Database::connect_postgres(&test.url()).await.unwrap();
 }
 
 #[tokio::test]
