@@ -16,12 +16,14 @@ use deploy_core::{
     error::BackendResult,
     spec::{Effect, StepName},
 };
-use std::{collections::BTreeSet, io, sync::LazyLock};
+use std::{collections::BTreeSet, io, sync::LazyLock, time::Duration};
 use tar::{Builder, EntryType, Header};
 
 const BLOCK: usize = 512;
 /// How long processes have between TERM and KILL when a step's time is up.
 const KILL_GRACE_SECONDS: u64 = 10;
+/// How much longer than its time limits an attempt may take, with what ends its steps, before its host is asked.
+const SLACK: Duration = Duration::from_secs(120);
 /// How much an attempt may print.
 const LOG_LIMIT: u64 = 64 << 20;
 
@@ -93,6 +95,8 @@ pub(super) struct AttemptParts {
     pub(super) package: Option<Digest>,
     /// How large it is.
     pub(super) package_size: u64,
+    /// After so long every step is over, or nobody watches it.
+    pub(super) longest: Duration,
 }
 
 impl AttemptParts {
@@ -114,6 +118,7 @@ impl AttemptParts {
             tail: TAIL.clone(),
             package: package.map(|it| it.digest),
             package_size: package.map_or(0, |it| it.size),
+            longest: longest(request),
         })
     }
 
@@ -169,6 +174,17 @@ fn attempt_file(
         assign(&mut text, name, value);
     }
     Ok(text)
+}
+
+fn longest(request: &AttemptRequest) -> Duration {
+    let steps = request.steps().map(|it| {
+        let deadline = match it.name {
+            StepName::Verify => request.health.healthy_deadline,
+            _ => Duration::ZERO,
+        };
+        it.timeout.saturating_add(deadline).saturating_add(SLACK)
+    });
+    steps.fold(Duration::ZERO, Duration::saturating_add)
 }
 
 fn steps(request: &AttemptRequest, parts: &ReleaseParts) -> BackendResult<String> {

@@ -94,6 +94,9 @@ fn impatient(operation: &'static str) -> BackendError {
         .because("the host is silent for too long")
 }
 
+/// Signs of life make no difference.
+const FIXED: u64 = u64::MAX;
+
 /// How long a silence may last. Shared, because bytes that go out are a sign of life as well.
 #[derive(Debug)]
 pub(super) struct Patience {
@@ -110,17 +113,45 @@ impl Patience {
 
     /// From now on a silence may last so long.
     pub(super) fn change(&self, now: Timestamp, lasts: Duration) {
-        self.lasts.store(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.lasts.store(u64::try_from(lasts.as_millis()).unwrap_or(FIXED - 1), Ordering::Relaxed);
         self.renew(now);
+    }
+
+    /// From now on it is over then, whatever is heard.
+    pub(super) fn fix(&self, ends: Timestamp) {
+        self.lasts.store(FIXED, Ordering::Relaxed);
+        self.ends.store(ends.as_millis(), Ordering::Relaxed);
     }
 
     /// There was a sign of life.
     pub(super) fn renew(&self, now: Timestamp) {
         let lasts = self.lasts.load(Ordering::Relaxed);
+        if lasts == FIXED {
+            return;
+        }
         self.ends.store(now.as_millis().saturating_add(lasts), Ordering::Relaxed);
     }
 
     fn ends(&self) -> Timestamp {
         Timestamp::from_millis(self.ends.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_of_life_lengthen_a_patience_until_it_is_fixed() {
+        let (at, minute) = (Timestamp::from_millis, Duration::from_secs(60));
+        let patience = Patience::new(at(0), minute);
+        patience.renew(at(30_000));
+        assert_eq!(patience.ends(), at(90_000));
+        patience.fix(at(100_000));
+        patience.renew(at(99_000));
+        assert_eq!(patience.ends(), at(100_000));
+        patience.change(at(99_000), minute);
+        patience.renew(at(100_000));
+        assert_eq!(patience.ends(), at(160_000));
     }
 }

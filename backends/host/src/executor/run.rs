@@ -26,8 +26,6 @@ use tokio::{io::AsyncWriteExt as _, sync::oneshot};
 
 /// How long a host may be silent before the attempt has started: it may have gigabytes to hash.
 const START_WITHIN: Duration = Duration::from_secs(600);
-/// How long a host may be silent while an attempt runs; whether a connection is alive, the transport finds out.
-const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 /// How long the rest of the output may take once the result is known.
 const END_WITHIN: Duration = Duration::from_secs(30);
 /// A connection that held for so long was a good one.
@@ -231,7 +229,9 @@ impl<T: Transport> ShellExecutor<T> {
                 }
                 Heard::Control(Control::Attached | Control::Started) => {
                     progress.attached = true;
-                    patience.change(self.clock.now(), FOREVER);
+                    // Whether the connection is alive, the transport finds out. This is for a host that has lost its
+                    // watchdog: attaching anew stands in for it.
+                    patience.fix(self.clock.now().after(attempt.parts.longest));
                 }
                 Heard::Control(Control::Step { name }) => attempt.log.step(name),
                 Heard::Control(control) => {

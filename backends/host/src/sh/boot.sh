@@ -4,7 +4,9 @@ umask 022
 trap '' HUP
 c=$1 p=$4 i=$1/incoming.$3.$$ n=0
 fail() {
-	df -P "$c" 2>/dev/null | {
+	d=$c
+	while [ ! -e "${d:-/}" ]; do d=${d%/*}; done
+	df -P "${d:-/}" 2>/dev/null | {
 		read -r _
 		read -r _ _ _ free _
 		if [ "$1" != missing_tool ] && [ "${free:-9999}" -lt 64 ]; then set -- no_space "no%20space%20left"; fi

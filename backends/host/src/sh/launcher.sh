@@ -25,6 +25,8 @@ STEP_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 KEEP_ATTEMPTS=20
 PRUNE_SLACK=8
 KILL_SECONDS=10
+# How long after its end a run is taken for one that nobody watches.
+OVERDUE_SECONDS=30
 NL='
 '
 
@@ -146,6 +148,16 @@ running() {
 # ---------------------------------------------------------------------------------------------------------------------
 # Killing, with proof
 
+# marked MARK: the files of the processes that have it in their environment.
+marked() {
+	grep -lszxF "$1" /proc/[0-9]*/environ 2>/dev/null
+	[ $? -ge 126 ] || return 0
+	# More processes than one call can be given the names of.
+	for ma_digit in 0 1 2 3 4 5 6 7 8 9; do
+		grep -lszxF "$1" /proc/*"$ma_digit"/environ 2>/dev/null
+	done
+}
+
 # find_tree INDEX [PID START]: leaves in TREE, as ` PID:START PID:START `, every living process of a step: those that
 # carry its mark in their environment, its process group and session, and the descendants of all of these. Those that
 # a signal to the group does not reach are in OUTSIDE, too.
@@ -153,7 +165,7 @@ find_tree() {
 	TREE=' ' OUTSIDE='' ft_in=' ' ft_out='' ft_group=${2:-}
 	# A group's number may have gone to somebody else, but not while anything of ours is in it.
 	if [ -n "$ft_group" ] && stat_of "$ft_group" && [ "$ST_START" != "$3" ]; then ft_group=''; fi
-	ft_marked=" $(grep -lszxF "DEPLOY_ATTEMPT=$token.$1" /proc/[0-9]*/environ 2>/dev/null | {
+	ft_marked=" $(marked "DEPLOY_ATTEMPT=$token.$1" | {
 		while IFS=/ read -r _ _ ft_pid _; do printf '%s ' "$ft_pid"; done
 	})"
 	for ft_dir in /proc/[0-9]*; do
@@ -345,6 +357,24 @@ watch() {
 			kill -s KILL $$
 		fi
 	done
+}
+
+# stand_in: does for a supervisor that is there what its watchdog should have done, if that was killed or stopped.
+stand_in() (
+	# shellcheck source=/dev/null
+	. "$ATTEMPT/attempt" && cd "$ATTEMPT" || return
+	now_run
+	uptime
+	if [ -n "$NOW_RUN" ]; then
+		[ "$UP" -ge $((NOW_END + (kill_grace + KILL_SECONDS + OVERDUE_SECONDS) * 100)) ] || return
+		end_from_outside "$NOW_RUN" "$NOW_INDEX" timed_out "$kill_grace"
+	fi
+	let_go_on
+)
+
+# let_go_on: a supervisor that somebody has stopped can end nothing, and record nothing.
+let_go_on() {
+	kill -s CONT -- "-$SUPERVISOR" 2>/dev/null
 }
 
 # account: leaves HOME, USER and SHELL of the account in ACCOUNT_*.
@@ -814,6 +844,7 @@ verb_attach() {
 		unlock
 	fi
 	if alive; then
+		stand_in
 		say attached state=running
 	else
 		say attached state=finished
@@ -977,6 +1008,7 @@ verb_probe() {
 	attempt "$1"
 	verdict
 	unlock
+	[ "$VERDICT" != running ] || stand_in
 	say_verdict
 }
 
@@ -996,6 +1028,7 @@ verb_kill() {
 	# shellcheck source=/dev/null
 	. "$ATTEMPT/attempt"
 	cd "$ATTEMPT" || fail corrupt "no folder $ATTEMPT"
+	let_go_on
 	uptime
 	ki_end=$((UP + ($2 + KILL_SECONDS + 5) * 100))
 	while uptime && [ "$UP" -lt "$ki_end" ]; do

@@ -221,3 +221,83 @@ case_resolve_asks_the_check_of_a_step() {
 	call resolve 4 install 5
 	last_says 'resolved result=cannot_tell$'
 }
+
+# hangs GENERATION: a step that goes on for ever, and is overdue at once when its time is up.
+hangs() {
+	new "$1" kill_grace=0 OVERDUE_SECONDS=0 KILL_SECONDS=1
+	echo 'echo up; sleep 1000' | step run 2
+	start "$1" &
+	eventually begun "$1" 0
+	supervisor_of "$1"
+	read -r _ root _ <"$CTL/attempts/$1/root"
+}
+
+# overdue GENERATION: has its step gone on for a second beyond its time?
+overdue() {
+	read -r _ _ end _ <"$CTL/attempts/$1/now"
+	read -r up _ </proc/uptime
+	[ "${up%.*}" -gt $((end / 100 + 1)) ]
+}
+
+# other_call VERB ARGUMENT…: as `call`, beside a `start` that follows. Output in out.k, control lines in err.k.
+other_call() {
+	oc_verb=$1
+	shift
+	env -i PATH="$LOGIN_PATH" sh -s -- "$oc_verb" "$CTL" "$@" <"$SCRIPTS/launcher.sh" >out.k 2>err.k
+}
+
+case_a_time_limit_holds_without_a_watchdog() {
+	hangs 5
+	# The watchdog is what the supervisor has forked beside the step.
+	for stat in /proc/[0-9]*/stat; do
+		read -r pid _ _ parent _ 2>/dev/null <"$stat" || continue
+		[ "$parent" != "$SUP" ] || [ "$pid" = "$root" ] || kill -s KILL "$pid"
+	done
+	eventually overdue 5
+	never is_gone "$root"
+	other_call attach 5 0
+	last_says 'exit .*outcome=timed_out step=0 name=run code=1[0-9]* reason=step_timeout' err.k
+	same "$(cat out.k)" up
+	gone "$root"
+	wait
+	last_says 'exit .*outcome=timed_out'
+}
+
+case_a_time_limit_holds_for_a_stopped_supervisor() {
+	hangs 5
+	kill -s STOP -- "-$SUP"
+	eventually overdue 5
+	other_call probe 5 0
+	last_says 'running' err.k
+	wait
+	last_says 'exit .*outcome=timed_out step=0 name=run code=1[0-9]* reason=step_timeout'
+	gone "$root"
+}
+
+case_a_stopped_supervisor_is_killed() {
+	hangs 5
+	kill -s STOP -- "-$SUP"
+	other_call kill 5 0
+	last_says 'killed$' err.k
+	wait
+	last_says 'exit .*outcome=killed'
+}
+
+# A host with more processes than a command line can name: the kernel refuses to start `grep`.
+case_marks_are_found_among_many_processes() {
+	mkdir bin
+	cat >bin/grep <<-'X'
+		#!/bin/sh
+		[ "$*" = "${*#*/proc/1/}" ] || [ "$*" = "${*#*/proc/2/}" ] || exit 126
+		PATH=/usr/local/bin:/usr/bin:/bin exec grep "$@"
+	X
+	chmod +x bin/grep
+	new 5
+	echo 'setsid sh -c "echo \$\$ >pid; exec sleep 1000" & sleep 1000' | step run 600
+	start &
+	eventually [ -s app/pid ]
+	env -i PATH="$T/bin:$LOGIN_PATH" sh -s -- kill "$CTL" 5 1 <"$SCRIPTS/launcher.sh" >out.k 2>err.k
+	last_says 'killed$' err.k
+	gone "$(cat app/pid)"
+	wait
+}
