@@ -74,7 +74,8 @@ fn a_rollout_that_needs_a_person_ends_with_11_and_goes_on_from_there() {
     lab.run(&["rollout", "confirm", "web"]).ended_with(13);
     lab.run(&["rollout", "skip", "web", "web-9"]).ended_with(1);
     fs::remove_file(shared.join("broken")).unwrap();
-    lab.ok(&["rollout", "retry", "web", "--failed", "--no-drive"]);
+    let told = lab.ok(&["rollout", "retry", "web", "--failed", "--no-drive"]).stderr;
+    assert!(told.contains("it is paused: `deploy rollout resume web-"), "{told}");
     lab.ok(&["rollout", "resume", "web"]);
     for host in 1..=3 {
         assert_eq!(lab.version(host).as_deref(), Some("1"));

@@ -217,9 +217,14 @@ async fn tell(
         Command::Retry(host) => host.clone(),
         _ => None,
     };
+    let pauses = matches!(command, Command::Pause { .. });
     let told = embedded.platform.command(&embedded.principal, &id, command).await;
     let rollout = told.map_err(|err| refused(err, &id))?;
-    let acts = rollout.outcome().is_none() && rollout.state() != RolloutState::Paused;
+    let paused = rollout.state() == RolloutState::Paused;
+    if paused && !pauses {
+        app.output.note(format_args!("it is paused: `deploy rollout resume {id}` lets it go on"));
+    }
+    let acts = rollout.outcome().is_none() && !paused;
     let driver = driver_of(&embedded, &id).await?;
     if !acts || matches!(driver, DriverNow::Alive(_)) {
         said(app, &rollout, host.as_ref());
