@@ -524,16 +524,15 @@ du_verify_unit() {
 
 # du_verify: everything that was asked for; if nothing was, that what du_start starts runs.
 # Environment: D_VERIFY_HTTP, D_VERIFY_STATUS, D_VERIFY_CONTAINS, D_VERIFY_TCP (HOST:PORT or PORT), D_VERIFY_COMMAND,
-# D_VERIFY_UNIT, D_START_UNIT, D_START_COMMAND. `$P_NAME` and `$DEPLOY_NAME` are replaced in the first and the fourth.
+# D_VERIFY_UNIT, D_START_UNIT, D_START_COMMAND. What they refer to has been filled in where they come from; nothing is expanded here.
 du_verify() {
 	if [ -n "${D_VERIFY_HTTP:-}" ]; then
-		du_verify_http "$(du_expand "$D_VERIFY_HTTP")" "${D_VERIFY_STATUS:-200}" "${D_VERIFY_CONTAINS:-}" || return
+		du_verify_http "$D_VERIFY_HTTP" "${D_VERIFY_STATUS:-200}" "${D_VERIFY_CONTAINS:-}" || return
 	fi
 	if [ -n "${D_VERIFY_TCP:-}" ]; then
-		du_where=$(du_expand "$D_VERIFY_TCP")
-		du_host=${du_where%:*}
-		[ "$du_host" != "$du_where" ] || du_host=127.0.0.1
-		du_verify_tcp "$du_host" "${du_where##*:}" || return
+		du_host=${D_VERIFY_TCP%:*}
+		[ "$du_host" != "$D_VERIFY_TCP" ] || du_host=127.0.0.1
+		du_verify_tcp "$du_host" "${D_VERIFY_TCP##*:}" || return
 	fi
 	[ -z "${D_VERIFY_COMMAND:-}" ] || du_verify_command "$D_VERIFY_COMMAND" || return
 	[ -z "${D_VERIFY_UNIT:-}" ] || du_verify_unit "$D_VERIFY_UNIT" || return

@@ -68,7 +68,7 @@ fn an_upload_that_is_killed_is_listed_nowhere_and_goes_on() {
 fn a_release_that_is_killed_in_the_making_is_not_there_and_can_be_made() {
     let lab = Lab::new();
     lab.service("");
-    large(&lab, "large.tar.gz", 16 << 20);
+    large(&lab, "large.tar.gz", 48 << 20);
     lab.write("descriptor/descriptor.toml", "format = 1\n");
     let how = ["--package", "large.tar.gz", "--descriptor", "descriptor"];
     let create = [&["release", "create", "web", "1"][..], &how].concat();

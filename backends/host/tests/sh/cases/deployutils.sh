@@ -36,9 +36,9 @@ roll() {
 		echo "P_PORT='$PORT'"
 		echo "D_START_COMMAND='exec ./serve'"
 		echo "D_STOP_TIMEOUT='5'"
-		echo "D_VERIFY_HTTP='http://127.0.0.1:\${P_PORT}/index.html'"
+		echo "D_VERIFY_HTTP='http://127.0.0.1:$PORT/index.html'"
 		echo "D_VERIFY_CONTAINS='this is $ro_release'"
-		echo "D_VERIFY_TCP='127.0.0.1:\$P_PORT'"
+		echo "D_VERIFY_TCP='127.0.0.1:$PORT'"
 		echo "D_KEEP_RELEASES='2'"
 	} >"$STAGE/env"
 	for name in fetch stop install start verify; do step "$name" 60 <"$SCRIPTS/steps/$name.sh"; done
@@ -207,4 +207,10 @@ case_waiting_draining_and_saying() {
 	same "$(library 'du_log a b; du_warn c 2>/dev/null; (du_die d) 2>&1; echo $?')" "a b
 error: d
 1"
+}
+
+# A parameter that holds the name of another is what it is.
+case_verify_expands_nothing() {
+	library 'P_A=no D_VERIFY_HTTP="http://127.0.0.1:1/\$P_A"; du_verify' 2>said || :
+	grep -qF 'http://127.0.0.1:1/$P_A answered' said
 }
