@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # deploy: DEPLOY= the binary (default: ../../target/release/deploy), CONC= hosts at a time (default 50).
 # Cases: run; deploy (make the release, then roll it out: both are measured); deploy-again (a second release onto
-# hosts that have one). Every run has a data folder of its own; importing the inventory and the service is not measured, as
+# hosts that have one); rolling (as deploy, in waves of ${BATCH:-50}). Every run has a data folder of its own; importing the inventory and the service is not measured, as
 # the peers' inventories and playbooks are not.
 . "$(dirname "$0")/common.sh"
 DEPLOY=${DEPLOY:-$BENCH_DIR/../../target/release/deploy}; CONC=${CONC:-50}
@@ -17,7 +17,8 @@ run)
     # Each host's /tmp is its own; the default, /var/tmp, is one folder for all the hosts of this machine.
     measure --tool "$tool" -- "$DEPLOY" --ssh-config "$SSH_CONFIG" --known-hosts "$KNOWN_HOSTS" --quiet \
         run --yes --path /tmp --max-parallel "$CONC" role=peer -- true;;
-deploy|deploy-again)
+deploy|deploy-again|rolling)
+    WAVES='"100%"'; [ "$CASE" != rolling ] || { WAVES="\"${BATCH:-50}\""; tool+=" waves${BATCH:-50}"; }
     printf 'format = 1\n[steps.post]\nscript = "post.sh"\neffect = "idempotent"\n' >"$setup/descriptor/descriptor.toml"
     echo 'cat "$DEPLOY_PATH/current/VERSION"' >"$setup/descriptor/post.sh"
     cat >"$setup/service.toml" <<C
@@ -27,6 +28,7 @@ deploy_path = "/srv/app"
 selector = "role=peer"
 [strategy]
 max_parallel = $CONC
+waves = [$WAVES]
 C
     deploy service apply "$setup/service.toml" >/dev/null
     export RELEASE="set -e
