@@ -1,0 +1,55 @@
+//! What host agents and the gateway of a control plane say to each other: the messages, and the signatures on orders.
+//!
+//! The schema is `proto/deploy/agent/v1/agent.proto`; its comments are the contract. [`v1`] is what was made of it.
+//! An [`Order`](v1::Order) can be had from a [`SignedOrder`](v1::SignedOrder) only through an [`OrderGate`], which lets each
+//! order through once, and only to the host and session that it was signed for.
+//!
+//! ```
+//! use deploy_agent_protocol::{OrderGate, OrderSigner, v1};
+//!
+//! let signer = OrderSigner::from_secret(&[7; 32]);
+//! let observe = v1::Observe { place: Some(v1::Place { service: "web".into(), ..Default::default() }) };
+//! let order = v1::Order {
+//!     host: "web-1".into(),
+//!     session: vec![1; 16],
+//!     sequence: 1,
+//!     good_for_ms: 30_000,
+//!     kind: Some(v1::order::Kind::Observe(observe)),
+//! };
+//! let signed = signer.sign(&order);
+//!
+//! let mut gate = OrderGate::new("web-1", vec![1; 16], [signer.public_key()])?;
+//! assert_eq!(gate.admit(&signed)?, order);
+//! assert!(gate.admit(&signed).is_err(), "an order is carried out once");
+//! # Ok::<(), deploy_agent_protocol::NotTrusted>(())
+//! ```
+mod order;
+
+pub use order::{NotTrusted, OrderGate, OrderSigner, PublicKey};
+
+/// The messages of version 1, as the schema has them.
+#[expect(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
+    clippy::exhaustive_enums,
+    unused_qualifications,
+    reason = "made from the schema, whose comments say more"
+)]
+pub mod v1 {
+    tonic::include_proto!("deploy.agent.v1");
+}
+
+/// The newest version of the protocol that this program speaks.
+pub const NEWEST_PROTOCOL: u32 = 1;
+
+/// The oldest version of the protocol that this program still speaks.
+pub const OLDEST_PROTOCOL: u32 = 1;
+
+/// The longest frame that either side takes, in bytes: a chunk of a log is far shorter, an order with its parameters too.
+pub const LONGEST_FRAME: usize = 1 << 20;
+
+/// The longest piece of a log or of an artifact that is sent in one frame, in bytes.
+pub const LONGEST_CHUNK: usize = 64 << 10;
