@@ -119,8 +119,8 @@ impl LogQuery {
 /// * A chunk that overlaps what is stored adds only what is new: no byte is stored twice.
 /// * A chunk that leaves a gap is `Conflict`, and stores nothing.
 /// * `length` is where the next chunk of an attempt has to begin; 0 where nothing is stored.
-/// * `read` gives chunks in the order in which they were stored, after a position and no more than asked for; the chunks of one
-///   attempt, put together, are its output byte for byte.
+/// * `read` gives chunks in the order in which they were stored, after a position and no more than asked for, and sees every
+///   append that has returned; the chunks of one attempt, put together, are its output byte for byte.
 /// * What a process has appended is there after it was killed.
 ///
 /// ```

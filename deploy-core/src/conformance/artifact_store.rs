@@ -449,6 +449,28 @@ pub async fn another_process_sees_a_put<
     assert_eq!(versions(&one).await, ["1", "2"]);
 }
 
+/// > `delete` of what somebody holds is `Conflict`
+pub async fn another_process_sees_a_hold<
+    H: ArtifactStoreHarness + ConcurrentHarness<dyn ArtifactStore>,
+>(
+    harness: &H,
+) {
+    let (one, guard) = harness.fresh().await;
+    let two = harness.another(&guard).await;
+    let permit = write().await;
+    let digest = put(&one, b"one", "1").await;
+    one.hold(&permit, &digest, &holder("r1")).await.unwrap();
+    assert_eq!(two.holders(&digest).await.unwrap(), [holder("r1")].into());
+    if !two.capabilities().delete {
+        return;
+    }
+    refused(two.delete(&permit, &digest).await, ErrorKind::Conflict);
+    assert_eq!(one.read_all(&digest, 3).await.unwrap(), b"one");
+    two.let_go(&permit, &digest, &holder("r1")).await.unwrap();
+    one.delete(&permit, &digest).await.unwrap();
+    is_not_there(&two, b"one").await;
+}
+
 /// > `put` of another digest under a version that is listed already is `AlreadyExists`
 pub async fn one_of_two_processes_takes_a_version<
     H: ArtifactStoreHarness + ConcurrentHarness<dyn ArtifactStore>,
@@ -530,6 +552,7 @@ macro_rules! artifact_store_conformance {
         $($then)+! {
             artifact_store, $harness;
             another_process_sees_a_put
+            another_process_sees_a_hold
             one_of_two_processes_takes_a_version
             two_processes_put_the_same
         }

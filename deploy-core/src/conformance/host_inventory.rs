@@ -227,6 +227,24 @@ pub async fn one_of_two_processes_wins<H: ConcurrentHarness<dyn HostInventory>>(
     one_wins(&[&one, &two, &one, &two, &one, &two].map(Arc::clone)).await;
 }
 
+/// > `installed` gives what was recorded for a service, of hosts that exist.
+pub async fn another_process_sees_a_sight<H: ConcurrentHarness<dyn HostInventory>>(harness: &H) {
+    let (one, guard) = harness.fresh().await;
+    let two = harness.another(&guard).await;
+    put(&one, host("h1"), Expect::Absent).await;
+    for (generation, release) in [(1, "r1"), (2, "r2"), (3, "r3")] {
+        let writer = if generation % 2 == 0 { &one } else { &two };
+        let sight = seen(release, generation, 1);
+        writer.record(&see().await, &name("h1"), &name("web"), sight.clone()).await.unwrap();
+        for reader in [&one, &two] {
+            let installed = reader.installed(&name("web")).await.unwrap();
+            assert_eq!(installed, [(name("h1"), sight.clone())].into());
+        }
+    }
+    two.remove(&write().await, &name("h1")).await.unwrap();
+    assert!(one.installed(&name("web")).await.unwrap().is_empty());
+}
+
 /// One test for each case of [`HostInventory`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! host_inventory_conformance {
@@ -257,6 +275,7 @@ macro_rules! host_inventory_conformance {
         $($then)+! {
             host_inventory, $harness;
             one_of_two_processes_wins
+            another_process_sees_a_sight
         }
     };
 }

@@ -328,10 +328,11 @@ pub async fn another_process_sees_an_append<H: JournalHarness + ConcurrentHarnes
     let mut records = vec![first(1, "r1")];
     records.extend((2..=10).map(|seq| middle(seq, "r1")));
     for (at, record) in records.iter().enumerate() {
-        let (writer, reader) = if at % 2 == 0 { (&one, &two) } else { (&two, &one) };
-        append(writer, std::slice::from_ref(record)).await;
-        assert_eq!(reader.head(&stream("web")).await.unwrap(), record.seq);
-        assert_eq!(reader.read(&stream("web"), Seq::ZERO, 100).await.unwrap(), records[..=at]);
+        append(if at % 2 == 0 { &one } else { &two }, std::slice::from_ref(record)).await;
+        for reader in [&one, &two] {
+            assert_eq!(reader.head(&stream("web")).await.unwrap(), record.seq);
+            assert_eq!(reader.read(&stream("web"), Seq::ZERO, 100).await.unwrap(), records[..=at]);
+        }
     }
 }
 

@@ -145,6 +145,25 @@ pub async fn what_was_appended_survives<H: DurableHarness<dyn LogStore>>(harness
     assert_eq!(read(&logs, &all().with_after(after)).await, [chunk(11, b"!")]);
 }
 
+/// > and sees every append that has returned
+pub async fn another_process_sees_an_append<H: ConcurrentHarness<dyn LogStore>>(harness: &H) {
+    let (one, guard) = harness.fresh().await;
+    let two = harness.another(&guard).await;
+    let mut after = LogPosition::START;
+    for offset in 0..10 {
+        let writer = if offset % 2 == 0 { &one } else { &two };
+        writer.append(&[chunk(offset, b"x")]).await.unwrap();
+        let mut last = after;
+        for reader in [&one, &two] {
+            assert_eq!(length(reader).await, offset + 1);
+            let new = reader.read(&all().with_after(after)).await.unwrap();
+            assert_eq!(new.iter().map(|(_, chunk)| chunk.offset).collect::<Vec<_>>(), [offset]);
+            last = new[0].0;
+        }
+        after = last;
+    }
+}
+
 /// > A chunk that overlaps what is stored adds only what is new: no byte is stored twice.
 pub async fn two_writers_store_no_byte_twice<H: ConcurrentHarness<dyn LogStore>>(harness: &H) {
     let (one, guard) = harness.fresh().await;
@@ -185,6 +204,7 @@ macro_rules! log_store_conformance {
     (@concurrent [$($then:tt)+] $harness:expr) => {
         $($then)+! {
             log_store, $harness;
+            another_process_sees_an_append
             two_writers_store_no_byte_twice
         }
     };

@@ -214,6 +214,25 @@ pub async fn one_of_two_processes_wins<H: ConcurrentHarness<dyn ServiceRegistry>
     one_wins(&[&one, &two, &one, &two, &one, &two].map(Arc::clone)).await;
 }
 
+/// > `releases` gives the releases of a service, newest first
+pub async fn another_process_sees_a_release<H: ConcurrentHarness<dyn ServiceRegistry>>(
+    harness: &H,
+) {
+    let (one, guard) = harness.fresh().await;
+    let two = harness.another(&guard).await;
+    put(&one, service("web"), Expect::Absent).await;
+    let mut releases = Vec::new();
+    for (seconds, id) in [(1, "r1"), (2, "r2"), (3, "r3")] {
+        let writer = if seconds % 2 == 0 { &one } else { &two };
+        releases.insert(0, release("web", id, at(seconds)));
+        writer.create_release(&write().await, releases[0].clone()).await.unwrap();
+        for reader in [&one, &two] {
+            assert_eq!(reader.release(&name(id)).await.unwrap(), releases[0]);
+            assert_eq!(reader.releases(&name("web"), 10).await.unwrap(), releases);
+        }
+    }
+}
+
 /// One test for each case of [`ServiceRegistry`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! service_registry_conformance {
@@ -245,6 +264,7 @@ macro_rules! service_registry_conformance {
         $($then)+! {
             service_registry, $harness;
             one_of_two_processes_wins
+            another_process_sees_a_release
         }
     };
 }

@@ -257,7 +257,8 @@ pub async fn an_attempt_outlives_the_executor<H: ExecutorHarness + DurableHarnes
     follower.vanish().await;
     let scene = scene.reopen().await;
     assert_eq!(scene.probe(1).await, ProbeReport::Running);
-    refused(scene.run(&scene.attempt(2, &release)).await, ErrorKind::Conflict);
+    let second = scene.release("two", &[ScriptedStep::new(StepName::Install, [])]).await;
+    refused(scene.run(&scene.attempt(2, &second)).await, ErrorKind::Conflict);
     scene.unblock().await;
     let (report, log) = scene.run(&attempt).await.unwrap();
     assert_eq!((report.clone(), log.as_slice()), (AttemptReport::Succeeded, &b"hello"[..]));
