@@ -23,35 +23,39 @@ sabotages! {
     DeletesNothing,
     DeletesWhatIsHeld,
     DeniesThatItDeletes,
+    ForgetsAtACrash,
     ForgetsInterruptedPuts,
     HidesTheHolder,
     IgnoresPermits,
     IgnoresTheOffset,
+    IsAlone,
+    /// Takes nothing but the rest of an artifact of which a part is kept.
+    InsistsOnTheRest,
+    InventsAPartial,
     KeepsEntriesOfTheDeleted,
+    KnowsOnlyItsOwnHolders,
     ListsBackwards,
     ListsByPutting,
+    /// Keeps a second process from writing.
+    LocksOthersOut,
     MovesVersions,
     ReadsPastTheEnd,
+    RefusesARepeat,
     ServesRot,
     ShowsWhatIsOnItsWay,
     VerifiesNothing,
 }
 
-pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
-    deploy_core::artifact_store_conformance!(@core [any_case_fails] Bad(sabotage))
+saboteurs!(ArtifactStore, Arc<MemoryArtifactStore>);
+
+fn state(_: Sabotage) -> Arc<MemoryArtifactStore> {
+    Arc::new(MemoryArtifactStore::new())
 }
 
-struct Bad(Sabotage);
-
-impl Harness<dyn ArtifactStore> for Bad {
-    type Guard = Arc<MemoryArtifactStore>;
-
-    async fn fresh(&self) -> (Arc<dyn ArtifactStore>, Arc<MemoryArtifactStore>) {
-        let plain = Arc::new(MemoryArtifactStore::new());
-        let (coming, entries) = (Mutex::default(), Mutex::default());
-        let sabotage = self.0;
-        (Arc::new(Saboteur { plain: plain.clone(), coming, entries, sabotage }), plain)
-    }
+fn open(sabotage: Sabotage, plain: &Arc<MemoryArtifactStore>) -> Arc<dyn ArtifactStore> {
+    let (coming, entries, held) = (Mutex::default(), Mutex::default(), Mutex::default());
+    let second = Arc::strong_count(plain) > 1;
+    Arc::new(Saboteur { plain: plain.clone(), second, coming, entries, held, sabotage })
 }
 
 impl ArtifactStoreHarness for Bad {
@@ -63,11 +67,39 @@ impl ArtifactStoreHarness for Bad {
 #[derive(Debug)]
 struct Saboteur {
     plain: Arc<MemoryArtifactStore>,
+    /// Whether another process had the store open already.
+    second: bool,
     /// What was announced.
     coming: Mutex<BTreeMap<Digest, ArtifactMeta>>,
     /// What was ever listed, in the order in which it was put.
     entries: Mutex<Vec<ArtifactEntry>>,
+    /// What was ever held.
+    held: Mutex<BTreeSet<Digest>>,
     sabotage: Sabotage,
+}
+
+impl Saboteur {
+    /// What stands against a put that nothing should stand against.
+    async fn objection(&self, request: &PutArtifact) -> BackendResult<Option<ErrorKind>> {
+        Ok(match self.sabotage {
+            Sabotage::InsistsOnTheRest => {
+                let kept = self.plain.partial(&request.digest).await?;
+                (request.offset == 0 && kept > 0).then_some(ErrorKind::Conflict)
+            }
+            Sabotage::LocksOthersOut => self.second.then_some(ErrorKind::Unavailable),
+            Sabotage::RefusesARepeat => {
+                self.plain.head(&request.digest).await.ok().map(|_| ErrorKind::AlreadyExists)
+            }
+            _ => None,
+        })
+    }
+
+    async fn delete_anyway(&self, permit: &Permit, digest: &Digest) -> BackendResult<()> {
+        for holder in self.plain.holders(digest).await? {
+            self.plain.let_go(permit, digest, &holder).await?;
+        }
+        self.plain.delete(permit, digest).await
+    }
 }
 
 #[async_trait]
@@ -83,6 +115,9 @@ impl ArtifactStore for Saboteur {
         request: PutArtifact,
         body: &mut (dyn AsyncRead + Send + Unpin),
     ) -> BackendResult<ArtifactMeta> {
+        if let Some(kind) = self.objection(&request).await? {
+            return Err(BackendError::new(kind, "artifact.put"));
+        }
         let all = permit(Action::ArtifactWrite, Resource::System).await;
         let permit = if self.sabotage == Sabotage::IgnoresPermits { &all } else { permit_ };
         let meta = ArtifactMeta::new(request.digest, request.size);
@@ -104,6 +139,9 @@ impl ArtifactStore for Saboteur {
     async fn partial(&self, digest: &Digest) -> BackendResult<u64> {
         match self.sabotage {
             Sabotage::ForgetsInterruptedPuts => Ok(0),
+            Sabotage::InventsAPartial if self.plain.head(digest).await.is_err() => {
+                Ok(self.plain.partial(digest).await?.max(1))
+            }
             _ => self.plain.partial(digest).await,
         }
     }
@@ -151,6 +189,7 @@ impl ArtifactStore for Saboteur {
     }
 
     async fn hold(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()> {
+        self.held.lock().unwrap().insert(*digest);
         self.plain.hold(permit, digest, holder).await
     }
 
@@ -165,15 +204,13 @@ impl ArtifactStore for Saboteur {
     async fn delete(&self, permit: &Permit, digest: &Digest) -> BackendResult<()> {
         match self.sabotage {
             Sabotage::DeletesNothing => self.plain.head(digest).await.map(|_| ()),
-            Sabotage::DeletesWhatIsHeld => {
-                for holder in self.plain.holders(digest).await? {
-                    self.plain.let_go(permit, digest, &holder).await?;
-                }
-                self.plain.delete(permit, digest).await
-            }
+            Sabotage::DeletesWhatIsHeld => self.delete_anyway(permit, digest).await,
             Sabotage::HidesTheHolder => self.plain.delete(permit, digest).await.map_err(|err| {
                 BackendError::new(err.kind(), "artifact.delete").with("digest", digest)
             }),
+            Sabotage::KnowsOnlyItsOwnHolders if !self.held.lock().unwrap().contains(digest) => {
+                self.delete_anyway(permit, digest).await
+            }
             _ => self.plain.delete(permit, digest).await,
         }
     }

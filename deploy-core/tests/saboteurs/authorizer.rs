@@ -13,6 +13,7 @@ use std::sync::{
 sabotages! {
     AllowsByDefault,
     ChangesItsMind,
+    DeniesAll,
     ForgetsToDeny,
     IgnoresActions,
     IgnoresPrincipals,
@@ -20,11 +21,7 @@ sabotages! {
     LetsAPartThrough,
 }
 
-pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
-    deploy_core::authorizer_conformance!(@core [any_case_fails] Bad(sabotage))
-}
-
-struct Bad(Sabotage);
+pub(crate) struct Bad(pub(crate) Sabotage);
 
 impl AuthorizerHarness for Bad {
     type Guard = ();
@@ -76,6 +73,7 @@ impl Authorizer for Saboteur {
             (Sabotage::ChangesItsMind, Decision::Allow(rules)) if asked % 2 == 1 => {
                 Decision::Deny(rules)
             }
+            (Sabotage::DeniesAll, _) => Decision::Deny(Vec::new()),
             (Sabotage::LetsAPartThrough, Decision::Deny(rules))
                 if request.resource == Resource::System && !rules.is_empty() =>
             {

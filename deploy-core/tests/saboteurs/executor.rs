@@ -27,12 +27,15 @@ sabotages! {
     DeliversFromTheStart,
     DeniesThatItKills,
     DiesWithItsCaller,
+    DiesWithItsExecutor,
     FencesByLooking,
     FindsAllHealthy,
+    ForgetsAtACrash,
     ForgetsResults,
     GuessesOutcomes,
     IgnoresPermits,
     IgnoresTheFence,
+    IsAlone,
     KillsByProbing,
     KillsNothing,
     KillsWithoutFencing,
@@ -45,21 +48,14 @@ sabotages! {
     StartsBesideAnother,
 }
 
-pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
-    deploy_core::executor_conformance!(@core [any_case_fails] Bad(sabotage))
+saboteurs!(Executor, MemoryExecutor);
+
+fn state(_: Sabotage) -> MemoryExecutor {
+    MemoryExecutor::new(Arc::new(SystemClock::new()))
 }
 
-struct Bad(Sabotage);
-
-impl Harness<dyn Executor> for Bad {
-    type Guard = MemoryExecutor;
-
-    async fn fresh(&self) -> (Arc<dyn Executor>, MemoryExecutor) {
-        let hosts = MemoryExecutor::new(Arc::new(SystemClock::new()));
-        let saboteur =
-            Saboteur { hosts: hosts.clone(), extra: AtomicU64::new(1_000_000), sabotage: self.0 };
-        (Arc::new(saboteur), hosts)
-    }
+fn open(sabotage: Sabotage, hosts: &MemoryExecutor) -> Arc<dyn Executor> {
+    Arc::new(Saboteur { hosts: hosts.clone(), extra: AtomicU64::new(1_000_000), sabotage })
 }
 
 impl SimulatedHosts for Bad {}
@@ -70,6 +66,14 @@ struct Saboteur {
     /// The next of its own generations.
     extra: AtomicU64,
     sabotage: Sabotage,
+}
+
+impl Drop for Saboteur {
+    fn drop(&mut self) {
+        if self.sabotage == Sabotage::DiesWithItsExecutor {
+            self.hosts.reboot(&sample::name("h1"));
+        }
+    }
 }
 
 /// Restarts the host when it is dropped.

@@ -10,43 +10,49 @@ use deploy_core::{
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
 };
 
 sabotages! {
     BeginsAgainAfterARemoval,
+    ForgetsAtACrash,
     IgnoresLimits,
     IgnoresPermits,
     IgnoresRevisions,
+    IsAlone,
     KeepsSightsOfRemovedHosts,
+    KeepsTheFirstValue,
     KeepsTheLastSight,
     ListsBackwards,
+    RemembersSights,
     RemovesTheMissing,
 }
 
-pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
-    deploy_core::host_inventory_conformance!(@core [any_case_fails] Bad(sabotage))
+/// What there is, and what there ever was.
+type State = (Arc<MemoryHostInventory>, Arc<MemoryHostInventory>);
+
+saboteurs!(HostInventory, State);
+
+fn state(_: Sabotage) -> State {
+    (Arc::default(), Arc::default())
 }
 
-struct Bad(Sabotage);
-
-impl Harness<dyn HostInventory> for Bad {
-    type Guard = ();
-
-    async fn fresh(&self) -> (Arc<dyn HostInventory>, ()) {
-        let (plain, archive) = (MemoryHostInventory::new(), MemoryHostInventory::new());
-        (Arc::new(Saboteur { plain, archive, sights: AtomicU64::new(0), sabotage: self.0 }), ())
-    }
+fn open(sabotage: Sabotage, (plain, archive): &State) -> Arc<dyn HostInventory> {
+    let (sights, told) = (AtomicU64::new(0), Mutex::default());
+    let (plain, archive) = (plain.clone(), archive.clone());
+    Arc::new(Saboteur { plain, archive, sights, told, sabotage })
 }
 
 #[derive(Debug)]
 struct Saboteur {
-    plain: MemoryHostInventory,
+    plain: Arc<MemoryHostInventory>,
     /// As `plain`, but nothing is ever removed from it.
-    archive: MemoryHostInventory,
+    archive: Arc<MemoryHostInventory>,
     sights: AtomicU64,
+    /// What `installed` has said since the last change of its own.
+    told: Mutex<BTreeMap<ServiceName, BTreeMap<HostName, Installed>>>,
     sabotage: Sabotage,
 }
 
@@ -69,6 +75,11 @@ impl HostInventory for Saboteur {
                     done => return done,
                 }
             },
+            Sabotage::KeepsTheFirstValue if expect != Expect::Absent => {
+                let there = self.plain.host(&host.name).await;
+                let host = there.map_or(host, |it| it.value);
+                self.plain.put(permit_, host, expect).await
+            }
             _ => self.plain.put(permit_, host, expect).await,
         }
     }
@@ -91,6 +102,7 @@ impl HostInventory for Saboteur {
     }
 
     async fn remove(&self, permit: &Permit, name: &HostName) -> BackendResult<()> {
+        self.told.lock().unwrap().clear();
         match self.plain.remove(permit, name).await {
             Err(err)
                 if self.sabotage == Sabotage::RemovesTheMissing
@@ -109,6 +121,7 @@ impl HostInventory for Saboteur {
         service: &ServiceName,
         mut seen: Installed,
     ) -> BackendResult<()> {
+        self.told.lock().unwrap().clear();
         let all = permit(Action::HostObserve, Resource::System).await;
         if self.sabotage == Sabotage::KeepsTheLastSight {
             seen.generation = Seq::new(self.sights.fetch_add(1, SeqCst));
@@ -125,6 +138,10 @@ impl HostInventory for Saboteur {
     ) -> BackendResult<BTreeMap<HostName, Installed>> {
         match self.sabotage {
             Sabotage::KeepsSightsOfRemovedHosts => self.archive.installed(service).await,
+            Sabotage::RemembersSights => {
+                let now = self.plain.installed(service).await?;
+                Ok(self.told.lock().unwrap().entry(service.clone()).or_insert(now).clone())
+            }
             _ => self.plain.installed(service).await,
         }
     }

@@ -2,57 +2,62 @@ use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{AppendError, BackendError, BackendResult, ErrorKind, Journal, RolloutRef},
-    conformance::{DurableHarness, Harness, journal::JournalHarness, permit},
+    conformance::{Harness, journal::JournalHarness, permit, sample},
     id::{RolloutId, Seq, StreamId},
     memory::MemoryJournal,
     rollout::Record,
 };
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 sabotages! {
     AcceptsASecondRollout,
     AppendsWhatItCan,
     ClosesGaps,
+    /// Takes an ad-hoc run for the service of the same name.
+    ConfusesStreams,
     ForgetsAtACrash,
     ForgetsThatRolloutsEnd,
     GivesHeadOneForNothing,
     IgnoresLimits,
     IgnoresPermits,
     IgnoresTheHead,
+    IsAlone,
     KnowsEveryRollout,
     ListsOldestFirst,
     ReadsFromThePosition,
+    RemembersTheHead,
     SkipsNewerFormats,
 }
 
-pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
-    let harness = Bad(sabotage);
-    deploy_core::journal_conformance!(@core [any_case_fails] harness)
-        || deploy_core::journal_conformance!(@durable [any_case_fails] harness)
+saboteurs!(Journal, Arc<MemoryJournal>);
+
+fn state(_: Sabotage) -> Arc<MemoryJournal> {
+    Arc::new(MemoryJournal::new())
 }
 
-struct Bad(Sabotage);
-
-impl Harness<dyn Journal> for Bad {
-    type Guard = ();
-
-    async fn fresh(&self) -> (Arc<dyn Journal>, ()) {
-        (Arc::new(Saboteur(MemoryJournal::new(), self.0)), ())
-    }
-}
-
-impl DurableHarness<dyn Journal> for Bad {
-    async fn reopen(&self, journal: Arc<dyn Journal>, (): &()) -> Arc<dyn Journal> {
-        if self.0 == Sabotage::ForgetsAtACrash { self.fresh().await.0 } else { journal }
-    }
+fn open(sabotage: Sabotage, plain: &Arc<MemoryJournal>) -> Arc<dyn Journal> {
+    Arc::new(Saboteur(plain.clone(), sabotage, Mutex::default()))
 }
 
 impl JournalHarness for Bad {}
 
+/// The last are the heads that it has told since it appended anything.
 #[derive(Debug)]
-struct Saboteur(MemoryJournal, Sabotage);
+struct Saboteur(Arc<MemoryJournal>, Sabotage, Mutex<BTreeMap<StreamId, Seq>>);
 
 impl Saboteur {
+    fn stream(&self, stream: &StreamId) -> StreamId {
+        match (self.1, stream) {
+            (Sabotage::ConfusesStreams, StreamId::Run(run)) => {
+                StreamId::Service(sample::name(run.as_str()))
+            }
+            _ => stream.clone(),
+        }
+    }
+
     async fn renumbered(
         &self,
         permit: &Permit,
@@ -86,7 +91,9 @@ impl Journal for Saboteur {
         expected: Seq,
         records: &[Record],
     ) -> Result<Seq, AppendError> {
-        let Self(inner, sabotage) = self;
+        let Self(inner, sabotage, heads) = self;
+        heads.lock().unwrap().clear();
+        let stream = &self.stream(stream);
         let all = permit(Action::RolloutControl, Resource::System).await;
         let permit = if *sabotage == Sabotage::IgnoresPermits { &all } else { permit_ };
         let done = inner.append(permit, stream, expected, records).await;
@@ -116,7 +123,8 @@ impl Journal for Saboteur {
         after: Seq,
         limit: usize,
     ) -> BackendResult<Vec<Record>> {
-        let Self(inner, sabotage) = self;
+        let Self(inner, sabotage, _) = self;
+        let stream = &self.stream(stream);
         match sabotage {
             Sabotage::IgnoresLimits => inner.read(stream, after, usize::MAX).await,
             Sabotage::ReadsFromThePosition => {
@@ -136,9 +144,14 @@ impl Journal for Saboteur {
     }
 
     async fn head(&self, stream: &StreamId) -> BackendResult<Seq> {
-        let head = self.0.head(stream).await?;
-        let lies = self.1 == Sabotage::GivesHeadOneForNothing && head == Seq::ZERO;
-        Ok(if lies { Seq::new(1) } else { head })
+        let head = self.0.head(&self.stream(stream)).await?;
+        Ok(match self.1 {
+            Sabotage::GivesHeadOneForNothing if head == Seq::ZERO => Seq::new(1),
+            Sabotage::RemembersTheHead => {
+                *self.2.lock().unwrap().entry(stream.clone()).or_insert(head)
+            }
+            _ => head,
+        })
     }
 
     async fn rollouts(

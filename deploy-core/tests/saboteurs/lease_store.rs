@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use deploy_core::{
     backend::{AcquireLease, BackendError, BackendResult, ErrorKind, Lease, LeaseStore},
-    conformance::{DurableHarness, Harness, lease_store::LeaseStoreHarness, sample},
+    conformance::{Harness, lease_store::LeaseStoreHarness, sample},
     memory::{ManualClock, MemoryLeaseStore},
 };
 use std::{sync::Arc, time::Duration};
@@ -15,48 +15,34 @@ sabotages! {
     GoesByAnotherClock,
     HidesTheHolder,
     IgnoresTheDead,
+    IsAlone,
     ReleasesAnyLease,
     ShowsReleasedLeases,
 }
 
-pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
-    let harness = Bad(sabotage);
-    deploy_core::lease_store_conformance!(@core [any_case_fails] harness)
-        || deploy_core::lease_store_conformance!(@durable [any_case_fails] harness)
+type State = (Arc<ManualClock>, Arc<MemoryLeaseStore>);
+
+saboteurs!(LeaseStore, State);
+
+fn state(sabotage: Sabotage) -> State {
+    let clock = Arc::new(ManualClock::at(sample::at(100)));
+    let other = Arc::new(ManualClock::at(sample::at(100)));
+    let store_clock = if sabotage == Sabotage::GoesByAnotherClock { other } else { clock.clone() };
+    (clock, Arc::new(MemoryLeaseStore::new(store_clock)))
 }
 
-struct Bad(Sabotage);
-
-impl Harness<dyn LeaseStore> for Bad {
-    type Guard = Arc<ManualClock>;
-
-    async fn fresh(&self) -> (Arc<dyn LeaseStore>, Arc<ManualClock>) {
-        let clock = Arc::new(ManualClock::at(sample::at(100)));
-        let other = Arc::new(ManualClock::at(sample::at(100)));
-        let store_clock =
-            if self.0 == Sabotage::GoesByAnotherClock { other } else { clock.clone() };
-        (Arc::new(Saboteur(MemoryLeaseStore::new(store_clock), self.0)), clock)
-    }
-}
-
-impl DurableHarness<dyn LeaseStore> for Bad {
-    async fn reopen(
-        &self,
-        leases: Arc<dyn LeaseStore>,
-        _: &Arc<ManualClock>,
-    ) -> Arc<dyn LeaseStore> {
-        if self.0 == Sabotage::ForgetsAtACrash { self.fresh().await.0 } else { leases }
-    }
+fn open(sabotage: Sabotage, (_, plain): &State) -> Arc<dyn LeaseStore> {
+    Arc::new(Saboteur(plain.clone(), sabotage))
 }
 
 impl LeaseStoreHarness for Bad {
-    async fn pass(&self, clock: &Arc<ManualClock>, by: Duration) {
+    async fn pass(&self, (clock, _): &State, by: Duration) {
         clock.advance(by);
     }
 }
 
 #[derive(Debug)]
-struct Saboteur(MemoryLeaseStore, Sabotage);
+struct Saboteur(Arc<MemoryLeaseStore>, Sabotage);
 
 #[async_trait]
 impl LeaseStore for Saboteur {

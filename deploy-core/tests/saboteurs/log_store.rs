@@ -1,11 +1,14 @@
 use async_trait::async_trait;
 use deploy_core::{
     backend::{BackendResult, LogChunk, LogPosition, LogQuery, LogStore},
-    conformance::{DurableHarness, Harness},
+    conformance::Harness,
     id::{HostName, RolloutId, Seq},
     memory::MemoryLogStore,
 };
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 sabotages! {
     ClosesGaps,
@@ -14,35 +17,44 @@ sabotages! {
     GivesNewestFirst,
     IgnoresLimits,
     IgnoresPositions,
+    IsAlone,
     KeepsOnlyText,
     MixesUpAttempts,
     StoresBytesTwice,
+    TrustsItsOwnCount,
 }
 
-pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
-    let harness = Bad(sabotage);
-    deploy_core::log_store_conformance!(@core [any_case_fails] harness)
-        || deploy_core::log_store_conformance!(@durable [any_case_fails] harness)
+saboteurs!(LogStore, Arc<MemoryLogStore>);
+
+fn state(_: Sabotage) -> Arc<MemoryLogStore> {
+    Arc::new(MemoryLogStore::new())
 }
 
-struct Bad(Sabotage);
-
-impl Harness<dyn LogStore> for Bad {
-    type Guard = ();
-
-    async fn fresh(&self) -> (Arc<dyn LogStore>, ()) {
-        (Arc::new(Saboteur(MemoryLogStore::new(), self.0)), ())
-    }
+fn open(sabotage: Sabotage, plain: &Arc<MemoryLogStore>) -> Arc<dyn LogStore> {
+    Arc::new(Saboteur(plain.clone(), sabotage, Mutex::default()))
 }
 
-impl DurableHarness<dyn LogStore> for Bad {
-    async fn reopen(&self, logs: Arc<dyn LogStore>, (): &()) -> Arc<dyn LogStore> {
-        if self.0 == Sabotage::ForgetsAtACrash { self.fresh().await.0 } else { logs }
-    }
-}
-
+/// The last is how much of each attempt it has stored itself.
 #[derive(Debug)]
-struct Saboteur(MemoryLogStore, Sabotage);
+struct Saboteur(Arc<MemoryLogStore>, Sabotage, Mutex<BTreeMap<Attempt, u64>>);
+
+type Attempt = (RolloutId, HostName, Seq);
+
+impl Saboteur {
+    /// What is new of a chunk, by a count that knows nothing of other writers, put where the output ends.
+    fn recount(&self, chunk: &mut LogChunk, length: u64) {
+        let attempt = (chunk.rollout.clone(), chunk.host.clone(), chunk.generation);
+        let mut counts = self.2.lock().unwrap();
+        let count = counts.entry(attempt).or_default();
+        let end = chunk.offset + u64::try_from(chunk.bytes.len()).unwrap();
+        if let Some(known) = count.checked_sub(chunk.offset) {
+            let known = usize::try_from(known).unwrap().min(chunk.bytes.len());
+            chunk.bytes.drain(..known);
+            chunk.offset = length;
+            *count = end.max(*count);
+        }
+    }
+}
 
 #[async_trait]
 impl LogStore for Saboteur {
@@ -58,6 +70,7 @@ impl LogStore for Saboteur {
                 Sabotage::KeepsOnlyText => {
                     chunk.bytes = String::from_utf8_lossy(&chunk.bytes).into_owned().into_bytes();
                 }
+                Sabotage::TrustsItsOwnCount => self.recount(&mut chunk, length),
                 Sabotage::StoresBytesTwice if chunk.offset < length => chunk.offset = length,
                 _ => {}
             }

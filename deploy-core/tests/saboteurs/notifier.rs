@@ -13,11 +13,7 @@ sabotages! {
     RepeatsItself,
 }
 
-pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
-    deploy_core::notifier_conformance!(@core [any_case_fails] Bad(sabotage))
-}
-
-struct Bad(Sabotage);
+pub(crate) struct Bad(pub(crate) Sabotage);
 
 impl Harness<dyn Notifier> for Bad {
     type Guard = Arc<MemoryNotifier>;

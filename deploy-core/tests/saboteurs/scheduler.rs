@@ -19,11 +19,7 @@ sabotages! {
     ThrowsDice,
 }
 
-pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
-    deploy_core::scheduler_conformance!(@core [any_case_fails] Bad(sabotage))
-}
-
-struct Bad(Sabotage);
+pub(crate) struct Bad(pub(crate) Sabotage);
 
 impl Harness<dyn Scheduler> for Bad {
     type Guard = ();

@@ -4,12 +4,12 @@ use deploy_core::{
     backend::{
         BackendError, BackendResult, ErrorKind, Expect, Revision, ServiceRegistry, Versioned,
     },
-    conformance::{DurableHarness, Harness, permit},
+    conformance::{Harness, permit},
     id::{ReleaseId, ServiceName},
     memory::MemoryServiceRegistry,
     spec::{Release, Service},
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 sabotages! {
     AcceptsReleasesOfNothing,
@@ -19,41 +19,29 @@ sabotages! {
     IgnoresLimits,
     IgnoresPermits,
     IgnoresRevisions,
+    IsAlone,
+    KeepsTheFirstValue,
     LetsReleasesChange,
     ListsReleasesByName,
     ListsServicesBackwards,
     LooksBeforeItWrites,
+    RemembersReleases,
     RepeatsTheLastOfAPage,
 }
 
-pub(crate) fn is_caught(sabotage: Sabotage) -> bool {
-    let harness = Bad(sabotage);
-    deploy_core::service_registry_conformance!(@core [any_case_fails] harness)
-        || deploy_core::service_registry_conformance!(@durable [any_case_fails] harness)
+saboteurs!(ServiceRegistry, Arc<MemoryServiceRegistry>);
+
+fn state(_: Sabotage) -> Arc<MemoryServiceRegistry> {
+    Arc::new(MemoryServiceRegistry::new())
 }
 
-struct Bad(Sabotage);
-
-impl Harness<dyn ServiceRegistry> for Bad {
-    type Guard = ();
-
-    async fn fresh(&self) -> (Arc<dyn ServiceRegistry>, ()) {
-        (Arc::new(Saboteur(MemoryServiceRegistry::new(), self.0)), ())
-    }
+fn open(sabotage: Sabotage, plain: &Arc<MemoryServiceRegistry>) -> Arc<dyn ServiceRegistry> {
+    Arc::new(Saboteur(plain.clone(), sabotage, Mutex::default()))
 }
 
-impl DurableHarness<dyn ServiceRegistry> for Bad {
-    async fn reopen(
-        &self,
-        registry: Arc<dyn ServiceRegistry>,
-        (): &(),
-    ) -> Arc<dyn ServiceRegistry> {
-        if self.0 == Sabotage::ForgetsAtACrash { self.fresh().await.0 } else { registry }
-    }
-}
-
+/// The last are the releases that it has listed since it created one.
 #[derive(Debug)]
-struct Saboteur(MemoryServiceRegistry, Sabotage);
+struct Saboteur(Arc<MemoryServiceRegistry>, Sabotage, Mutex<Option<Vec<Release>>>);
 
 impl Saboteur {
     /// Puts whatever the revision is, if it was the expected one a moment ago or nobody cares.
@@ -94,6 +82,11 @@ impl ServiceRegistry for Saboteur {
         let all = permit(Action::ServiceWrite, Resource::System).await;
         match self.1 {
             Sabotage::IgnoresPermits => self.0.put_service(&all, service, expect).await,
+            Sabotage::KeepsTheFirstValue if expect != Expect::Absent => {
+                let there = self.0.service(&service.name).await;
+                let service = there.map_or(service, |it| it.value);
+                self.0.put_service(permit_, service, expect).await
+            }
             Sabotage::IgnoresRevisions => self.put_anyway(permit_, service).await,
             Sabotage::LooksBeforeItWrites => {
                 let there = self.0.service(&service.name).await.ok().map(|it| it.revision);
@@ -149,6 +142,7 @@ impl ServiceRegistry for Saboteur {
     async fn create_release(&self, permit_: &Permit, release: Release) -> BackendResult<()> {
         let all = permit(Action::ServiceWrite, Resource::System).await;
         let permit = if self.1 == Sabotage::IgnoresPermits { &all } else { permit_ };
+        *self.2.lock().unwrap() = None;
         let done = self.0.create_release(permit, release).await;
         match (self.1, done.as_ref().map_err(BackendError::kind)) {
             (Sabotage::AcceptsReleasesOfNothing, Err(ErrorKind::NotFound))
@@ -163,8 +157,14 @@ impl ServiceRegistry for Saboteur {
 
     async fn releases(&self, service: &ServiceName, limit: usize) -> BackendResult<Vec<Release>> {
         let mut releases = self.0.releases(service, limit).await?;
-        if self.1 == Sabotage::ListsReleasesByName {
-            releases.sort_by(|a, b| a.id.cmp(&b.id));
+        match self.1 {
+            Sabotage::ListsReleasesByName => releases.sort_by(|a, b| a.id.cmp(&b.id)),
+            Sabotage::RemembersReleases => {
+                releases = self.2.lock().unwrap().get_or_insert(releases).clone();
+                releases.retain(|it| it.service == *service);
+                releases.truncate(limit);
+            }
+            _ => {}
         }
         Ok(releases)
     }
