@@ -79,6 +79,12 @@ impl DurableHarness<dyn ArtifactStore> for Remote {
     }
 }
 
+impl ConcurrentHarness<dyn ArtifactStore> for Remote {
+    async fn another(&self, guard: &Arc<InMemory>) -> Arc<dyn ArtifactStore> {
+        Arc::new(ObjectArtifactStore::new(Arc::clone(guard) as _))
+    }
+}
+
 impl ArtifactStoreHarness for Remote {
     async fn rot(&self, guard: &Arc<InMemory>, digest: &Digest) {
         let path = Path::from(place(digest));
@@ -93,5 +99,5 @@ mod folder {
 }
 
 mod remote {
-    deploy_core::artifact_store_conformance!(super::Remote, core, durable);
+    deploy_core::artifact_store_conformance!(super::Remote, core, durable, concurrent);
 }
