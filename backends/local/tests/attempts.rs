@@ -1,4 +1,4 @@
-//! Whole deployments on a host that is a folder, and what may go wrong on the way.
+//! Whole attempts on a host that is a folder, and what may go wrong on the way.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
