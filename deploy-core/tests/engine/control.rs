@@ -65,6 +65,11 @@ async fn a_plan_for_another_inventory_is_refused_with_the_difference() {
     let err = fleet.platform.start(&fleet.me, plan).await.unwrap_err();
     refused(&err, "inventory_changed");
     assert!(err.to_string().contains("host-007"), "{err}");
+    let plan = fleet.plan("2").await;
+    fleet.platform.remove_host(&fleet.me, &host(7)).await.unwrap();
+    let err = fleet.platform.start(&fleet.me, plan).await.unwrap_err();
+    refused(&err, "inventory_changed");
+    assert!(err.to_string().contains("host-007"), "{err}");
 }
 
 #[tokio::test(start_paused = true)]
