@@ -17,5 +17,6 @@ pub mod memory;
 pub mod plan;
 pub mod rollout;
 pub mod spec;
+#[cfg(feature = "engine")]
 pub mod telemetry;
 pub mod time;
