@@ -2,9 +2,9 @@
 //!
 //! What all hosts of a release share is built once and shared; a host of its own costs a few hundred bytes. The launcher comes last, so that a
 //! stream that was cut can have started nothing.
-use super::failure::invalid;
+use super::{environment::environment, failure::invalid};
 use crate::{
-    descriptor::{Bundle, Descriptor, HttpCheck, Script, Start, Template, Values},
+    descriptor::{Bundle, Descriptor, Script},
     duration::whole_seconds,
     quote::assign,
     shell,
@@ -38,7 +38,7 @@ static TAIL: LazyLock<Bytes> = LazyLock::new(|| {
 
 /// What all attempts at a release have in common.
 #[derive(Debug)]
-pub(super) struct ReleaseParts {
+pub struct ReleaseParts {
     descriptor: Descriptor,
     /// `steps/`, `lib/` and `descriptor/`.
     shared: Bytes,
@@ -68,6 +68,12 @@ impl ReleaseParts {
             segment.file(&format!("descriptor/{path}"), &file.bytes, file.executable);
         }
         Ok(Self { descriptor: bundle.descriptor, shared: segment.finish()?.into() })
+    }
+
+    /// What its descriptor says.
+    #[must_use]
+    pub const fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
     }
 
     /// What runs the step, relative to the attempt folder.
@@ -215,86 +221,10 @@ fn rerunnable(request: &AttemptRequest) -> String {
 
 fn env_file(request: &AttemptRequest, descriptor: &Descriptor) -> BackendResult<String> {
     let mut text = String::new();
-    for (name, value) in &request.release.parameters {
-        if value.contains('\0') {
-            return Err(invalid("executor.run")
-                .with("parameter", name)
-                .because("a parameter holds a NUL"));
-        }
-        assign(&mut text, &format!("P_{name}"), value);
+    for (name, value) in environment(request, descriptor)? {
+        assign(&mut text, &name, &value);
     }
-    let values = Values {
-        parameters: &request.release.parameters,
-        host: request.on.host.name.as_str(),
-        release: request.release.id.as_str(),
-        service: request.on.service.as_str(),
-        version: request.release.version.as_str(),
-    };
-    let mut options = Options { text: &mut text, values };
-    options.all(descriptor)?;
     Ok(text)
-}
-
-/// Writes the options of default steps.
-struct Options<'a> {
-    text: &'a mut String,
-    values: Values<'a>,
-}
-
-impl Options<'_> {
-    fn all(&mut self, descriptor: &Descriptor) -> BackendResult<()> {
-        match &descriptor.start {
-            Some(Start::Command(command)) => self.plain("D_START_COMMAND", command),
-            Some(Start::Unit(unit)) => self.word("D_START_UNIT", unit)?,
-            None => {}
-        }
-        self.plain("D_STOP_TIMEOUT", &whole_seconds(descriptor.stop.timeout).to_string());
-        if let Some(command) = &descriptor.stop.command {
-            self.plain("D_STOP_COMMAND", command);
-        }
-        if let Some(http) = &descriptor.verify.http {
-            self.http(http)?;
-        }
-        if let Some(tcp) = &descriptor.verify.tcp {
-            self.word("D_VERIFY_TCP", tcp)?;
-        }
-        if let Some(command) = &descriptor.verify.command {
-            self.plain("D_VERIFY_COMMAND", command);
-        }
-        if let Some(unit) = &descriptor.verify.unit {
-            self.word("D_VERIFY_UNIT", unit)?;
-        }
-        self.plain("D_KEEP_RELEASES", &descriptor.keep_releases.to_string());
-        Ok(())
-    }
-
-    fn http(&mut self, http: &HttpCheck) -> BackendResult<()> {
-        self.word("D_VERIFY_HTTP", &http.url)?;
-        self.plain("D_VERIFY_STATUS", &http.status.to_string());
-        if let Some(contains) = &http.contains {
-            self.plain("D_VERIFY_CONTAINS", &contains.fill(&self.values));
-        }
-        Ok(())
-    }
-
-    /// A text that is to stay one word of one line, whatever the parameters in it hold.
-    fn word(&mut self, name: &'static str, template: &Template) -> BackendResult<()> {
-        let value = template.fill(&self.values);
-        if value.is_empty()
-            || value.starts_with('-')
-            || value.chars().any(|it| it.is_whitespace() || it.is_control())
-        {
-            return Err(invalid("executor.run").with("option", template).because(
-                "with the release's parameters it is empty, begins with `-` or holds a space",
-            ));
-        }
-        self.plain(name, &value);
-        Ok(())
-    }
-
-    fn plain(&mut self, name: &str, value: &str) {
-        assign(self.text, name, value);
-    }
 }
 
 /// A piece of a tar stream, without an end.

@@ -1,9 +1,10 @@
 //! An executor for every host on which processes can be started.
 mod attempt;
-mod cache;
 mod call;
+mod environment;
 mod failure;
 mod progress;
+mod releases;
 mod reports;
 mod run;
 mod upload;
@@ -11,7 +12,6 @@ mod verbs;
 
 use crate::{archive::Limits, transport::Transport};
 use async_trait::async_trait;
-use cache::Artifacts;
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
@@ -25,6 +25,10 @@ use deploy_core::{
 };
 use std::{sync::Arc, time::Duration};
 
+pub use attempt::ReleaseParts;
+pub use environment::environment;
+pub use releases::Releases;
+
 /// Runs attempts through the launcher of `docs/host-contract.md`, over any [`Transport`].
 ///
 /// An attempt outlives the connection: when that is lost, the executor connects anew, goes on with the log at the exact byte, and takes the result
@@ -34,7 +38,7 @@ use std::{sync::Arc, time::Duration};
 #[derive(Debug)]
 pub struct ShellExecutor<T> {
     transport: T,
-    artifacts: Artifacts,
+    artifacts: Releases,
     clock: Arc<dyn Clock>,
     reconnect_for: Duration,
 }
@@ -45,7 +49,7 @@ impl<T: Transport> ShellExecutor<T> {
     pub fn new(transport: T, store: Arc<dyn ArtifactStore>, clock: Arc<dyn Clock>) -> Self {
         Self {
             transport,
-            artifacts: Artifacts::new(store, Limits::PACKAGE),
+            artifacts: Releases::new(store, Limits::PACKAGE),
             clock,
             reconnect_for: Duration::from_secs(300),
         }

@@ -1,8 +1,8 @@
 //! Sends an attempt to a host.
 use super::{
     attempt::AttemptParts,
-    cache::{Artifacts, unreadable},
     call::Patience,
+    releases::{Releases, unreadable},
 };
 use deploy_core::{backend::Clock, digest::Digest, error::BackendError};
 use std::{
@@ -32,7 +32,7 @@ impl From<io::Error> for Stopped {
 #[derive(Debug)]
 pub(super) struct Upload<'a> {
     pub(super) parts: &'a AttemptParts,
-    pub(super) artifacts: &'a Artifacts,
+    pub(super) artifacts: &'a Releases,
     pub(super) clock: &'a dyn Clock,
     pub(super) patience: &'a Patience,
     /// Set before the first byte goes out with which the host could start something.

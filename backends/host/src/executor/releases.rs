@@ -62,17 +62,21 @@ impl<V> Cache<V> {
     }
 }
 
-/// What is known of the artifacts of releases.
+/// What executors know of releases: their artifacts, each read and judged once.
+///
+/// Of each kind the 64 that were asked for last are remembered.
 #[derive(Debug)]
-pub(super) struct Artifacts {
+pub struct Releases {
     store: Arc<dyn ArtifactStore>,
     limits: Limits,
     descriptors: Cache<ReleaseParts>,
     packages: Cache<()>,
 }
 
-impl Artifacts {
-    pub(super) fn new(store: Arc<dyn ArtifactStore>, limits: Limits) -> Self {
+impl Releases {
+    /// Over `store`, whose packages are to keep within `limits`.
+    #[must_use]
+    pub fn new(store: Arc<dyn ArtifactStore>, limits: Limits) -> Self {
         Self { store, limits, descriptors: Cache::new(), packages: Cache::new() }
     }
 
@@ -80,7 +84,11 @@ impl Artifacts {
         self.limits = limits;
     }
 
-    pub(super) async fn descriptor(&self, digest: Digest) -> BackendResult<Arc<ReleaseParts>> {
+    /// What the descriptor with that digest says.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it breaks a rule of `docs/descriptor.md`; whatever keeps the store from giving it.
+    pub async fn descriptor(&self, digest: Digest) -> BackendResult<Arc<ReleaseParts>> {
         let cell = self.descriptors.cell(digest);
         let found = cell.get_or_try_init(|| self.read_descriptor(digest)).await?;
         usable(found, "descriptor", digest)
@@ -96,7 +104,10 @@ impl Artifacts {
     }
 
     /// Makes sure that a package may be unpacked on hosts.
-    pub(super) async fn check_package(&self, package: ArtifactRef) -> BackendResult<()> {
+    ///
+    /// # Errors
+    /// `InvalidInput` if it may not, `Corrupt` if it is not what its digest says; whatever keeps the store from giving it.
+    pub async fn check_package(&self, package: ArtifactRef) -> BackendResult<()> {
         let cell = self.packages.cell(package.digest);
         let found = cell.get_or_try_init(|| self.read_package(package)).await?;
         usable(found, "package", package.digest).map(|_| ())
