@@ -265,7 +265,7 @@ mod tests {
         let options = options.create_if_missing(true);
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
         let ask = MAIN.synchronous;
-        check(&mut connection, ask.clone()).await.unwrap();
+        check(&mut connection, ask).await.unwrap();
         for (setting, weak, strong) in [
             ("synchronous", "NORMAL", "FULL"),
             ("foreign_keys", "OFF", "ON"),
@@ -274,7 +274,7 @@ mod tests {
             let mut set = async |value: &str| {
                 let pragma = format!("PRAGMA {setting} = {value}");
                 connection.execute(sqlx::AssertSqlSafe(pragma)).await.unwrap();
-                check(&mut connection, ask.clone()).await
+                check(&mut connection, ask).await
             };
             let err = set(weak).await.unwrap_err();
             assert!(format!("{err:?}").contains(setting), "{err:?}");
