@@ -43,6 +43,8 @@ impl Host {
 #[serde(tag = "via", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Connection {
+    /// Through the agent on it, which has connected by itself.
+    Agent,
     /// A folder on this machine stands for the host.
     Local {
         /// The folder under which all paths of the host lie; absolute.

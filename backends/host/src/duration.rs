@@ -88,6 +88,7 @@ pub fn format(duration: Duration) -> String {
 }
 
 /// Whole seconds, rounded up: what the programs on a host count in.
-pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+#[must_use]
+pub fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

@@ -51,5 +51,8 @@ pub const OLDEST_PROTOCOL: u32 = 1;
 /// The longest frame that either side takes, in bytes: a chunk of a log is far shorter, an order with its parameters too.
 pub const LONGEST_FRAME: usize = 1 << 20;
 
+/// How many bytes of a log may be on the way to the gateway, for each order that wants them.
+pub const LOG_WINDOW: u64 = 1 << 20;
+
 /// The longest piece of a log or of an artifact that is sent in one frame, in bytes.
 pub const LONGEST_CHUNK: usize = 64 << 10;

@@ -30,9 +30,13 @@ impl Transport for AnyTransport {
         match &host.connection {
             Connection::Local { .. } => self.local.open(host, command).await,
             Connection::Ssh(_) => self.ssh.open(host, command).await,
-            _ => {
-                Err(BackendError::new(ErrorKind::Unsupported, "host.open").with("host", &host.name))
-            }
+            Connection::Agent => Err(unreachable(host)
+                .because("it is reached through its agent, which is connected to a server and not to this program")),
+            _ => Err(unreachable(host)),
         }
     }
+}
+
+fn unreachable(host: &Host) -> BackendError {
+    BackendError::new(ErrorKind::Unsupported, "host.open").with("host", &host.name)
 }

@@ -48,6 +48,7 @@ impl Host {
 impl From<&host::Connection> for Connection {
     fn from(connection: &host::Connection) -> Self {
         match connection {
+            host::Connection::Agent => Self { via: "agent".to_owned(), ..Self::default() },
             host::Connection::Local { root } => {
                 Self { via: "local".to_owned(), root: Some(root.clone()), ..Self::default() }
             }

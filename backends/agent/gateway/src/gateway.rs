@@ -1,0 +1,295 @@
+//! The server's end of the agents' connections.
+use crate::{
+    admission::{Admission, Denied, Peer},
+    session::Session,
+    sessions::Sessions,
+};
+use async_trait::async_trait;
+use deploy_agent_protocol::{
+    LONGEST_CHUNK, LONGEST_FRAME, NEWEST_PROTOCOL, OLDEST_PROTOCOL, OrderSigner,
+    v1::{
+        AgentFrame, FetchChunk, FetchRequest, GatewayFrame, Hello, Welcome,
+        agent_frame::Kind as FromAgent,
+        gateway_frame::Kind as ToAgent,
+        gateway_server::{Gateway as GatewayService, GatewayServer},
+    },
+};
+use deploy_core::{
+    backend::{ArtifactReader, ArtifactStore, Clock},
+    digest::Digest,
+    error::ErrorKind,
+    id::HostName,
+    telemetry::{HOST, TARGET_BACKEND},
+};
+use futures_util::{Stream, StreamExt as _, stream};
+use std::{pin::Pin, sync::Arc, time::Duration};
+use tokio::{io::AsyncReadExt as _, select, sync::mpsc};
+use tonic::{Request, Response, Status, Streaming};
+
+/// How many frames may wait for an agent to take them.
+const OUTBOX: usize = 64;
+/// How long somebody who has connected may take to say who they are.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// An agent that missed so many heartbeats is gone.
+const MISSED: u32 = 3;
+
+/// What can be chosen of a gateway.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GatewayOptions {
+    /// How often an agent that has nothing to say says so; one that is silent for three times that is taken for gone. 5 s by default.
+    pub heartbeat: Duration,
+}
+
+impl Default for GatewayOptions {
+    fn default() -> Self {
+        Self { heartbeat: Duration::from_secs(5) }
+    }
+}
+
+impl GatewayOptions {
+    /// With another time between heartbeats.
+    #[must_use]
+    pub const fn with_heartbeat(mut self, heartbeat: Duration) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
+}
+
+/// The server's end of the agents' connections. Clones are the same gateway.
+#[derive(Clone, Debug)]
+pub struct Gateway(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    admission: Arc<dyn Admission>,
+    artifacts: Arc<dyn ArtifactStore>,
+    clock: Arc<dyn Clock>,
+    signer: Arc<OrderSigner>,
+    options: GatewayOptions,
+    sessions: Sessions,
+}
+
+impl Gateway {
+    /// A gateway to which nobody is connected yet. Orders are signed by `signer`, and name artifacts of `artifacts`.
+    #[must_use]
+    pub fn new(
+        admission: Arc<dyn Admission>,
+        artifacts: Arc<dyn ArtifactStore>,
+        clock: Arc<dyn Clock>,
+        signer: OrderSigner,
+        options: GatewayOptions,
+    ) -> Self {
+        let (signer, sessions) = (Arc::new(signer), Sessions::default());
+        Self(Arc::new(Inner { admission, artifacts, clock, signer, options, sessions }))
+    }
+
+    /// The service to be put behind a listener. Each request needs a [`Peer`] among its extensions.
+    #[must_use]
+    pub fn service(&self) -> GatewayServer<impl GatewayService + use<>> {
+        GatewayServer::new(Service(self.clone())).max_decoding_message_size(LONGEST_FRAME)
+    }
+
+    /// The hosts whose agents are connected now.
+    #[must_use]
+    pub fn connected(&self) -> Vec<HostName> {
+        self.0.sessions.hosts()
+    }
+
+    /// Ends the session of `host` at once, if it has one: it has lost its right to it.
+    pub fn disconnect(&self, host: &HostName) {
+        if let Some(session) = self.0.sessions.current(host) {
+            session.close();
+        }
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub(crate) fn artifacts(&self) -> &Arc<dyn ArtifactStore> {
+        &self.0.artifacts
+    }
+
+    /// Lets somebody in who has said hello.
+    async fn enter(
+        &self,
+        peer: &Peer,
+        hello: &Hello,
+        outbox: mpsc::Sender<GatewayFrame>,
+    ) -> Result<Arc<Session>, Status> {
+        let protocol = protocol(hello.protocol)?;
+        let host = self.0.admission.identify(peer).await.map_err(denied)?;
+        if let Some(current) = self.0.sessions.current(&host)
+            && current.boot_id() != hello.boot_id
+            && self.is_alive(&current).await
+        {
+            self.0.admission.doubled(&host).await;
+            current.close();
+            return Err(Status::permission_denied(format!(
+                "another machine is connected as `{host}`: this one was cloned, or its key was copied. Both are locked out until a person decides"
+            )));
+        }
+        self.0.admission.arrived(&host, hello).await.map_err(denied)?;
+        let mut id = vec![0; 16];
+        getrandom::fill(&mut id)
+            .map_err(|err| Status::unavailable(format!("no random bytes can be had: {err}")))?;
+        let heartbeat_ms = u32::try_from(self.0.options.heartbeat.as_millis()).unwrap_or(u32::MAX);
+        let welcome = Welcome { protocol, session: id.clone(), heartbeat_ms };
+        let signer = Arc::clone(&self.0.signer);
+        let session =
+            Arc::new(Session::new(host, hello.boot_id.clone(), id, signer, outbox.clone()));
+        // The outbox is empty, and nobody else has it yet.
+        let _first = outbox.try_send(GatewayFrame { kind: Some(ToAgent::Welcome(welcome)) });
+        if let Some(before) = self.0.sessions.enter(Arc::clone(&session)) {
+            before.close();
+        }
+        Ok(session)
+    }
+
+    /// Whether the other end of a session still says something: a host that has just been restarted has left its last session
+    /// open, and says nothing there any more.
+    async fn is_alive(&self, session: &Session) -> bool {
+        let until = self.clock().now().after(self.0.options.heartbeat * 3 / 2);
+        select! {
+            biased;
+            () = session.next_heard() => true,
+            () = self.clock().sleep_until(until) => false,
+        }
+    }
+
+    /// Listens to an agent until it is gone.
+    async fn listen(
+        self,
+        session: Arc<Session>,
+        mut frames: impl Stream<Item = Result<AgentFrame, Status>> + Unpin + Send,
+    ) {
+        let patience = self.0.options.heartbeat * MISSED;
+        let why = loop {
+            let until = self.clock().now().after(patience);
+            let frame = select! {
+                biased;
+                () = session.closing() => break "it was ended here",
+                frame = frames.next() => frame,
+                () = self.clock().sleep_until(until) => break "it is silent",
+            };
+            match frame {
+                Some(Ok(frame)) => {
+                    session.heard();
+                    if matches!(frame.kind, Some(FromAgent::Heartbeat(_))) {
+                        self.0.admission.seen(session.host()).await;
+                    }
+                    if let Err(broken) = session.take(frame) {
+                        break broken.0;
+                    }
+                }
+                Some(Err(_)) | None => break "the agent has gone",
+            }
+        };
+        tracing::debug!(target: TARGET_BACKEND, { { HOST } = %session.host(), why }, "a session is over");
+        self.0.sessions.leave(&session);
+        session.close();
+    }
+}
+
+/// What [`tonic`] calls.
+#[derive(Debug)]
+struct Service(Gateway);
+
+type Frames<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[async_trait]
+impl GatewayService for Service {
+    type SessionStream = Frames<GatewayFrame>;
+    type FetchStream = Frames<FetchChunk>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<AgentFrame>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let peer = peer(&request)?;
+        let mut frames = request.into_inner();
+        let clock = self.0.clock();
+        let until = clock.now().after(HELLO_WITHIN);
+        let hello = select! {
+            biased;
+            first = frames.next() => first.transpose()?.and_then(|it| it.kind),
+            () = clock.sleep_until(until) => None,
+        };
+        let Some(FromAgent::Hello(hello)) = hello else {
+            return Err(Status::invalid_argument("a session begins with a hello"));
+        };
+        let (outbox, stream) = mpsc::channel(OUTBOX);
+        let session = self.0.enter(&peer, &hello, outbox).await?;
+        tokio::spawn(self.0.clone().listen(session, frames));
+        Ok(Response::new(Box::pin(stream::unfold(stream, |mut stream| async {
+            stream.recv().await.map(|frame| (Ok(frame), stream))
+        }))))
+    }
+
+    async fn fetch(
+        &self,
+        request: Request<FetchRequest>,
+    ) -> Result<Response<Self::FetchStream>, Status> {
+        let peer = peer(&request)?;
+        let FetchRequest { digest, offset } = request.into_inner();
+        let digest = <[u8; 32]>::try_from(digest.as_slice())
+            .map_err(|_length| Status::invalid_argument("a digest has 32 bytes"))?;
+        let digest = Digest::from_bytes(digest);
+        let sessions = &self.0.0.sessions;
+        let host = self.0.0.admission.identify(&peer).await.map_err(denied)?;
+        if !sessions.current(&host).is_some_and(|it| it.offers(&digest)) {
+            return Err(Status::permission_denied("no order of this session names that artifact"));
+        }
+        let reader = self.0.artifacts().open(&digest, offset).await.map_err(|err| {
+            let text = err.chain();
+            match err.kind() {
+                ErrorKind::NotFound => Status::not_found(text),
+                ErrorKind::InvalidInput => Status::out_of_range(text),
+                _ => Status::unavailable(text),
+            }
+        })?;
+        Ok(Response::new(Box::pin(stream::unfold(Some(reader), |reader| async {
+            next_chunk(reader?).await
+        }))))
+    }
+}
+
+/// The next piece of an artifact, and what is left of it.
+async fn next_chunk(
+    mut reader: ArtifactReader,
+) -> Option<(Result<FetchChunk, Status>, Option<ArtifactReader>)> {
+    let mut bytes = Vec::with_capacity(LONGEST_CHUNK);
+    let mut piece = (&mut reader).take(LONGEST_CHUNK as u64);
+    match piece.read_to_end(&mut bytes).await {
+        Ok(0) => None,
+        Ok(_) => Some((Ok(FetchChunk { bytes: bytes.into() }), Some(reader))),
+        Err(err) => Some((Err(Status::unavailable(err.to_string())), None)),
+    }
+}
+
+fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
+    let peer = request.extensions().get::<Peer>().cloned();
+    peer.ok_or_else(|| Status::unauthenticated("an agent needs a certificate: enrol the host"))
+}
+
+/// The version that both sides speak.
+fn protocol(newest_of_agent: u32) -> Result<u32, Status> {
+    if newest_of_agent < OLDEST_PROTOCOL {
+        return Err(Status::failed_precondition(format!(
+            "the agent speaks version {newest_of_agent} of the protocol, and the oldest that this server speaks is {OLDEST_PROTOCOL}: install a newer agent"
+        )));
+    }
+    Ok(newest_of_agent.min(NEWEST_PROTOCOL))
+}
+
+fn denied(why: Denied) -> Status {
+    match why {
+        Denied::ForNow(text) => Status::unavailable(text),
+        Denied::Forever(text) => Status::permission_denied(text),
+    }
+}

@@ -1,0 +1,19 @@
+//! Reaches hosts through the agents on them.
+//!
+//! Agents connect by themselves and stay: [`Gateway`] is the server's end of their connections, a service for [`tonic`], and
+//! [`AgentExecutor`] runs attempts over whatever sessions there are. What is sent and meant is in `deploy-agent-protocol`.
+//!
+//! Who may connect is decided by an [`Admission`], from the certificate of the connection: whoever accepts connections
+//! puts it as a [`Peer`] among the extensions of each request.
+mod admission;
+mod answers;
+mod conversation;
+mod executor;
+mod gateway;
+mod order;
+mod session;
+mod sessions;
+
+pub use admission::{Admission, Denied, Peer};
+pub use executor::AgentExecutor;
+pub use gateway::{Gateway, GatewayOptions};
