@@ -2,8 +2,9 @@
 use crate::workspace::{Package, members, packages, root, tree};
 use std::{collections::BTreeSet, fs};
 
-/// Not a backend but what backends that reach hosts share: the program that runs there, and how to talk to it.
-const HOST_SIDE: &str = "deploy-host";
+/// No backends, but what those share that reach hosts: the program that runs there and how to talk to it, and what agents and
+/// their gateway say to each other.
+const SHARED: [&str; 2] = ["deploy-agent-protocol", "deploy-host"];
 
 fn none_of(names: &BTreeSet<String>, forbidden: &[&str], what: &str) {
     let found: Vec<_> = forbidden.iter().filter(|it| names.contains(**it)).collect();
@@ -51,10 +52,12 @@ fn a_backend_knows_no_other_backend_and_no_frontend() {
     let members = members();
     let backends = names_of(&members, "backends");
     let frontends = names_of(&members, "frontends");
-    assert!(backends.contains(HOST_SIDE) && backends.len() > 3, "{backends:?}");
+    assert!(SHARED.iter().all(|it| backends.contains(*it)), "{backends:?}");
+    assert!(backends.len() > 3 + SHARED.len(), "{backends:?}");
     for backend in members.iter().filter(|it| it.is_in("backends")) {
         for dependency in &backend.dependencies {
-            let other = backends.contains(dependency) && dependency != HOST_SIDE;
+            let shared = SHARED.contains(&dependency.as_str());
+            let other = backends.contains(dependency) && !shared;
             let wrong = other || frontends.contains(dependency);
             assert!(!wrong, "{} depends on {dependency}", backend.name);
         }

@@ -85,23 +85,34 @@ impl AgentExecutor {
         })
     }
 
-    /// Asks something that is answered once.
+    /// Asks something that is answered once, and that may be asked again: over the next session if this one is lost meanwhile.
     async fn ask(
         &self,
         about: &Identity<'_>,
         order: Order,
         within: Duration,
     ) -> BackendResult<Answer> {
-        let session = self.session(about.host, about.operation).await?;
-        let gone = || about.error(ErrorKind::OutcomeUnknown);
-        let Some(mut conversation) = session.order(order, ANSWER_WITHIN).await else {
-            return Err(about.error(ErrorKind::Unavailable).because("its agent has just gone"));
-        };
-        match conversation.answer(self.clock(), self.after(within)).await {
-            Ok(Answer::Refused(refused)) => Err(about.refused(refused)),
-            Ok(answer) => Ok(answer),
-            Err(Silence::Gone) => Err(gone().because("its agent has gone before it answered")),
-            Err(Silence::TooLong) => Err(gone().because("its agent does not answer")),
+        let until = self.after(within);
+        let mut session = self.session(about.host, about.operation).await?;
+        loop {
+            let answer = match session.order(order.clone(), ANSWER_WITHIN).await {
+                Some(mut conversation) => conversation.answer(self.clock(), until).await,
+                None => Err(Silence::Gone),
+            };
+            let silence = match answer {
+                Ok(Answer::Refused(refused)) => return Err(about.refused(refused)),
+                Ok(answer) => return Ok(answer),
+                Err(silence) => silence,
+            };
+            let next = match silence {
+                Silence::Gone => {
+                    self.gateway.sessions().wait(about.host, self.clock(), until).await
+                }
+                Silence::TooLong => None,
+            };
+            session = next.ok_or_else(|| {
+                about.error(ErrorKind::OutcomeUnknown).because("its agent does not answer")
+            })?;
         }
     }
 
@@ -188,7 +199,8 @@ impl Follower<'_> {
         clock: &dyn Clock,
         conversation: &mut Conversation,
     ) -> BackendResult<Option<BackendResult<AttemptReport>>> {
-        let mut until = clock.now().after(START_WITHIN);
+        let first = if self.attached { FOLLOW_ANEW } else { START_WITHIN };
+        let mut until = clock.now().after(first);
         loop {
             match conversation.next(clock, until).await {
                 Err(Silence::Gone) => return Ok(None),

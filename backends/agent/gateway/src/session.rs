@@ -187,6 +187,10 @@ impl Session {
         Ok(())
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.state().outbox.is_some()
+    }
+
     /// Ends the session: everybody who waits for an answer learns it.
     pub(crate) fn close(&self) {
         let mut state = self.state();

@@ -41,9 +41,9 @@ impl Sessions {
         }
     }
 
-    /// The session of `host` now.
+    /// The session of `host` now. One that was closed is none, though it has not left yet.
     pub(crate) fn current(&self, host: &HostName) -> Option<Arc<Session>> {
-        self.slots().get(host)?.session.clone()
+        self.slots().get(host)?.session.clone().filter(|it| it.is_open())
     }
 
     /// The hosts that have a session.

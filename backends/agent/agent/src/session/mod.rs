@@ -1,0 +1,239 @@
+//! The session with a gateway: one outbound connection, made again whenever it is lost.
+mod artifacts;
+mod follow;
+mod orders;
+
+use crate::host::HostSide;
+use artifacts::RemoteArtifacts;
+use async_trait::async_trait;
+use deploy_agent_protocol::{
+    LONGEST_FRAME, NEWEST_PROTOCOL, NotTrusted, OLDEST_PROTOCOL, OrderGate, PublicKey,
+    v1::{
+        AgentFrame, Facts, GatewayFrame, Heartbeat, Hello, Welcome, agent_frame::Kind as FromAgent,
+        gateway_client::GatewayClient, gateway_frame::Kind as ToAgent,
+    },
+};
+use futures_util::stream;
+use orders::Orders;
+use std::{fmt, io, sync::Arc, time::Duration};
+use thiserror::Error;
+use tokio::{
+    select,
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tonic::{Code, Status, Streaming, transport::Channel};
+
+/// How many frames may wait for the gateway to take them.
+const OUTBOX: usize = 64;
+/// How long connecting, and the first word of a gateway, may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+/// The longest wait before the first try to connect again. Each wait is a random part of what it may be, so that a fleet does not
+/// come back all at once.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The longest wait of all.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// A gateway that wants heartbeats more often than this does not get them.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
+
+/// Makes connections to the gateway.
+#[async_trait]
+pub trait Connect: fmt::Debug + Send + Sync + 'static {
+    /// A connection over which both sides have proved who they are.
+    async fn connect(&self) -> io::Result<Channel>;
+}
+
+/// What the host is to its gateway, and whose orders it follows.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The name under which it was enrolled.
+    pub host: String,
+    /// Which boot of the kernel this is.
+    pub boot_id: String,
+    /// Whose orders it follows.
+    pub signers: Vec<PublicKey>,
+    /// What it is.
+    pub facts: Facts,
+}
+
+impl Identity {
+    /// A host that says nothing of itself but its name.
+    #[must_use]
+    pub fn new(
+        host: impl Into<String>,
+        boot_id: impl Into<String>,
+        signers: Vec<PublicKey>,
+    ) -> Self {
+        Self { host: host.into(), boot_id: boot_id.into(), signers, facts: Facts::default() }
+    }
+
+    /// With what the host is.
+    #[must_use]
+    pub fn with_facts(mut self, facts: Facts) -> Self {
+        self.facts = facts;
+        self
+    }
+}
+
+/// Why a session ended, or did not begin.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+enum Ended {
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    #[error("the server said: {}", .0.message())]
+    Status(#[from] Status),
+    #[error("the server did not answer in time")]
+    Silent,
+    #[error("the server broke the protocol: {0}")]
+    Broken(&'static str),
+    #[error("the server wants version {0} of the protocol: install a newer agent")]
+    TooNew(u32),
+    #[error(transparent)]
+    NotTrusted(#[from] NotTrusted),
+    #[error("the server has ended the session")]
+    Closed,
+}
+
+impl Ended {
+    /// Whether a person has to do something before it can be any better.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Status(status) => {
+                matches!(status.code(), Code::PermissionDenied | Code::FailedPrecondition)
+            }
+            Self::TooNew(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// The session with a gateway, over as many connections as it takes.
+#[derive(Debug)]
+pub struct Session {
+    host: Arc<dyn HostSide>,
+    connect: Arc<dyn Connect>,
+    identity: Identity,
+}
+
+impl Session {
+    /// Follows orders for `host`.
+    #[must_use]
+    pub fn new(host: Arc<dyn HostSide>, connect: Arc<dyn Connect>, identity: Identity) -> Self {
+        Self { host, connect, identity }
+    }
+
+    /// Connects, follows orders, and connects again, for good. Dropping the future ends the connection, and nothing that runs on the host.
+    pub async fn run(&self) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let mut welcomed = false;
+            let why = self.once(&mut welcomed).await;
+            if welcomed {
+                wait = FIRST_WAIT;
+            }
+            if why.is_final() {
+                wait = LONGEST_WAIT;
+                tracing::error!(reason = %why, "the server has turned this host away");
+            } else {
+                tracing::info!(reason = %why, "the session is over");
+            }
+            self.wait_for(part_of(wait)).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn wait_for(&self, wait: Duration) {
+        // A future that never is: what is waited for is the end of its time.
+        let _elapsed = timeout(wait, std::future::pending::<()>()).await;
+    }
+
+    /// One connection, to its end.
+    async fn once(&self, welcomed: &mut bool) -> Ended {
+        match self.follow_orders(welcomed).await {
+            Ok(()) => Ended::Closed,
+            Err(why) => why,
+        }
+    }
+
+    async fn follow_orders(&self, welcomed: &mut bool) -> Result<(), Ended> {
+        let channel = timeout(CONNECT_WITHIN, self.connect.connect()).await;
+        let channel = channel.map_err(|_late| Ended::Silent)?.map_err(Ended::Connect)?;
+        let mut client =
+            GatewayClient::new(channel.clone()).max_decoding_message_size(LONGEST_FRAME);
+        let (outbox, frames) = mpsc::channel(OUTBOX);
+        // The outbox is empty, and nobody else has it yet.
+        let _first = outbox.try_send(frame(FromAgent::Hello(self.hello())));
+        let outgoing = stream::unfold(frames, |mut frames| async {
+            frames.recv().await.map(|frame| (frame, frames))
+        });
+        let answered = timeout(CONNECT_WITHIN, async {
+            let mut incoming = client.session(outgoing).await?.into_inner();
+            let welcome = welcome(&mut incoming).await?;
+            Ok::<_, Ended>((incoming, welcome))
+        });
+        let (mut incoming, welcome) = answered.await.map_err(|_late| Ended::Silent)??;
+        *welcomed = true;
+        let identity = &self.identity;
+        let gate =
+            OrderGate::new(&*identity.host, welcome.session.clone(), identity.signers.clone())?;
+        let artifacts = RemoteArtifacts::new(channel);
+        let mut orders = Orders::new(Arc::clone(&self.host), artifacts, gate, outbox.clone());
+        let mut heartbeat =
+            interval(Duration::from_millis(welcome.heartbeat_ms.into()).max(SHORTEST_HEARTBEAT));
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            select! {
+                biased;
+                incoming = incoming.message() => match incoming?.map(|it| it.kind) {
+                    Some(Some(kind)) => orders.take(kind).await,
+                    // What a newer server says beside what is known is not for us.
+                    Some(None) => {}
+                    None => return Ok(()),
+                },
+                _ = heartbeat.tick() => {
+                    let running = self.host.running();
+                    let beat = frame(FromAgent::Heartbeat(Heartbeat { running }));
+                    if outbox.send(beat).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            protocol: NEWEST_PROTOCOL,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot_id: self.identity.boot_id.clone(),
+            facts: Some(self.identity.facts.clone()),
+            open: self.host.open(),
+        }
+    }
+}
+
+/// The first word of a gateway.
+async fn welcome(incoming: &mut Streaming<GatewayFrame>) -> Result<Welcome, Ended> {
+    let first = incoming.message().await?.and_then(|it| it.kind);
+    let Some(ToAgent::Welcome(welcome)) = first else {
+        return Err(Ended::Broken("its first word is no welcome"));
+    };
+    match welcome.protocol {
+        OLDEST_PROTOCOL..=NEWEST_PROTOCOL => Ok(welcome),
+        other => Err(Ended::TooNew(other)),
+    }
+}
+
+pub(crate) const fn frame(kind: FromAgent) -> AgentFrame {
+    AgentFrame { kind: Some(kind) }
+}
+
+/// A random part of `longest`.
+fn part_of(longest: Duration) -> Duration {
+    let mut byte = [u8::MAX];
+    // Without random bytes it is the whole.
+    let _none = getrandom::fill(&mut byte);
+    longest * u32::from(byte[0]) / u32::from(u8::MAX)
+}

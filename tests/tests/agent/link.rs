@@ -1,0 +1,196 @@
+//! A gateway, an agent, and the connection between them, which can be cut.
+use async_trait::async_trait;
+use deploy_agent::{Connect, HostSide, Identity, Session};
+use deploy_agent_gateway::{Admission, AgentExecutor, Denied, Gateway, GatewayOptions, Peer};
+use deploy_agent_protocol::{OrderSigner, v1::Hello};
+use deploy_core::{
+    conformance::sample,
+    id::HostName,
+    memory::{MemoryArtifactStore, SystemClock},
+};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tonic::{
+    Request,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint, Server, server::TcpIncoming},
+};
+
+const HEARTBEAT: Duration = Duration::from_millis(200);
+
+pub(crate) fn signer() -> OrderSigner {
+    OrderSigner::from_secret(&[7; 32])
+}
+
+/// Lets everybody in who is not denied, as the host `h1`.
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    pub(crate) denied: Mutex<Option<Denied>>,
+    pub(crate) doubled: Mutex<u32>,
+    pub(crate) seen: Mutex<u32>,
+}
+
+#[async_trait]
+impl Admission for Door {
+    async fn identify(&self, peer: &Peer) -> Result<HostName, Denied> {
+        let denied = self.denied.lock().unwrap().clone();
+        denied.map_or_else(
+            || Ok(std::str::from_utf8(peer.certificate()).unwrap().parse().unwrap()),
+            Err,
+        )
+    }
+
+    async fn arrived(&self, _host: &HostName, _hello: &Hello) -> Result<(), Denied> {
+        Ok(())
+    }
+
+    async fn doubled(&self, _host: &HostName) {
+        *self.doubled.lock().unwrap() += 1;
+        *self.denied.lock().unwrap() = Some(Denied::Forever("it is locked out".to_owned()));
+    }
+
+    async fn seen(&self, _host: &HostName) {
+        *self.seen.lock().unwrap() += 1;
+    }
+}
+
+/// A gateway behind a listener. Dropping it ends all of its connections.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) gateway: Gateway,
+    pub(crate) door: Arc<Door>,
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Served {
+    pub(crate) async fn new(store: Arc<MemoryArtifactStore>) -> Self {
+        let door = Arc::new(Door::default());
+        let options = GatewayOptions::default().with_heartbeat(HEARTBEAT);
+        let clock = Arc::new(SystemClock::new());
+        let gateway = Gateway::new(Arc::clone(&door) as _, store, clock, signer(), options);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = InterceptedService::new(gateway.service(), |mut request: Request<()>| {
+            request.extensions_mut().insert(Peer::new("h1"));
+            Ok(request)
+        });
+        let server = Server::builder().add_service(service);
+        let server = tokio::spawn(async move {
+            server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
+        });
+        Self { gateway, door, address, server }
+    }
+
+    pub(crate) fn executor(&self) -> AgentExecutor {
+        AgentExecutor::new(self.gateway.clone()).with_reconnect_for(Duration::from_secs(20))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// The way from an agent to its gateway.
+#[derive(Debug)]
+pub(crate) struct Link {
+    address: SocketAddr,
+    way: Arc<Way>,
+    listener: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Way {
+    to: Mutex<SocketAddr>,
+    connections: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Way {
+    fn cut(&self) {
+        self.connections.lock().unwrap().drain(..).for_each(|it| it.abort());
+    }
+
+    async fn carry(self: Arc<Self>, listener: TcpListener) {
+        while let Ok((mut from, _)) = listener.accept().await {
+            let to = *self.to.lock().unwrap();
+            let connection = tokio::spawn(async move {
+                let Ok(mut to) = TcpStream::connect(to).await else { return };
+                // Whichever end has gone: the other learns it.
+                let _gone = copy_bidirectional(&mut from, &mut to).await;
+            });
+            self.connections.lock().unwrap().push(connection);
+        }
+    }
+}
+
+impl Link {
+    pub(crate) async fn new(served: &Served) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let way = Way { to: Mutex::new(served.address), connections: Mutex::default() };
+        let way = Arc::new(way);
+        let listener = tokio::spawn(Arc::clone(&way).carry(listener));
+        Self { address, way, listener }
+    }
+
+    pub(crate) fn cut(&self) {
+        self.way.cut();
+    }
+
+    /// Leads to another gateway from now on.
+    pub(crate) fn lead_to(&self, served: &Served) {
+        *self.way.to.lock().unwrap() = served.address;
+        self.way.cut();
+    }
+
+    /// An agent at this end.
+    pub(crate) fn agent(&self, host: Arc<dyn HostSide>, boot_id: &str) -> Agent {
+        let identity = Identity::new("h1", boot_id, vec![signer().public_key()]);
+        let session = Session::new(host, Arc::new(Plain(self.address)), identity);
+        Agent(tokio::spawn(async move { session.run().await }))
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.listener.abort();
+        self.cut();
+    }
+}
+
+/// A running agent. Dropping it ends it as a kill would.
+#[derive(Debug)]
+pub(crate) struct Agent(JoinHandle<()>);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Connects without proving anything: who is who is not what these tests are about.
+#[derive(Debug)]
+struct Plain(SocketAddr);
+
+#[async_trait]
+impl Connect for Plain {
+    async fn connect(&self) -> io::Result<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.0)).unwrap();
+        endpoint.connect().await.map_err(io::Error::other)
+    }
+}
+
+pub(crate) fn h1() -> HostName {
+    sample::name("h1")
+}

@@ -1,0 +1,96 @@
+//! Who is let in, and who is not any more.
+use crate::{
+    executor_host::ExecutorHost,
+    link::{Link, Served, h1},
+};
+use deploy_agent_gateway::Denied;
+use deploy_core::{
+    access::{Action, Resource},
+    backend::{Executor as _, HostRequest},
+    conformance::{permit, sample},
+    error::ErrorKind,
+    host::{Connection, Host},
+    memory::{MemoryArtifactStore, MemoryExecutor, SystemClock},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+fn on() -> HostRequest {
+    let host = Host::new(h1(), Connection::Agent);
+    HostRequest::new(host, sample::name("web"), sample::name("/srv/web"))
+}
+
+fn host() -> Arc<ExecutorHost> {
+    let executor = MemoryExecutor::new(Arc::new(SystemClock::new()));
+    Arc::new(ExecutorHost::new(Arc::new(executor), on()))
+}
+
+async fn served() -> (Served, Link) {
+    let served = Served::new(Arc::new(MemoryArtifactStore::new())).await;
+    let link = Link::new(&served).await;
+    (served, link)
+}
+
+async fn eventually(mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), wait).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_comes_back_by_itself_and_says_that_it_is_there() {
+    let (served, link) = served().await;
+    let _agent = link.agent(host(), "boot 1");
+    for _ in 0..2 {
+        eventually(|| served.gateway.connected() == [h1()]).await;
+        let seen = *served.door.seen.lock().unwrap();
+        eventually(|| *served.door.seen.lock().unwrap() > seen + 1).await;
+        link.cut();
+        eventually(|| served.gateway.connected().is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_without_an_agent_is_unavailable() {
+    let (served, _link) = served().await;
+    let permit = permit(Action::HostObserve, Resource::System).await;
+    let err = served.executor().observe(&permit, &on()).await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::Unavailable);
+    assert!(err.chain().contains("its agent is not connected"), "{}", err.chain());
+}
+
+#[tokio::test]
+async fn who_loses_the_right_to_a_session_loses_the_session() {
+    let (served, link) = served().await;
+    let _agent = link.agent(host(), "boot 1");
+    eventually(|| served.gateway.connected() == [h1()]).await;
+    *served.door.denied.lock().unwrap() = Some(Denied::Forever("it was revoked".to_owned()));
+    served.gateway.disconnect(&h1());
+    eventually(|| served.gateway.connected().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_cloned_machine_locks_both_out() {
+    let (served, link) = served().await;
+    let _agent = link.agent(host(), "boot 1");
+    eventually(|| served.gateway.connected() == [h1()]).await;
+    let _clone = link.agent(host(), "boot 2");
+    eventually(|| *served.door.doubled.lock().unwrap() == 1).await;
+    eventually(|| served.gateway.connected().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_host_that_was_restarted_is_no_clone() {
+    let (served, link) = served().await;
+    let agent = link.agent(host(), "boot 1");
+    eventually(|| served.gateway.connected() == [h1()]).await;
+    // Its end is gone without a word, and its last session stays open for a while.
+    drop(agent);
+    let _restarted = link.agent(host(), "boot 2");
+    let permit = permit(Action::HostObserve, Resource::System).await;
+    served.executor().observe(&permit, &on()).await.unwrap();
+    assert_eq!(*served.door.doubled.lock().unwrap(), 0);
+}
