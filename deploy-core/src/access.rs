@@ -13,6 +13,8 @@ use std::fmt;
 pub enum Action {
     /// Put or delete artifacts.
     ArtifactWrite,
+    /// Let hosts in: make and revoke join tokens, admit, quarantine and revoke agents.
+    HostEnroll,
     /// Run steps on hosts, probe, kill and check them.
     HostExecute,
     /// Read what hosts run.
@@ -23,17 +25,21 @@ pub enum Action {
     RolloutControl,
     /// Create or change services and releases.
     ServiceWrite,
+    /// Make and revoke API tokens, for anybody.
+    TokenWrite,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::ArtifactWrite,
+        Self::HostEnroll,
         Self::HostExecute,
         Self::HostObserve,
         Self::HostWrite,
         Self::RolloutControl,
         Self::ServiceWrite,
+        Self::TokenWrite,
     ];
 
     /// A stable, lower-case name.
@@ -41,11 +47,13 @@ impl Action {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ArtifactWrite => "artifact_write",
+            Self::HostEnroll => "host_enroll",
             Self::HostExecute => "host_execute",
             Self::HostObserve => "host_observe",
             Self::HostWrite => "host_write",
             Self::RolloutControl => "rollout_control",
             Self::ServiceWrite => "service_write",
+            Self::TokenWrite => "token_write",
         }
     }
 }

@@ -46,13 +46,7 @@ impl Digest {
     /// The 64 hexadecimal digits alone, in lower case.
     #[must_use]
     pub fn hex(&self) -> String {
-        let mut text = String::with_capacity(64);
-        for byte in self.0 {
-            text.extend(
-                [byte >> 4, byte & 15].map(|it| char::from_digit(it.into(), 16).unwrap_or('0')),
-            );
-        }
-        text
+        to_hex(&self.0)
     }
 
     /// The first twelve hexadecimal digits: enough for a person to tell digests apart.
@@ -71,7 +65,18 @@ impl FromStr for Digest {
     }
 }
 
-fn parse_hex(hex: &str) -> Option<[u8; 32]> {
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.extend(
+            [byte >> 4, byte & 15].map(|it| char::from_digit(it.into(), 16).unwrap_or('0')),
+        );
+    }
+    text
+}
+
+/// As [`to_hex`] wrote it: in lower case, and whole.
+pub(crate) fn parse_hex(hex: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if hex.len() != 64 || hex.bytes().any(|b| b.is_ascii_uppercase()) {
         return None;

@@ -61,6 +61,8 @@ const ACCOUNT: Alphabet = Alphabet {
     inner: b"-._",
     reason: "only letters, 0-9, `-`, `.` and `_` may appear",
 };
+const TOKEN: Alphabet =
+    Alphabet { longest: 32, upper: false, inner: b"", reason: "only a-z and 0-9 may appear" };
 const LABEL: Alphabet = Alphabet {
     longest: 63,
     upper: true,
@@ -173,6 +175,10 @@ name!(
     ServiceName, "service name", NAME
 );
 name!(
+    /// The public half of a token, under which it is kept and revoked.
+    TokenId, "token id", TOKEN
+);
+name!(
     /// A version, as people write it, such as `1.4.2`.
     Version, "version", ID
 );
@@ -251,6 +257,14 @@ impl Seq {
 impl fmt::Display for Seq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl TokenId {
+    /// The id that says `bits`, which the caller draws at random, as sixteen hexadecimal digits.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        Self(format!("{bits:016x}").into())
     }
 }
 

@@ -20,3 +20,4 @@ pub mod spec;
 #[cfg(feature = "engine")]
 pub mod telemetry;
 pub mod time;
+pub mod token;

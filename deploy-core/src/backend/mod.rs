@@ -2,8 +2,10 @@
 //!
 //! Each bullet of a contract has a case in `conformance`; run the kit on your own backend.
 mod access;
+mod answer;
 mod artifact;
 mod clock;
+mod credential;
 mod executor;
 mod inventory;
 mod journal;
@@ -15,11 +17,15 @@ mod scheduler;
 
 pub use crate::error::{BackendError, BackendResult, ErrorKind};
 pub use access::{AccessError, Authorizer, authorize};
+pub use answer::{
+    Answer, AnswerClaim, AnswerStore, BeginAnswer, Begun, IdempotencyKey, ParseIdempotencyKeyError,
+};
 pub use artifact::{
     ArtifactEntry, ArtifactKind, ArtifactMeta, ArtifactReader, ArtifactStore,
     ArtifactStoreCapabilities, ArtifactStoreExt, Holder, ListArtifacts, PutArtifact,
 };
 pub use clock::Clock;
+pub use credential::{CreateToken, CredentialStore, Token};
 pub use executor::{
     AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Executor, ExecutorCapabilities,
     Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution,

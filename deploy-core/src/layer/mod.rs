@@ -17,6 +17,7 @@
 //! # let _ = journal;
 //! ```
 mod executor;
+mod identity;
 mod limit;
 mod pointer;
 mod retry;

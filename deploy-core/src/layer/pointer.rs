@@ -2,21 +2,23 @@
 use crate::{
     access::{AccessRequest, Decision, Permit},
     backend::{
-        AcquireLease, AppendError, ArtifactEntry, ArtifactMeta, ArtifactReader, ArtifactStore,
-        ArtifactStoreCapabilities, AttemptLog, AttemptReport, AttemptRequest, Authorizer,
-        CheckRequest, Clock, Executor, ExecutorCapabilities, Expect, Health, Holder, HostInventory,
+        AcquireLease, Answer, AnswerClaim, AnswerStore, AppendError, ArtifactEntry, ArtifactMeta,
+        ArtifactReader, ArtifactStore, ArtifactStoreCapabilities, AttemptLog, AttemptReport,
+        AttemptRequest, Authorizer, BeginAnswer, Begun, CheckRequest, Clock, CreateToken,
+        CredentialStore, Executor, ExecutorCapabilities, Expect, Health, Holder, HostInventory,
         HostRequest, Journal, KillReport, KillRequest, Lease, LeaseStore, ListArtifacts, LogChunk,
         LogPosition, LogQuery, LogStore, Notification, Notifier, Observed, Placement,
         PlacementRequest, ProbeReport, ProbeRequest, PutArtifact, Resolution, ResolveRequest,
-        Revision, RolloutRef, Scheduler, ServiceRegistry, Versioned,
+        Revision, RolloutRef, Scheduler, ServiceRegistry, Token, Versioned,
     },
     digest::Digest,
     error::BackendResult,
     host::{Host, Installed},
-    id::{HostName, ReleaseId, RolloutId, Seq, ServiceName, StreamId},
+    id::{HostName, ReleaseId, RolloutId, Seq, ServiceName, StreamId, TokenId},
     rollout::Record,
     spec::{Release, Service},
     time::Timestamp,
+    token::SecretHash,
 };
 use async_trait::async_trait;
 use std::{
@@ -49,6 +51,18 @@ macro_rules! forward {
     };
 }
 
+forward!(AnswerStore {
+    async fn begin(&self, request: &BeginAnswer) -> BackendResult<Begun>;
+    async fn finish(
+        &self,
+        claim: &AnswerClaim,
+        answer: &Answer,
+        now: Timestamp
+    ) -> BackendResult<()>;
+    async fn release(&self, claim: &AnswerClaim) -> BackendResult<()>;
+    async fn forget(&self, before: Timestamp) -> BackendResult<u64>;
+});
+
 forward!(ArtifactStore {
     fn capabilities(&self) -> ArtifactStoreCapabilities;
     async fn put(
@@ -75,6 +89,18 @@ forward!(Authorizer {
 forward!(Clock {
     fn now(&self) -> Timestamp;
     async fn sleep_until(&self, at: Timestamp);
+});
+
+forward!(CredentialStore {
+    async fn create(&self, permit: &Permit, request: &CreateToken) -> BackendResult<Token>;
+    async fn authenticate(
+        &self,
+        id: &TokenId,
+        secret: &SecretHash,
+        now: Timestamp
+    ) -> BackendResult<Token>;
+    async fn tokens(&self, after: Option<&TokenId>, limit: usize) -> BackendResult<Vec<Token>>;
+    async fn revoke(&self, permit: &Permit, id: &TokenId, now: Timestamp) -> BackendResult<()>;
 });
 
 forward!(Executor {

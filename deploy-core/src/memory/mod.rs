@@ -1,9 +1,11 @@
 //! A strict in-memory reference of every backend trait: for tests, for demonstrations, and to compare a real backend with.
 //!
 //! Strict means that what a contract leaves open is refused rather than let through.
+mod answer_store;
 mod artifact_store;
 mod authorizer;
 mod clock;
+mod credential_store;
 mod executor;
 mod host_inventory;
 mod journal;
@@ -13,9 +15,11 @@ mod notifier;
 mod scheduler;
 mod service_registry;
 
+pub use answer_store::MemoryAnswerStore;
 pub use artifact_store::MemoryArtifactStore;
 pub use authorizer::{MemoryAuthorizer, PrincipalPattern, Rule};
 pub use clock::{ManualClock, SystemClock, TokioClock};
+pub use credential_store::MemoryCredentialStore;
 pub use executor::{Act, HostFaults, MemoryExecutor, Script};
 pub use host_inventory::MemoryHostInventory;
 pub use journal::MemoryJournal;
