@@ -13,10 +13,12 @@ use std::{
 };
 
 /// The file of each trait, and the module of its cases.
-const TRAITS: [(&str, &str); 11] = [
+const TRAITS: [(&str, &str); 13] = [
     ("access", "authorizer"),
+    ("answer", "answer_store"),
     ("artifact", "artifact_store"),
     ("clock", "clock"),
+    ("credential", "credential_store"),
     ("executor", "executor"),
     ("inventory", "host_inventory"),
     ("journal", "journal"),

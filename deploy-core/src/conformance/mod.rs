@@ -36,9 +36,11 @@
     clippy::unwrap_used,
     reason = "a failed case panics, as tests do"
 )]
+pub mod answer_store;
 pub mod artifact_store;
 pub mod authorizer;
 pub mod clock;
+pub mod credential_store;
 pub mod executor;
 pub mod host_inventory;
 pub mod journal;

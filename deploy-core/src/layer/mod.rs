@@ -21,12 +21,14 @@ mod identity;
 mod limit;
 mod pointer;
 mod retry;
+mod scope;
 mod stores;
 mod timeout;
 mod trace;
 
 pub use limit::LimitLayer;
 pub use retry::RetryLayer;
+pub use scope::ScopedAuthorizer;
 pub use timeout::TimeoutLayer;
 pub use trace::TraceLayer;
 

@@ -2,8 +2,9 @@
 use deploy_core::{
     access::{Action, Resource},
     backend::{
-        ArtifactStore, AttemptLog, Authorizer, BackendResult, Clock, Executor, HostInventory,
-        Journal, LeaseStore, LogStore, Notification, Notifier, Scheduler, ServiceRegistry,
+        AnswerStore, ArtifactStore, AttemptLog, Authorizer, BackendResult, Clock, CredentialStore,
+        Executor, HostInventory, Journal, LeaseStore, LogStore, Notification, Notifier, Scheduler,
+        ServiceRegistry,
     },
     conformance::{
         ConcurrentHarness, DurableHarness, Harness,
@@ -18,9 +19,10 @@ use deploy_core::{
     },
     digest::Digest,
     memory::{
-        ManualClock, MemoryArtifactStore, MemoryAuthorizer, MemoryExecutor, MemoryHostInventory,
-        MemoryJournal, MemoryLeaseStore, MemoryLogStore, MemoryNotifier, MemoryServiceRegistry,
-        PrincipalPattern, Rule, SpreadScheduler, SystemClock,
+        ManualClock, MemoryAnswerStore, MemoryArtifactStore, MemoryAuthorizer,
+        MemoryCredentialStore, MemoryExecutor, MemoryHostInventory, MemoryJournal,
+        MemoryLeaseStore, MemoryLogStore, MemoryNotifier, MemoryServiceRegistry, PrincipalPattern,
+        Rule, SpreadScheduler, SystemClock,
     },
     spec::StepName,
 };
@@ -50,7 +52,9 @@ macro_rules! plain_harness {
 }
 
 plain_harness! {
+    AnswerStore: MemoryAnswerStore;
     ArtifactStore: MemoryArtifactStore;
+    CredentialStore: MemoryCredentialStore;
     HostInventory: MemoryHostInventory;
     Journal: MemoryJournal;
     LogStore: MemoryLogStore;

@@ -13,8 +13,8 @@ mod reference;
 
 use deploy_core::{
     backend::{
-        ArtifactStore, Authorizer, Clock, Executor, HostInventory, Journal, LeaseStore, LogStore,
-        Notifier, Scheduler, ServiceRegistry,
+        AnswerStore, ArtifactStore, Authorizer, Clock, CredentialStore, Executor, HostInventory,
+        Journal, LeaseStore, LogStore, Notifier, Scheduler, ServiceRegistry,
     },
     layer::{Layered, LimitLayer, RetryLayer, TimeoutLayer, TraceLayer},
     memory::SystemClock,
@@ -47,8 +47,10 @@ fn limit() -> LimitLayer {
 macro_rules! suites {
     ($wrap:expr) => {
         suites! { @ $wrap;
+            answer_store, AnswerStore, answer_store_conformance: core, concurrent;
             artifact_store, ArtifactStore, artifact_store_conformance: core, concurrent;
             authorizer, Authorizer, authorizer_conformance: core;
+            credential_store, CredentialStore, credential_store_conformance: core, concurrent;
             executor, Executor, executor_conformance: core, durable, concurrent;
             host_inventory, HostInventory, host_inventory_conformance: core, concurrent;
             journal, Journal, journal_conformance: core, concurrent;

@@ -58,9 +58,11 @@ macro_rules! saboteurs {
     };
 }
 
+mod answer_store;
 mod artifact_store;
 mod authorizer;
 mod clock;
+mod credential_store;
 mod executor;
 mod host_inventory;
 mod journal;
@@ -131,9 +133,11 @@ macro_rules! trials {
 
 fn trials() -> Vec<Trial> {
     trials! {
+        answer_store, answer_store_conformance: core durable concurrent;
         artifact_store, artifact_store_conformance: core durable concurrent;
         authorizer, authorizer_conformance: core;
         clock, clock_conformance: core;
+        credential_store, credential_store_conformance: core durable concurrent;
         executor, executor_conformance: core durable concurrent;
         host_inventory, host_inventory_conformance: core durable concurrent;
         journal, journal_conformance: core durable concurrent;
