@@ -143,6 +143,10 @@ name!(
     AccountName, "account name", ACCOUNT
 );
 name!(
+    /// One run of a host's kernel, as `/proc/sys/kernel/random/boot_id` names it.
+    BootId, "boot id", ID
+);
+name!(
     /// The name of a host, unique in the inventory.
     HostName, "host name", HOST
 );
@@ -153,6 +157,10 @@ name!(
 name!(
     /// The value of a label.
     LabelValue, "label value", LABEL
+);
+name!(
+    /// A part of what names a machine for its provider, such as a region or the id of an instance.
+    MachineName, "machine name", ID
 );
 name!(
     /// Who asks: a person, a program, or the engine itself.

@@ -1,5 +1,6 @@
 //! The engine of a deployment platform.
 pub mod access;
+pub mod agent;
 #[cfg(feature = "engine")]
 pub mod backend;
 #[cfg(feature = "conformance")]

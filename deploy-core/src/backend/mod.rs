@@ -2,6 +2,7 @@
 //!
 //! Each bullet of a contract has a case in `conformance`; run the kit on your own backend.
 mod access;
+mod agent;
 mod answer;
 mod artifact;
 mod clock;
@@ -17,6 +18,7 @@ mod scheduler;
 
 pub use crate::error::{BackendError, BackendResult, ErrorKind};
 pub use access::{AccessError, Authorizer, authorize};
+pub use agent::{AgentRegistry, CertifyAgent, CreateJoinToken, EnrollAgent, JoinGrant};
 pub use answer::{
     Answer, AnswerClaim, AnswerStore, BeginAnswer, Begun, IdempotencyKey, ParseIdempotencyKeyError,
 };

@@ -2,15 +2,99 @@
 use super::{Layer, Layered, Operation};
 use crate::{
     access::Permit,
+    agent::{Agent, AgentState, KeyFingerprint},
     backend::{
-        Answer, AnswerClaim, AnswerStore, BeginAnswer, Begun, CreateToken, CredentialStore, Token,
+        AgentRegistry, Answer, AnswerClaim, AnswerStore, BeginAnswer, Begun, CertifyAgent,
+        CreateJoinToken, CreateToken, CredentialStore, EnrollAgent, JoinGrant, Token,
     },
     error::BackendResult,
-    id::TokenId,
+    id::{BootId, HostName, TokenId},
     time::Timestamp,
     token::SecretHash,
 };
 use async_trait::async_trait;
+
+#[async_trait]
+impl<B: AgentRegistry, L: Layer> AgentRegistry for Layered<B, L> {
+    async fn create_join_token(
+        &self,
+        permit: &Permit,
+        request: &CreateJoinToken,
+    ) -> BackendResult<JoinGrant> {
+        let operation = Operation::write("agent.create_join_token");
+        self.layer.around(operation, || self.backend.create_join_token(permit, request)).await
+    }
+
+    async fn join_tokens(
+        &self,
+        after: Option<&TokenId>,
+        limit: usize,
+    ) -> BackendResult<Vec<JoinGrant>> {
+        let operation = Operation::read("agent.join_tokens");
+        self.layer.around(operation, || self.backend.join_tokens(after, limit)).await
+    }
+
+    async fn revoke_join_token(
+        &self,
+        permit: &Permit,
+        id: &TokenId,
+        now: Timestamp,
+    ) -> BackendResult<()> {
+        let operation = Operation::write("agent.revoke_join_token");
+        self.layer.around(operation, || self.backend.revoke_join_token(permit, id, now)).await
+    }
+
+    async fn enroll(&self, request: &EnrollAgent) -> BackendResult<Agent> {
+        let operation = Operation::write("agent.enroll");
+        self.layer.around(operation, || self.backend.enroll(request)).await
+    }
+
+    async fn identify(&self, key: &KeyFingerprint) -> BackendResult<Agent> {
+        let operation = Operation::write("agent.identify");
+        self.layer.around(operation, || self.backend.identify(key)).await
+    }
+
+    async fn certify(&self, request: &CertifyAgent) -> BackendResult<Agent> {
+        let operation = Operation::write("agent.certify");
+        self.layer.around(operation, || self.backend.certify(request)).await
+    }
+
+    async fn arrive(&self, host: &HostName, boot: &BootId, now: Timestamp) -> BackendResult<Agent> {
+        let operation = Operation::write("agent.arrive");
+        self.layer.around(operation, || self.backend.arrive(host, boot, now)).await
+    }
+
+    async fn hear(&self, host: &HostName, now: Timestamp) -> BackendResult<()> {
+        let operation = Operation::write("agent.hear");
+        self.layer.around(operation, || self.backend.hear(host, now)).await
+    }
+
+    async fn agent(&self, host: &HostName) -> BackendResult<Agent> {
+        let operation = Operation::read("agent.agent");
+        self.layer.around(operation, || self.backend.agent(host)).await
+    }
+
+    async fn agents(&self, after: Option<&HostName>, limit: usize) -> BackendResult<Vec<Agent>> {
+        let operation = Operation::read("agent.agents");
+        self.layer.around(operation, || self.backend.agents(after, limit)).await
+    }
+
+    async fn decide(
+        &self,
+        permit: &Permit,
+        host: &HostName,
+        state: AgentState,
+        reason: &str,
+    ) -> BackendResult<Agent> {
+        let operation = Operation::write("agent.decide");
+        self.layer.around(operation, || self.backend.decide(permit, host, state, reason)).await
+    }
+
+    async fn remove(&self, permit: &Permit, host: &HostName) -> BackendResult<()> {
+        let operation = Operation::write("agent.remove");
+        self.layer.around(operation, || self.backend.remove(permit, host)).await
+    }
+}
 
 #[async_trait]
 impl<B: AnswerStore, L: Layer> AnswerStore for Layered<B, L> {

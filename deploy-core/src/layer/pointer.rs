@@ -1,20 +1,22 @@
 //! A shared or boxed backend is a backend.
 use crate::{
     access::{AccessRequest, Decision, Permit},
+    agent::{Agent, AgentState, KeyFingerprint},
     backend::{
-        AcquireLease, Answer, AnswerClaim, AnswerStore, AppendError, ArtifactEntry, ArtifactMeta,
-        ArtifactReader, ArtifactStore, ArtifactStoreCapabilities, AttemptLog, AttemptReport,
-        AttemptRequest, Authorizer, BeginAnswer, Begun, CheckRequest, Clock, CreateToken,
-        CredentialStore, Executor, ExecutorCapabilities, Expect, Health, Holder, HostInventory,
-        HostRequest, Journal, KillReport, KillRequest, Lease, LeaseStore, ListArtifacts, LogChunk,
-        LogPosition, LogQuery, LogStore, Notification, Notifier, Observed, Placement,
-        PlacementRequest, ProbeReport, ProbeRequest, PutArtifact, Resolution, ResolveRequest,
-        Revision, RolloutRef, Scheduler, ServiceRegistry, Token, Versioned,
+        AcquireLease, AgentRegistry, Answer, AnswerClaim, AnswerStore, AppendError, ArtifactEntry,
+        ArtifactMeta, ArtifactReader, ArtifactStore, ArtifactStoreCapabilities, AttemptLog,
+        AttemptReport, AttemptRequest, Authorizer, BeginAnswer, Begun, CertifyAgent, CheckRequest,
+        Clock, CreateJoinToken, CreateToken, CredentialStore, EnrollAgent, Executor,
+        ExecutorCapabilities, Expect, Health, Holder, HostInventory, HostRequest, JoinGrant,
+        Journal, KillReport, KillRequest, Lease, LeaseStore, ListArtifacts, LogChunk, LogPosition,
+        LogQuery, LogStore, Notification, Notifier, Observed, Placement, PlacementRequest,
+        ProbeReport, ProbeRequest, PutArtifact, Resolution, ResolveRequest, Revision, RolloutRef,
+        Scheduler, ServiceRegistry, Token, Versioned,
     },
     digest::Digest,
     error::BackendResult,
     host::{Host, Installed},
-    id::{HostName, ReleaseId, RolloutId, Seq, ServiceName, StreamId, TokenId},
+    id::{BootId, HostName, ReleaseId, RolloutId, Seq, ServiceName, StreamId, TokenId},
     rollout::Record,
     spec::{Release, Service},
     time::Timestamp,
@@ -50,6 +52,40 @@ macro_rules! forward {
         }
     };
 }
+
+forward!(AgentRegistry {
+    async fn create_join_token(
+        &self,
+        permit: &Permit,
+        request: &CreateJoinToken
+    ) -> BackendResult<JoinGrant>;
+    async fn join_tokens(
+        &self,
+        after: Option<&TokenId>,
+        limit: usize
+    ) -> BackendResult<Vec<JoinGrant>>;
+    async fn revoke_join_token(
+        &self,
+        permit: &Permit,
+        id: &TokenId,
+        now: Timestamp
+    ) -> BackendResult<()>;
+    async fn enroll(&self, request: &EnrollAgent) -> BackendResult<Agent>;
+    async fn identify(&self, key: &KeyFingerprint) -> BackendResult<Agent>;
+    async fn certify(&self, request: &CertifyAgent) -> BackendResult<Agent>;
+    async fn arrive(&self, host: &HostName, boot: &BootId, now: Timestamp) -> BackendResult<Agent>;
+    async fn hear(&self, host: &HostName, now: Timestamp) -> BackendResult<()>;
+    async fn agent(&self, host: &HostName) -> BackendResult<Agent>;
+    async fn agents(&self, after: Option<&HostName>, limit: usize) -> BackendResult<Vec<Agent>>;
+    async fn decide(
+        &self,
+        permit: &Permit,
+        host: &HostName,
+        state: AgentState,
+        reason: &str
+    ) -> BackendResult<Agent>;
+    async fn remove(&self, permit: &Permit, host: &HostName) -> BackendResult<()>;
+});
 
 forward!(AnswerStore {
     async fn begin(&self, request: &BeginAnswer) -> BackendResult<Begun>;

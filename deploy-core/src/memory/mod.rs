@@ -1,6 +1,7 @@
 //! A strict in-memory reference of every backend trait: for tests, for demonstrations, and to compare a real backend with.
 //!
 //! Strict means that what a contract leaves open is refused rather than let through.
+mod agent_registry;
 mod answer_store;
 mod artifact_store;
 mod authorizer;
@@ -15,6 +16,7 @@ mod notifier;
 mod scheduler;
 mod service_registry;
 
+pub use agent_registry::MemoryAgentRegistry;
 pub use answer_store::MemoryAnswerStore;
 pub use artifact_store::MemoryArtifactStore;
 pub use authorizer::{MemoryAuthorizer, PrincipalPattern, Rule};
