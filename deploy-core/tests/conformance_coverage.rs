@@ -13,8 +13,9 @@ use std::{
 };
 
 /// The file of each trait, and the module of its cases.
-const TRAITS: [(&str, &str); 13] = [
+const TRAITS: [(&str, &str); 14] = [
     ("access", "authorizer"),
+    ("agent", "agent_registry"),
     ("answer", "answer_store"),
     ("artifact", "artifact_store"),
     ("clock", "clock"),

@@ -36,6 +36,7 @@
     clippy::unwrap_used,
     reason = "a failed case panics, as tests do"
 )]
+pub mod agent_registry;
 pub mod answer_store;
 pub mod artifact_store;
 pub mod authorizer;

@@ -2,9 +2,9 @@
 use deploy_core::{
     access::{Action, Resource},
     backend::{
-        AnswerStore, ArtifactStore, AttemptLog, Authorizer, BackendResult, Clock, CredentialStore,
-        Executor, HostInventory, Journal, LeaseStore, LogStore, Notification, Notifier, Scheduler,
-        ServiceRegistry,
+        AgentRegistry, AnswerStore, ArtifactStore, AttemptLog, Authorizer, BackendResult, Clock,
+        CredentialStore, Executor, HostInventory, Journal, LeaseStore, LogStore, Notification,
+        Notifier, Scheduler, ServiceRegistry,
     },
     conformance::{
         ConcurrentHarness, DurableHarness, Harness,
@@ -19,7 +19,7 @@ use deploy_core::{
     },
     digest::Digest,
     memory::{
-        ManualClock, MemoryAnswerStore, MemoryArtifactStore, MemoryAuthorizer,
+        ManualClock, MemoryAgentRegistry, MemoryAnswerStore, MemoryArtifactStore, MemoryAuthorizer,
         MemoryCredentialStore, MemoryExecutor, MemoryHostInventory, MemoryJournal,
         MemoryLeaseStore, MemoryLogStore, MemoryNotifier, MemoryServiceRegistry, PrincipalPattern,
         Rule, SpreadScheduler, SystemClock,
@@ -52,6 +52,7 @@ macro_rules! plain_harness {
 }
 
 plain_harness! {
+    AgentRegistry: MemoryAgentRegistry;
     AnswerStore: MemoryAnswerStore;
     ArtifactStore: MemoryArtifactStore;
     CredentialStore: MemoryCredentialStore;

@@ -13,8 +13,8 @@ mod reference;
 
 use deploy_core::{
     backend::{
-        AnswerStore, ArtifactStore, Authorizer, Clock, CredentialStore, Executor, HostInventory,
-        Journal, LeaseStore, LogStore, Notifier, Scheduler, ServiceRegistry,
+        AgentRegistry, AnswerStore, ArtifactStore, Authorizer, Clock, CredentialStore, Executor,
+        HostInventory, Journal, LeaseStore, LogStore, Notifier, Scheduler, ServiceRegistry,
     },
     layer::{Layered, LimitLayer, RetryLayer, TimeoutLayer, TraceLayer},
     memory::SystemClock,
@@ -47,6 +47,7 @@ fn limit() -> LimitLayer {
 macro_rules! suites {
     ($wrap:expr) => {
         suites! { @ $wrap;
+            agent_registry, AgentRegistry, agent_registry_conformance: core, concurrent;
             answer_store, AnswerStore, answer_store_conformance: core, concurrent;
             artifact_store, ArtifactStore, artifact_store_conformance: core, concurrent;
             authorizer, Authorizer, authorizer_conformance: core;
