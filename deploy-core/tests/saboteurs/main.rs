@@ -58,6 +58,7 @@ macro_rules! saboteurs {
     };
 }
 
+mod agent_registry;
 mod answer_store;
 mod artifact_store;
 mod authorizer;
@@ -133,6 +134,7 @@ macro_rules! trials {
 
 fn trials() -> Vec<Trial> {
     trials! {
+        agent_registry, agent_registry_conformance: core durable concurrent;
         answer_store, answer_store_conformance: core durable concurrent;
         artifact_store, artifact_store_conformance: core durable concurrent;
         authorizer, authorizer_conformance: core;

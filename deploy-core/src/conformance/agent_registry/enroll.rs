@@ -88,9 +88,11 @@ async fn enroll_at_once(handles: &[Registry]) {
             assert_eq!(err.kind(), ErrorKind::Unauthenticated, "{}", err.chain());
         }
         assert_eq!(enrolled, uses as usize, "{enrolled} hosts were enrolled");
-        let agents = registry.agents(None, 100).await.unwrap();
-        let let_in = agents.iter().filter(|it| it.enrolled_with.as_str() == id).count();
-        assert_eq!((let_in, used(registry, id).await), (enrolled, uses));
+        for registry in handles {
+            let agents = registry.agents(None, 100).await.unwrap();
+            let let_in = agents.iter().filter(|it| it.enrolled_with.as_str() == id).count();
+            assert_eq!((let_in, used(registry, id).await), (enrolled, uses));
+        }
     }
 }
 
