@@ -86,7 +86,10 @@ impl Served {
         });
         let server = Server::builder().add_service(service);
         let server = tokio::spawn(async move {
-            server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
+            server
+                .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
+                .await
+                .unwrap();
         });
         Self { gateway, door, address, server }
     }
