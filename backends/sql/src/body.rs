@@ -9,7 +9,7 @@ use deploy_core::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The newest format of services, releases, hosts and sightings that this program reads and writes.
+/// The newest format of everything but records that this program reads and writes.
 pub(crate) const FORMAT: u32 = 1;
 
 /// A value that is ready to be stored: the columns `format, checksum, body`.

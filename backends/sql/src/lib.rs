@@ -1,4 +1,4 @@
-//! Journal, registry, inventory, leases and logs in SQL: in an SQLite file for one machine, in PostgreSQL beyond it.
+//! Journal, registry, inventory, leases, logs, tokens and agents in SQL: in an SQLite file for one machine, in PostgreSQL beyond it.
 //!
 //! One set of repositories serves both databases. They write their SQL once, in what the two have in common (`$1`,
 //! `ON CONFLICT`, `RETURNING`); what differs is kept in three places: the migrations, the `open` modules, and the few
@@ -20,8 +20,11 @@
 //!   Logs are the one exception: on SQLite a power cut may cost their newest part, which is fetched from the hosts again.
 //! * Any number of processes may have the same database open.
 //! * A database that would not keep the first promise (`fsync` off, say) is refused when it is opened.
+mod agent;
+mod answer;
 mod arg;
 mod body;
+mod credential;
 mod database;
 mod fault;
 mod inventory;
@@ -34,6 +37,9 @@ mod row;
 mod schema;
 mod store;
 
+pub use agent::SqlAgentRegistry;
+pub use answer::SqlAnswerStore;
+pub use credential::SqlCredentialStore;
 pub use database::Database;
 pub use inventory::SqlHostInventory;
 pub use journal::SqlJournal;

@@ -2,6 +2,7 @@
 use deploy_core::{
     error::{BackendError, BackendResult, ErrorKind},
     id::ParseNameError,
+    time::Timestamp,
 };
 use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
 use std::{fmt, num::TryFromIntError};
@@ -34,6 +35,12 @@ impl Row {
     /// A number that is never negative.
     pub(crate) fn number(&self, at: usize) -> Result<u64, Damage> {
         Ok(u64::try_from(self.int(at)?)?)
+    }
+
+    /// An instant, if there is one.
+    pub(crate) fn maybe_time(&self, at: usize) -> Result<Option<Timestamp>, Damage> {
+        let millis = self.maybe_int(at)?.map(u64::try_from).transpose()?;
+        Ok(millis.map(Timestamp::from_millis))
     }
 }
 

@@ -8,10 +8,11 @@ use crate::{
     token::SecretHash,
 };
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use std::{fmt, num::NonZeroU32};
 
 /// What is known of a join token: the right to let some hosts in. Its secret is not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JoinGrant {
     /// The public half of the token.
@@ -29,6 +30,7 @@ pub struct JoinGrant {
     /// From when on it is worth nothing.
     pub expires_at: Timestamp,
     /// Since when it is worth nothing, by somebody's decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
 }
 

@@ -6,10 +6,11 @@ use crate::{
     token::{SecretHash, TokenScope},
 };
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
 /// What is known of an API token. Its secret is not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Token {
     /// The public half.
@@ -27,8 +28,10 @@ pub struct Token {
     /// From when on it is worth nothing.
     pub expires_at: Timestamp,
     /// When it was last used, to about [`Token::USE_STEP`]; `None` if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<Timestamp>,
     /// Since when it is worth nothing, by somebody's decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
 }
 

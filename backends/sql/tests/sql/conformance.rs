@@ -2,14 +2,18 @@
 
 use crate::support::{self, TestDatabase};
 use deploy_core::{
-    backend::{HostInventory, Journal, LeaseStore, LogStore, ServiceRegistry},
+    backend::{
+        AgentRegistry, AnswerStore, CredentialStore, HostInventory, Journal, LeaseStore, LogStore,
+        ServiceRegistry,
+    },
     conformance::{
         ConcurrentHarness, DurableHarness, Harness, journal::JournalHarness,
         lease_store::LeaseStoreHarness,
     },
 };
 use deploy_sql::{
-    Database, SqlHostInventory, SqlJournal, SqlLeaseStore, SqlLogStore, SqlServiceRegistry,
+    Database, SqlAgentRegistry, SqlAnswerStore, SqlCredentialStore, SqlHostInventory, SqlJournal,
+    SqlLeaseStore, SqlLogStore, SqlServiceRegistry,
 };
 use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
@@ -74,6 +78,9 @@ macro_rules! harness {
 }
 
 harness! {
+    AgentRegistry: SqlAgentRegistry,
+    AnswerStore: SqlAnswerStore,
+    CredentialStore: SqlCredentialStore,
     HostInventory: SqlHostInventory,
     Journal: SqlJournal,
     LeaseStore: SqlLeaseStore,
@@ -104,6 +111,15 @@ async fn wait(by: Duration) {
 macro_rules! all {
     ($($name:ident: $Harness:ident),+) => { $(
         mod $name {
+            mod agent_registry {
+                deploy_core::agent_registry_conformance!(crate::conformance::$Harness, core, durable, concurrent);
+            }
+            mod answer_store {
+                deploy_core::answer_store_conformance!(crate::conformance::$Harness, core, durable, concurrent);
+            }
+            mod credential_store {
+                deploy_core::credential_store_conformance!(crate::conformance::$Harness, core, durable, concurrent);
+            }
             mod host_inventory {
                 deploy_core::host_inventory_conformance!(crate::conformance::$Harness, core, durable, concurrent);
             }
