@@ -11,5 +11,5 @@ pub mod descriptor;
 pub mod duration;
 pub mod executor;
 pub mod quote;
-mod shell;
+pub mod shell;
 pub mod transport;

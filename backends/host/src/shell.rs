@@ -5,11 +5,12 @@ use deploy_core::spec::StepName;
 /// What every call but `start` is fed on standard input, and what `start` unpacks and becomes.
 pub(crate) const LAUNCHER: &str = include_str!("sh/launcher.sh");
 /// DeployUtils: what default steps are made of, and custom scripts may use.
-pub(crate) const LIBRARY: &str = include_str!("sh/deployutils.sh");
+pub const LIBRARY: &str = include_str!("sh/deployutils.sh");
 const BOOT: &str = include_str!("sh/boot.sh");
 
 /// The default script for a step, where there is one.
-pub(crate) const fn default_step(name: StepName) -> Option<&'static str> {
+#[must_use]
+pub const fn default_step(name: StepName) -> Option<&'static str> {
     Some(match name {
         StepName::Fetch => include_str!("sh/steps/fetch.sh"),
         StepName::Install => include_str!("sh/steps/install.sh"),

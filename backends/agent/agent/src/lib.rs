@@ -1,9 +1,38 @@
 //! What runs on a host: takes attempts in, keeps a journal of them, runs their steps, and tells how they ended.
 //!
 //! [`HostSide`] is all that a session with a gateway needs to know of it.
+mod account;
 mod attempt;
+mod folder;
 mod host;
 mod journal;
+mod process;
+mod shim;
+mod spec;
+mod time;
 
 pub use host::{ArtifactBytes, FetchArtifact, Followed, Following, HostSide};
-pub use session::{Connect, Identity, Session};
+
+use std::{ffi::OsString, io};
+
+/// Runs this program as one of those that an agent starts for itself: `shim`, `exec` or `ask`, with the arguments that it gives them.
+///
+/// # Errors
+/// What kept it from its work; `InvalidInput` if the arguments are not such.
+pub fn run_helper(arguments: &[OsString]) -> io::Result<()> {
+    let usage = || io::Error::new(io::ErrorKind::InvalidInput, "not a call of an agent");
+    let (word, rest) = arguments.split_first().ok_or_else(usage)?;
+    match word.to_str() {
+        Some("shim") => {
+            let (launch, _) =
+                shim::Launch::parse(rest).filter(|it| it.1.is_empty()).ok_or_else(usage)?;
+            shim::supervise(launch)
+        }
+        Some("ask") => {
+            let (launch, rest) = shim::Launch::parse(rest).ok_or_else(usage)?;
+            shim::ask(launch, &shim::Question::parse(rest).ok_or_else(usage)?)
+        }
+        Some("exec") => Err(shim::exec::Exec::parse(rest).ok_or_else(usage)?.become_script()),
+        _ => Err(usage()),
+    }
+}
