@@ -88,8 +88,34 @@ impl Folder {
 
     /// Says who supervises it. Fails if somebody did before: an attempt is started at most once.
     pub(crate) fn write_started(&self, this: &Supervisor) -> io::Result<()> {
-        let line = format!("{} {} {}\n", this.pid, this.start, this.boot_id);
-        write_new(&self.0.join("started"), line.as_bytes())
+        self.take_place(&format!("{} {} {}\n", this.pid, this.start, this.boot_id))
+    }
+
+    /// Keeps whoever has not said yet that it supervises from starting: its place is taken.
+    pub(crate) fn keep_from_starting(&self) {
+        // Somebody has said so, or there is nothing that could be started.
+        drop(self.take_place("nobody\n"));
+    }
+
+    /// The first to come takes it, with a line that is whole from the beginning.
+    fn take_place(&self, line: &str) -> io::Result<()> {
+        let own = self.0.join(format!("started.{}", std::process::id()));
+        fs::write(&own, line)?;
+        let taken = fs::hard_link(&own, self.0.join("started"));
+        fs::remove_file(own)?;
+        taken
+    }
+
+    /// Notes the first process of a step's run, by which what it starts can be found when the shim is gone.
+    pub(crate) fn write_first(&self, index: &str, (pid, start): (i32, u64)) -> io::Result<()> {
+        fs::write(self.0.join("first"), format!("{index} {pid} {start}\n"))
+    }
+
+    pub(crate) fn first(&self) -> Option<(String, i32, u64)> {
+        let text = fs::read_to_string(self.0.join("first")).ok()?;
+        let mut words = text.strip_suffix('\n')?.split(' ');
+        let index = words.next()?.to_owned();
+        Some((index, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
     }
 
     pub(crate) fn started(&self) -> Option<Supervisor> {

@@ -2,16 +2,21 @@
 //!
 //! [`HostSide`] is all that a session with a gateway needs to know of it.
 mod account;
+mod agent;
 mod attempt;
+mod cache;
 mod folder;
 mod host;
 mod journal;
+mod policy;
 mod process;
 mod shim;
 mod spec;
 mod time;
 
+pub use agent::{HostOptions, JournaledHost, OpenError};
 pub use host::{ArtifactBytes, FetchArtifact, Followed, Following, HostSide};
+pub use policy::{Policy, PolicyError};
 
 use std::{ffi::OsString, io};
 

@@ -18,6 +18,7 @@ const LONGEST_VALUE: usize = 127 << 10;
 pub(crate) struct BadOrder(String);
 
 impl BadOrder {
+    #[expect(clippy::needless_pass_by_value, reason = "it stands at the end of `map_err`")]
     fn new(what: impl ToString) -> Self {
         Self(what.to_string())
     }

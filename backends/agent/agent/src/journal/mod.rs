@@ -155,11 +155,6 @@ impl Journal {
             .unwrap_or_else(|| Poisoned { reason: "it was closed".to_owned() }))
     }
 
-    /// Why nothing can be decided any more, if so.
-    pub(crate) fn failure(&self) -> Option<Poisoned> {
-        self.synced.borrow().failure.clone()
-    }
-
     /// Forgets attempts that nobody waits for, but for the newest.
     pub(crate) fn forget(&self) {
         self.shared.lock().attempts.forget();

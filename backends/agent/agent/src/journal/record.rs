@@ -105,7 +105,7 @@ impl Record {
             2 => Self::Starting { attempt, boot_id: payload.boot_id, cgroup: payload.cgroup },
             3 => {
                 let died = payload.died.map(End::Died);
-                Self::Exited { attempt, end: died.or(payload.ended.map(End::Ended))? }
+                Self::Exited { attempt, end: died.or_else(|| payload.ended.map(End::Ended))? }
             }
             4 => Self::Closed { attempt },
             5 => Self::Fence { service, generation },

@@ -105,7 +105,7 @@ impl Cgroups {
                 let mut waited = Duration::ZERO;
                 while !frozen() && waited < FREEZE {
                     let moment = Duration::from_millis(5);
-                    drop(poll(&mut [], Some(&crate::time::timespec(moment))));
+                    _ = poll(&mut [], Some(&crate::time::timespec(moment)));
                     waited += moment;
                 }
                 self.members().into_iter().for_each(kill);

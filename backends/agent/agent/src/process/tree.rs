@@ -83,7 +83,7 @@ impl Tree {
         // It may be gone; that is what is looked for next.
         let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return };
         if Process::of(process.pid).is_some_and(|it| it.start == process.start) {
-            drop(pidfd_send_signal(&handle, signal));
+            _ = pidfd_send_signal(&handle, signal);
         }
     }
 }

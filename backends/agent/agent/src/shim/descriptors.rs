@@ -9,7 +9,7 @@ pub(crate) fn close_inherited() -> io::Result<()> {
         .collect();
     for descriptor in open.into_iter().filter(|it| *it > 2) {
         // One of them was that of the folder itself.
-        drop(nix::unistd::close(descriptor));
+        _ = nix::unistd::close(descriptor);
     }
     Ok(())
 }

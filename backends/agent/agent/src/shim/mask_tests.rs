@@ -13,7 +13,8 @@ fn masked(secrets: &[&str], pieces: &[&[u8]]) -> Vec<u8> {
 
 #[test]
 fn secrets_are_found_across_borders() {
-    let cases: [(&[&str], &[&[u8]], &[u8]); 7] = [
+    type Case = (&'static [&'static str], &'static [&'static [u8]], &'static [u8]);
+    let cases: [Case; 7] = [
         (&["hunter2"], &[b"a hunter2 b"], b"a *** b"),
         (&["hunter2"], &[b"hun", b"ter", b"2!"], b"***!"),
         (&["hunter2"], &[b"hunhunter2hunter"], b"hun***hunter"),

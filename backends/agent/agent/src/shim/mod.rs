@@ -77,5 +77,5 @@ impl Question {
 
 /// Rouses the agent: there is something to read. A pipe that is full, or that nobody reads, is as good.
 fn tell_news() {
-    drop(rustix::io::write(rustix::stdio::stdout(), b"\n"));
+    _ = rustix::io::write(rustix::stdio::stdout(), b"\n");
 }

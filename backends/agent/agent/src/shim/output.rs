@@ -39,7 +39,7 @@ impl Output {
         let (from, to) = pipe_with(PipeFlags::CLOEXEC)?;
         fcntl_setfl(&from, OFlags::NONBLOCK)?;
         // A small pipe only makes more work.
-        drop(fcntl_setpipe_size(&from, PIPE));
+        _ = fcntl_setpipe_size(&from, PIPE);
         let owner = owner.map(rustix::fs::Uid::from_raw);
         rustix::fs::fchown(&to, owner, None)?;
         let (buffer, masked) = (vec![0; PIECE], Vec::new());

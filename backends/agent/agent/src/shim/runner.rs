@@ -113,6 +113,10 @@ impl Runner {
         let pid = Pid::from_child(&child);
         let number = pid.as_raw_pid();
         let first = Process::of(number).map(|it| (it.pid, it.start));
+        if let Some(first) = first.filter(|_| self.bell.is_some()) {
+            // A disk that takes no more does not keep a step from running.
+            drop(self.folder.write_first(index, first));
+        }
         let tree = Tree { mark: self.spec.mark(index), first, cgroup, reaper };
         Ok(Running {
             handle: pidfd_open(pid, PidfdFlags::empty())?,

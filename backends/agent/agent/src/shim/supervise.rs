@@ -91,7 +91,7 @@ pub(crate) fn ask(launch: Launch, question: &Question) -> io::Result<()> {
 fn detach() -> io::Result<()> {
     descriptors::close_inherited()?;
     // Fails only where this is a session's first process already.
-    drop(setsid());
+    _ = setsid();
     set_child_subreaper(Some(getpid()))?;
     Ok(())
 }
@@ -226,7 +226,7 @@ impl Shim {
     fn pause(&self, until: Duration) {
         let mut bell: Vec<_> =
             self.runner.bell.iter().map(|it| PollFd::new(it, PollFlags::IN)).collect();
-        drop(poll(&mut bell, Some(&timespec(until.saturating_sub(uptime())))));
+        _ = poll(&mut bell, Some(&timespec(until.saturating_sub(uptime()))));
     }
 
     fn finish(mut self, result: Result<(), Failure>) -> io::Result<()> {

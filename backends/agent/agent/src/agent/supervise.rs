@@ -1,0 +1,201 @@
+//! Looks after an attempt until it has ended, also one that another agent has started.
+use super::{Host, launch::listen};
+use crate::{
+    attempt::{
+        Attempt, AttemptKey, End, State,
+        recovery::{Cause, Seen, Verdict, verdict},
+    },
+    folder::{Folder, Supervisor},
+    journal::record::Record,
+    process::{cgroup::Cgroups, ending::Ending, proc_fs::is_running, tree::Tree},
+    spec::Spec,
+    time::uptime,
+};
+use deploy_agent_protocol::v1::Died;
+use deploy_core::telemetry::{GENERATION, TARGET_BACKEND};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{net::unix::pipe, sync::watch, task::spawn_blocking, time::interval};
+
+/// How often to look whether a shim that is about to be gone is.
+const GOING: Duration = Duration::from_millis(20);
+
+impl Host {
+    /// Goes on with what the journal says is under way.
+    pub(super) fn recover(self: &Arc<Self>) {
+        let (unfinished, _) = self.journal.look(|attempts| {
+            let starting =
+                attempts.all().filter(|(_, it)| matches!(it.state, State::Starting { .. }));
+            starting.map(|(key, _)| key).collect::<Vec<_>>()
+        });
+        for key in unfinished {
+            self.live().insert(key.clone(), watch::Sender::new(0));
+            // A pipe that is not there, or has no end, is that of an attempt that is over.
+            let news = listen(&self.folder(&key)).ok();
+            let host = Arc::clone(self);
+            self.spawn(async move { host.supervise(key, news).await });
+        }
+        let host = Arc::clone(self);
+        self.spawn(async move { host.sweep().await });
+    }
+
+    /// Listens to a shim until it is done, and then writes how the attempt ended.
+    pub(super) async fn supervise(self: Arc<Self>, key: AttemptKey, news: Option<pipe::Receiver>) {
+        if let Some(news) = news {
+            self.listen(&key, news).await;
+        }
+        match self.settle(&key).await {
+            Ok(()) => _ = self.live().remove(&key),
+            Err(err) => {
+                // What is not written is not said. Whoever waits for it waits for an agent that can write again.
+                tracing::error!(
+                    target: TARGET_BACKEND,
+                    { { GENERATION } = key.generation, error = %err },
+                    "the end of an attempt cannot be written down"
+                );
+                return;
+            }
+        }
+        self.sweep().await;
+    }
+
+    async fn listen(&self, key: &AttemptKey, news: pipe::Receiver) {
+        let mut buffer = [0; 4096];
+        while news.readable().await.is_ok() {
+            match news.try_read(&mut buffer) {
+                Ok(0) => return,
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(_) => return,
+                Ok(_) => {}
+            }
+            if let Some(live) = self.live().get(key) {
+                live.send_modify(|it| *it += 1);
+            }
+        }
+    }
+
+    /// Finds out how an attempt ended, sees to it that nothing of it is left that must not be, and writes it down.
+    async fn settle(&self, key: &AttemptKey) -> io::Result<()> {
+        let folder = self.folder(key);
+        loop {
+            let Some(attempt) = self.journal.look(|it| it.attempt(key).cloned()).0 else {
+                return Ok(());
+            };
+            let (of, seen_by) = (folder.clone(), self.boot_id.clone());
+            let (look_at, shim) = (attempt.clone(), folder.shim(&self.boot_id));
+            let found = spawn_blocking(move || verdict(&look_at, &look(&of, &look_at, &seen_by)));
+            let record = match found.await.map_err(io::Error::other)? {
+                Verdict::Settled => return Ok(()),
+                Verdict::Running => {
+                    wait_for(shim).await;
+                    continue;
+                }
+                Verdict::Await | Verdict::NeverStarted => {
+                    tell_of(&folder, key);
+                    Record::Withdrawn { attempt: key.clone() }
+                }
+                Verdict::Ended(ended) => {
+                    Record::Exited { attempt: key.clone(), end: End::Ended(ended) }
+                }
+                Verdict::Died(cause) => {
+                    let end = End::Died(self.bury(&folder, &attempt, cause).await?);
+                    Record::Exited { attempt: key.clone(), end }
+                }
+            };
+            return self.journal.write(vec![record]).await.map_err(io::Error::other);
+        }
+    }
+
+    /// Ends what a shim that was killed has left of its step.
+    async fn bury(&self, folder: &Folder, attempt: &Attempt, cause: Cause) -> io::Result<Died> {
+        let last = folder.last_begun();
+        let step = last.as_ref().map(|it| it.1.clone()).unwrap_or_default();
+        let reason = cause.as_str().to_owned();
+        let (Cause::ShimLost, Some((index, _))) = (cause, last) else {
+            return Ok(Died { reason, step, survivors: Vec::new() });
+        };
+        let index = index.to_string();
+        let (of, tree) = (folder.clone(), tree(folder, attempt, &index)?);
+        let grace = Spec::parse(of.order()?).map_err(io::Error::other)?.grace();
+        let survivors = spawn_blocking(move || Ending::new(tree, grace, uptime()).run());
+        let survivors = survivors.await.map_err(io::Error::other)??;
+        Ok(Died { reason, step, survivors })
+    }
+
+    /// Removes what the journal knows nothing of any more.
+    async fn sweep(self: &Arc<Self>) {
+        self.journal.forget();
+        let host = Arc::clone(self);
+        let swept = spawn_blocking(move || {
+            for (key, path) in folders(&host.options.state.join("attempts"))? {
+                let (known, _) = host.journal.look(|it| it.attempt(&key).is_some());
+                if !known && !host.live().contains_key(&key) {
+                    fs::remove_dir_all(path)?;
+                }
+            }
+            Ok::<_, io::Error>(())
+        });
+        if let Ok(Err(err)) = swept.await {
+            tracing::warn!(target: TARGET_BACKEND, { error = %err }, "old attempts cannot be removed");
+        }
+    }
+}
+
+/// What there is to see of an attempt. A shim that has not said yet that it is there never will be: its place is taken. This blocks.
+fn look(folder: &Folder, attempt: &Attempt, boot_id: &str) -> Seen {
+    let rebooted = match &attempt.state {
+        State::Starting { boot_id: of_start, .. } => of_start != boot_id,
+        State::Accepted { .. } | State::Exited { .. } => false,
+    };
+    folder.keep_from_starting();
+    let shim_alive = folder.shim(boot_id).is_some();
+    let exit = folder.exit().filter(|it| it.token == attempt.token);
+    Seen { rebooted, shim_alive, begun: folder.last_begun().is_some(), exit }
+}
+
+/// Why an attempt did not start, where its shim has said something.
+fn tell_of(folder: &Folder, key: &AttemptKey) {
+    let said = fs::read_to_string(folder.path().join("shim.log")).unwrap_or_default();
+    tracing::warn!(
+        target: TARGET_BACKEND,
+        { { GENERATION } = key.generation, said = said.trim() },
+        "an attempt was accepted and did not start"
+    );
+}
+
+fn tree(folder: &Folder, attempt: &Attempt, index: &str) -> io::Result<Tree> {
+    let cgroup = match &attempt.state {
+        State::Starting { cgroup, .. } => cgroup.parse().unwrap_or(Cgroups::None),
+        State::Accepted { .. } | State::Exited { .. } => Cgroups::None,
+    };
+    let mark = format!("DEPLOY_ATTEMPT={}.{index}", attempt.token);
+    let first = folder.first().filter(|it| it.0 == index).map(|it| (it.1, it.2));
+    Ok(Tree { mark, first, cgroup: cgroup.group(index), reaper: None })
+}
+
+/// Waits until a shim that has closed its pipe is gone: that takes a moment.
+async fn wait_for(shim: Option<Supervisor>) {
+    let mut ticks = interval(GOING);
+    while shim.as_ref().is_some_and(|it| is_running(it.pid, it.start)) {
+        ticks.tick().await;
+    }
+}
+
+/// The attempts that have a folder.
+fn folders(attempts: &std::path::Path) -> io::Result<Vec<(AttemptKey, PathBuf)>> {
+    let mut found = Vec::new();
+    for service in fs::read_dir(attempts)? {
+        let service = service?;
+        let Some(name) = service.file_name().to_str().and_then(|it| it.parse().ok()) else {
+            continue;
+        };
+        for attempt in fs::read_dir(service.path())? {
+            let attempt = attempt?;
+            let generation = attempt.file_name().to_str().and_then(|it| it.parse().ok());
+            if let Some(generation) = generation {
+                let key = AttemptKey { service: Clone::clone(&name), generation };
+                found.push((key, attempt.path()));
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,175 @@
+//! Artifacts on the host: each is fetched once, from where an earlier try ended, and compared with its digest whenever it is used.
+use crate::{FetchArtifact, spec::Artifact};
+use deploy_core::digest::{Digest, Hasher};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::SystemTime,
+};
+use thiserror::Error;
+use tokio::task::spawn_blocking;
+
+/// Why an artifact cannot be had.
+#[derive(Debug, Error)]
+pub(crate) enum FetchError {
+    #[error("the artifact {digest} cannot be fetched: {source}")]
+    Fetch { digest: Digest, source: io::Error },
+    #[error("the artifact cannot be kept: {0}")]
+    Keep(#[from] io::Error),
+    #[error("what came is not the artifact {digest}")]
+    Other { digest: Digest },
+}
+
+/// The artifacts of a host.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    folder: PathBuf,
+    limit: u64,
+    /// One of those that want the same artifact fetches it.
+    locks: Mutex<BTreeMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Cache {
+    /// In `folder`, where at most about `limit` bytes are kept.
+    pub(crate) const fn new(folder: PathBuf, limit: u64) -> Self {
+        Self { folder, limit, locks: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The file of an artifact, as its digest says.
+    pub(crate) async fn get(
+        &self,
+        artifact: Artifact,
+        from: &dyn FetchArtifact,
+    ) -> Result<PathBuf, FetchError> {
+        let lock = self.lock(artifact.digest);
+        let _alone = lock.lock().await;
+        let path = self.folder.join(artifact.digest.hex());
+        if is_right(path.clone(), artifact).await? {
+            touch(&path)?;
+            return Ok(path);
+        }
+        let part = path.with_extension("part");
+        let resumed = length(&part)? > 0;
+        self.fetch(artifact, from, &part).await?;
+        if !is_right(part.clone(), artifact).await? {
+            if !resumed {
+                return Err(FetchError::Other { digest: artifact.digest });
+            }
+            // What was there before may have been the wrong part of it.
+            self.fetch(artifact, from, &part).await?;
+            if !is_right(part.clone(), artifact).await? {
+                return Err(FetchError::Other { digest: artifact.digest });
+            }
+        }
+        fs::rename(&part, &path)?;
+        self.evict(&path)?;
+        Ok(path)
+    }
+
+    fn lock(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, it| it.strong_count() > 0);
+        if let Some(lock) = locks.get(&digest).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::default();
+        locks.insert(digest, Arc::downgrade(&lock));
+        lock
+    }
+
+    async fn fetch(
+        &self,
+        artifact: Artifact,
+        from: &dyn FetchArtifact,
+        part: &Path,
+    ) -> Result<(), FetchError> {
+        let digest = artifact.digest;
+        let failed = |source| FetchError::Fetch { digest, source };
+        let mut have = length(part)?;
+        let mut options = OpenOptions::new();
+        let mut file = options.create(true).append(true).mode(0o600).open(part)?;
+        let mut bytes = from.fetch(digest, have).await.map_err(failed)?;
+        while let Some(piece) = bytes.next().await.map_err(failed)? {
+            have += piece.len() as u64;
+            if have > artifact.size {
+                fs::remove_file(part)?;
+                return Err(FetchError::Other { digest });
+            }
+            file.write_all(&piece)?;
+        }
+        if have < artifact.size {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(())
+    }
+
+    /// Removes what was not used for the longest time until the rest fits. What an attempt uses it has under a name of its own.
+    fn evict(&self, newest: &Path) -> io::Result<()> {
+        let mut files: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            files.push((metadata.modified()?, entry.path(), metadata.len()));
+        }
+        files.sort();
+        let mut total: u64 = files.iter().map(|it| it.2).sum();
+        for (_, path, size) in files.iter().filter(|it| it.1 != newest) {
+            if total <= self.limit {
+                break;
+            }
+            fs::remove_file(path)?;
+            total -= size;
+        }
+        Ok(())
+    }
+}
+
+fn length(path: &Path) -> io::Result<u64> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(err) => Err(err),
+    }
+}
+
+/// Whether a file is the artifact. One that is not is removed.
+async fn is_right(path: PathBuf, artifact: Artifact) -> io::Result<bool> {
+    let judged = spawn_blocking(move || {
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(err) => return Err(err),
+        };
+        let (mut hasher, mut buffer, mut size) = (Hasher::new(), vec![0; 256 << 10], 0);
+        loop {
+            let length = file.read(&mut buffer)?;
+            if length == 0 {
+                break;
+            }
+            size += length as u64;
+            hasher.update(buffer.get(..length).unwrap_or_default());
+        }
+        if size == artifact.size && hasher.finish() == artifact.digest {
+            return Ok(true);
+        }
+        fs::remove_file(&path)?;
+        Ok(false)
+    });
+    judged.await.map_err(io::Error::other)?
+}
+
+/// It was used just now.
+fn touch(path: &Path) -> io::Result<()> {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    Ok(utimensat(CWD, path, &times, AtFlags::empty())?)
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

@@ -1,0 +1,229 @@
+//! `host.toml`: what this host lets be done to it, whoever asks. Nothing that comes over the network can change it.
+use crate::{process::cgroup::Choice, spec::Spec};
+use deploy_core::{
+    id::AccountName,
+    spec::{AbsolutePath, StepName},
+};
+use serde::Deserialize;
+use std::{fs, io, num::NonZeroU32, os::unix::fs::MetadataExt as _, path::Path, path::PathBuf};
+use thiserror::Error;
+
+/// Why a policy cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// It says something that this agent does not understand.
+    #[error("{}: {message}", .path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// It cannot be read.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others could change what it says.
+    #[error("{} can be changed by others than root and the agent's account: it must belong to one of them, and be writable by nobody else", .path.display())]
+    Writable {
+        /// The file, or the folder that it is in.
+        path: PathBuf,
+    },
+}
+
+/// What a host lets be done to it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Absent: every account but root.
+    accounts: Option<Vec<AccountName>>,
+    folders: Vec<AbsolutePath>,
+    #[serde(default)]
+    run: bool,
+    #[serde(default)]
+    signers: Vec<String>,
+    #[serde(default = "default_concurrency")]
+    concurrency: NonZeroU32,
+    #[serde(default = "default_log_mib")]
+    log_mib: NonZeroU32,
+    #[serde(default = "default_cache_mib")]
+    cache_mib: u32,
+    #[serde(default)]
+    cgroups: Choice,
+}
+
+const fn default_concurrency() -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(7)
+}
+
+const fn default_log_mib() -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(63)
+}
+
+const fn default_cache_mib() -> u32 {
+    10 << 10
+}
+
+impl Policy {
+    /// Reads the file `path`, which nobody else may be able to change.
+    ///
+    /// # Errors
+    /// If it cannot be read, can be changed by others, or says something that is not understood.
+    pub fn read(path: &Path) -> Result<Self, PolicyError> {
+        let failed = |source| PolicyError::Io { path: path.to_owned(), source };
+        let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+        for place in [path, folder.unwrap_or_else(|| Path::new("."))] {
+            if !is_ours(place).map_err(failed)? {
+                return Err(PolicyError::Writable { path: place.to_owned() });
+            }
+        }
+        let text = fs::read_to_string(path).map_err(failed)?;
+        Self::parse(&text)
+            .map_err(|message| PolicyError::Invalid { path: path.to_owned(), message })
+    }
+
+    /// Reads the text of such a file.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let policy: Self = toml::from_str(text).map_err(|err| err.to_string())?;
+        if policy.folders.is_empty() {
+            return Err("`folders` is empty: nothing could be deployed to this host".to_owned());
+        }
+        for signer in &policy.signers {
+            parse_key(signer).ok_or_else(|| {
+                format!("`signers`: `{}` is not 64 hexadecimal digits", signer.escape_debug())
+            })?;
+        }
+        Ok(policy)
+    }
+
+    /// The keys whose orders this host follows, if it follows only some of those that it was given at its enrolment.
+    #[must_use]
+    pub fn signers(&self) -> Option<Vec<[u8; 32]>> {
+        let keys = self.signers.iter().filter_map(|it| parse_key(it));
+        (!self.signers.is_empty()).then(|| keys.collect())
+    }
+
+    /// How many attempts may be under way at the same time.
+    pub(crate) const fn concurrency(&self) -> u32 {
+        self.concurrency.get()
+    }
+
+    /// How many bytes of a log are kept.
+    pub(crate) fn log_cap(&self) -> u64 {
+        u64::from(self.log_mib.get()) << 20
+    }
+
+    /// How many bytes of artifacts are kept.
+    pub(crate) fn cache_limit(&self) -> u64 {
+        u64::from(self.cache_mib) << 20
+    }
+
+    pub(crate) const fn cgroups(&self) -> Choice {
+        self.cgroups
+    }
+
+    /// The folder that lets a service lie where it lies.
+    pub(crate) fn folder_of(&self, path: &AbsolutePath) -> Option<&AbsolutePath> {
+        self.folders.iter().find(|it| Path::new(path.as_str()).starts_with(it.as_str()))
+    }
+
+    /// Whether an attempt may be run as `account`; if not, why.
+    pub(crate) fn allows(&self, spec: &Spec, account: &str, uid: u32) -> Result<(), String> {
+        let named = self.accounts.as_ref().map(|it| it.iter().any(|it| it.as_str() == account));
+        if !named.unwrap_or(uid != 0) {
+            return Err(format!(
+                "host.toml does not let anything run as `{account}`: name it in `accounts`"
+            ));
+        }
+        if self.folder_of(&spec.place.deploy_path).is_none() {
+            let path = &spec.place.deploy_path;
+            return Err(format!(
+                "host.toml lets nothing be deployed to {path}: name a folder above it in `folders`"
+            ));
+        }
+        if !self.run && spec.steps.iter().any(|it| it.name == StepName::Run) {
+            return Err("host.toml lets no ad-hoc script run: it needs `run = true`".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Whether only root and this process's account can change it.
+fn is_ours(path: &Path) -> io::Result<bool> {
+    let metadata = fs::metadata(path)?;
+    let owner = [0, rustix::process::geteuid().as_raw()].contains(&metadata.uid());
+    let sticky = metadata.is_dir() && metadata.mode() & 0o1000 != 0;
+    Ok(owner && (metadata.mode() & 0o022 == 0 || sticky))
+}
+
+fn parse_key(text: &str) -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn what_is_not_said_is_what_is_safe() {
+        let policy = Policy::parse("folders = ['/srv']").unwrap();
+        assert!(!policy.run && policy.accounts.is_none() && policy.signers().is_none());
+        assert_eq!((policy.concurrency(), policy.log_cap()), (8, 64 << 20));
+        assert!(policy.folder_of(&"/srv/web".parse().unwrap()).is_some());
+        for outside in ["/srvx/web", "/etc", "/"] {
+            let outside = outside.parse();
+            assert!(outside.is_err() || policy.folder_of(&outside.unwrap()).is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (text, says) in [
+            ("", "folders"),
+            ("folders = []", "empty"),
+            ("folders = ['/srv']\nfolder = '/x'", "unknown field `folder`"),
+            ("folders = ['srv']", "begin with `/`"),
+            ("folders = ['/srv']\nconcurrency = 0", "nonzero"),
+            ("folders = ['/srv']\nsigners = ['00']", "64 hexadecimal"),
+            ("folders = ['/srv']\naccounts = ['-x']", "account name"),
+        ] {
+            let refused = Policy::parse(text).unwrap_err();
+            assert!(refused.contains(says), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn what_others_can_change_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("host.toml");
+        fs::write(&path, "folders = ['/srv']").unwrap();
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(&path, 0o644);
+        Policy::read(&path).unwrap();
+        for wrong in [0o664, 0o646] {
+            mode(&path, wrong);
+            assert!(matches!(Policy::read(&path), Err(PolicyError::Writable { .. })));
+        }
+        mode(&path, 0o600);
+        mode(dir.path(), 0o777);
+        assert!(matches!(Policy::read(&path), Err(PolicyError::Writable { .. })));
+    }
+}
