@@ -87,7 +87,7 @@ impl LocalAgent {
             token: request.token.clone(),
             log_offset: request.log_offset,
         };
-        let mut following = self.host.follow(&follow).await.map_err(refused)?;
+        let mut following = self.host.follow(follow).await.map_err(refused)?;
         while let Some(said) = following.next().await {
             match said {
                 Followed::Log(chunk) => log.write(chunk.offset, &chunk.bytes).await?,
