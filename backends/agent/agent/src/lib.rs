@@ -10,6 +10,7 @@ mod host;
 mod journal;
 mod policy;
 mod process;
+mod session;
 mod shim;
 mod spec;
 mod time;
@@ -17,6 +18,7 @@ mod time;
 pub use agent::{HostOptions, JournaledHost, OpenError};
 pub use host::{ArtifactBytes, FetchArtifact, Followed, Following, HostSide};
 pub use policy::{Policy, PolicyError};
+pub use session::{Connect, Identity, Session};
 
 use std::{ffi::OsString, io};
 

@@ -1,12 +1,7 @@
 //! The conformance kit over the host side of an agent, with each kind of control groups that this machine has.
 //!
 //! As root the steps run as another account; as anybody else, as that.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod support;
 
 use deploy_core::{

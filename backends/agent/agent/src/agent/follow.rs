@@ -9,7 +9,7 @@ use crate::{
 use bytes::Bytes;
 use deploy_agent_protocol::{
     LONGEST_CHUNK,
-    v1::{Follow, LogChunk, Refused, StepBegun},
+    v1::{Follow, Refused},
 };
 use std::{
     fs::File,
@@ -133,7 +133,7 @@ impl Follower {
         });
         for step in begun.skip(self.told).collect::<Vec<_>>() {
             self.told += 1;
-            self.tell(Followed::Step(StepBegun { attempt: Some(self.key.id()), step })).await?;
+            self.tell(Followed::Step(step)).await?;
         }
         Ok(())
     }
@@ -148,9 +148,8 @@ impl Follower {
             if bytes.is_empty() {
                 return Ok(());
             }
-            let attempt = Some(self.key.id());
             self.offset += bytes.len() as u64;
-            self.tell(Followed::Log(LogChunk { attempt, offset, bytes })).await?;
+            self.tell(Followed::Log { offset, bytes }).await?;
         }
     }
 

@@ -27,7 +27,6 @@ impl Host {
         attempt: Attempt,
         artifacts: &dyn FetchArtifact,
     ) -> Result<Accepted, Refused> {
-        let log_offset = attempt.log_offset;
         let spec = Spec::parse(attempt)?;
         if self.is_new(&spec).await? {
             let account = self.allowed(&spec)?;
@@ -35,7 +34,7 @@ impl Host {
             let prepared = self.prepare(&spec, &account, artifacts).await?;
             self.accept(&spec, prepared).await?;
         }
-        Ok(Accepted { log_offset })
+        Ok(Accepted {})
     }
 
     /// Whether there is something to start. What will be refused is refused before anything is fetched for it.

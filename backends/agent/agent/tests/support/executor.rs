@@ -1,7 +1,7 @@
 //! An [`Executor`] over a [`HostSide`], without a network in between.
 use super::FromStore;
 use async_trait::async_trait;
-use deploy_agent::{Followed, HostSide, JournaledHost};
+use deploy_agent::{Followed, HostSide as _, JournaledHost};
 use deploy_agent_protocol::v1::{self, answer::Kind};
 use deploy_core::{
     access::{Action, Permit, Resource},
@@ -87,11 +87,11 @@ impl LocalAgent {
             token: request.token.clone(),
             log_offset: request.log_offset,
         };
-        let mut following = self.host.follow(follow).await.map_err(refused)?;
+        let mut following = self.host.follow(follow).await.map_err(|it| refused(&it))?;
         while let Some(said) = following.next().await {
             match said {
-                Followed::Log(chunk) => log.write(chunk.offset, &chunk.bytes).await?,
-                Followed::Step(begun) => log.step(step(&begun.step).unwrap()),
+                Followed::Log { offset, bytes } => log.write(offset, &bytes).await?,
+                Followed::Step(begun) => log.step(step(&begun).unwrap()),
                 Followed::Ended(ended) => {
                     assert_eq!(ended.token, request.token);
                     return Ok(report(&ended));
@@ -144,11 +144,11 @@ fn lost(died: &v1::Died) -> AttemptReport {
     AttemptReport::Lost { step: step(&died.step), reason: died.reason.clone() }
 }
 
-fn error(kind: ErrorKind, why: impl ToString) -> BackendError {
+fn error(kind: ErrorKind, why: &str) -> BackendError {
     BackendError::new(kind, "agent").because(why.to_string())
 }
 
-pub(crate) fn refused(refused: v1::Refused) -> BackendError {
+pub(crate) fn refused(refused: &v1::Refused) -> BackendError {
     let kind = match refused.code() {
         v1::Refusal::Invalid => ErrorKind::InvalidInput,
         v1::Refusal::NotTrusted | v1::Refusal::NotAllowed => ErrorKind::PermissionDenied,
@@ -159,7 +159,7 @@ pub(crate) fn refused(refused: v1::Refused) -> BackendError {
         v1::Refusal::Artifact | v1::Refusal::Failing => ErrorKind::Unavailable,
         v1::Refusal::Unspecified => panic!("no code"),
     };
-    error(kind, refused.message)
+    error(kind, &refused.message)
 }
 
 fn allow(permit: &Permit, action: Action, on: &HostRequest) -> BackendResult<()> {
@@ -169,7 +169,7 @@ fn allow(permit: &Permit, action: Action, on: &HostRequest) -> BackendResult<()>
 
 fn unexpected<T>(answer: Kind) -> BackendResult<T> {
     match answer {
-        Kind::Refused(why) => Err(refused(why)),
+        Kind::Refused(why) => Err(refused(&why)),
         other => panic!("{other:?}"),
     }
 }
@@ -189,7 +189,7 @@ impl Executor for LocalAgent {
         allow(permit, Action::HostExecute, &request.on)?;
         let order = self.order(request).await?;
         let artifacts = FromStore(Arc::clone(&self.store));
-        self.host.start(order, &artifacts).await.map_err(refused)?;
+        self.host.start(order, &artifacts).await.map_err(|it| refused(&it))?;
         self.follow(request, log).await
     }
 

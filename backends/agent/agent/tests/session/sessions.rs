@@ -1,7 +1,7 @@
 //! Who is let in, and who is not any more.
 use crate::{
-    executor_host::ExecutorHost,
     link::{Link, Served, h1},
+    support::Fixture,
 };
 use deploy_agent_gateway::Denied;
 use deploy_core::{
@@ -10,7 +10,6 @@ use deploy_core::{
     conformance::{permit, sample},
     error::ErrorKind,
     host::{Connection, Host},
-    memory::{MemoryArtifactStore, MemoryExecutor, SystemClock},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -20,15 +19,11 @@ fn on() -> HostRequest {
     HostRequest::new(host, sample::name("web"), sample::name("/srv/web"))
 }
 
-fn host() -> Arc<ExecutorHost> {
-    let executor = MemoryExecutor::new(Arc::new(SystemClock::new()));
-    Arc::new(ExecutorHost::new(Arc::new(executor), on()))
-}
-
-async fn served() -> (Served, Link) {
-    let served = Served::new(Arc::new(MemoryArtifactStore::new())).await;
+async fn lab() -> (Fixture, Served, Link) {
+    let fixture = Fixture::new("none").await;
+    let served = Served::new(Arc::clone(&fixture.store)).await;
     let link = Link::new(&served).await;
-    (served, link)
+    (fixture, served, link)
 }
 
 async fn eventually(mut holds: impl FnMut() -> bool) {
@@ -42,8 +37,8 @@ async fn eventually(mut holds: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn an_agent_comes_back_by_itself_and_says_that_it_is_there() {
-    let (served, link) = served().await;
-    let _agent = link.agent(host(), "boot 1");
+    let (fixture, served, link) = lab().await;
+    let _agent = link.agent(fixture.host(), "boot 1");
     for _ in 0..2 {
         eventually(|| served.gateway.connected() == [h1()]).await;
         let seen = *served.door.seen.lock().unwrap();
@@ -55,7 +50,7 @@ async fn an_agent_comes_back_by_itself_and_says_that_it_is_there() {
 
 #[tokio::test]
 async fn a_host_without_an_agent_is_unavailable() {
-    let (served, _link) = served().await;
+    let (_fixture, served, _link) = lab().await;
     let permit = permit(Action::HostObserve, Resource::System).await;
     let err = served.executor().observe(&permit, &on()).await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::Unavailable);
@@ -64,8 +59,8 @@ async fn a_host_without_an_agent_is_unavailable() {
 
 #[tokio::test]
 async fn who_loses_the_right_to_a_session_loses_the_session() {
-    let (served, link) = served().await;
-    let _agent = link.agent(host(), "boot 1");
+    let (fixture, served, link) = lab().await;
+    let _agent = link.agent(fixture.host(), "boot 1");
     eventually(|| served.gateway.connected() == [h1()]).await;
     *served.door.denied.lock().unwrap() = Some(Denied::Forever("it was revoked".to_owned()));
     served.gateway.disconnect(&h1());
@@ -74,22 +69,22 @@ async fn who_loses_the_right_to_a_session_loses_the_session() {
 
 #[tokio::test]
 async fn a_cloned_machine_locks_both_out() {
-    let (served, link) = served().await;
-    let _agent = link.agent(host(), "boot 1");
+    let (fixture, served, link) = lab().await;
+    let _agent = link.agent(fixture.host(), "boot 1");
     eventually(|| served.gateway.connected() == [h1()]).await;
-    let _clone = link.agent(host(), "boot 2");
+    let _clone = link.agent(fixture.host(), "boot 2");
     eventually(|| *served.door.doubled.lock().unwrap() == 1).await;
     eventually(|| served.gateway.connected().is_empty()).await;
 }
 
 #[tokio::test]
 async fn a_host_that_was_restarted_is_no_clone() {
-    let (served, link) = served().await;
-    let agent = link.agent(host(), "boot 1");
+    let (fixture, served, link) = lab().await;
+    let agent = link.agent(fixture.host(), "boot 1");
     eventually(|| served.gateway.connected() == [h1()]).await;
     // Its end is gone without a word, and its last session stays open for a while.
     drop(agent);
-    let _restarted = link.agent(host(), "boot 2");
+    let _restarted = link.agent(fixture.host(), "boot 2");
     let permit = permit(Action::HostObserve, Resource::System).await;
     served.executor().observe(&permit, &on()).await.unwrap();
     assert_eq!(*served.door.doubled.lock().unwrap(), 0);
