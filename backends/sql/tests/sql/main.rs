@@ -11,6 +11,7 @@ mod crash;
 mod damage;
 mod full;
 mod hosts;
+mod identities;
 mod open;
 mod power_cut;
 mod processes;

@@ -5,35 +5,59 @@
 use crate::support::{self, TestDatabase, may, sample};
 use deploy_core::{
     access::Action,
+    agent::{Certificate, KeyFingerprint},
     backend::{
-        AcquireLease, Expect, HostInventory as _, InventoryExt as _, Journal as _, JournalExt as _,
+        AcquireLease, AgentRegistry as _, Answer, AnswerStore as _, BeginAnswer, Begun,
+        CertifyAgent, CreateJoinToken, CreateToken, CredentialStore as _, EnrollAgent, ErrorKind,
+        Expect, HostInventory as _, InventoryExt as _, Journal as _, JournalExt as _,
         LeaseStore as _, LogChunk, LogQuery, LogStore as _, Revision, RolloutRef,
         ServiceRegistry as _,
     },
-    host::{Connection, Installed},
+    digest::Digest,
+    host::{Connection, Installed, Labels},
     id::Seq,
+    token::{SecretHash, TokenScope, TokenSecret},
 };
 use deploy_sql::{
-    Database, SqlHostInventory, SqlJournal, SqlLeaseStore, SqlLogStore, SqlServiceRegistry,
+    Database, SqlAgentRegistry, SqlAnswerStore, SqlCredentialStore, SqlHostInventory, SqlJournal,
+    SqlLeaseStore, SqlLogStore, SqlServiceRegistry,
 };
 use sqlx::{Connection as _, Executor as _, Row as _, SqliteConnection};
 use std::{
+    any::Any,
     fs,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
-const NEWEST: u32 = 1;
+const NEWEST: u32 = 2;
 
 #[tokio::test]
 async fn a_database_of_schema_1_is_read_whole() {
-    let folder = tempfile::tempdir().unwrap();
-    load_sqlite(&dump(1, "sqlite.sql"), &folder.path().join("deploy.db")).await;
-    load_sqlite(&dump(1, "sqlite-logs.sql"), &folder.path().join("deploy.logs.db")).await;
-    check(&support::open_sqlite(&folder).await).await;
+    for database in databases_of(1).await {
+        check(&database.1).await;
+        check_no_identities(&database.1).await;
+    }
+}
 
+#[tokio::test]
+async fn a_database_of_schema_2_is_read_whole() {
+    for database in databases_of(2).await {
+        check(&database.1).await;
+        check_identities(&database.1).await;
+    }
+}
+
+/// What a dump leaves, in either database; the guard keeps it.
+async fn databases_of(version: u32) -> [(Box<dyn Any>, Database); 2] {
+    let folder = tempfile::tempdir().unwrap();
+    load_sqlite(&dump(version, "sqlite.sql"), &folder.path().join("deploy.db")).await;
+    load_sqlite(&dump(version, "sqlite-logs.sql"), &folder.path().join("deploy.logs.db")).await;
+    let sqlite = support::open_sqlite(&folder).await;
     let test = TestDatabase::new();
-    test.load(&dump(1, "postgres.sql"));
-    check(&Database::connect_postgres(&test.url()).await.unwrap()).await;
+    test.load(&dump(version, "postgres.sql"));
+    let postgres = Database::connect_postgres(&test.url()).await.unwrap();
+    [(Box::new(folder), sqlite), (Box::new(test), postgres)]
 }
 
 #[test]
@@ -111,6 +135,7 @@ async fn fill(database: &Database) {
     };
     let chunks = [chunk(0, b"hello "), chunk(6, b"\0\xff\n")];
     SqlLogStore::new(database).append(&chunks).await.unwrap();
+    fill_identities(database).await;
 }
 
 /// That all of it is there, and can be gone on from.
@@ -183,6 +208,94 @@ async fn check_logs(logs: &SqlLogStore) {
         logs.length(&sample::name("r1"), &sample::name("h1"), Seq::new(2)).await.unwrap(),
         9
     );
+}
+
+/// A hash that stands for the secret of a token.
+fn secret(byte: u8) -> SecretHash {
+    TokenSecret::from_bytes([byte; 32]).hash()
+}
+
+fn begin(key: &str) -> BeginAnswer {
+    BeginAnswer::new(sample::name("ann"), sample::name(key), Digest::of(b"request"), "one")
+}
+
+fn given() -> Answer {
+    let headers = vec![("etag".to_owned(), "\"1\"".to_owned())];
+    Answer::new(201, b"{}\0\xff".to_vec()).with_headers(headers)
+}
+
+fn wish(host: &str) -> EnrollAgent {
+    let (key, machine) = (KeyFingerprint::of(host.as_bytes()), sample::name("machine/4f"));
+    EnrollAgent::new(sample::name("j1"), secret(2), key, sample::name(host), machine, sample::at(3))
+}
+
+async fn fill_identities(database: &Database) {
+    let permit = may(Action::TokenWrite).await;
+    let tokens = SqlCredentialStore::new(database);
+    let scope = TokenScope::new([Action::RolloutControl]).with_services([sample::name("web")]);
+    let (from, until) = (sample::at(1), sample::at(1_000));
+    for id in ["t1", "t2"] {
+        let (id, principal) = (sample::name(id), sample::name("ci"));
+        let token = CreateToken::new(id, secret(1), principal, scope.clone(), from, until);
+        tokens.create(&permit, &token.with_note("for tests")).await.unwrap();
+    }
+    tokens.authenticate(&sample::name("t1"), &secret(1), sample::at(5)).await.unwrap();
+    tokens.revoke(&permit, &sample::name("t2"), sample::at(6)).await.unwrap();
+
+    let answers = SqlAnswerStore::new(database);
+    for key in ["answered", "running"] {
+        let Begun::New(claim) = answers.begin(&begin(key)).await.unwrap() else { panic!() };
+        if key == "answered" {
+            answers.finish(&claim, &given(), sample::at(7)).await.unwrap();
+        }
+    }
+
+    let permit = may(Action::HostEnroll).await;
+    let agents = SqlAgentRegistry::new(database);
+    let labels = Labels::from([(sample::name("zone"), sample::name("a"))]);
+    let token = CreateJoinToken::new(sample::name("j1"), secret(2), from, until);
+    let token = token.with_labels(labels).with_uses(NonZeroU32::new(3).unwrap());
+    agents.create_join_token(&permit, &token).await.unwrap();
+    for host in ["h1", "h2"] {
+        agents.enroll(&wish(host)).await.unwrap();
+    }
+    let (h1, key) = (sample::name("h1"), KeyFingerprint::of(b"h2"));
+    let certificate = Certificate::new("0a", until);
+    agents.certify(&CertifyAgent::new(key, key, certificate)).await.unwrap();
+    agents.arrive(&h1, &sample::name("boot-1"), sample::at(8)).await.unwrap();
+    agents.arrive(&h1, &sample::name("boot-2"), sample::at(9)).await.unwrap();
+}
+
+async fn check_no_identities(database: &Database) {
+    assert_eq!(SqlCredentialStore::new(database).tokens(None, 10).await.unwrap(), []);
+    assert_eq!(SqlAgentRegistry::new(database).agents(None, 10).await.unwrap(), []);
+    let begun = SqlAnswerStore::new(database).begin(&begin("first")).await.unwrap();
+    assert!(matches!(begun, Begun::New(_)));
+}
+
+async fn check_identities(database: &Database) {
+    let tokens = SqlCredentialStore::new(database);
+    let [used, revoked] = tokens.tokens(None, 10).await.unwrap().try_into().unwrap();
+    assert_eq!((used.last_used_at, used.note.as_str()), (Some(sample::at(5)), "for tests"));
+    assert_eq!(revoked.revoked_at, Some(sample::at(6)));
+    let found = tokens.authenticate(&used.id, &secret(1), sample::at(6)).await.unwrap();
+    assert_eq!((found.principal.as_str(), found.scope), ("ci", used.scope));
+
+    let answers = SqlAnswerStore::new(database);
+    let answered = answers.begin(&begin("answered")).await.unwrap();
+    assert_eq!(answered, Begun::Answered(given()));
+    let running = answers.begin(&begin("running")).await.unwrap();
+    assert_eq!(running, Begun::Running { holder: "one".to_owned() });
+
+    let agents = SqlAgentRegistry::new(database);
+    let [grant] = agents.join_tokens(None, 10).await.unwrap().try_into().unwrap();
+    assert_eq!((grant.used, grant.uses.get(), grant.labels.len()), (2, 3, 1));
+    let agent = agents.identify(&KeyFingerprint::of(b"h2")).await.unwrap();
+    assert_eq!((agent.host.as_str(), agent.last_seen_at), ("h1", Some(sample::at(8))));
+    assert_eq!(agent.key.certificate, Some(Certificate::new("0a", sample::at(1_000))));
+    assert_eq!(agent.former_boots, [sample::name("boot-1")]);
+    let copy = agents.identify(&KeyFingerprint::of(b"h1")).await.unwrap_err();
+    assert_eq!(copy.kind(), ErrorKind::PermissionDenied);
 }
 
 async fn load_sqlite(dump: &Path, path: &Path) {
