@@ -5,19 +5,17 @@
 mod app;
 mod cli;
 mod commands;
-mod documents;
 mod embedded;
 mod files;
 mod look;
 mod output;
 mod packages;
-mod problem;
-mod reason;
 mod rollout;
 
 use app::App;
 use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use cli::{Cli, Command};
+use deploy_operations::{documents, problem, reason};
 use deploy_wire::{Exit, Problem, ProblemCode};
 use output::{Output, Volume};
 use std::{ffi::OsString, process::ExitCode, sync::Arc};

@@ -65,10 +65,12 @@ fn a_backend_knows_no_other_backend_and_no_frontend() {
 }
 
 #[test]
-fn a_frontend_knows_no_other_frontend_but_the_wire() {
+fn a_frontend_knows_no_other_frontend_but_what_all_share() {
     let members = members();
     let mut others = names_of(&members, "frontends");
-    assert!(others.remove("deploy-wire"), "{others:?}");
+    for shared in ["deploy-operations", "deploy-wire"] {
+        assert!(others.remove(shared), "{others:?}");
+    }
     for frontend in members.iter().filter(|it| it.is_in("frontends")) {
         none_of(&frontend.dependencies, &ours(&others), &frontend.name);
     }

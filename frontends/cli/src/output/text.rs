@@ -1,19 +1,12 @@
 //! Small things about text.
-use std::{borrow::Cow, fmt::Display};
+pub(crate) use deploy_operations::text::{clean, plural};
+
+use std::fmt::Display;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// How many columns `text` takes.
 pub(crate) fn width(text: &str) -> usize {
     text.width()
-}
-
-/// `text` without control characters, which could move the cursor or hide what is said; line breaks and tabs stay.
-pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
-    if text.chars().all(harmless) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect())
 }
 
 /// `text` in at most `columns`, on one line; what is cut off is shown as `…`.
@@ -70,12 +63,6 @@ pub(crate) fn when(time: &str) -> String {
     }
 }
 
-/// `1 host`, `2 hosts`.
-pub(crate) fn plural(count: impl Into<u64>, one: &str) -> String {
-    let count = count.into();
-    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
-}
-
 /// The first few of many, by name.
 pub(crate) fn list<T: Display>(items: &[T], most: usize) -> String {
     let shown: Vec<_> = items.iter().take(most).map(ToString::to_string).collect();
@@ -109,12 +96,6 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn control_characters_are_taken_out() {
-        assert_eq!(clean("a\u{1b}[2Jb\r\n"), "a\u{fffd}[2Jb\u{fffd}\n");
-        assert!(matches!(clean("plain\ttext"), Cow::Borrowed(_)));
-    }
-
-    #[test]
     fn times_are_read_by_people() {
         assert_eq!(when("2026-11-22T07:01:43.632Z"), "2026-11-22 07:01:43Z");
         assert_eq!(when("never"), "never");
@@ -133,8 +114,6 @@ mod tests {
     fn many_are_shortened() {
         assert_eq!(list(&["a", "b", "c"], 2), "a, b and 1 more");
         assert_eq!(list(&["a"], 2), "a");
-        assert_eq!(plural(1_u32, "host"), "1 host");
-        assert_eq!(plural(0_u32, "host"), "0 hosts");
     }
 
     #[test]

@@ -2,17 +2,12 @@
 mod background;
 mod follow;
 mod interrupt;
-mod logs;
-mod narrate;
 mod progress;
-mod tail;
 mod view;
 
 pub(crate) use background::hand_over;
+pub(crate) use deploy_operations::{LogTail, Tail, narrate::Narrator};
 pub(crate) use follow::{Follow, Role};
-pub(crate) use logs::LogTail;
-pub(crate) use narrate::Narrator;
-pub(crate) use tail::Tail;
 
 use crate::{
     app::Embedded,

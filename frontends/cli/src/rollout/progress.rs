@@ -1,5 +1,4 @@
 //! The block of lines that shows where a rollout is: a function of its state and the time.
-use super::narrate::{clock, rounded};
 use crate::{
     documents,
     output::{Style, fit, plural, styles, width, wrap},
@@ -9,6 +8,7 @@ use deploy_core::{
     spec::Direction,
     time::Timestamp,
 };
+use deploy_operations::narrate::{clock, rounded};
 use std::time::Duration;
 
 /// How many hosts that need attention are shown.

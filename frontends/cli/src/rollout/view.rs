@@ -1,17 +1,15 @@
 //! How somebody who follows a rollout sees it: as a live block, as lines, or as documents.
-use super::{
-    narrate::{Narrator, Sentence, clock, what},
-    progress::Progress,
-};
+use super::progress::Progress;
 use crate::{
     documents,
-    output::{Output, Screen, fit, styles},
+    output::{Output, Screen, Style, fit, styles},
 };
 use deploy_core::{
     id::Seq,
     rollout::{Record, Rollout, TaskView},
     time::Timestamp,
 };
+use deploy_operations::narrate::{Narrator, Sentence, Tone, clock, what};
 use std::time::Duration;
 
 /// Shows a rollout as it goes.
@@ -82,11 +80,12 @@ impl<'a> View<'a> {
         match &mut self.how {
             How::Json => {}
             How::Lines => {
-                let text = self.output.paint(sentence.style, &sentence.text);
+                let text = self.output.paint(style_of(sentence.tone), &sentence.text);
                 self.output.line(format_args!("{at} {text}"));
             }
             How::Live(screen) if sentence.lasting => {
-                let text = self.output.paint(sentence.style, fit(&sentence.text, usize::MAX));
+                let text =
+                    self.output.paint(style_of(sentence.tone), fit(&sentence.text, usize::MAX));
                 screen.leave(&format!("{at} {text}"));
             }
             How::Live(_) => {}
@@ -129,5 +128,15 @@ impl<'a> View<'a> {
             screen.clear();
             self.drawn = (Seq::ZERO, Timestamp::default());
         }
+    }
+}
+
+const fn style_of(tone: Tone) -> Style {
+    match tone {
+        Tone::Active => styles::ACTIVE,
+        Tone::Failure => styles::FAILURE,
+        Tone::Good => styles::GOOD,
+        Tone::Plain => styles::PLAIN,
+        Tone::Warning => styles::WARNING,
     }
 }

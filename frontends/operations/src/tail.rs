@@ -12,17 +12,19 @@ const PAGE: usize = 4_096;
 
 /// A rollout that is kept up with its journal.
 #[derive(Debug)]
-pub(crate) struct Tail {
+#[non_exhaustive]
+pub struct Tail {
     at: RolloutRef,
-    pub(crate) rollout: Rollout,
+    /// The rollout, as far as it was read.
+    pub rollout: Rollout,
 }
 
 impl Tail {
     /// Reads a rollout as far as it goes, and gives its records.
-    pub(crate) async fn open(
-        parts: &Parts,
-        id: &RolloutId,
-    ) -> Result<(Self, Vec<Record>), Problem> {
+    ///
+    /// # Errors
+    /// If there is no such rollout, or its journal cannot be read.
+    pub async fn open(parts: &Parts, id: &RolloutId) -> Result<(Self, Vec<Record>), Problem> {
         let at = parts.journal.rollout(id).await.or_problem()?;
         let records = parts.journal.records(&at).await.or_problem()?;
         let rollout = Rollout::replay(&records).map_err(|source| {
@@ -32,7 +34,10 @@ impl Tail {
     }
 
     /// Takes in what was written since, and gives it.
-    pub(crate) async fn advance(&mut self, parts: &Parts) -> Result<Vec<Record>, Problem> {
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn advance(&mut self, parts: &Parts) -> Result<Vec<Record>, Problem> {
         let mut new = Vec::new();
         while self.rollout.outcome().is_none() {
             let head = self.rollout.head();

@@ -11,12 +11,17 @@ use deploy_wire::{Problem, ProblemCode};
 use std::{error::Error as StdError, fmt};
 
 /// Something that people can be told about.
-pub(crate) trait IntoProblem {
+pub trait IntoProblem {
+    /// What they are told.
     fn into_problem(self) -> Problem;
 }
 
 /// Tells people about the errors of a result.
-pub(crate) trait OrProblem<T> {
+pub trait OrProblem<T> {
+    /// What there is, or what people are told instead.
+    ///
+    /// # Errors
+    /// If there was an error.
     fn or_problem(self) -> Result<T, Problem>;
 }
 
@@ -27,17 +32,20 @@ impl<T, E: IntoProblem> OrProblem<T> for Result<T, E> {
 }
 
 /// What the command line, or something it names, cannot mean.
-pub(crate) fn usage(message: impl fmt::Display) -> Problem {
+#[must_use]
+pub fn usage(message: impl fmt::Display) -> Problem {
     Problem::new(ProblemCode::Usage, message.to_string())
 }
 
 /// What cannot be done as it was asked for.
-pub(crate) fn invalid(message: impl fmt::Display) -> Problem {
+#[must_use]
+pub fn invalid(message: impl fmt::Display) -> Problem {
     Problem::new(ProblemCode::InvalidInput, message.to_string())
 }
 
 /// An error of the operating system about `what`.
-pub(crate) fn io_problem(what: impl fmt::Display, err: &std::io::Error) -> Problem {
+#[must_use]
+pub fn io_problem(what: impl fmt::Display, err: &std::io::Error) -> Problem {
     let code = match err.kind() {
         std::io::ErrorKind::NotFound => ProblemCode::NotFound,
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ProblemCode::NoSpace,
@@ -50,7 +58,8 @@ pub(crate) fn io_problem(what: impl fmt::Display, err: &std::io::Error) -> Probl
 }
 
 /// An error and all its causes on one line.
-pub(crate) fn chain(err: &dyn StdError) -> String {
+#[must_use]
+pub fn chain(err: &dyn StdError) -> String {
     let mut text = err.to_string();
     let mut cause = err.source();
     while let Some(err) = cause {

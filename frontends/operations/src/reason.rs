@@ -20,7 +20,8 @@ const KINDS: [ErrorKind; 14] = [
 ];
 
 /// `end`, with the reason that people are told.
-pub(crate) fn readable(end: &AttemptEnd) -> AttemptEnd {
+#[must_use]
+pub fn readable(end: &AttemptEnd) -> AttemptEnd {
     let mut end = end.clone();
     match &mut end {
         AttemptEnd::Failed { reason, .. }
@@ -33,7 +34,8 @@ pub(crate) fn readable(end: &AttemptEnd) -> AttemptEnd {
 
 /// An error's chain without what only programs read: each link's operation, kind and facts, where a cause follows, and the
 /// numbers of the operating system.
-pub(crate) fn sentence(chain: &str) -> String {
+#[must_use]
+pub fn sentence(chain: &str) -> String {
     let mut said = String::new();
     let mut rest = chain;
     loop {
@@ -69,12 +71,14 @@ fn cause_of(text: &str) -> Option<&str> {
 }
 
 /// What the operating system says, in words alone.
-pub(crate) fn os_error(err: &std::io::Error) -> String {
+#[must_use]
+pub fn os_error(err: &std::io::Error) -> String {
     without_numbers(&err.to_string())
 }
 
 /// `Is a directory (os error 21)` without the number.
-pub(crate) fn without_numbers(text: &str) -> String {
+#[must_use]
+pub fn without_numbers(text: &str) -> String {
     const BEGIN: &str = " (os error ";
     let mut said = String::new();
     let mut rest = text;

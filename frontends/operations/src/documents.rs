@@ -10,7 +10,8 @@ use deploy_wire as wire;
 use std::collections::BTreeMap;
 
 /// A plan, and what the planner says about it where that is known.
-pub(crate) fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
+#[must_use]
+pub fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
     let targets = |wave: &Vec<deploy_core::plan::Target>| {
         wave.iter()
             .map(|it| wire::PlanHost {
@@ -48,7 +49,8 @@ const fn work(work: Work) -> &'static str {
 }
 
 /// What a rollout brings to hosts: `to web-2`, or `back from web-2`.
-pub(crate) fn bound(work: &str, release: &str) -> String {
+#[must_use]
+pub fn bound(work: &str, release: &str) -> String {
     if work == "rollback" { format!("back from {release}") } else { format!("to {release}") }
 }
 
@@ -66,7 +68,8 @@ fn left_out(report: &PlanReport) -> Vec<wire::PlanHost> {
 }
 
 /// A rollout; with `hosts`, every target of it.
-pub(crate) fn rollout(rollout: &Rollout, hosts: bool) -> wire::Rollout {
+#[must_use]
+pub fn rollout(rollout: &Rollout, hosts: bool) -> wire::Rollout {
     let view = rollout.view();
     let tasks: Vec<TaskView> = rollout.tasks().collect();
     let attention = tasks.iter().filter(|it| needs_attention(it)).map(task).collect();
@@ -111,7 +114,8 @@ fn budget(rollout: &Rollout) -> wire::BudgetUse {
 }
 
 /// A rollout in one line.
-pub(crate) fn summary(rollout: &Rollout) -> wire::RolloutSummary {
+#[must_use]
+pub fn summary(rollout: &Rollout) -> wire::RolloutSummary {
     let view = rollout.view();
     wire::RolloutSummary {
         id: view.id.to_string(),
@@ -130,7 +134,8 @@ fn ended_at(rollout: &Rollout, view: &RolloutView) -> Option<Timestamp> {
 }
 
 /// Why a rollout is in its state.
-pub(crate) fn reason(view: &RolloutView) -> Option<String> {
+#[must_use]
+pub fn reason(view: &RolloutView) -> Option<String> {
     if view.awaits_confirm {
         return Some(format!("wave {} is in place, and somebody has to confirm it", view.wave));
     }
@@ -138,7 +143,8 @@ pub(crate) fn reason(view: &RolloutView) -> Option<String> {
 }
 
 /// How a sentence goes on behind a rollout's state.
-pub(crate) fn because(reason: Option<&str>) -> String {
+#[must_use]
+pub fn because(reason: Option<&str>) -> String {
     match reason {
         None => String::new(),
         Some(reason) if reason.starts_with("by ") || reason.starts_with("because ") => {
@@ -149,12 +155,14 @@ pub(crate) fn because(reason: Option<&str>) -> String {
 }
 
 /// Whether somebody should look at a target.
-pub(crate) fn needs_attention(task: &TaskView) -> bool {
+#[must_use]
+pub fn needs_attention(task: &TaskView) -> bool {
     task.state.is_trouble() || matches!(task.state, TaskState::Uncertain | TaskState::Waiting)
 }
 
 /// One target.
-pub(crate) fn task(task: &TaskView) -> wire::Task {
+#[must_use]
+pub fn task(task: &TaskView) -> wire::Task {
     wire::Task {
         host: task.host.to_string(),
         wave: task.wave,
@@ -165,7 +173,8 @@ pub(crate) fn task(task: &TaskView) -> wire::Task {
 }
 
 /// What happened to a target, if that is more than that it went well.
-pub(crate) fn task_reason(task: &TaskView) -> Option<String> {
+#[must_use]
+pub fn task_reason(task: &TaskView) -> Option<String> {
     if let Some(doubt) = &task.doubt {
         return Some(format!("nobody knows how its attempt goes: {}", sentence(doubt)));
     }
@@ -213,7 +222,8 @@ fn wave_state(view: &RolloutView, over: bool, wave: u32, counts: wire::Counts) -
 }
 
 /// How many targets are in which state.
-pub(crate) fn counts<'a>(tasks: impl Iterator<Item = &'a TaskView>) -> wire::Counts {
+#[must_use]
+pub fn counts<'a>(tasks: impl Iterator<Item = &'a TaskView>) -> wire::Counts {
     let mut counts = wire::Counts::default();
     for task in tasks {
         counts.total += 1;
@@ -241,7 +251,8 @@ pub(crate) fn counts<'a>(tasks: impl Iterator<Item = &'a TaskView>) -> wire::Cou
 }
 
 /// Why a target is where it is, with what happened to it.
-pub(crate) fn explanation(
+#[must_use]
+pub fn explanation(
     rollout: &Rollout,
     mut explanation: Explanation,
     history: Vec<String>,

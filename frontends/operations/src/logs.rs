@@ -1,4 +1,4 @@
-use crate::{output::clean, problem::OrProblem as _};
+use crate::{problem::OrProblem as _, text::clean};
 use deploy_core::{
     backend::{LogChunk, LogQuery, LogStore},
     id::{HostName, RolloutId, Seq},
@@ -11,7 +11,7 @@ const LONGEST_LINE: usize = 64 << 10;
 
 /// Follows the output of a rollout's attempts, in whole lines.
 #[derive(Debug)]
-pub(crate) struct LogTail {
+pub struct LogTail {
     query: LogQuery,
     /// Whether anything came at all.
     empty: bool,
@@ -20,23 +20,30 @@ pub(crate) struct LogTail {
 }
 
 impl LogTail {
-    pub(crate) const fn new(rollout: RolloutId) -> Self {
+    /// From the first line of a rollout on.
+    #[must_use]
+    pub const fn new(rollout: RolloutId) -> Self {
         Self { query: LogQuery::new(rollout), empty: true, begun: BTreeMap::new() }
     }
 
     /// Only of one host.
-    pub(crate) fn of_host(mut self, host: Option<HostName>) -> Self {
+    #[must_use]
+    pub fn of_host(mut self, host: Option<HostName>) -> Self {
         self.query.host = host;
         self
     }
 
     /// Whether nothing was printed so far.
-    pub(crate) const fn is_empty(&self) -> bool {
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
         self.empty
     }
 
     /// The next chunks; none if there are no more for now.
-    pub(crate) async fn chunks(&mut self, logs: &dyn LogStore) -> Result<Vec<LogChunk>, Problem> {
+    ///
+    /// # Errors
+    /// If the logs cannot be read.
+    pub async fn chunks(&mut self, logs: &dyn LogStore) -> Result<Vec<LogChunk>, Problem> {
         let read = logs.read(&self.query).await.or_problem()?;
         self.empty &= read.is_empty();
         self.query.after = read.last().map_or(self.query.after, |(at, _)| *at);
@@ -44,7 +51,10 @@ impl LogTail {
     }
 
     /// Gives all lines that are whole, each behind the name of its host.
-    pub(crate) async fn lines(
+    ///
+    /// # Errors
+    /// If the logs cannot be read.
+    pub async fn lines(
         &mut self,
         logs: &dyn LogStore,
         mut each: impl FnMut(&HostName, &str),
@@ -63,7 +73,7 @@ impl LogTail {
     }
 
     /// Gives what is left of lines that were never ended.
-    pub(crate) fn rest(&mut self, mut each: impl FnMut(&HostName, &str)) {
+    pub fn rest(&mut self, mut each: impl FnMut(&HostName, &str)) {
         for ((host, _), begun) in std::mem::take(&mut self.begun) {
             if !begun.is_empty() {
                 each(&host, &clean(&String::from_utf8_lossy(&begun)));

@@ -1,7 +1,7 @@
 //! What happened, in sentences.
 use crate::{
-    output::{Style, plural, styles},
     reason::{readable, sentence},
+    text::plural,
 };
 use deploy_core::{
     plan::Work,
@@ -11,42 +11,57 @@ use deploy_core::{
 use deploy_host::duration;
 use std::time::Duration;
 
+/// How a sentence is meant, for those who colour it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a new tone has to be shown somehow by every frontend")]
+pub enum Tone {
+    /// Something is under way.
+    Active,
+    /// It went wrong.
+    Failure,
+    /// It went well.
+    Good,
+    /// It is worth no more than its words.
+    Plain,
+    /// Somebody should look.
+    Warning,
+}
+
 /// A sentence about what happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sentence {
-    pub(crate) text: String,
-    pub(crate) style: Style,
+#[non_exhaustive]
+pub struct Sentence {
+    /// What it says.
+    pub text: String,
+    /// How it is meant.
+    pub tone: Tone,
     /// Whether it matters also to somebody who sees where the rollout is.
-    pub(crate) lasting: bool,
+    pub lasting: bool,
 }
 
 fn routine(text: String) -> Option<Sentence> {
-    Some(Sentence { text, style: styles::PLAIN, lasting: false })
+    Some(Sentence { text, tone: Tone::Plain, lasting: false })
 }
 
-fn turn(style: Style, text: String) -> Option<Sentence> {
-    Some(Sentence { text, style, lasting: true })
+fn turn(tone: Tone, text: String) -> Option<Sentence> {
+    Some(Sentence { text, tone, lasting: true })
 }
 
 /// Tells the records of a rollout, one after another.
 #[derive(Debug, Default)]
-pub(crate) struct Narrator {
+pub struct Narrator {
     /// Whether the rollout has turned back by the record that comes next.
     turned_back: bool,
 }
 
 impl Narrator {
     /// What the next record says, where `rollout` has it already; `None` if it is nothing to tell.
-    pub(crate) fn tell(&mut self, record: &Record, rollout: &Rollout) -> Option<Sentence> {
+    pub fn tell(&mut self, record: &Record, rollout: &Rollout) -> Option<Sentence> {
         self.turned_back |= matches!(record.event, Event::RollbackStarted { .. });
         match &record.event {
             Event::AttemptEnded { host, end: AttemptEnd::Succeeded, .. } => {
                 let what = if self.turned_back { "is back on what it ran before" } else { "done" };
-                Some(Sentence {
-                    text: format!("{host}: {what}"),
-                    style: styles::GOOD,
-                    lasting: false,
-                })
+                Some(Sentence { text: format!("{host}: {what}"), tone: Tone::Good, lasting: false })
             }
             _ => narrate(record, rollout),
         }
@@ -63,50 +78,49 @@ fn narrate(record: &Record, rollout: &Rollout) -> Option<Sentence> {
             plural(u64::try_from(plan.waves.len()).unwrap_or(u64::MAX), "wave"),
         )),
         Event::Confirmed { wave, by } => {
-            turn(styles::GOOD, format!("wave {} is confirmed by {by}", wave + 1))
+            turn(Tone::Good, format!("wave {} is confirmed by {by}", wave + 1))
         }
         Event::ConfirmRequested { wave } => turn(
-            styles::WARNING,
+            Tone::Warning,
             format!(
                 "wave {} is in place and waits for somebody: `deploy rollout confirm {id}`",
                 wave + 1
             ),
         ),
-        Event::BakePassed { wave } => {
-            turn(styles::GOOD, format!("wave {} stayed healthy", wave + 1))
-        }
+        Event::BakePassed { wave } => turn(Tone::Good, format!("wave {} stayed healthy", wave + 1)),
         Event::BakeStarted { wave, until } => turn(
-            styles::ACTIVE,
+            Tone::Active,
             format!("wave {} is in place, and watched until {}", wave + 1, clock(*until)),
         ),
         Event::WaveStarted { wave } => wave_started(rollout, *wave),
         Event::Finished { outcome } => {
             let took = record.at.since(rollout.accepted_at());
-            let style = style_of(*outcome);
+            let tone = tone_of(*outcome);
             let name = if rollout.plan().work == Work::Run { "run" } else { "rollout" };
             let said = match outcome {
                 Outcome::SucceededWithDebt => on_some_hosts(rollout),
                 _ => said(*outcome).to_owned(),
             };
-            turn(style, format!("{name} {id} {said} after {}", rounded(took)))
+            turn(tone, format!("{name} {id} {said} after {}", rounded(took)))
         }
         Event::AbortStarted { reason } => {
-            turn(styles::FAILURE, format!("the rollout is aborted {reason}"))
+            turn(Tone::Failure, format!("the rollout is aborted {reason}"))
         }
-        Event::Paused => turn(styles::WARNING, "the rollout stands still".to_owned()),
+        Event::Paused => turn(Tone::Warning, "the rollout stands still".to_owned()),
         Event::PauseStarted { reason } => {
-            turn(styles::WARNING, format!("the rollout pauses {reason}: nothing more starts"))
+            turn(Tone::Warning, format!("the rollout pauses {reason}: nothing more starts"))
         }
-        Event::Resumed { by } => turn(styles::GOOD, format!("the rollout is resumed by {by}")),
+        Event::Resumed { by } => turn(Tone::Good, format!("the rollout is resumed by {by}")),
         Event::RollbackStarted { reason } => {
-            turn(styles::FAILURE, format!("the rollout turns back {reason}"))
+            turn(Tone::Failure, format!("the rollout turns back {reason}"))
         }
         _ => narrate_target(record),
     }
 }
 
 /// What is rolled out or run.
-pub(super) fn what(rollout: &Rollout) -> String {
+#[must_use]
+pub fn what(rollout: &Rollout) -> String {
     let (id, plan) = (rollout.id(), rollout.plan());
     match plan.work {
         Work::Release => format!("rollout {id}: {} to {}", plan.service, plan.release),
@@ -120,33 +134,33 @@ fn narrate_target(record: &Record) -> Option<Sentence> {
     match &record.event {
         Event::AttemptEnded { host, end, retry_at, .. } => {
             let next = retry_at.map_or_else(String::new, |at| format!("; next try {}", clock(at)));
-            turn(styles::FAILURE, format!("{host}: {}{next}", readable(end)))
+            turn(Tone::Failure, format!("{host}: {}{next}", readable(end)))
         }
         Event::AttemptFound { host, .. } => {
             routine(format!("{host}: its attempt is found under way"))
         }
         Event::AttemptUnanswered { host, reason, .. } => turn(
-            styles::WARNING,
+            Tone::Warning,
             format!("{host}: gives no answer, asked again: {}", sentence(reason)),
         ),
         Event::AttemptUncertain { host, reason, .. } => turn(
-            styles::WARNING,
+            Tone::Warning,
             format!(
                 "{host}: nobody knows what became of the attempt, looking: {}",
                 sentence(reason)
             ),
         ),
         Event::KillRequested { host, by, .. } => {
-            turn(styles::WARNING, format!("{host}: its attempt is killed by {by}"))
+            turn(Tone::Warning, format!("{host}: its attempt is killed by {by}"))
         }
         Event::TargetRetried { host, by } => {
-            turn(styles::PLAIN, format!("{host}: tried again by {by}"))
+            turn(Tone::Plain, format!("{host}: tried again by {by}"))
         }
         Event::TargetSkipped { host, by, .. } => {
-            turn(styles::WARNING, format!("{host}: taken out by {by}"))
+            turn(Tone::Warning, format!("{host}: taken out by {by}"))
         }
         Event::TargetUnhealthy { host, reason, .. } => turn(
-            styles::FAILURE,
+            Tone::Failure,
             format!("{host}: got ill while its wave was watched: {}", sentence(reason)),
         ),
         _ => None,
@@ -157,7 +171,7 @@ fn wave_started(rollout: &Rollout, wave: u32) -> Option<Sentence> {
     let waves = &rollout.plan().waves;
     let targets = usize::try_from(wave).ok().and_then(|it| waves.get(it)).map_or(0, Vec::len);
     let targets = plural(u64::try_from(targets).unwrap_or(u64::MAX), "host");
-    turn(styles::PLAIN, format!("wave {} of {}: {targets}", wave + 1, waves.len()))
+    turn(Tone::Plain, format!("wave {} of {}: {targets}", wave + 1, waves.len()))
 }
 
 const fn said(outcome: Outcome) -> &'static str {
@@ -177,22 +191,24 @@ fn on_some_hosts(rollout: &Rollout) -> String {
     format!("went well on {well} of {}", plural(rollout.plan().target_count(), "host"))
 }
 
-const fn style_of(outcome: Outcome) -> Style {
+const fn tone_of(outcome: Outcome) -> Tone {
     match outcome {
-        Outcome::Succeeded => styles::GOOD,
-        Outcome::SucceededWithDebt => styles::WARNING,
-        _ => styles::FAILURE,
+        Outcome::Succeeded => Tone::Good,
+        Outcome::SucceededWithDebt => Tone::Warning,
+        _ => Tone::Failure,
     }
 }
 
 /// The time of day, in UTC.
-pub(crate) fn clock(at: Timestamp) -> String {
+#[must_use]
+pub fn clock(at: Timestamp) -> String {
     let text = at.to_string();
     text.get(11..19).map_or_else(|| text.clone(), |it| format!("{it}Z"))
 }
 
 /// A duration without what nobody reads: seconds below an hour, minutes beyond.
-pub(crate) fn rounded(duration: Duration) -> String {
+#[must_use]
+pub fn rounded(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let unit = if seconds < 3_600 { 1 } else { 60 };
     match seconds {
