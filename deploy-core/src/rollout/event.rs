@@ -340,6 +340,36 @@ pub enum Event {
 }
 
 impl Event {
+    /// A stable, lower-case name: the one that records are written with.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AbortStarted { .. } => "abort_started",
+            Self::Accepted { .. } => "accepted",
+            Self::AttemptEnded { .. } => "attempt_ended",
+            Self::AttemptFound { .. } => "attempt_found",
+            Self::AttemptStarted { .. } => "attempt_started",
+            Self::AttemptUnanswered { .. } => "attempt_unanswered",
+            Self::AttemptUncertain { .. } => "attempt_uncertain",
+            Self::BakePassed { .. } => "bake_passed",
+            Self::BakeStarted { .. } => "bake_started",
+            Self::Confirmed { .. } => "confirmed",
+            Self::ConfirmRequested { .. } => "confirm_requested",
+            Self::Finished { .. } => "finished",
+            Self::KillRequested { .. } => "kill_requested",
+            Self::Paused => "paused",
+            Self::PauseStarted { .. } => "pause_started",
+            Self::Resumed { .. } => "resumed",
+            Self::RollbackStarted { .. } => "rollback_started",
+            Self::TargetRetried { .. } => "target_retried",
+            Self::StepUnresolved { .. } => "step_unresolved",
+            Self::TargetHealthy { .. } => "target_healthy",
+            Self::TargetSkipped { .. } => "target_skipped",
+            Self::TargetUnhealthy { .. } => "target_unhealthy",
+            Self::WaveStarted { .. } => "wave_started",
+        }
+    }
+
     /// The one host that this is about; `None` if it is about a wave, or the rollout.
     #[must_use]
     pub const fn host(&self) -> Option<&HostName> {

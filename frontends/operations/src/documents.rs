@@ -31,6 +31,7 @@ pub fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
         parent: plan.parent.map(|it| it.to_string()),
         created_at: plan.created_at.to_string(),
         created_by: plan.created_by.to_string(),
+        seed: plan.seed,
         strategy: wire::Strategy::from(&plan.strategy),
         waves: waves.map(|(wave, it)| wire::PlanWave { wave, targets: targets(it) }).collect(),
         no_ops: plan.no_ops.iter().map(ToString::to_string).collect(),

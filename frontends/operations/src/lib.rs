@@ -2,13 +2,27 @@
 //!
 //! A frontend takes requests in, and shows what comes of them: on a terminal, over HTTP, or to another program. What
 //! happens between the two is the same for all of them, and is here.
+//!
+//! ```
+//! use deploy_operations::Operations;
+//! use deploy_wire::{Problem, ServiceSpec};
+//!
+//! async fn add(operations: &Operations, asked: &ServiceSpec) -> Result<(), Problem> {
+//!     let service = operations.put_service("web".parse().unwrap(), asked, None).await?;
+//!     assert_eq!(service.revision, 1);
+//!     Ok(())
+//! }
+//! ```
 pub mod documents;
 mod logs;
 pub mod narrate;
+mod operations;
+pub mod parse;
 pub mod problem;
 pub mod reason;
 mod tail;
 pub mod text;
 
 pub use logs::LogTail;
+pub use operations::{ArtifactUpload, Listed, Operations, status_of, why};
 pub use tail::Tail;

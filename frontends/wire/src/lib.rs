@@ -1,4 +1,4 @@
-//! The stable surface of the frontends: exit codes, problem codes, and what `--output json` prints.
+//! The stable surface of the frontends: exit codes, problem codes, what `--output json` prints, and what HTTP carries.
 //!
 //! What people read may change with any release; what is in this crate may not. A field keeps its name and its meaning;
 //! new fields may appear, so a reader ignores what it does not know. An enumeration is written as lower-case text, and
@@ -15,14 +15,22 @@
 //! assert_eq!(Exit::Conflict.code(), 13);
 //! ```
 mod exit;
+mod http;
 mod problem;
+mod request;
 mod resource;
 
 pub use exit::Exit;
+pub use http::{PROBLEM_JSON, Page, ProblemDetails};
 pub use problem::{Problem, ProblemCode, ProblemDocument};
+pub use request::{
+    HostSpec, HostsToImport, LabelChanges, NewHost, NewPlan, NewRelease, NewRollout, NewToken,
+    RolloutCommand, SeenPlan, ServiceSpec,
+};
 pub use resource::{
     Artifact, Budget, BudgetColumn, BudgetUse, Change, Connection, Counts, DoctorCheck,
     DoctorReport, Explanation, FailureBudget, Garbage, Host, HostCheck, HostStatus, Import,
-    LogLine, Order, Plan, PlanHost, PlanWave, Release, ReleaseDiff, Removed, Retries, Rollout,
-    RolloutSummary, Service, Stagger, Status, Step, Strategy, Task, Verification, Wave,
+    IssuedToken, LogLine, Order, Plan, PlanHost, PlanWave, Release, ReleaseDiff, Removed, Retries,
+    Rollout, RolloutEvent, RolloutSummary, Service, Stagger, Status, Step, Strategy, Task, Token,
+    Upload, Verification, Wave,
 };

@@ -7,6 +7,7 @@ macro_rules! codes {
     ($($(#[$meta:meta])* $Name:ident = $text:literal => $exit:ident,)*) => {
         /// What kind of problem it is: stable, for programs.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
         pub enum ProblemCode {
@@ -53,6 +54,8 @@ codes! {
     EmptySelection = "empty_selection" => Other,
     /// A newer command has been seen.
     Fenced = "fenced" => Conflict,
+    /// The same request is being answered at this moment.
+    InProgress = "in_progress" => Conflict,
     /// A bug.
     Internal = "internal" => Other,
     /// Somebody ended the command.
@@ -65,22 +68,38 @@ codes! {
     InvalidInput = "invalid_input" => Other,
     /// The hosts have changed since the plan was made.
     InventoryChanged = "inventory_changed" => Conflict,
+    /// An idempotency key was used for another request before.
+    KeyReused = "key_reused" => Conflict,
+    /// A resource does not know this method.
+    MethodNotAllowed = "method_not_allowed" => Other,
     /// There is no room left on a disk.
     NoSpace = "no_space" => Other,
     /// There is no such thing.
     NotFound = "not_found" => Other,
     /// It may or may not have happened.
     OutcomeUnknown = "outcome_unknown" => Other,
+    /// It is no longer at the revision that the caller has seen.
+    PreconditionFailed = "precondition_failed" => Conflict,
+    /// A change has to name the revision it is for.
+    PreconditionRequired = "precondition_required" => Other,
+    /// Too many requests in too short a time; `context` has `retry_after_secs`.
+    RateLimited = "rate_limited" => Other,
     /// The service has an active rollout already; `context` names it.
     RolloutActive = "rollout_active" => Conflict,
-    /// A check found something wrong.
-    Unhealthy = "unhealthy" => Other,
+    /// A request took too long.
+    TimedOut = "timed_out" => Other,
+    /// A request is larger than it may be; `context` has `limit`.
+    TooLarge = "too_large" => Other,
     /// The other side is not who it should be, or does not know us.
     Unauthenticated = "unauthenticated" => Other,
     /// The other side cannot be reached.
     Unavailable = "unavailable" => Other,
+    /// A check found something wrong.
+    Unhealthy = "unhealthy" => Other,
     /// This is not offered.
     Unsupported = "unsupported" => Other,
+    /// A request is written in a way that is not understood.
+    UnsupportedMediaType = "unsupported_media_type" => Other,
     /// The command line is wrong.
     Usage = "usage" => Usage,
 }

@@ -8,6 +8,7 @@ use crate::{
     plan::{Plan, PlanInput, PlanReport, inventory_diff, plan},
     rollout::{Rollout, TaskState},
     spec::{Confirm, Direction, OnFailure, Order, Release, Schedule, Service},
+    time::Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,13 +25,22 @@ pub struct PlanRelease {
     pub release: ReleaseId,
     /// Decides everything that is left to chance.
     pub seed: u64,
+    /// When a plan was made that is to be made again; `None` is now.
+    pub created_at: Option<Timestamp>,
 }
 
 impl PlanRelease {
     /// `release` of `service`.
     #[must_use]
     pub const fn new(service: ServiceName, release: ReleaseId, seed: u64) -> Self {
-        Self { service, release, seed }
+        Self { service, release, seed, created_at: None }
+    }
+
+    /// As it was planned at `at`: with the same inventory, the same principal and the same seed it is the same plan.
+    #[must_use]
+    pub const fn made_at(mut self, at: Timestamp) -> Self {
+        self.created_at = Some(at);
+        self
     }
 }
 
@@ -71,7 +81,7 @@ impl Platform {
         let hosts = self.parts.inventory.all_hosts().await?;
         let installed = self.parts.inventory.installed(&service.name).await?;
         let placed = self.place(&service, &hosts, &installed, request.seed).await?;
-        let now = self.parts.clock.now();
+        let now = request.created_at.unwrap_or_else(|| self.parts.clock.now());
         let mut input = PlanInput::new(service, release, hosts, now, principal.clone())
             .with_releases(releases)
             .with_installed(installed)

@@ -14,9 +14,9 @@ use deploy_core::{
     spec::{self, ArtifactRef, ParameterName},
 };
 use deploy_host::descriptor;
-use deploy_wire::{Change, Exit, Problem, ProblemCode, Release, ReleaseDiff};
+use deploy_wire::{Exit, Problem, ProblemCode, Release};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
@@ -366,15 +366,7 @@ fn show(output: &Output, release: &Release) {
 impl Diff {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
         let embedded = app.open().await?;
-        let registry = &embedded.parts().registry;
-        let from = Release::from(&registry.release(&self.from).await.or_problem()?);
-        let to = Release::from(&registry.release(&self.to).await.or_problem()?);
-        let (was, is) = (facts(&from), facts(&to));
-        let names: BTreeSet<_> = was.keys().chain(is.keys()).cloned().collect();
-        let changes = names.into_iter().filter(|it| was.get(it) != is.get(it)).map(|field| {
-            Change { from: was.get(&field).cloned(), to: is.get(&field).cloned(), field }
-        });
-        let diff = ReleaseDiff { from: from.id, to: to.id, changes: changes.collect() };
+        let diff = embedded.operations().release_diff(&self.from, &self.to).await?;
         app.output.result(&diff, |output| {
             output.line(
                 output.paint(styles::HEADER, format_args!("--- {}\n+++ {}", diff.from, diff.to)),
@@ -396,24 +388,4 @@ impl Diff {
         });
         Ok(Exit::Succeeded)
     }
-}
-
-/// What a release brings, by name. Not when it was made, nor by whom.
-fn facts(release: &Release) -> BTreeMap<String, String> {
-    let mut facts = BTreeMap::from([
-        ("descriptor".to_owned(), release.descriptor.clone()),
-        ("service".to_owned(), release.service.clone()),
-        ("version".to_owned(), release.version.clone()),
-    ]);
-    if let Some(package) = &release.package {
-        facts.insert("package".to_owned(), package.clone());
-    }
-    for step in &release.steps {
-        let how = format!("timeout {} ms, effect {}", step.timeout_ms, step.effect);
-        facts.insert(format!("steps.{}", step.name), how);
-    }
-    for (name, value) in &release.parameters {
-        facts.insert(format!("parameters.{name}"), value.clone());
-    }
-    facts
 }

@@ -8,20 +8,15 @@ use crate::{
 use clap::Args;
 use deploy_core::{
     access::{Action, Resource},
-    backend::{InventoryExt as _, JournalExt as _, ServiceRegistryExt as _},
+    backend::{InventoryExt as _, ServiceRegistryExt as _},
     host::{Host, Installed},
-    id::{HostName, ReleaseId, ServiceName, StreamId},
-    plan::Work,
-    rollout::{Rollout, TaskState},
-    spec::{Direction, Service},
-    time::Timestamp,
+    id::{HostName, ServiceName},
+    spec::Service,
 };
 use deploy_host::duration;
-use deploy_wire::{Exit, HostStatus, Problem, Status};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use deploy_operations::status_of;
+use deploy_wire::{Exit, Problem, Status};
+use std::{collections::BTreeMap, time::Duration};
 
 /// Shows what hosts run, how old that knowledge is, and what is not as the last rollout left it
 #[derive(Debug, Args)]
@@ -51,7 +46,7 @@ impl StatusCommand {
             } else {
                 BTreeMap::new()
             };
-            all.push(status(&embedded, &service.value, &hosts, problems).await?);
+            all.push(status_of(embedded.parts(), &service.value, &hosts, problems).await?);
         }
         app.output.result(&all, |output| {
             for (at, status) in all.iter().enumerate() {
@@ -103,85 +98,6 @@ async fn refresh(
         parts.inventory.record(&permit, &host, &service.name, installed).await.or_problem()?;
     }
     Ok(problems)
-}
-
-async fn status(
-    embedded: &Embedded,
-    service: &Service,
-    hosts: &[Host],
-    mut problems: BTreeMap<HostName, String>,
-) -> Result<Status, Problem> {
-    let parts = embedded.parts();
-    let installed = parts.inventory.installed(&service.name).await.or_problem()?;
-    let newest = newest_rollout(embedded, &service.name).await?;
-    let expected = newest.as_ref().map(expectations).unwrap_or_default();
-    let selected: BTreeSet<_> =
-        hosts.iter().filter(|it| service.selector.matches(it)).map(|it| &it.name).collect();
-    let runs = installed.iter().filter(|(_, it)| it.release.is_some()).map(|(host, _)| host);
-    let shown: BTreeSet<_> = selected.iter().copied().chain(runs).collect();
-    let now = parts.clock.now();
-    let hosts = shown.into_iter().map(|host| {
-        let seen = installed.get(host);
-        let mut status = host_status(host, seen, expected.get(host), now);
-        status.selected = selected.contains(host);
-        status.problem = problems.remove(host);
-        status
-    });
-    Ok(Status {
-        service: service.name.to_string(),
-        rollout: newest.as_ref().map(documents::summary),
-        hosts: hosts.collect(),
-    })
-}
-
-fn host_status(
-    host: &HostName,
-    seen: Option<&Installed>,
-    expected: Option<&Option<ReleaseId>>,
-    now: Timestamp,
-) -> HostStatus {
-    let release = seen.and_then(|it| it.release.as_ref());
-    let age = seen.map(|it| now.since(it.seen_at));
-    HostStatus {
-        host: host.to_string(),
-        release: release.map(ToString::to_string),
-        seen_at: seen.map(|it| it.seen_at.to_string()),
-        age_ms: age.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
-        drift: seen.is_some() && expected.is_some_and(|it| it.as_ref() != release),
-        selected: false,
-        problem: None,
-    }
-}
-
-async fn newest_rollout(
-    embedded: &Embedded,
-    service: &ServiceName,
-) -> Result<Option<Rollout>, Problem> {
-    let parts = embedded.parts();
-    let stream = StreamId::Service(service.clone());
-    let newest = parts.journal.rollouts(Some(&stream), 1).await.or_problem()?;
-    let Some(at) = newest.first() else { return Ok(None) };
-    let records = parts.journal.records(at).await.or_problem()?;
-    let rollout = Rollout::replay(&records).map_err(crate::problem::invalid)?;
-    Ok(Some(rollout))
-}
-
-/// What hosts run by the last rollout, of those whose part in it is over.
-fn expectations(rollout: &Rollout) -> BTreeMap<HostName, Option<ReleaseId>> {
-    let plan = rollout.plan();
-    let mut expected = BTreeMap::new();
-    if plan.work == Work::Release {
-        expected.extend(plan.no_ops.iter().map(|it| (it.clone(), Some(plan.release.clone()))));
-    }
-    for task in rollout.tasks().filter(|it| it.state == TaskState::Succeeded) {
-        let Some(target) = rollout.target(&task.host) else { continue };
-        let release = match task.direction {
-            Direction::Back => target.from.clone(),
-            Direction::Forward => target.to.clone(),
-        };
-        expected.insert(task.host, release);
-    }
-    expected
 }
 
 fn show(output: &crate::output::Output, status: &Status) {

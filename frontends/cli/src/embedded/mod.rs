@@ -23,6 +23,7 @@ use deploy_core::{
     spec::Selector,
 };
 use deploy_host::executor::ShellExecutor;
+use deploy_operations::Operations;
 use deploy_sql::{
     Database, OpenError, OpenReason, SqlHostInventory, SqlJournal, SqlLeaseStore, SqlLogStore,
     SqlServiceRegistry,
@@ -50,6 +51,11 @@ pub(crate) struct Embedded {
 impl Embedded {
     pub(crate) const fn parts(&self) -> &Parts {
         self.platform.parts()
+    }
+
+    /// What every frontend does, in the name of whoever runs this program.
+    pub(crate) fn operations(&self) -> Operations {
+        Operations::new(self.platform.clone(), self.principal.clone())
     }
 
     /// The right to change the record of a host.

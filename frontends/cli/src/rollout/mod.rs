@@ -6,7 +6,7 @@ mod progress;
 mod view;
 
 pub(crate) use background::hand_over;
-pub(crate) use deploy_operations::{LogTail, Tail, narrate::Narrator};
+pub(crate) use deploy_operations::{LogTail, Tail};
 pub(crate) use follow::{Follow, Role};
 
 use crate::{
@@ -14,12 +14,8 @@ use crate::{
     embedded::{gone, own_name},
     problem::OrProblem as _,
 };
-use deploy_core::{
-    error::ErrorKind,
-    id::{RolloutId, ServiceName, StreamId},
-    rollout::Outcome,
-};
-use deploy_wire::{Exit, Problem, ProblemCode};
+use deploy_core::{id::RolloutId, rollout::Outcome};
+use deploy_wire::{Exit, Problem};
 
 /// What a process ends with after a rollout that ended like this.
 pub(crate) const fn exit_of(outcome: Outcome) -> Exit {
@@ -33,26 +29,7 @@ pub(crate) const fn exit_of(outcome: Outcome) -> Exit {
 
 /// The rollout that `named` means: its id, or the newest one of a service.
 pub(crate) async fn find(embedded: &Embedded, named: &str) -> Result<RolloutId, Problem> {
-    let journal = &embedded.parts().journal;
-    if let Ok(id) = named.parse::<RolloutId>() {
-        match journal.rollout(&id).await {
-            Ok(found) => return Ok(found.rollout),
-            Err(err) if err.kind() == ErrorKind::NotFound => {}
-            Err(err) => return Err(err).or_problem(),
-        }
-    }
-    if let Ok(service) = named.parse::<ServiceName>() {
-        let newest = journal.rollouts(Some(&StreamId::Service(service)), 1).await.or_problem()?;
-        if let Some(newest) = newest.into_iter().next() {
-            return Ok(newest.rollout);
-        }
-    }
-    let message = format!(
-        "there is no rollout `{}`, and no service of that name was rolled out",
-        named.escape_debug()
-    );
-    Err(Problem::new(ProblemCode::NotFound, message)
-        .with_hint("`deploy rollout list` shows all rollouts"))
+    embedded.operations().find_rollout(named).await
 }
 
 /// Who drives a rollout.

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// A listed artifact: `artifact push` prints one, `artifact list` a list of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Artifact {
     /// Where it is listed.
     pub repository: String,
@@ -19,6 +20,7 @@ pub struct Artifact {
 
 /// What `artifact verify` found: a list of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Verification {
     /// Which artifact.
     pub digest: String,
@@ -30,6 +32,7 @@ pub struct Verification {
 
 /// What `artifact gc` removed, or would remove.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Garbage {
     /// The versions that are no longer listed.
     pub entries: Vec<Artifact>,
@@ -43,4 +46,14 @@ pub struct Garbage {
     pub interrupted: u64,
     /// Whether nothing of this was done.
     pub dry_run: bool,
+}
+
+/// How far an upload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Upload {
+    /// How many bytes are there: where to go on.
+    pub offset: u64,
+    /// Whether that is all of them.
+    pub complete: bool,
 }

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// What `doctor` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DoctorReport {
     /// Whether nothing is wrong.
     pub healthy: bool,
@@ -11,6 +12,7 @@ pub struct DoctorReport {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DoctorCheck {
     /// What.
     pub name: String,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 /// A machine record: `host show` prints one, `host list` a list of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Host {
     /// Its name.
     pub name: String,
@@ -18,6 +19,8 @@ pub struct Host {
 
 /// How a host is reached. What does not apply, or comes from the SSH configuration, is null.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct Connection {
     /// `ssh` or `local`.
     pub via: String,
@@ -66,6 +69,7 @@ impl From<&host::Connection> for Connection {
 
 /// What `host remove` removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Removed {
     /// The names of the hosts.
     pub removed: Vec<String>,
@@ -73,6 +77,7 @@ pub struct Removed {
 
 /// What `host import` did, or with `--dry-run` would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Import {
     /// Hosts that are new.
     pub added: Vec<String>,
@@ -88,6 +93,7 @@ pub struct Import {
 
 /// What `host check` found: a list of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct HostCheck {
     /// Which host.
     pub host: String,
@@ -103,6 +109,7 @@ pub struct HostCheck {
 
 /// What `status` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Status {
     /// The service.
     pub service: String,
@@ -114,6 +121,7 @@ pub struct Status {
 
 /// What one host is known to run of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct HostStatus {
     /// Which host.
     pub host: String,

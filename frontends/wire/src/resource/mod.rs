@@ -6,16 +6,19 @@ mod plan;
 mod release;
 mod rollout;
 mod service;
+mod token;
 
-pub use artifact::{Artifact, Garbage, Verification};
+pub use artifact::{Artifact, Garbage, Upload, Verification};
 pub use doctor::{DoctorCheck, DoctorReport};
 pub use host::{Connection, Host, HostCheck, HostStatus, Import, Removed, Status};
 pub use plan::{Plan, PlanHost, PlanWave};
 pub use release::{Change, Release, ReleaseDiff, Step};
 pub use rollout::{
-    BudgetColumn, BudgetUse, Counts, Explanation, LogLine, Rollout, RolloutSummary, Task, Wave,
+    BudgetColumn, BudgetUse, Counts, Explanation, LogLine, Rollout, RolloutEvent, RolloutSummary,
+    Task, Wave,
 };
 pub use service::{Budget, FailureBudget, Order, Retries, Service, Stagger, Strategy};
+pub use token::{IssuedToken, Token};
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 /// What `plan` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Plan {
     /// Its name: the SHA-256 of all it says.
     pub digest: String,
@@ -18,6 +19,8 @@ pub struct Plan {
     pub created_at: String,
     /// By whom.
     pub created_by: String,
+    /// What decided everything that is left to chance.
+    pub seed: u64,
     /// How it goes.
     pub strategy: Strategy,
     /// The targets, a wave at a time, in the order in which they start.
@@ -32,6 +35,7 @@ pub struct Plan {
 
 /// One wave of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PlanWave {
     /// Which, counted from 1.
     pub wave: u32,
@@ -41,6 +45,7 @@ pub struct PlanWave {
 
 /// What a plan says about one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PlanHost {
     /// Which.
     pub host: String,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 /// A release: `release create` and `release show` print one, `release list` a list of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Release {
     /// Its name.
     pub id: String,
@@ -30,6 +31,7 @@ pub struct Release {
 
 /// One step of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Step {
     /// Which, such as `pre_stop`.
     pub name: String,
@@ -74,6 +76,7 @@ impl From<&spec::Step> for Step {
 
 /// What `release diff` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ReleaseDiff {
     /// The one release.
     pub from: String,
@@ -85,6 +88,7 @@ pub struct ReleaseDiff {
 
 /// One difference between two releases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Change {
     /// What differs, such as `package` or `parameters.PORT`.
     pub field: String,

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// A rollout as `rollout list` shows it: a list of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RolloutSummary {
     /// Which.
     pub id: String,
@@ -23,6 +24,7 @@ pub struct RolloutSummary {
 
 /// A rollout in full: `rollout show` prints one, and `rollout start` and `watch` print one on a line whenever it has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Rollout {
     /// Which.
     pub id: String,
@@ -58,6 +60,7 @@ pub struct Rollout {
 
 /// How many targets have ended badly on their way forward, and how many may, over the whole rollout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BudgetUse {
     /// A step failed, or the host got ill.
     pub failed: BudgetColumn,
@@ -71,6 +74,7 @@ pub struct BudgetUse {
 
 /// One way to end badly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BudgetColumn {
     /// How many targets have.
     pub count: u32,
@@ -80,6 +84,7 @@ pub struct BudgetColumn {
 
 /// How many targets are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Counts {
     /// All of them.
     pub total: u32,
@@ -107,6 +112,7 @@ pub struct Counts {
 
 /// One wave of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Wave {
     /// Which, counted from 1.
     pub wave: u32,
@@ -118,6 +124,7 @@ pub struct Wave {
 
 /// One target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Task {
     /// On which host.
     pub host: String,
@@ -133,6 +140,7 @@ pub struct Task {
 
 /// What `rollout why` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Explanation {
     /// Of which rollout.
     pub rollout: String,
@@ -150,6 +158,7 @@ pub struct Explanation {
 
 /// A piece of an attempt's output: `rollout logs` prints one on a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogLine {
     /// From which host.
     pub host: String,
@@ -161,4 +170,22 @@ pub struct LogLine {
     pub at: String,
     /// The text; what is not UTF-8 is replaced.
     pub text: String,
+}
+
+/// Something that happened in a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct RolloutEvent {
+    /// Its position in the journal.
+    pub seq: u64,
+    /// When.
+    pub at: String,
+    /// What kind of event, such as `wave_started`.
+    pub kind: String,
+    /// On which host, where it is about one.
+    pub host: Option<String>,
+    /// What it says, in a sentence; null where there is nothing to tell.
+    pub text: Option<String>,
+    /// The rollout's state after it.
+    pub state: String,
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A service: `service apply` and `service show` print one, `service list` and `service history` a list of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Service {
     /// Its name.
     pub name: String,
@@ -40,8 +41,10 @@ impl Service {
     }
 }
 
-/// How a rollout goes. `docs/files.md` says what each field means.
+/// How a rollout goes. `docs/files.md` says what each field means. What is left out is as it is without a strategy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct Strategy {
     /// The wave expressions.
     pub waves: Vec<String>,
@@ -77,6 +80,8 @@ pub struct Strategy {
 
 /// How much may go wrong: counts such as `3`, or shares such as `10%`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct FailureBudget {
     /// Over the whole rollout.
     pub rollout: Budget,
@@ -86,6 +91,8 @@ pub struct FailureBudget {
 
 /// How many targets may end in each way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct Budget {
     /// Whose steps failed.
     pub max_failed: String,
@@ -101,6 +108,8 @@ pub struct Budget {
 
 /// How often a step is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct Retries {
     /// Tries after the first.
     pub retries: u32,
@@ -112,6 +121,8 @@ pub struct Retries {
 
 /// How targets follow one another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct Order {
     /// `name`, `group` or `spread`.
     pub by: String,
@@ -120,12 +131,44 @@ pub struct Order {
 }
 
 /// The wait between two starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct Stagger {
     /// At least this long.
     pub fixed_ms: u64,
     /// And up to this much longer.
     pub random_ms: u64,
+}
+
+impl Default for Strategy {
+    fn default() -> Self {
+        Self::from(&spec::Strategy::new())
+    }
+}
+
+impl Default for FailureBudget {
+    fn default() -> Self {
+        Strategy::default().failure_budget
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::from(&spec::Budget::default())
+    }
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Strategy::default().retries
+    }
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self::from(&spec::Order::default())
+    }
 }
 
 impl From<&spec::Strategy> for Strategy {

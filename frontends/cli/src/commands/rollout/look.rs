@@ -3,26 +3,24 @@ use super::{
     start::Waiting,
 };
 use crate::{
-    app::{App, Embedded},
+    app::App,
     documents,
     output::{Output, Table, styles, when},
     problem::OrProblem as _,
-    rollout::{DriverNow, Follow, LogTail, Narrator, Role, Tail, driver_of, exit_of},
+    rollout::{DriverNow, Follow, LogTail, Role, Tail, driver_of, exit_of},
 };
 use clap::Args;
 use deploy_core::{
     engine::PlatformError,
-    id::{HostName, RolloutId, ServiceName, StreamId},
-    rollout::{self, AttemptEnd, BudgetColumn, Event, Refusal},
+    id::{HostName, ServiceName, StreamId},
+    rollout::{self, AttemptEnd, BudgetColumn, Refusal},
 };
+use deploy_operations::why;
 use deploy_wire::{self as wire, Exit, LogLine, Problem, Rollout, Task};
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 /// How often output is looked for.
 const REFRESH: Duration = Duration::from_millis(250);
-
-/// How many lines of a host in trouble are shown beside what happened to it.
-const LAST_LINES: usize = 5;
 
 /// Shows a rollout as it goes
 #[derive(Debug, Args)]
@@ -221,27 +219,11 @@ impl Why {
         let id = self.which.find(&embedded).await?;
         let (tail, records) = Tail::open(embedded.parts(), &id).await?;
         let rollout = &tail.rollout;
-        let explanation = rollout.why(&self.host, embedded.parts().clock.now());
-        let explanation = explanation.ok_or_else(|| {
-            refused(PlatformError::Refused(Refusal::NotTarget(self.host.clone())), &id)
-        })?;
-        let mut narrator = Narrator::default();
-        let history = records.iter().filter_map(|record| {
-            let told = narrator.tell(record, rollout).map(|it| it.text);
-            let text = match &record.event {
-                Event::AttemptStarted { first_step, .. } => {
-                    Some(format!("{}: an attempt begins with {first_step}", self.host))
-                }
-                _ => told,
-            };
-            let text = text.filter(|_| record.event.host() == Some(&self.host));
-            text.map(|it| format!("{} {it}", record.at))
-        });
-        let last_lines = match documents::needs_attention(&explanation.task) {
-            true => last_lines(&embedded, &id, &self.host).await?,
-            false => Vec::new(),
-        };
-        let document = documents::explanation(rollout, explanation, history.collect(), last_lines);
+        if rollout.task_of(&self.host).is_none() {
+            let refusal = PlatformError::Refused(Refusal::NotTarget(self.host));
+            return Err(refused(refusal, &id));
+        }
+        let document = why(embedded.parts(), rollout, &records, &self.host).await?;
         app.output.result(&document, |output| {
             output.line(format_args!("{}: {}", document.host, document.summary));
             for line in &document.history {
@@ -256,28 +238,6 @@ impl Why {
         });
         Ok(Exit::Succeeded)
     }
-}
-
-/// The last lines that were printed on a host.
-async fn last_lines(
-    embedded: &Embedded,
-    id: &RolloutId,
-    host: &HostName,
-) -> Result<Vec<String>, Problem> {
-    let mut last = VecDeque::<String>::new();
-    let mut keep = |_: &HostName, line: &str| {
-        // Whoever looks again and again says the same again and again.
-        if last.back().is_none_or(|it| it != line) {
-            last.push_back(line.to_owned());
-        }
-        if last.len() > LAST_LINES {
-            last.pop_front();
-        }
-    };
-    let mut logs = LogTail::new(id.clone()).of_host(Some(host.clone()));
-    logs.lines(&*embedded.parts().logs, &mut keep).await?;
-    logs.rest(keep);
-    Ok(last.into())
 }
 
 /// What to do about a host in trouble.

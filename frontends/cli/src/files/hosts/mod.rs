@@ -5,6 +5,7 @@ mod toml;
 use super::{Source, ansible};
 use clap::ValueEnum;
 use deploy_core::host::Host;
+pub(crate) use deploy_operations::parse::check_address;
 use deploy_wire::{Problem, ProblemCode};
 use std::{fmt, path::Path};
 
@@ -66,22 +67,6 @@ pub(crate) fn parse_hosts(source: &Source, format: HostsFormat) -> Result<HostsF
         return Err(source.problem(None, "it names no host"));
     }
     Ok(file)
-}
-
-/// Whether `address` can be one: a name, or an IP address.
-pub(crate) fn check_address(address: &str) -> Result<(), String> {
-    let valid = !address.is_empty()
-        && address.len() <= 253
-        && address.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:%".contains(c))
-        && !address.starts_with('-');
-    if valid {
-        return Ok(());
-    }
-    let shown: String = address.chars().take(80).collect();
-    Err(format!(
-        "`{}` is not an address: it must be a host name or an IP address",
-        shown.escape_debug()
-    ))
 }
 
 /// What is wrong with a file that names too many hosts.

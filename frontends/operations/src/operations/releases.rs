@@ -1,0 +1,177 @@
+use super::{Listed, Operations};
+use crate::{
+    parse::field,
+    problem::{OrProblem as _, chain, invalid},
+};
+use deploy_core::{
+    backend::{ArtifactKind, ArtifactStoreExt as _, ListArtifacts},
+    digest::Digest,
+    error::ErrorKind,
+    id::{ReleaseId, RepositoryName, ServiceName},
+    spec::{self, ArtifactRef, ParameterName},
+};
+use deploy_host::descriptor::{self, Descriptor};
+use deploy_wire::{Change, NewRelease, Problem, ProblemCode, Release, ReleaseDiff};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The largest descriptor archive that is read into memory, in bytes.
+const LARGEST_DESCRIPTOR: u64 = 16 << 20;
+
+impl Operations {
+    /// Releases of a service, newest first.
+    ///
+    /// # Errors
+    /// If there is no such service, or no release `after`.
+    pub async fn releases(
+        &self,
+        service: &ServiceName,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Listed<Release>, Problem> {
+        let registry = &self.parts().registry;
+        registry.service(service).await.or_problem()?;
+        // The registry counts from the newest: what lies before `after` is read, and skipped.
+        let most = if after.is_some() { usize::MAX } else { limit.saturating_add(1) };
+        let releases = registry.releases(service, most).await.or_problem()?;
+        let listed = Listed::behind(releases, after, limit, |it| it.id.to_string())?;
+        Ok(listed.map(|it| Release::from(&it)))
+    }
+
+    /// One release.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn release(&self, id: &ReleaseId) -> Result<Release, Problem> {
+        Ok(Release::from(&self.parts().registry.release(id).await.or_problem()?))
+    }
+
+    /// What differs between two releases.
+    ///
+    /// # Errors
+    /// If there is not one of them.
+    pub async fn release_diff(
+        &self,
+        from: &ReleaseId,
+        to: &ReleaseId,
+    ) -> Result<ReleaseDiff, Problem> {
+        let (from, to) = (self.release(from).await?, self.release(to).await?);
+        let (was, is) = (facts(&from), facts(&to));
+        let names: BTreeSet<_> = was.keys().chain(is.keys()).cloned().collect();
+        let changes = names.into_iter().filter(|it| was.get(it) != is.get(it)).map(|field| {
+            Change { from: was.get(&field).cloned(), to: is.get(&field).cloned(), field }
+        });
+        Ok(ReleaseDiff { changes: changes.collect(), from: from.id, to: to.id })
+    }
+
+    /// Makes a release of artifacts that are in the store. One that is there already is the answer, if it is the same.
+    ///
+    /// # Errors
+    /// If the principal may not, something it consists of is not there, or another release has its name.
+    pub async fn create_release(&self, asked: &NewRelease) -> Result<Release, Problem> {
+        let service: ServiceName = field("service", &asked.service)?;
+        self.parts().registry.service(&service).await.or_problem()?;
+        let id = match &asked.id {
+            Some(id) => field("id", id)?,
+            None => field("version", &format!("{service}-{}", asked.version))?,
+        };
+        let descriptor = self.stored(&service, ArtifactKind::Descriptor, &asked.descriptor).await?;
+        let package = self.stored(&service, ArtifactKind::Package, &asked.package).await?;
+        let described = self.descriptor(&descriptor.digest).await?;
+        let given: BTreeMap<ParameterName, String> = asked
+            .parameters
+            .iter()
+            .map(|(name, value)| Ok((field("parameters", name)?, value.clone())))
+            .collect::<Result<_, Problem>>()?;
+        let parameters = described.resolve(&given).map_err(|err| invalid(chain(&err)))?;
+        let (now, by) = (self.parts().clock.now(), self.principal.clone());
+        let version = field("version", &asked.version)?;
+        let release =
+            spec::Release::new(id, service, version, descriptor, described.steps(), now, by)
+                .with_package(package)
+                .with_parameters(parameters)
+                .with_provenance(asked.provenance.clone());
+        if let Some(there) = self.same_release(&release).await? {
+            return Ok(Release::from(&there));
+        }
+        self.platform.create_release(&self.principal, release.clone()).await.or_problem()?;
+        Ok(Release::from(&release))
+    }
+
+    /// The release of this name that is there already, if it is the same but for when it was made and by whom.
+    async fn same_release(
+        &self,
+        release: &spec::Release,
+    ) -> Result<Option<spec::Release>, Problem> {
+        let there = match self.parts().registry.release(&release.id).await {
+            Ok(there) => there,
+            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(err) => return Err(err).or_problem(),
+        };
+        let mut same = release.clone();
+        same.created_at = there.created_at;
+        same.created_by = there.created_by.clone();
+        if same == there {
+            return Ok(Some(there));
+        }
+        let message = format!("release `{}` is there already, and is another one", release.id);
+        let hint = "a release never changes: give the new one a new version, or another name";
+        Err(Problem::new(ProblemCode::AlreadyExists, message)
+            .with_hint(hint)
+            .with_context("release", &release.id))
+    }
+
+    async fn descriptor(&self, digest: &Digest) -> Result<Descriptor, Problem> {
+        let bytes = self.parts().artifacts.read_all(digest, LARGEST_DESCRIPTOR).await;
+        let bundle = descriptor::read(&bytes.or_problem()?).map_err(|err| {
+            let message = format!("descriptor {digest}: {err}");
+            Problem::new(ProblemCode::InvalidFile, message).with_context("digest", digest)
+        })?;
+        Ok(bundle.descriptor)
+    }
+
+    /// The artifact that `named` means: a digest, or a version in the service's repository.
+    async fn stored(
+        &self,
+        service: &ServiceName,
+        kind: ArtifactKind,
+        named: &str,
+    ) -> Result<ArtifactRef, Problem> {
+        let store = &self.parts().artifacts;
+        if let Ok(digest) = named.parse::<Digest>() {
+            let meta = store.head(&digest).await.or_problem()?;
+            return Ok(ArtifactRef::new(meta.digest, meta.size));
+        }
+        let repository: RepositoryName = field("service", service.as_str())?;
+        let listed = ListArtifacts::new().with_repository(repository.clone()).with_kind(kind);
+        let entries = store.list(&listed).await.or_problem()?;
+        let entry = entries.iter().find(|it| it.version.as_str() == named).ok_or_else(|| {
+            let what = kind.as_str();
+            let message = format!(
+                "`{}` is no digest, and no version of a {what} in repository `{repository}`",
+                named.escape_debug()
+            );
+            Problem::new(ProblemCode::NotFound, message).with_context(what, named)
+        })?;
+        Ok(ArtifactRef::new(entry.meta.digest, entry.meta.size))
+    }
+}
+
+/// What a release brings, by name. Not when it was made, nor by whom.
+fn facts(release: &Release) -> BTreeMap<String, String> {
+    let mut facts = BTreeMap::from([
+        ("descriptor".to_owned(), release.descriptor.clone()),
+        ("service".to_owned(), release.service.clone()),
+        ("version".to_owned(), release.version.clone()),
+    ]);
+    if let Some(package) = &release.package {
+        facts.insert("package".to_owned(), package.clone());
+    }
+    for step in &release.steps {
+        let how = format!("timeout {} ms, effect {}", step.timeout_ms, step.effect);
+        facts.insert(format!("steps.{}", step.name), how);
+    }
+    for (name, value) in &release.parameters {
+        facts.insert(format!("parameters.{name}"), value.clone());
+    }
+    facts
+}

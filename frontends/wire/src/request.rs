@@ -1,0 +1,205 @@
+//! What is asked for over HTTP. What may be left out has a default, and what is not known is refused.
+use crate::{Connection, Strategy};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a service is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ServiceSpec {
+    /// Who answers for it.
+    pub owner: String,
+    /// Where it lies on hosts.
+    pub deploy_path: String,
+    /// The account its steps run as; null is the one that logs in.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Which hosts it belongs on.
+    pub selector: String,
+    /// On how many of them; null is all.
+    #[serde(default)]
+    pub count: Option<u32>,
+    /// How a rollout goes.
+    #[serde(default)]
+    pub strategy: Strategy,
+}
+
+/// What a host is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostSpec {
+    /// How it is reached.
+    pub connection: Connection,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A host with its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NewHost {
+    /// Its name.
+    pub name: String,
+    /// How it is reached.
+    pub connection: Connection,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Hosts to add, or to change where they are there already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostsToImport {
+    /// The hosts.
+    pub hosts: Vec<NewHost>,
+    /// Whether nothing is really written.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Labels to set, or (null) to take away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LabelChanges {
+    /// By key.
+    pub labels: BTreeMap<String, Option<String>>,
+}
+
+/// A release to make of artifacts that are in the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NewRelease {
+    /// Its name; null is `SERVICE-VERSION`.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Of which service.
+    pub service: String,
+    /// The version people know it by.
+    pub version: String,
+    /// What runs: a digest, or a version in the repository that has the service's name.
+    pub package: String,
+    /// How it is put there: a digest, or a version in that repository.
+    pub descriptor: String,
+    /// What scripts see as `P_<NAME>`.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
+    /// Where it came from.
+    #[serde(default)]
+    pub provenance: String,
+}
+
+/// A release to plan onto the hosts of its service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NewPlan {
+    /// Which service.
+    pub service: String,
+    /// Which of its releases.
+    pub release: String,
+    /// Decides everything that is left to chance; null is another one each time.
+    #[serde(default)]
+    pub seed: Option<u64>,
+}
+
+/// A rollout to start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NewRollout {
+    /// Which service.
+    pub service: String,
+    /// Which of its releases.
+    pub release: String,
+    /// Decides everything that is left to chance; null is another one each time, or the plan's.
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// The plan that somebody has seen; null plans anew.
+    #[serde(default)]
+    pub plan: Option<SeenPlan>,
+}
+
+/// A plan that was made before. It is made again, and started if it is still the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct SeenPlan {
+    /// Its digest.
+    pub digest: String,
+    /// When it was made, as it says itself.
+    pub created_at: String,
+    /// The seed that it says.
+    pub seed: u64,
+}
+
+/// What a rollout is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "command", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RolloutCommand {
+    /// End where it is.
+    Abort {
+        /// Why.
+        #[serde(default)]
+        note: String,
+        /// Whether what is under way is ended as well.
+        #[serde(default)]
+        kill: bool,
+    },
+    /// Let the next wave go.
+    Confirm,
+    /// Take a host out for good.
+    Exclude {
+        /// Which.
+        host: String,
+    },
+    /// End what runs on a host.
+    Kill {
+        /// Which.
+        host: String,
+    },
+    /// Start nothing more until it is resumed.
+    Pause {
+        /// Why.
+        #[serde(default)]
+        note: String,
+    },
+    /// Start again.
+    Resume,
+    /// Try hosts again.
+    Retry {
+        /// Which; null is all that are in trouble.
+        #[serde(default)]
+        host: Option<String>,
+    },
+    /// Take every host that was touched back to what it ran before.
+    Rollback {
+        /// Why.
+        #[serde(default)]
+        note: String,
+    },
+    /// Leave a host as it is.
+    Skip {
+        /// Which.
+        host: String,
+    },
+}
+
+/// A token to make.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NewToken {
+    /// Who acts with it.
+    pub principal: String,
+    /// What it is for, in a few words.
+    #[serde(default)]
+    pub note: String,
+    /// What it allows, such as `rollout_control`.
+    pub actions: Vec<String>,
+    /// Only for these services; null is all of them, and everything else as well.
+    #[serde(default)]
+    pub services: Option<Vec<String>>,
+    /// After how many seconds it expires; null is after 90 days.
+    #[serde(default)]
+    pub expires_in_secs: Option<u64>,
+}
