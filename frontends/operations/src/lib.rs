@@ -14,6 +14,7 @@
 //! }
 //! ```
 pub mod documents;
+mod events;
 mod logs;
 pub mod narrate;
 mod operations;
@@ -23,6 +24,7 @@ pub mod reason;
 mod tail;
 pub mod text;
 
+pub use events::EventFeed;
 pub use logs::LogTail;
 pub use operations::{ArtifactUpload, Listed, Operations, status_of, why};
 pub use tail::Tail;

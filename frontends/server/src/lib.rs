@@ -1,1 +1,28 @@
-//! The control plane.
+//! The control plane: the HTTP API that people and programs share, and the pool that drives rollouts.
+//!
+//! A [`Server`] stands over the same traits as every other frontend. It keeps no state that a restart could lose: rollouts are in
+//! the journal, answers to repeated requests in the answer store, tokens in the credential store.
+//!
+//! **Invariant:** what is below `/api/v1` answers nobody without a token, but for the description of the API. That is one layer
+//! around all routes, and not a matter of each.
+mod api;
+mod auth;
+mod idempotency;
+mod limits;
+mod metrics;
+mod openapi;
+mod page;
+mod pool;
+mod precondition;
+mod problem;
+mod random;
+mod request;
+mod serve;
+mod state;
+mod trace;
+
+pub use limits::Limits;
+pub use openapi::document;
+pub use pool::{DriverPool, Holder};
+pub use serve::{ServeError, Transport, serve};
+pub use state::{Control, FirstToken, Server};

@@ -199,6 +199,9 @@ pub struct NewToken {
     /// Only for these services; null is all of them, and everything else as well.
     #[serde(default)]
     pub services: Option<Vec<String>>,
+    /// Only on the hosts that this selects; null is all of them, and everything else as well.
+    #[serde(default)]
+    pub hosts: Option<String>,
     /// After how many seconds it expires; null is after 90 days.
     #[serde(default)]
     pub expires_in_secs: Option<u64>,

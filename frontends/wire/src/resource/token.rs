@@ -15,10 +15,14 @@ pub struct Token {
     pub actions: Vec<String>,
     /// Only for these services; null is all of them, and everything else as well.
     pub services: Option<Vec<String>>,
+    /// Only on the hosts that this selects; null is all of them, and everything else as well.
+    pub hosts: Option<String>,
     /// When it was made.
     pub created_at: String,
-    /// When it expires; null is never.
-    pub expires_at: Option<String>,
+    /// By whom.
+    pub created_by: String,
+    /// When it expires.
+    pub expires_at: String,
     /// When it was revoked.
     pub revoked_at: Option<String>,
     /// When it was last used, to the minute.

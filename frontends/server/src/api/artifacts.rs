@@ -1,0 +1,114 @@
+use super::query::{ArtifactsQuery, UploadQuery};
+use crate::{
+    auth::Caller,
+    problem::{Answer, HttpProblem},
+    request::{Asked, Named, PageQuery, page},
+    state::SharedState,
+};
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderName, StatusCode, header},
+    response::IntoResponse,
+};
+use deploy_core::{
+    backend::{ArtifactKind, ListArtifacts},
+    digest::Digest,
+};
+use deploy_operations::{ArtifactUpload, parse::field};
+use deploy_wire::{Artifact, Page, ProblemCode, Upload, Verification};
+use futures_util::TryStreamExt as _;
+use std::io;
+use tokio_util::io::StreamReader;
+
+/// The header that says where in an artifact an upload begins.
+const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+
+/// What is in the store, in the order of repository, kind and version
+#[utoipa::path(get, path = "/artifacts", tag = "artifacts", params(ArtifactsQuery),
+    responses((status = 200, body = Page<Artifact>)))]
+pub(super) async fn list(
+    caller: Caller,
+    Asked(ArtifactsQuery { repository, kind, limit, after }): Asked<ArtifactsQuery>,
+) -> Answer<Json<Page<Artifact>>> {
+    let limit = PageQuery { limit, after: None }.limit()?;
+    let mut request = ListArtifacts::new();
+    request.repository = repository.as_ref().map(|it| field("repository", it)).transpose()?;
+    request.kind = kind.as_deref().map(kind_of).transpose()?;
+    let listed = caller.operations.artifacts(&request, after.as_deref(), limit).await?;
+    let more = [("repository", repository.as_deref()), ("kind", kind.as_deref())];
+    Ok(Json(page(listed.items, listed.next, "/api/v1/artifacts", limit, &more)))
+}
+
+/// How far the upload of an artifact is
+#[utoipa::path(get, path = "/artifacts/{digest}/upload", tag = "artifacts",
+    params(("digest" = String, Path)), responses((status = 200, body = Upload)))]
+pub(super) async fn upload(caller: Caller, named: Named) -> Answer<Json<Upload>> {
+    Ok(Json(caller.operations.upload(&named.get("digest")?).await?))
+}
+
+/// Uploads an artifact, or the rest of one whose upload was cut off
+#[utoipa::path(put, path = "/artifacts/{digest}/upload", tag = "artifacts",
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    params(
+        ("digest" = String, Path),
+        UploadQuery,
+        ("Upload-Offset" = Option<u64>, Header, description = "Where it begins: what a look at the upload said, or 0"),
+    ),
+    responses((status = 201, body = Artifact)))]
+pub(super) async fn put(
+    State(state): State<SharedState>,
+    caller: Caller,
+    named: Named,
+    Asked(query): Asked<UploadQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<impl IntoResponse> {
+    let binary =
+        headers.get(header::CONTENT_TYPE).is_some_and(|it| it == "application/octet-stream");
+    if !binary {
+        let message = "an upload must say `Content-Type: application/octet-stream`";
+        return Err(HttpProblem::new(ProblemCode::UnsupportedMediaType, message));
+    }
+    let limit = state.limits.artifact_bytes;
+    if query.size > limit {
+        let message = format!("an artifact may have {limit} bytes at the most");
+        return Err(HttpProblem::new(ProblemCode::TooLarge, message).with_context("limit", limit));
+    }
+    let upload = ArtifactUpload {
+        digest: named.get::<Digest>("digest")?,
+        size: query.size,
+        repository: field("repository", &query.repository)?,
+        kind: kind_of(&query.kind)?,
+        version: field("version", &query.version)?,
+        offset: offset(&headers)?,
+    };
+    let mut body = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
+    let artifact = caller.operations.put_artifact(upload, &mut body).await?;
+    Ok((StatusCode::CREATED, Json(artifact)))
+}
+
+fn offset(headers: &HeaderMap) -> Answer<u64> {
+    let Some(sent) = headers.get(OFFSET) else { return Ok(0) };
+    let parsed = sent.to_str().ok().and_then(|it| it.parse().ok());
+    parsed.ok_or_else(|| HttpProblem::malformed("`Upload-Offset` must be a number of bytes"))
+}
+
+fn kind_of(text: &str) -> Answer<ArtifactKind> {
+    match text {
+        "descriptor" => Ok(ArtifactKind::Descriptor),
+        "package" => Ok(ArtifactKind::Package),
+        _ => {
+            let message = "`kind` must be `package` or `descriptor`";
+            Err(HttpProblem::new(ProblemCode::InvalidInput, message).with_context("field", "kind"))
+        }
+    }
+}
+
+/// Reads an artifact whole, and says whether its bytes are those that were put
+#[utoipa::path(post, path = "/artifacts/{digest}/verify", tag = "artifacts",
+    params(("digest" = String, Path)), responses((status = 200, body = Verification)))]
+pub(super) async fn verify(caller: Caller, named: Named) -> Answer<Json<Verification>> {
+    Ok(Json(caller.operations.verify_artifact(&named.get("digest")?).await?))
+}

@@ -1,0 +1,212 @@
+//! What happens, as it happens: streams that can be taken up where they were cut.
+use super::query::{LogsQuery, StreamQuery};
+use crate::{
+    auth::Caller,
+    problem::{Answer, HttpProblem},
+    request::{Asked, Named},
+    state::SharedState,
+};
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderName},
+    response::{
+        IntoResponse,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use deploy_core::{
+    backend::{LogPosition, LogQuery},
+    engine::Parts,
+    id::{HostName, RolloutId, Seq},
+};
+use deploy_operations::{EventFeed, Tail, parse::field, problem::OrProblem as _};
+use deploy_wire::{LogLine, Problem, ProblemCode, ProblemDetails};
+use futures_util::Stream;
+use serde::Serialize;
+use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// How often something new is looked for.
+const LOOK: Duration = Duration::from_millis(250);
+/// The header with which a client takes a stream up again.
+const LAST: HeaderName = HeaderName::from_static("last-event-id");
+
+/// What happens in a rollout: events of type `RolloutEvent`, whose ids are positions in the journal
+#[utoipa::path(get, path = "/rollouts/{rollout}/events", tag = "rollouts",
+    params(
+        ("rollout" = String, Path), StreamQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen"),
+    ),
+    responses((status = 200, content_type = "text/event-stream", body = String)))]
+pub(super) async fn events(
+    State(state): State<SharedState>,
+    caller: Caller,
+    named: Named,
+    Asked(query): Asked<StreamQuery>,
+    headers: HeaderMap,
+) -> Answer<impl IntoResponse> {
+    let after = Seq::new(resumed(&headers, query.after)?);
+    let id = caller.operations.find_rollout(&named.get::<String>("rollout")?).await?;
+    let feed = EventFeed::open(&state.control.parts, &id, after).await?;
+    let follow = query.follow.unwrap_or(true);
+    stream(state, follow, Source::Events(Box::new(feed)))
+}
+
+/// What the steps of a rollout print: events of type `LogLine`
+#[utoipa::path(get, path = "/rollouts/{rollout}/logs", tag = "rollouts",
+    params(
+        ("rollout" = String, Path), LogsQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen"),
+    ),
+    responses((status = 200, content_type = "text/event-stream", body = String)))]
+pub(super) async fn logs(
+    State(state): State<SharedState>,
+    caller: Caller,
+    named: Named,
+    Asked(query): Asked<LogsQuery>,
+    headers: HeaderMap,
+) -> Answer<impl IntoResponse> {
+    let after = LogPosition::new(resumed(&headers, query.after)?);
+    let id = caller.operations.find_rollout(&named.get::<String>("rollout")?).await?;
+    let host: Option<HostName> = query.host.map(|it| field("host", &it)).transpose()?;
+    let source = Source::logs(&state.control.parts, &id, host, after).await?;
+    let follow = query.follow.unwrap_or(true);
+    stream(state, follow, source)
+}
+
+fn resumed(headers: &HeaderMap, after: Option<u64>) -> Answer<u64> {
+    let Some(last) = headers.get(LAST) else { return Ok(after.unwrap_or(0)) };
+    let parsed = last.to_str().ok().and_then(|it| it.parse().ok());
+    parsed.ok_or_else(|| HttpProblem::malformed("`Last-Event-ID` must be the id of an event"))
+}
+
+/// Where events come from.
+enum Source {
+    Events(Box<EventFeed>),
+    Logs { tail: Box<Tail>, query: LogQuery, over: bool },
+}
+
+impl Source {
+    async fn logs(
+        parts: &Parts,
+        id: &RolloutId,
+        host: Option<HostName>,
+        after: LogPosition,
+    ) -> Answer<Self> {
+        let (tail, _) = Tail::open(parts, id).await?;
+        if let Some(host) = &host
+            && tail.rollout.task_of(host).is_none()
+        {
+            let message = format!("host {host} is not a target of rollout {id}");
+            return Err(HttpProblem::new(ProblemCode::NotFound, message));
+        }
+        let mut query = LogQuery::new(id.clone()).with_after(after);
+        query.host = host;
+        Ok(Self::Logs { tail: Box::new(tail), query, over: false })
+    }
+
+    /// What there is by now; none if there is nothing new.
+    async fn next(&mut self, parts: &Parts) -> Result<Vec<Event>, Problem> {
+        match self {
+            Self::Events(feed) => {
+                let events = feed.next(parts).await?;
+                Ok(events.iter().map(|it| event("rollout", it.seq, it)).collect())
+            }
+            Self::Logs { tail, query, over } => {
+                // The state is read before the output: what a rollout that is over has printed is then all there.
+                tail.advance(parts).await?;
+                *over = tail.rollout.outcome().is_some();
+                let chunks = parts.logs.read(query).await.or_problem()?;
+                query.after = chunks.last().map_or(query.after, |(at, _)| *at);
+                let line = |(at, chunk): &(LogPosition, deploy_core::backend::LogChunk)| {
+                    let line = LogLine {
+                        host: chunk.host.to_string(),
+                        generation: chunk.generation.get(),
+                        offset: chunk.offset,
+                        at: chunk.at.to_string(),
+                        text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
+                    };
+                    event("log", at.get(), &line)
+                };
+                Ok(chunks.iter().map(line).collect())
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Events(feed) => feed.is_over(),
+            Self::Logs { over, .. } => *over,
+        }
+    }
+}
+
+fn event(kind: &str, id: u64, value: &impl Serialize) -> Event {
+    let event = Event::default().event(kind).id(id.to_string());
+    // These are strings and numbers: they can always be written.
+    event.json_data(value).unwrap_or_default()
+}
+
+/// One stream to one client.
+struct Feed {
+    state: SharedState,
+    source: Source,
+    follow: bool,
+    ready: VecDeque<Event>,
+    ended: bool,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Feed {
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        let mut stopping = self.state.stopping.clone();
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some((Ok(event), self));
+            }
+            if self.ended || *stopping.borrow() {
+                self.state.metrics.streams.dec();
+                return None;
+            }
+            let parts = &self.state.control.parts;
+            match self.source.next(parts).await {
+                Ok(events) if events.is_empty() => {
+                    if self.source.is_over() || !self.follow {
+                        self.ended = true;
+                        self.ready.push_back(Event::default().event("end").data("{}"));
+                        continue;
+                    }
+                    let clock = &parts.clock;
+                    tokio::select! {
+                        _ = stopping.wait_for(|it| *it) => {}
+                        () = clock.sleep_until(clock.now().after(LOOK)) => {}
+                    }
+                }
+                Ok(events) => self.ready.extend(events),
+                Err(problem) => {
+                    self.ended = true;
+                    let status = crate::problem::status(problem.code).as_u16();
+                    let details = ProblemDetails::new(problem, status);
+                    let data = serde_json::to_string(&details).unwrap_or_default();
+                    self.ready.push_back(Event::default().event("problem").data(data));
+                }
+            }
+        }
+    }
+}
+
+fn stream(
+    state: SharedState,
+    follow: bool,
+    source: Source,
+) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+    let room = std::sync::Arc::clone(&state.streams).try_acquire_owned();
+    let room = room.map_err(|_| {
+        HttpProblem::new(ProblemCode::Unavailable, "too many event streams at this moment")
+            .retry_after(5)
+    })?;
+    state.metrics.streams.inc();
+    let feed = Feed { state, source, follow, ready: VecDeque::new(), ended: false, _room: room };
+    let events = futures_util::stream::unfold(feed, Feed::next);
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+}

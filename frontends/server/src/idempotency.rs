@@ -1,0 +1,202 @@
+//! Requests that come twice are answered once.
+use crate::{
+    auth::Caller,
+    problem::{Answer, HttpProblem},
+    state::SharedState,
+};
+use axum::{
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use deploy_core::{
+    backend::{self, AnswerClaim, BeginAnswer, Begun, IdempotencyKey},
+    digest::Digest,
+};
+use deploy_operations::problem::IntoProblem as _;
+use deploy_wire::{Problem, ProblemCode};
+
+/// The header that names a request.
+pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The header of an answer that was given before.
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Larger answers are not kept, in bytes. No answer to a POST is near it.
+const LARGEST_ANSWER: usize = 16 << 20;
+
+/// In the extensions of an answer that holds a secret: what is kept, and answered to the next one, instead.
+#[derive(Clone, Debug)]
+pub(crate) struct Instead(pub(crate) Problem);
+
+/// Gives a request that comes under the key of an earlier one the answer of that.
+pub(crate) async fn once(
+    State(state): State<SharedState>,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    match key(request.headers()) {
+        Ok(None) => next.run(request).await,
+        Ok(Some(key)) => match answer(&state, &caller, key, request, next).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        },
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn key(headers: &HeaderMap) -> Answer<Option<IdempotencyKey>> {
+    let mut keys = headers.get_all(KEY).iter();
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(None),
+        (Some(key), None) => {
+            let parsed = key.to_str().ok().and_then(|it| it.parse().ok());
+            parsed.map(Some).ok_or_else(|| {
+                HttpProblem::malformed(
+                    "`Idempotency-Key` must be 1 to 255 visible ASCII characters",
+                )
+            })
+        }
+        (Some(_), Some(_)) => {
+            Err(HttpProblem::malformed("a request has one `Idempotency-Key` at the most"))
+        }
+    }
+}
+
+async fn answer(
+    state: &SharedState,
+    caller: &Caller,
+    key: IdempotencyKey,
+    request: Request,
+    next: Next,
+) -> Answer<Response> {
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, state.limits.body_bytes).await.map_err(|_| {
+        HttpProblem::new(ProblemCode::TooLarge, "the body is larger than it may be, or was cut off")
+            .with_context("limit", state.limits.body_bytes)
+    })?;
+    let target = head.uri.path_and_query().map_or("", |it| it.as_str());
+    let digest = Digest::of(
+        &[head.method.as_str().as_bytes(), b" ", target.as_bytes(), b"\n", &body].concat(),
+    );
+    match begin(state, caller, key, digest).await? {
+        Begun::New(claim) => {
+            let request = Request::from_parts(head, Body::from(body));
+            work(SharedState::clone(state), claim, request, next).await
+        }
+        Begun::Answered(answer) => Ok(replay(answer)),
+        Begun::Other => Err(HttpProblem::new(
+            ProblemCode::KeyReused,
+            "this `Idempotency-Key` was used for another request",
+        )
+        .with_hint("a new request needs a new key")),
+        Begun::Running { .. } => Err(HttpProblem::new(
+            ProblemCode::InProgress,
+            "this request is being answered at this moment",
+        )
+        .retry_after(1)),
+    }
+}
+
+/// Takes a request, also one that a process took which is gone by now.
+async fn begin(
+    state: &SharedState,
+    caller: &Caller,
+    key: IdempotencyKey,
+    digest: Digest,
+) -> Answer<Begun> {
+    let (answers, holder) = (&state.control.answers, state.holder.name());
+    let principal = caller.operations.principal().clone();
+    let begin = BeginAnswer::new(principal, key, digest, holder);
+    let begun = answers.begin(&begin).await.map_err(|it| it.into_problem())?;
+    match begun {
+        Begun::Running { holder } if state.holder.is_gone(&holder) => {
+            let begin = begin.with_dead(holder);
+            Ok(answers.begin(&begin).await.map_err(|it| it.into_problem())?)
+        }
+        begun => Ok(begun),
+    }
+}
+
+/// Answers a request to its end, whether anybody still waits for the answer or not.
+async fn work(
+    state: SharedState,
+    claim: AnswerClaim,
+    request: Request,
+    next: Next,
+) -> Answer<Response> {
+    let span = tracing::Span::current();
+    let working = async move {
+        let response = next.run(request).await;
+        let (mut head, body) = response.into_parts();
+        if let Some(Instead(problem)) = head.extensions.remove() {
+            let instead = HttpProblem::from(problem).into_response();
+            keep_response(&state, &claim, instead).await;
+            return Response::from_parts(head, body);
+        }
+        let Ok(body) = to_bytes(body, LARGEST_ANSWER).await else {
+            give_up(&state, &claim).await;
+            return HttpProblem::new(ProblemCode::Internal, "the answer is too large to be kept")
+                .into_response();
+        };
+        keep(&state, &claim, head.status, &head.headers, &body).await;
+        Response::from_parts(head, Body::from(body))
+    };
+    let worked = tokio::spawn(tracing::Instrument::instrument(working, span)).await;
+    worked.map_err(|_| HttpProblem::new(ProblemCode::Internal, "the request came to nothing"))
+}
+
+async fn keep_response(state: &SharedState, claim: &AnswerClaim, response: Response) {
+    let (head, body) = response.into_parts();
+    match to_bytes(body, LARGEST_ANSWER).await {
+        Ok(body) => keep(state, claim, head.status, &head.headers, &body).await,
+        Err(_) => give_up(state, claim).await,
+    }
+}
+
+/// Keeps an answer, unless trying again may give another one.
+async fn keep(
+    state: &SharedState,
+    claim: &AnswerClaim,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &Bytes,
+) {
+    let temporary = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+    if temporary {
+        return give_up(state, claim).await;
+    }
+    let text = |(name, value): (&HeaderName, &HeaderValue)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    };
+    let answer = backend::Answer::new(status.as_u16(), body.to_vec())
+        .with_headers(headers.iter().filter_map(text).collect());
+    if let Err(err) = state.control.answers.finish(claim, &answer, state.now()).await {
+        tracing::warn!(error = %err.chain(), "an answer was not kept");
+    }
+}
+
+async fn give_up(state: &SharedState, claim: &AnswerClaim) {
+    if let Err(err) = state.control.answers.release(claim).await {
+        tracing::warn!(error = %err.chain(), "an idempotency key was not given up");
+    }
+}
+
+fn replay(answer: backend::Answer) -> Response {
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in answer.headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}

@@ -1,0 +1,67 @@
+//! What Prometheus is told.
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use std::{fmt, time::Duration};
+
+/// How long answers take, in seconds, in steps that tell the quick from the slow.
+const STEPS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Requested {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Routed {
+    route: String,
+}
+
+/// What is counted.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<Requested, Counter>,
+    durations: Family<Routed, Histogram>,
+    pub(crate) in_flight: Gauge,
+    pub(crate) streams: Gauge,
+    pub(crate) driven: Gauge,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("deploy");
+        let requests = Family::<Requested, Counter>::default();
+        let durations = Family::<Routed, Histogram>::new_with_constructor(|| Histogram::new(STEPS));
+        let (in_flight, streams, driven) = (Gauge::default(), Gauge::default(), Gauge::default());
+        registry.register("http_requests", "Requests that were answered", requests.clone());
+        registry.register("http_request_seconds", "How long answers took", durations.clone());
+        registry.register("http_in_flight", "Requests that are worked on", in_flight.clone());
+        registry.register("event_streams", "Event streams that are open", streams.clone());
+        registry.register("rollouts_driven", "Rollouts that this process drives", driven.clone());
+        Self { registry, requests, durations, in_flight, streams, driven }
+    }
+
+    /// Counts an answer.
+    pub(crate) fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
+        let (method, route) = (method.to_owned(), route.to_owned());
+        self.durations.get_or_create(&Routed { route: route.clone() }).observe(took.as_secs_f64());
+        self.requests.get_or_create(&Requested { method, route, status }).inc();
+    }
+
+    /// All of it, in the text format of OpenMetrics.
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
