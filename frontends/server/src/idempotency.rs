@@ -1,13 +1,13 @@
 //! Requests that come twice are answered once.
 use crate::{
     auth::Caller,
-    problem::{Answer, HttpProblem},
+    problem::{Answer, Answered, HttpProblem},
     state::SharedState,
 };
 use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -16,7 +16,7 @@ use deploy_core::{
     digest::Digest,
 };
 use deploy_operations::problem::IntoProblem as _;
-use deploy_wire::{Problem, ProblemCode};
+use deploy_wire::{PROBLEM_JSON, Problem, ProblemCode};
 
 /// The header that names a request.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -189,6 +189,8 @@ async fn give_up(state: &SharedState, claim: &AnswerClaim) {
 }
 
 fn replay(answer: backend::Answer) -> Response {
+    // What the answer is to is another request now, and a problem says which.
+    let problem = serde_json::from_slice(&answer.body).ok().map(Answered);
     let mut response = Response::new(Body::from(answer.body));
     *response.status_mut() =
         StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -197,6 +199,11 @@ fn replay(answer: backend::Answer) -> Response {
             response.headers_mut().append(name, value);
         }
     }
-    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    let headers = response.headers_mut();
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    let is_problem = headers.get(header::CONTENT_TYPE).is_some_and(|it| it == PROBLEM_JSON);
+    if let Some(problem) = problem.filter(|_| is_problem) {
+        response.extensions_mut().insert(problem);
+    }
     response
 }

@@ -1,0 +1,19 @@
+//! The control plane as programs see it: over real sockets.
+#[cfg(test)]
+mod access;
+#[cfg(test)]
+mod artifacts;
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod repeated;
+#[cfg(test)]
+mod resources;
+#[cfg(test)]
+mod rollouts;
+#[cfg(test)]
+mod routes;
+#[cfg(test)]
+mod stop;
