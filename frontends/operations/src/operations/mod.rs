@@ -136,7 +136,7 @@ mod tests {
         assert_eq!((first.items, first.next.as_deref()), (vec![1, 2], Some("2")));
         let last = listed(Some("3"), 2).unwrap();
         assert_eq!((last.items, last.next), (vec![4, 5], None));
-        assert_eq!(listed(Some("5"), 2).unwrap().items, []);
+        assert!(listed(Some("5"), 2).unwrap().items.is_empty());
         assert_eq!(listed(Some("9"), 2).unwrap_err().code, ProblemCode::InvalidInput);
         assert_eq!(listed(None, usize::MAX).unwrap().items.len(), 5);
     }
