@@ -1,6 +1,7 @@
 use crate::id::{MachineName, ParseNameError};
+use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, str::FromStr};
 
 /// What a machine is called by others than itself: it is the same after the machine was installed anew.
 ///
