@@ -104,7 +104,7 @@ impl Authority {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
         let usage = ExtendedKeyUsagePurpose::ServerAuth;
         let params = leaf_params(usage, names, now, SERVER_LIFETIME)?;
-        let issued = self.issue(&self.servers, params, &key)?;
+        let issued = self.issue(&self.servers, &params, &key)?;
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         ServerIdentity::new(issued.chain.to_vec(), key)
     }
@@ -122,13 +122,13 @@ impl Authority {
         let uri = uri_of(host).try_into().map_err(PkiError::Crypto)?;
         let usage = ExtendedKeyUsagePurpose::ClientAuth;
         let params = leaf_params(usage, vec![SanType::URI(uri)], now, AGENT_LIFETIME)?;
-        self.issue(&self.agents, params, request.public_key())
+        self.issue(&self.agents, &params, request.public_key())
     }
 
     fn issue(
         &self,
         by: &Intermediate,
-        params: CertificateParams,
+        params: &CertificateParams,
         key: &impl PublicKeyData,
     ) -> Result<Issued, PkiError> {
         let leaf = params.signed_by(key, &by.issuer)?.der().clone();
