@@ -1,7 +1,9 @@
 //! The server's end: a platform over a gateway, with its journal on a disk.
 use crate::fleet::{name, signer};
 use async_trait::async_trait;
-use deploy_agent_gateway::{Admission, AgentExecutor, Denied, Gateway, GatewayOptions, Peer};
+use deploy_agent_gateway::{
+    Admission, AgentExecutor, Boots, Denied, Gateway, GatewayOptions, Peer,
+};
 use deploy_agent_protocol::v1::Hello;
 use deploy_benches::Failure;
 use deploy_core::{
@@ -54,7 +56,7 @@ impl Admission for Everybody {
         Ok(())
     }
 
-    async fn doubled(&self, _host: &HostName) {}
+    async fn doubled(&self, _host: &HostName, _boots: &Boots) {}
 
     async fn seen(&self, _host: &HostName) {}
 }

@@ -2,9 +2,9 @@
 use crate::workspace::{Package, members, packages, root, tree};
 use std::{collections::BTreeSet, fs};
 
-/// No backends, but what those share that reach hosts: the program that runs there and how to talk to it, and what agents and
-/// their gateway say to each other.
-const SHARED: [&str; 2] = ["deploy-agent-protocol", "deploy-host"];
+/// No backends, but what those share that reach hosts: the program that runs there and how to talk to it, what agents and their
+/// gateway say to each other, and how each proves who it is.
+const SHARED: [&str; 3] = ["deploy-agent-protocol", "deploy-host", "deploy-pki"];
 
 fn none_of(names: &BTreeSet<String>, forbidden: &[&str], what: &str) {
     let found: Vec<_> = forbidden.iter().filter(|it| names.contains(**it)).collect();

@@ -1,3 +1,4 @@
+use crate::session::Boots;
 use async_trait::async_trait;
 use bytes::Bytes;
 use deploy_agent_protocol::v1::Hello;
@@ -52,8 +53,8 @@ pub trait Admission: fmt::Debug + Send + Sync + 'static {
     /// `host` is about to have a session.
     async fn arrived(&self, host: &HostName, hello: &Hello) -> Result<(), Denied>;
 
-    /// Two machines say at the same time that they are `host`.
-    async fn doubled(&self, host: &HostName);
+    /// Two machines say at the same time that they are `host`, each in a boot of its own.
+    async fn doubled(&self, host: &HostName, boots: &Boots);
 
     /// `host` has said that it is there.
     async fn seen(&self, host: &HostName);

@@ -1,7 +1,7 @@
 //! The server's end of the agents' connections.
 use crate::{
     admission::{Admission, Denied, Peer},
-    session::Session,
+    session::{Boots, Session},
     sessions::Sessions,
 };
 use async_trait::async_trait;
@@ -128,7 +128,8 @@ impl Gateway {
             && current.boot_id() != hello.boot_id
             && self.is_alive(&current).await
         {
-            self.0.admission.doubled(&host).await;
+            let boots = Boots { open: current.boot_id().to_owned(), new: hello.boot_id.clone() };
+            self.0.admission.doubled(&host, &boots).await;
             current.close();
             return Err(Status::permission_denied(format!(
                 "another machine is connected as `{host}`: this one was cloned, or its key was copied. Both are locked out until a person decides"

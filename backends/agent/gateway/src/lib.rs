@@ -8,12 +8,17 @@
 mod admission;
 mod answers;
 mod conversation;
+mod enrolment;
 mod executor;
 mod gateway;
 mod order;
+mod registry;
 mod session;
 mod sessions;
 
 pub use admission::{Admission, Denied, Peer};
+pub use enrolment::{Enroller, Registrar};
 pub use executor::AgentExecutor;
 pub use gateway::{Gateway, GatewayOptions};
+pub use registry::RegistryAdmission;
+pub use session::Boots;

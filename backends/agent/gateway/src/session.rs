@@ -22,6 +22,16 @@ const OFFERED: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Broken(pub(crate) &'static str);
 
+/// Two boots from which somebody says at the same time to be one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Boots {
+    /// The one whose session is open.
+    pub open: String,
+    /// The one that has come.
+    pub new: String,
+}
+
 /// One agent's connection.
 #[derive(Debug)]
 pub(crate) struct Session {

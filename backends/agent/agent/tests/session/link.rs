@@ -1,7 +1,9 @@
 //! A gateway, an agent, and the connection between them, which can be cut.
 use async_trait::async_trait;
 use deploy_agent::{Connect, HostSide, Identity, Session};
-use deploy_agent_gateway::{Admission, AgentExecutor, Denied, Gateway, GatewayOptions, Peer};
+use deploy_agent_gateway::{
+    Admission, AgentExecutor, Boots, Denied, Gateway, GatewayOptions, Peer,
+};
 use deploy_agent_protocol::{OrderSigner, v1::Hello};
 use deploy_core::{
     conformance::sample,
@@ -53,7 +55,7 @@ impl Admission for Door {
         Ok(())
     }
 
-    async fn doubled(&self, _host: &HostName) {
+    async fn doubled(&self, _host: &HostName, _boots: &Boots) {
         *self.doubled.lock().unwrap() += 1;
         *self.denied.lock().unwrap() = Some(Denied::Forever("it is locked out".to_owned()));
     }
