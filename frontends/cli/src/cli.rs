@@ -4,7 +4,7 @@ use crate::{
         artifact::ArtifactCommand, completions::Completions, demo::Demo,
         descriptor::DescriptorCommand, doctor::Doctor, host::HostCommand, plan::PlanCommand,
         release::ReleaseCommand, rollout::RolloutCommand, run::Run, serve::ServeDemo,
-        service::ServiceCommand, status::StatusCommand,
+        server::Serve, service::ServiceCommand, status::StatusCommand,
     },
     output::{Color, Format},
 };
@@ -79,6 +79,7 @@ pub(crate) enum Command {
     Run(Run),
     Status(StatusCommand),
     Doctor(Doctor),
+    Serve(Serve),
     Demo(Demo),
     Completions(Completions),
     #[command(hide = true)]

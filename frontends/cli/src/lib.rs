@@ -32,7 +32,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let volume = if cli.global.quiet { Volume::Quiet } else { Volume::Normal };
     let output = Arc::new(Output::new(cli.global.output, cli.global.color, volume));
-    log(cli.global.verbose);
+    // A server tells what it does without being asked.
+    let serves = matches!(cli.command, Command::Serve(_));
+    log(cli.global.verbose.saturating_add(u8::from(serves)));
     let app = App { output, global: cli.global };
     let exit = match work(&app, cli.command) {
         Ok(exit) => exit,
@@ -91,6 +93,7 @@ pub(crate) async fn dispatch(app: &App, command: Command) -> Result<Exit, Proble
         Command::Run(command) => command.run(app).await,
         Command::Status(command) => command.run(app).await,
         Command::Doctor(command) => command.run(app).await,
+        Command::Serve(command) => command.run(app).await,
         Command::Demo(command) => command.run(app).await,
         Command::Completions(command) => command.run(app),
         Command::ServeDemo(command) => command.run(app).await,

@@ -20,6 +20,10 @@ use tokio::sync::{Semaphore, watch};
 
 /// How long the first token is worth something.
 const FIRST_TOKEN: Duration = Duration::from_secs(365 * 86_400);
+/// How long the answer to a request is kept for the case that it comes again.
+const KEPT: Duration = Duration::from_secs(86_400);
+/// How often those that are older are dropped.
+const TIDY: Duration = Duration::from_secs(3_600);
 
 /// The backends that a control plane is made of.
 #[derive(Clone, Debug)]
@@ -125,6 +129,29 @@ impl Server {
     }
 
     /// The platform as the server itself uses it.
+    /// Drops what is kept for requests that come twice once nobody can mean it any more, until the server stops.
+    pub async fn tidy(&self) {
+        let (state, mut stopping) = (&self.state, self.state.stopping.clone());
+        let clock = &state.control.parts.clock;
+        while !state.is_stopping() {
+            let now = state.now();
+            let before = Timestamp::from_millis(
+                now.since(Timestamp::default())
+                    .saturating_sub(KEPT)
+                    .as_millis()
+                    .try_into()
+                    .unwrap_or(0),
+            );
+            if let Err(err) = state.control.answers.forget(before).await {
+                tracing::warn!(error = %err.chain(), "old answers were not dropped");
+            }
+            tokio::select! {
+                _ = stopping.wait_for(|it| *it) => {}
+                () = clock.sleep_until(now.after(TIDY)) => {}
+            }
+        }
+    }
+
     pub(crate) fn platform(&self) -> Platform {
         Platform::new(self.state.control.parts.clone())
     }

@@ -72,6 +72,11 @@ fn a_frontend_knows_no_other_frontend_but_what_all_share() {
         assert!(others.remove(shared), "{others:?}");
     }
     for frontend in members.iter().filter(|it| it.is_in("frontends")) {
+        let mut others = others.clone();
+        // `deploy serve` is the server, in the one program that there is.
+        if frontend.name == "deploy-cli" {
+            others.remove("deploy-server");
+        }
         none_of(&frontend.dependencies, &ours(&others), &frontend.name);
     }
 }

@@ -10,5 +10,6 @@ pub(crate) mod release;
 pub(crate) mod rollout;
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod status;

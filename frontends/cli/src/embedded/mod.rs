@@ -88,10 +88,22 @@ impl Embedded {
 
 /// Opens the platform over `data_dir`, which is made if it is missing.
 pub(crate) async fn open(data_dir: DataDir, global: &GlobalArgs) -> Result<Embedded, Problem> {
+    Ok(open_over(data_dir, global, None).await?.0)
+}
+
+/// As [`open`], over the PostgreSQL database at `url`, where there is one; gives the database as well.
+pub(crate) async fn open_over(
+    data_dir: DataDir,
+    global: &GlobalArgs,
+    url: Option<&str>,
+) -> Result<(Embedded, Database), Problem> {
     data_dir.make()?;
     let principal =
         owner::principal().ok_or_else(|| invalid("this process's account has no name"))?;
-    let database = Database::open_sqlite(data_dir.database()).await;
+    let database = match url {
+        Some(url) => Database::connect_postgres(url).await,
+        None => Database::open_sqlite(data_dir.database()).await,
+    };
     let database = database.map_err(|err| unusable_database(&data_dir, &err))?;
     let store = ObjectArtifactStore::open_local(data_dir.artifacts());
     let store = Arc::new(store.map_err(|err| unusable_store(&data_dir, err))?);
@@ -115,7 +127,7 @@ pub(crate) async fn open(data_dir: DataDir, global: &GlobalArgs) -> Result<Embed
         registry: Arc::new(SqlServiceRegistry::new(&database)),
         scheduler: Arc::new(SpreadScheduler::new()),
     });
-    Ok(Embedded { platform, principal, data_dir, executor, store, hosts })
+    Ok((Embedded { platform, principal, data_dir, executor, store, hosts }, database))
 }
 
 /// Whoever owns the data folder may do everything, and nobody else anything.

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 /// A duration as people write it: `250ms`, `30s`, `1h30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Human(pub(super) Duration);
+pub(crate) struct Human(pub(crate) Duration);
 
 impl fmt::Display for Human {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

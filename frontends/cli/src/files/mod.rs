@@ -6,7 +6,7 @@ mod service;
 mod strategy;
 
 use crate::reason::os_error;
-use duration::Human;
+pub(crate) use duration::Human;
 pub(crate) use service::parse_service;
 
 use deploy_wire::{Problem, ProblemCode};

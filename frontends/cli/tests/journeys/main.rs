@@ -18,6 +18,8 @@ mod machine_output;
 #[cfg(test)]
 mod rollouts;
 #[cfg(test)]
+mod server;
+#[cfg(test)]
 mod showcase;
 #[cfg(test)]
 mod terminal;

@@ -1,0 +1,388 @@
+//! How the server is set up: a file, and the environment over it.
+use crate::{
+    files::{Human, Source},
+    problem::{invalid, usage},
+};
+use deploy_server::Limits;
+use deploy_wire::{Problem, ProblemCode};
+use serde::Deserialize;
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// The largest configuration file, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// What the names of variables begin with.
+const PREFIX: &str = "DEPLOY_SERVE_";
+
+/// The keys that have a variable, and whether their value is a text. `limits.requests` is `DEPLOY_SERVE_LIMITS_REQUESTS`.
+const KEYS: [(&str, bool); 18] = [
+    ("listen", true),
+    ("database", true),
+    ("database_file", true),
+    ("local_hosts", false),
+    ("plain_http", false),
+    ("tls.certificate", true),
+    ("tls.key", true),
+    ("limits.body_bytes", false),
+    ("limits.artifact_bytes", false),
+    ("limits.connections", false),
+    ("limits.requests", false),
+    ("limits.streams", false),
+    ("limits.head_timeout", true),
+    ("limits.request_timeout", true),
+    ("limits.upload_timeout", true),
+    ("limits.rate_per_second", false),
+    ("limits.rate_burst", false),
+    ("tls.names", false),
+];
+
+/// A configuration, as it is written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    listen: Option<SocketAddr>,
+    database: Option<String>,
+    database_file: Option<PathBuf>,
+    local_hosts: Option<bool>,
+    plain_http: Option<bool>,
+    #[serde(default)]
+    tls: TlsFile,
+    #[serde(default)]
+    limits: LimitsFile,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsFile {
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    names: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsFile {
+    body_bytes: Option<usize>,
+    artifact_bytes: Option<u64>,
+    connections: Option<usize>,
+    requests: Option<usize>,
+    streams: Option<usize>,
+    head_timeout: Option<Human>,
+    request_timeout: Option<Human>,
+    upload_timeout: Option<Human>,
+    rate_per_second: Option<u32>,
+    rate_burst: Option<u32>,
+}
+
+/// What the command line says; it goes before the environment, and that before the file.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) database: Option<String>,
+    pub(super) plain_http: bool,
+}
+
+/// How the server is set up.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) listen: SocketAddr,
+    /// Where the data is; `None` is a file in the data folder.
+    pub(super) database: Option<DatabaseUrl>,
+    pub(super) encryption: Encryption,
+    pub(super) limits: Limits,
+}
+
+/// The address of a database, which may hold a password.
+pub(super) struct DatabaseUrl(pub(super) String);
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DatabaseUrl(…)")
+    }
+}
+
+/// How connections are encrypted.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Encryption {
+    /// With these files, in PEM.
+    Given { certificate: PathBuf, key: PathBuf },
+    /// Not at all.
+    None,
+    /// With a certificate of the server's own authority, for these names.
+    Own { names: Vec<String> },
+}
+
+impl Config {
+    /// Reads `file`, where there is one, and lays the environment and the command line over it.
+    pub(super) fn read(
+        file: Option<&Path>,
+        variable: impl Fn(&str) -> Option<String>,
+        given: Given,
+    ) -> Result<Self, Problem> {
+        let mut written = match file {
+            Some(path) => read(&Source::read(path, LARGEST)?)?,
+            None => ConfigFile::default(),
+        };
+        for (key, is_text) in KEYS {
+            let name = format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "_"));
+            if let Some(value) = variable(&name) {
+                written = from_variable(&name, key, is_text, &value)?.over(written);
+            }
+        }
+        if given.database.as_deref().is_some_and(has_password) {
+            let message = "a password on the command line can be read by everybody on this machine";
+            return Err(usage(message).with_hint(
+                "`database_file` in the configuration, or DEPLOY_SERVE_DATABASE, says it to the server alone",
+            ));
+        }
+        let said = ConfigFile {
+            listen: given.listen,
+            database: given.database,
+            plain_http: given.plain_http.then_some(true),
+            ..ConfigFile::default()
+        };
+        said.over(written).check()
+    }
+}
+
+fn read(source: &Source) -> Result<ConfigFile, Problem> {
+    source.toml().map_err(|mut problem| {
+        // The line may be the one with the password.
+        problem.context.remove("source");
+        problem
+    })
+}
+
+fn from_variable(name: &str, key: &str, is_text: bool, value: &str) -> Result<ConfigFile, Problem> {
+    let value = if is_text { toml::Value::from(value).to_string() } else { value.to_owned() };
+    read(&Source::new(name, format!("{key} = {value}"))).map_err(|mut problem| {
+        // People have written no line and no column.
+        if let Some((_, said)) = problem.message.split_once(&format!("{name}:1:")) {
+            let said = said.split_once(": ").map_or(said, |(_, it)| it);
+            problem.message = format!("{name}: {said}");
+        }
+        problem.context.retain(|key, _| key == "file");
+        problem
+    })
+}
+
+/// Whether an address names an account with a password.
+fn has_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
+    let account = authority.rsplit_once('@').map(|(account, _)| account);
+    account.is_some_and(|it| it.contains(':')) || url.contains("password=")
+}
+
+impl ConfigFile {
+    /// This, and where it says nothing, what is `below`.
+    fn over(self, below: Self) -> Self {
+        let (limits, tls) = (self.limits, self.tls);
+        // An address and a file that holds one are two ways to say one thing.
+        let (database, database_file) = match (self.database, self.database_file) {
+            (None, None) => (below.database, below.database_file),
+            said => said,
+        };
+        Self {
+            listen: self.listen.or(below.listen),
+            database,
+            database_file,
+            local_hosts: self.local_hosts.or(below.local_hosts),
+            plain_http: self.plain_http.or(below.plain_http),
+            tls: TlsFile {
+                certificate: tls.certificate.or(below.tls.certificate),
+                key: tls.key.or(below.tls.key),
+                names: tls.names.or(below.tls.names),
+            },
+            limits: limits.over(below.limits),
+        }
+    }
+
+    fn check(self) -> Result<Config, Problem> {
+        let listen = self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7443)));
+        let encryption = encryption(self.tls, self.plain_http.unwrap_or(false))?;
+        if encryption == Encryption::None && !listen.ip().is_loopback() {
+            let message = format!(
+                "tokens would travel readable to {listen}: plain HTTP is for this machine alone"
+            );
+            return Err(usage(message).with_hint("listen on 127.0.0.1, or leave `plain_http` out"));
+        }
+        let mut limits = self.limits.check()?;
+        limits.local_hosts = self.local_hosts.unwrap_or(limits.local_hosts);
+        let database = database(self.database, self.database_file.as_deref())?;
+        Ok(Config { listen, database, encryption, limits })
+    }
+}
+
+fn encryption(tls: TlsFile, plain: bool) -> Result<Encryption, Problem> {
+    match (tls.certificate, tls.key, tls.names) {
+        (None, None, None) if plain => Ok(Encryption::None),
+        (None, None, names) if !plain => Ok(Encryption::Own { names: names.unwrap_or_default() }),
+        (Some(certificate), Some(key), None) if !plain => {
+            Ok(Encryption::Given { certificate, key })
+        }
+        (Some(_), None, _) | (None, Some(_), _) => {
+            Err(usage("`tls.certificate` and `tls.key` go together"))
+        }
+        (Some(_), Some(_), Some(_)) => Err(usage(
+            "`tls.names` are for a certificate that the server makes itself, and one is given",
+        )),
+        _ => Err(usage("`plain_http` is without TLS, and something is said of `tls`")),
+    }
+}
+
+fn database(url: Option<String>, file: Option<&Path>) -> Result<Option<DatabaseUrl>, Problem> {
+    let url = match (url, file) {
+        (Some(_), Some(_)) => return Err(usage("it is either `database` or `database_file`")),
+        (Some(url), None) => url,
+        (None, Some(path)) => Source::read(path, LARGEST)?.text().trim().to_owned(),
+        (None, None) => return Ok(None),
+    };
+    let known = ["postgres://", "postgresql://"].iter().any(|it| url.starts_with(it));
+    if !known {
+        let message = "`database` must be the address of a PostgreSQL database";
+        return Err(invalid(message)
+            .with_hint("such as postgres://deploy@db/deploy; without it, the data is in a file"));
+    }
+    Ok(Some(DatabaseUrl(url)))
+}
+
+impl LimitsFile {
+    fn over(self, below: Self) -> Self {
+        Self {
+            body_bytes: self.body_bytes.or(below.body_bytes),
+            artifact_bytes: self.artifact_bytes.or(below.artifact_bytes),
+            connections: self.connections.or(below.connections),
+            requests: self.requests.or(below.requests),
+            streams: self.streams.or(below.streams),
+            head_timeout: self.head_timeout.or(below.head_timeout),
+            request_timeout: self.request_timeout.or(below.request_timeout),
+            upload_timeout: self.upload_timeout.or(below.upload_timeout),
+            rate_per_second: self.rate_per_second.or(below.rate_per_second),
+            rate_burst: self.rate_burst.or(below.rate_burst),
+        }
+    }
+
+    fn check(self) -> Result<Limits, Problem> {
+        let mut limits = Limits::default();
+        limits.body_bytes = self.body_bytes.unwrap_or(limits.body_bytes);
+        limits.artifact_bytes = self.artifact_bytes.unwrap_or(limits.artifact_bytes);
+        limits.connections = self.connections.unwrap_or(limits.connections);
+        limits.requests = self.requests.unwrap_or(limits.requests);
+        limits.streams = self.streams.unwrap_or(limits.streams);
+        limits.head_timeout = self.head_timeout.map_or(limits.head_timeout, |it| it.0);
+        limits.request_timeout = self.request_timeout.map_or(limits.request_timeout, |it| it.0);
+        limits.upload_timeout = self.upload_timeout.map_or(limits.upload_timeout, |it| it.0);
+        limits.rate_per_second = self.rate_per_second.unwrap_or(limits.rate_per_second);
+        limits.rate_burst = self.rate_burst.unwrap_or(limits.rate_burst);
+        for (name, is_none) in [
+            ("body_bytes", limits.body_bytes == 0),
+            ("artifact_bytes", limits.artifact_bytes == 0),
+            ("connections", limits.connections == 0),
+            ("requests", limits.requests == 0),
+            ("head_timeout", limits.head_timeout.is_zero()),
+            ("request_timeout", limits.request_timeout.is_zero()),
+            ("upload_timeout", limits.upload_timeout.is_zero()),
+            ("rate_per_second", limits.rate_per_second == 0),
+            ("rate_burst", limits.rate_burst == 0),
+        ] {
+            if is_none {
+                return Err(Problem::new(
+                    ProblemCode::InvalidInput,
+                    format!("`limits.{name}` must be more than 0: nothing would be answered"),
+                ));
+            }
+        }
+        Ok(limits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn config(text: &str, variables: &[(&str, &str)], given: Given) -> Result<Config, Problem> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.toml");
+        std::fs::write(&path, text).unwrap();
+        let variables: BTreeMap<_, _> = variables.iter().copied().collect();
+        let variable = |name: &str| variables.get(name).map(|it| (*it).to_owned());
+        Config::read(Some(&path), variable, given)
+    }
+
+    fn refused(text: &str) -> String {
+        config(text, &[], Given::default()).unwrap_err().message
+    }
+
+    #[test]
+    fn nothing_is_needed() {
+        let config = Config::read(None, |_| None, Given::default()).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:7443");
+        assert_eq!(config.encryption, Encryption::Own { names: vec![] });
+        assert!(config.database.is_none() && !config.limits.local_hosts);
+        assert_eq!(config.limits, Limits::default());
+    }
+
+    #[test]
+    fn what_is_nearer_goes_before() {
+        let text =
+            "listen = \"127.0.0.1:1\"\nlocal_hosts = true\n[limits]\nrequests = 1\nstreams = 1";
+        let variables =
+            [("DEPLOY_SERVE_LISTEN", "127.0.0.1:2"), ("DEPLOY_SERVE_LIMITS_REQUESTS", "2")];
+        let read = config(text, &variables, Given::default()).unwrap();
+        assert_eq!((read.listen.port(), read.limits.requests, read.limits.streams), (2, 2, 1));
+        assert!(read.limits.local_hosts);
+        let given = Given { listen: Some("127.0.0.1:3".parse().unwrap()), ..Given::default() };
+        let read = config(text, &variables, given).unwrap();
+        assert_eq!(read.listen.port(), 3);
+    }
+
+    #[test]
+    fn every_complaint_says_where() {
+        for (text, wanted) in [
+            ("colour = 1", "server.toml:1:1: unknown field `colour`"),
+            ("\n[limits]\nrequest = 1", "server.toml:3:1: unknown field `request`"),
+            ("listen = \"here\"", "server.toml:1:10: "),
+            ("[limits]\nhead_timeout = 5", "server.toml:2:16: "),
+            ("[limits]\nrequests = 0", "`limits.requests` must be more than 0"),
+            ("[tls]\nkey = \"k\"", "`tls.certificate` and `tls.key` go together"),
+            ("listen = \"0.0.0.0:80\"\nplain_http = true", "tokens would travel readable"),
+            ("database = \"mysql://x\"", "`database` must be the address of a PostgreSQL"),
+        ] {
+            let message = refused(text);
+            assert!(message.contains(wanted), "{message}\n  wanted: {wanted}");
+        }
+        let variables = [("DEPLOY_SERVE_LIMITS_REQUESTS", "many")];
+        let message = config("", &variables, Given::default()).unwrap_err().message;
+        assert!(message.starts_with("DEPLOY_SERVE_LIMITS_REQUESTS: "), "{message}");
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let url = "postgres://deploy:hunter2@db/deploy";
+        let given = Given { database: Some(url.to_owned()), ..Given::default() };
+        let problem = config("", &[], given).unwrap_err();
+        assert!(problem.message.starts_with("a password on the command line"), "{problem}");
+        let read = config("", &[("DEPLOY_SERVE_DATABASE", url)], Given::default());
+        assert!(!format!("{:?}", read.unwrap()).contains("hunter2"));
+        let problem = refused(&format!("database = [\"{url}\"]"));
+        assert!(!problem.contains("hunter2"), "{problem}");
+        assert!(!has_password("postgres://deploy@db:5432/deploy?sslmode=verify-full"));
+        assert!(has_password("postgres://db/deploy?password=hunter2"));
+    }
+
+    #[test]
+    fn every_key_is_described() {
+        let document = include_str!("../../../../../docs/server.md");
+        for (key, _) in KEYS {
+            assert!(document.contains(&format!("| `{key}` |")), "{key} is not in docs/server.md");
+        }
+        let example = document.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        config(example, &[], Given::default()).unwrap();
+    }
+}

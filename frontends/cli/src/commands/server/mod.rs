@@ -1,0 +1,183 @@
+//! `deploy serve`: the control plane as a process.
+mod authority;
+mod config;
+
+use crate::{
+    app::App,
+    embedded::{self, gone, own_name},
+    files::Source,
+    problem::{chain, invalid, io_problem},
+};
+use authority::Authority;
+use clap::{Args, ValueHint};
+use config::{Config, Encryption, Given};
+use deploy_core::{
+    access::Action,
+    engine::Parts,
+    memory::{MemoryAuthorizer, Rule},
+    time::Timestamp,
+};
+use deploy_server::{Control, DriverPool, FirstToken, Holder, Server, Transport, serve};
+use deploy_sql::{SqlAnswerStore, SqlCredentialStore};
+use deploy_wire::{Exit, Problem};
+use sd_notify::NotifyState;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+/// Who drives rollouts, in the name of whoever started them.
+const DRIVER: &str = "deploy-server";
+
+/// The largest file with a certificate or a key, in bytes.
+const LARGEST_PEM: u64 = 1 << 20;
+
+/// Serves the HTTP API, and drives all rollouts
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  deploy serve\n  deploy serve --config /etc/deploy/server.toml\n  deploy serve --listen 0.0.0.0:7443\n\n\
+    The first start makes a certificate authority and a token, and shows the token this once.\n\
+    docs/server.md describes the configuration, docs/api.md the API."
+)]
+pub(crate) struct Serve {
+    /// The configuration file
+    #[arg(long, env = "DEPLOY_SERVE_CONFIG", hide_env_values = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    config: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:7443]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// A PostgreSQL database, without a password; otherwise a file in the data folder
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Without encryption, for this machine alone
+    #[arg(long)]
+    plain_http: bool,
+}
+
+impl Serve {
+    pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
+        let given =
+            Given { listen: self.listen, database: self.database, plain_http: self.plain_http };
+        let variable = |name: &str| std::env::var(name).ok();
+        let config = Config::read(self.config.as_deref(), variable, given)?;
+        let url = config.database.as_ref().map(|it| it.0.as_str());
+        let (embedded, database) = embedded::open_over(app.data_dir()?, &app.global, url).await?;
+        let parts = embedded.parts();
+        let transport = transport(app, &config, embedded.data_dir.path(), parts.clock.now())?;
+        let listener = TcpListener::bind(config.listen).await;
+        let listener = listener.map_err(|err| io_problem(config.listen, &err))?;
+        let (stop, stopping) = watch::channel(false);
+        let holder = Holder::new(own_name(), gone);
+        let pool = DriverPool::new(ruled(parts, DRIVER)?, DRIVER.parse().map_err(invalid)?, holder);
+        let control = Control {
+            parts: ruled(parts, "*")?,
+            answers: Arc::new(SqlAnswerStore::new(&database)),
+            credentials: Arc::new(SqlCredentialStore::new(&database)),
+        };
+        let server = Server::new(control, pool.clone(), config.limits, stopping.clone());
+        greet(app, &server, &listener, &config).await?;
+        let signals = tokio::spawn(stop_on_signal(stop));
+        tokio::join!(server.tidy(), serve(server.clone(), listener, transport), pool.run(stopping));
+        signals.abort();
+        database.close().await;
+        Ok(Exit::Succeeded)
+    }
+}
+
+/// The same backends, where `who` may do everything: tokens say what of that anybody may.
+fn ruled(parts: &Parts, who: &str) -> Result<Parts, Problem> {
+    let rule = Rule::allow(who.parse().map_err(invalid)?, Action::ALL);
+    let mut parts = parts.clone();
+    parts.authorizer = Arc::new(MemoryAuthorizer::new(vec![rule]));
+    Ok(parts)
+}
+
+fn transport(
+    app: &App,
+    config: &Config,
+    data_dir: &Path,
+    now: Timestamp,
+) -> Result<Transport, Problem> {
+    let (chain, key) = match &config.encryption {
+        Encryption::None => return Ok(Transport::Plain),
+        Encryption::Given { certificate, key } => {
+            let read = |path: &Path| Source::read(path, LARGEST_PEM).map(|it| it.text().to_owned());
+            (read(certificate)?, read(key)?)
+        }
+        Encryption::Own { names } => {
+            let authority = Authority::open(&data_dir.join("tls"), now)?;
+            app.output.note(format_args!(
+                "clients trust {} ({})",
+                authority.path.display(),
+                authority.fingerprint
+            ));
+            let identity = authority.issue(all_names(names, config.listen.ip()), now)?;
+            (identity.chain, identity.key)
+        }
+    };
+    let transport = Transport::tls(chain.as_bytes(), key.as_bytes());
+    transport.map_err(|err| invalid(self::chain(&err)))
+}
+
+/// What clients may call this server, beside what the configuration names.
+fn all_names(names: &[String], listen: IpAddr) -> Vec<String> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut all = names.to_vec();
+    all.extend(["localhost", "127.0.0.1", "::1", host.trim()].map(ToOwned::to_owned));
+    if !listen.is_unspecified() {
+        all.push(listen.to_string());
+    }
+    all.retain(|it| !it.is_empty());
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Says where the server is, and at the first start what lets people in.
+async fn greet(
+    app: &App,
+    server: &Server,
+    listener: &TcpListener,
+    config: &Config,
+) -> Result<(), Problem> {
+    if let FirstToken::Made(token) = server.first_token().await? {
+        app.output.line(format_args!("first token, shown only now: {}", token.reveal()));
+    }
+    let address = listener.local_addr().map_err(|err| io_problem("the socket", &err))?;
+    let scheme = if config.encryption == Encryption::None { "http" } else { "https" };
+    app.output.line(format_args!("listening on {scheme}://{address}"));
+    notify(NotifyState::Ready);
+    Ok(())
+}
+
+/// Tells whoever supervises this process, where there is somebody.
+fn notify(state: NotifyState<'_>) {
+    if let Err(err) = sd_notify::notify(&[state]) {
+        tracing::debug!(%err, "the supervisor was not told");
+    }
+}
+
+/// Says stop when somebody wants this process to end. What is under way on hosts goes on.
+async fn stop_on_signal(stop: watch::Sender<bool>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be listened for: only a kill ends this process");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    notify(NotifyState::Stopping);
+    tracing::info!("no new requests: the server is about to stop");
+    stop.send_replace(true);
+    // The sender must live on: without one, nobody could wait for the change.
+    stop.closed().await;
+}
