@@ -1,13 +1,11 @@
 //! A control plane on a port of its own, and a way to talk to it.
 use axum::body::Bytes;
+use deploy_artifacts::ObjectArtifactStore;
 use deploy_core::{
     access::Action,
-    backend::{AnswerStore, CredentialStore},
     engine::Parts,
     memory::{
-        MemoryAnswerStore, MemoryArtifactStore, MemoryAuthorizer, MemoryCredentialStore,
-        MemoryExecutor, MemoryHostInventory, MemoryJournal, MemoryLeaseStore, MemoryLogStore,
-        MemoryNotifier, MemoryServiceRegistry, Rule, SpreadScheduler, SystemClock,
+        MemoryAuthorizer, MemoryExecutor, MemoryNotifier, Rule, SpreadScheduler, SystemClock,
     },
 };
 use deploy_host::{
@@ -15,11 +13,16 @@ use deploy_host::{
     descriptor,
 };
 use deploy_server::{Control, DriverPool, FirstToken, Holder, Limits, Server, Transport, serve};
+use deploy_sql::{
+    Database, SqlAnswerStore, SqlCredentialStore, SqlHostInventory, SqlJournal, SqlLeaseStore,
+    SqlLogStore, SqlServiceRegistry,
+};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{HeaderMap, Method, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::{fmt::Debug, net::SocketAddr, str::FromStr, sync::Arc};
+use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -30,32 +33,47 @@ pub(crate) fn parse<T: FromStr<Err: Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
-/// Backends that outlive a server.
-#[derive(Clone)]
+/// Backends that outlive a server: all that is kept is in files.
 pub(crate) struct World {
     pub(crate) control: Control,
+    dir: TempDir,
+    database: Database,
+    executor: MemoryExecutor,
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
-        let clock = Arc::new(SystemClock::new());
+    pub(crate) async fn new() -> Self {
+        let executor = MemoryExecutor::new(Arc::new(SystemClock::new()));
+        Self::open(tempfile::tempdir().unwrap(), executor).await
+    }
+
+    /// As another process finds it: the hosts are as they were, and of everything else there is what was kept.
+    async fn reopened(self) -> Self {
+        self.database.close().await;
+        Self::open(self.dir, self.executor).await
+    }
+
+    async fn open(dir: TempDir, executor: MemoryExecutor) -> Self {
+        let database = Database::open_sqlite(dir.path().join("deploy.db")).await.unwrap();
+        let store = ObjectArtifactStore::open_local(dir.path().join("artifacts")).unwrap();
         let rules = vec![Rule::allow(parse("*"), Action::ALL)];
         let parts = Parts {
-            artifacts: Arc::new(MemoryArtifactStore::new()),
+            artifacts: Arc::new(store),
             authorizer: Arc::new(MemoryAuthorizer::new(rules)),
-            clock: Arc::<SystemClock>::clone(&clock),
-            executor: Arc::new(MemoryExecutor::new(Arc::<SystemClock>::clone(&clock))),
-            inventory: Arc::new(MemoryHostInventory::new()),
-            journal: Arc::new(MemoryJournal::new()),
-            leases: Arc::new(MemoryLeaseStore::new(clock)),
-            logs: Arc::new(MemoryLogStore::new()),
+            clock: Arc::new(SystemClock::new()),
+            executor: Arc::new(executor.clone()),
+            inventory: Arc::new(SqlHostInventory::new(&database)),
+            journal: Arc::new(SqlJournal::new(&database)),
+            leases: Arc::new(SqlLeaseStore::new(&database)),
+            logs: Arc::new(SqlLogStore::new(&database)),
             notifier: Arc::new(MemoryNotifier::new()),
-            registry: Arc::new(MemoryServiceRegistry::new()),
+            registry: Arc::new(SqlServiceRegistry::new(&database)),
             scheduler: Arc::new(SpreadScheduler::default()),
         };
-        let answers: Arc<dyn AnswerStore> = Arc::new(MemoryAnswerStore::new());
-        let credentials: Arc<dyn CredentialStore> = Arc::new(MemoryCredentialStore::new());
-        Self { control: Control { parts, answers, credentials } }
+        let answers = Arc::new(SqlAnswerStore::new(&database));
+        let credentials = Arc::new(SqlCredentialStore::new(&database));
+        let control = Control { parts, answers, credentials };
+        Self { control, dir, database, executor }
     }
 }
 
@@ -99,7 +117,18 @@ impl Answer {
 
 impl Lab {
     pub(crate) async fn new() -> Self {
-        Self::over(World::new(), limits(), "server-1").await
+        Self::with(limits()).await
+    }
+
+    pub(crate) async fn with(limits: Limits) -> Self {
+        Self::over(World::new().await, limits, "server-1").await
+    }
+
+    /// The server after it was stopped and started again.
+    pub(crate) async fn restarted(self) -> Self {
+        let admin = self.admin.clone();
+        let world = self.stop().await.reopened().await;
+        Self { admin, ..Self::over(world, limits(), "server-2").await }
     }
 
     /// A server of the name `holder` over what another may have left.

@@ -1,5 +1,5 @@
 //! How much is taken.
-use crate::lab::{Lab, World, limits};
+use crate::lab::{Lab, limits};
 use hyper::StatusCode;
 use std::time::Duration;
 use tokio::{
@@ -11,7 +11,7 @@ use tokio::{
 async fn a_token_is_used_no_faster_than_it_may_be() {
     let mut limits = limits();
     (limits.rate_per_second, limits.rate_burst) = (1, 5);
-    let lab = Lab::over(World::new(), limits, "server-1").await;
+    let lab = Lab::with(limits).await;
     let mut refused = 0;
     for _ in 0..10 {
         let answer = lab.get("/api/v1/hosts").await;
@@ -28,7 +28,7 @@ async fn a_token_is_used_no_faster_than_it_may_be() {
 async fn event_streams_are_counted() {
     let mut limits = limits();
     limits.streams = 0;
-    let lab = Lab::over(World::new(), limits, "server-1").await;
+    let lab = Lab::with(limits).await;
     lab.fleet().await;
     lab.release("1").await;
     let start = serde_json::json!({"service": "web", "release": "web-1"});
@@ -44,7 +44,7 @@ async fn event_streams_are_counted() {
 async fn whoever_does_not_say_what_they_want_is_let_go() {
     let mut limits = limits();
     limits.head_timeout = Duration::from_millis(200);
-    let lab = Lab::over(World::new(), limits, "server-1").await;
+    let lab = Lab::with(limits).await;
     let mut stream = TcpStream::connect(lab.address).await.unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost:").await.unwrap();
     let mut said = Vec::new();

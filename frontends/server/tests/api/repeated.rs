@@ -1,5 +1,5 @@
 //! Requests that come twice.
-use crate::lab::{Lab, limits};
+use crate::lab::Lab;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -22,9 +22,7 @@ async fn the_same_request_gets_the_same_answer_also_after_a_restart() {
     assert_eq!(keyed(&lab, "k1", "/api/v1/hosts?x=1", &host("h1")).await.problem(), "key_reused");
     // A refusal is an answer as well.
     assert_eq!(keyed(&lab, "k2", "/api/v1/hosts", &host("h1")).await.problem(), "already_exists");
-    let admin = lab.admin.clone();
-    let mut lab = Lab::over(lab.stop().await, limits(), "server-2").await;
-    lab.admin = admin;
+    let lab = lab.restarted().await;
     let later = keyed(&lab, "k1", "/api/v1/hosts", &host("h1")).await;
     assert_eq!((later.status, &later.body), (first.status, &first.body));
     assert_eq!(keyed(&lab, "k2", "/api/v1/hosts", &host("h1")).await.problem(), "already_exists");

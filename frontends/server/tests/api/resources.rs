@@ -1,5 +1,5 @@
 //! Services, hosts and releases: pages, revisions, and what is refused.
-use crate::lab::{Lab, World, limits};
+use crate::lab::{Lab, limits};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -92,7 +92,7 @@ async fn a_host_is_changed_and_removed() {
 async fn the_servers_own_machine_is_no_host_unless_that_is_allowed() {
     let mut limits = limits();
     limits.local_hosts = false;
-    let lab = Lab::over(World::new(), limits, "server-1").await;
+    let lab = Lab::with(limits).await;
     let connection = json!({"via": "local", "root": "/srv/h1"});
     let host = json!({"name": "h1", "connection": connection});
     let new = [("if-none-match", "*")];

@@ -1,5 +1,5 @@
 //! Rollouts: planned, started, driven by the server, followed, and told what to do.
-use crate::lab::{Answer, Lab, limits};
+use crate::lab::{Answer, Lab};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -102,9 +102,7 @@ async fn a_rollout_waits_for_a_person_over_a_restart() {
     until(&lab, &id, |it| it["waves"][0]["state"] == "awaiting_confirm").await;
     let second = json!({"service": "web", "release": "web-1"});
     assert_eq!(lab.post("/api/v1/rollouts", &second).await.problem(), "rollout_active");
-    let admin = lab.admin.clone();
-    let mut lab = Lab::over(lab.stop().await, limits(), "server-2").await;
-    lab.admin = admin;
+    let lab = lab.restarted().await;
     let path = format!("/api/v1/rollouts/{id}/commands");
     assert_eq!(lab.post(&path, &json!({"command": "dance"})).await.problem(), "invalid_input");
     let told = lab.post(&path, &json!({"command": "confirm"})).await;

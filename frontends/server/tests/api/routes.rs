@@ -120,7 +120,7 @@ fn references(value: &Value, found: &mut Vec<String>) {
 async fn every_refusal_is_a_problem() {
     let mut limits = limits();
     limits.body_bytes = 1_000;
-    let lab = Lab::over(crate::lab::World::new(), limits, "server-1").await;
+    let lab = Lab::with(limits).await;
     let plan = json!({"service": "web", "release": "web-1"});
     let text = lab
         .request(Method::POST, "/api/v1/plans")

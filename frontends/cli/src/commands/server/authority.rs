@@ -64,7 +64,7 @@ impl Authority {
         let certificate = text.get(begin..).unwrap_or_default().to_owned();
         let path = folder.join("ca.pem");
         if fs::read_to_string(&path).ok().as_ref() != Some(&certificate) {
-            crate::files::write_whole(&path, &certificate)?;
+            publish(&path, &certificate).map_err(unusable)?;
         }
         Ok(Self { key, certificate, path, fingerprint: Digest::of(&der) })
     }
@@ -115,17 +115,34 @@ fn unmade(err: impl std::fmt::Display) -> Problem {
 
 /// Writes a secret whole, or not at all. One that is there already stays: of two first starts at once, one makes the authority.
 fn keep(path: &Path, text: &str) -> io::Result<()> {
-    let partial = path.with_extension(format!("part-{:?}", std::thread::current().id()));
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
+    let partial = write_beside(path, text, 0o600)?;
     let linked = fs::hard_link(&partial, path);
     fs::remove_file(&partial)?;
     match linked {
         Err(err) if err.kind() != io::ErrorKind::AlreadyExists => Err(err),
-        _ => path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all()),
+        _ => sync_folder(path),
     }
+}
+
+/// Writes what everybody may read, in the place of what is there.
+fn publish(path: &Path, text: &str) -> io::Result<()> {
+    fs::rename(write_beside(path, text, 0o644)?, path)?;
+    sync_folder(path)
+}
+
+/// Writes a file beside `path` that nobody else writes at the same time.
+fn write_beside(path: &Path, text: &str, mode: u32) -> io::Result<PathBuf> {
+    let (process, thread) = (std::process::id(), std::thread::current().id());
+    let partial = path.with_extension(format!("part-{process}-{thread:?}"));
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&partial)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(partial)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]

@@ -383,6 +383,6 @@ mod tests {
             assert!(document.contains(&format!("| `{key}` |")), "{key} is not in docs/server.md");
         }
         let example = document.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
-        config(example, &[], Given::default()).unwrap();
+        read(&Source::new("docs/server.md", example)).unwrap();
     }
 }
