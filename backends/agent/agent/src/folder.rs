@@ -100,7 +100,7 @@ impl Folder {
     /// The first to come takes it, with a line that is whole from the beginning.
     fn take_place(&self, line: &str) -> io::Result<()> {
         let own = self.0.join(format!("started.{}", std::process::id()));
-        fs::write(&own, line)?;
+        write(&own, line.as_bytes())?;
         let taken = fs::hard_link(&own, self.0.join("started"));
         fs::remove_file(own)?;
         taken
@@ -108,7 +108,7 @@ impl Folder {
 
     /// Notes the first process of a step's run, by which what it starts can be found when the shim is gone.
     pub(crate) fn write_first(&self, index: &str, (pid, start): (i32, u64)) -> io::Result<()> {
-        fs::write(self.0.join("first"), format!("{index} {pid} {start}\n"))
+        write(&self.0.join("first"), format!("{index} {pid} {start}\n").as_bytes())
     }
 
     pub(crate) fn first(&self) -> Option<(String, i32, u64)> {
@@ -148,7 +148,7 @@ impl Folder {
         file.write_all_at(&record.concat(), 0)?;
         file.sync_data()?;
         // Only a hint: whoever does not find it waits until the shim is gone.
-        drop(File::create(self.0.join("ended")));
+        drop(write(&self.0.join("ended"), &[]));
         Ok(())
     }
 
@@ -219,6 +219,12 @@ pub(crate) fn make(path: &Path, mode: u32) -> io::Result<()> {
 /// A file of our own that was not there.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(bytes)
+}
+
+/// A file of our own, in place of what was there.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
 }
 
 /// Its names are on the disk when this returns.

@@ -2,18 +2,12 @@
 use super::{Host, prepare::Prepared};
 use crate::{
     attempt::AttemptKey,
-    folder::{Folder, nonblocking},
+    folder::{Folder, nonblocking, write},
     journal::{Decided, record::Record},
     shim,
 };
 use deploy_core::telemetry::{GENERATION, TARGET_BACKEND};
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt as _,
-    process::Stdio,
-    sync::Arc,
-};
+use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt as _, process::Stdio, sync::Arc};
 use tokio::{net::unix::pipe, process::Command, task::spawn_blocking};
 
 impl Host {
@@ -63,7 +57,9 @@ impl Host {
         let news = listen(folder)?;
         let mut writer = OpenOptions::new();
         let writer = writer.write(true).custom_flags(nonblocking()).open(folder.news())?;
-        let said = File::create(folder.path().join("shim.log"))?;
+        let said = folder.path().join("shim.log");
+        write(&said, &[])?;
+        let said = OpenOptions::new().append(true).open(said)?;
         Command::new(&self.options.program)
             .arg("shim")
             .args(launch.arguments())

@@ -29,8 +29,9 @@ impl Host {
         });
         for key in unfinished {
             self.live().insert(key.clone(), watch::Sender::new(0));
-            // A pipe that is not there, or has no end, is that of an attempt that is over.
-            let news = listen(&self.folder(&key)).ok();
+            let folder = self.folder(&key);
+            // A pipe whose writer was gone before it was opened never ends: only that of a shim that is seen afterwards is listened to.
+            let news = listen(&folder).ok().filter(|_| folder.shim(&self.boot_id).is_some());
             let host = Arc::clone(self);
             self.spawn(async move { host.supervise(key, news).await });
         }

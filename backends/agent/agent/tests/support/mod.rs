@@ -1,8 +1,14 @@
 //! An executor whose host is in this very process, and a host for it.
-#![expect(dead_code, reason = "no test uses all of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::allow_attributes,
+    reason = "no test uses all of it, and one or another uses each"
+)]
 mod executor;
+pub(crate) mod scripts;
 
-pub(crate) use executor::LocalAgent;
+pub(crate) use executor::{LocalAgent, place, refused};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,7 +23,9 @@ use deploy_core::{
 };
 use deploy_test_support::scripted::Traces;
 use std::{
-    fs, io,
+    fs,
+    hash::{BuildHasher as _, RandomState},
+    io,
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -36,6 +44,8 @@ pub(crate) struct Fixture {
     pub(crate) policy: String,
     pub(crate) account: Option<AccountName>,
     pub(crate) host: Mutex<Arc<JournaledHost>>,
+    /// In the tokens of its attempts: tests run side by side on one machine.
+    pub(crate) number: u64,
 }
 
 impl Fixture {
@@ -54,7 +64,8 @@ impl Fixture {
         let account = is_root.then(|| ACCOUNT.parse().unwrap());
         let policy = format!("folders = ['{}']\n{policy}", root.display());
         let host = Mutex::new(open(&dir, &policy).await);
-        Self { dir, store: Arc::default(), policy, account, host }
+        let number = RandomState::new().hash_one(std::process::id());
+        Self { dir, store: Arc::default(), policy, account, host, number }
     }
 
     pub(crate) fn host(&self) -> Arc<JournaledHost> {
