@@ -280,7 +280,7 @@ async fn whenever_an_agent_is_killed_nothing_runs_twice() {
             "Succeeded 0" => assert_eq!(runs, 1, "attempt {attempt}"),
             "NeverStarted" => assert_eq!(runs, 0, "attempt {attempt}"),
             other if other.starts_with("Refused Fenced") => {
-                assert_eq!(runs, 0, "attempt {attempt}")
+                assert_eq!(runs, 0, "attempt {attempt}");
             }
             other => panic!("attempt {attempt} ended as {other}, and ran {runs} times"),
         }

@@ -1,10 +1,5 @@
 //! What steps see, what is kept of them, and how they end.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod support;
 
 use deploy_agent::{Followed, HostSide as _};
@@ -95,7 +90,7 @@ async fn what_fails_or_takes_too_long_leaves_nothing() {
     for cgroups in ["unified", "freezer", "none"] {
         let fixture = Fixture::new(cgroups).await;
         let leave = "setsid sleep 1000 & sleep 1000 & (trap '' TERM; while :; do sleep 1; done) &";
-        let cases: [(&str, u32, u64, (Outcome, i32, &str)); 4] = [
+        let cases = [
             ("exit 7", 60, 0, (Outcome::Failed, 7, "exit_code")),
             ("kill -9 $$", 60, 0, (Outcome::Failed, 137, "exit_code")),
             ("sleep 1000", 1, 0, (Outcome::TimedOut, 143, "step_timeout")),

@@ -13,7 +13,11 @@ use crate::{
 };
 use deploy_agent_protocol::v1::{Accepted, Attempt, Refusal, Refused};
 use rustix::fs::statvfs;
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 use tokio::{sync::watch, task::spawn_blocking};
 
 /// So much of a disk is left alone: what an attempt writes about itself must find room.
@@ -27,10 +31,16 @@ impl Host {
         attempt: Attempt,
         artifacts: &dyn FetchArtifact,
     ) -> Result<Accepted, Refused> {
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(failing("the agent of this host is being stopped"));
+        }
+        let log_offset = attempt.log_offset;
         let spec = Spec::parse(attempt)?;
         if self.is_new(&spec).await? {
             let account = self.allowed(&spec)?;
-            self.make_room(&spec)?;
+            self.leave_alone_what_is_left(&spec).await?;
+            let size = spec.descriptor.size.saturating_add(spec.package.map_or(0, |it| it.size));
+            has_room(&self.options.state, size)?;
             let prepared = self.prepare(&spec, &account, artifacts).await?;
             self.accept(&spec, prepared).await?;
         }
@@ -67,40 +77,48 @@ impl Host {
         Ok(account)
     }
 
-    fn make_room(&self, spec: &Spec) -> Result<(), Refused> {
-        let limit = self.options.policy.concurrency();
-        if self.live().len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
-            let why = format_args!("{limit} attempts are under way, and host.toml allows no more");
-            return Err(refused(Refusal::Busy, why, 0));
-        }
-        let size = spec.descriptor.size.saturating_add(spec.package.map_or(0, |it| it.size));
-        has_room(&self.options.state, size)
+    /// An attempt of which something could not be ended is in the way of the next.
+    async fn leave_alone_what_is_left(self: &Arc<Self>, spec: &Spec) -> Result<(), Refused> {
+        let service = spec.key.service.clone();
+        let host = Arc::clone(self);
+        let left = spawn_blocking(move || host.left_of(&service)).await.map_err(failing)?;
+        let Some((generation, names)) = left.map_err(failing)? else { return Ok(()) };
+        let why = format!(
+            "of the attempt {generation} processes are left that could not be ended: {}",
+            names.join(", ")
+        );
+        Err(refused(Refusal::Busy, why, generation))
     }
 
     /// Makes the promise: from here on it is started, whatever becomes of whoever asked.
     async fn accept(self: &Arc<Self>, spec: &Spec, prepared: Prepared) -> Result<(), Refused> {
         let key = &spec.key;
+        let limit = self.options.policy.concurrency();
         let (accepted, decided) = self.journal.decide(|attempts| {
             let accepted = attempts.accept(key, &spec.order.token);
             let records = match &accepted {
+                Ok(Acceptance::Known) | Err(_) => return (Vec::new(), Some(accepted)),
                 Ok(Acceptance::New(records)) => records.clone(),
-                Ok(Acceptance::Unstarted) => {
-                    attempts.resume(key);
-                    Vec::new()
-                }
-                Ok(Acceptance::Known) | Err(_) => Vec::new(),
+                Ok(Acceptance::Unstarted) => Vec::new(),
             };
-            if !matches!(accepted, Ok(Acceptance::Known) | Err(_)) {
-                // Whoever sees the record finds somebody to listen to.
-                self.live().insert(key.clone(), watch::Sender::new(0));
+            let mut live = self.live();
+            if live.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
+                return (Vec::new(), None);
             }
-            (records, accepted)
+            // Whoever sees the record finds somebody to listen to.
+            live.insert(key.clone(), watch::Sender::new(0));
+            attempts.resume(key);
+            (records, Some(accepted))
+        })?;
+        let accepted = accepted.ok_or_else(|| {
+            let why = format_args!("{limit} attempts are under way, and host.toml allows no more");
+            refused(Refusal::Busy, why, 0)
         })?;
         let is_new = !matches!(accepted.map_err(not_accepted)?, Acceptance::Known);
         if is_new {
             let host = Arc::clone(self);
-            let (key, grace) = (key.clone(), spec.group());
-            self.spawn(async move { host.launch(key, grace, prepared, decided).await });
+            let (key, group) = (key.clone(), spec.group());
+            self.spawn(async move { host.launch(key, group, prepared, decided).await });
         }
         Ok(self.journal.durable(decided).await?)
     }

@@ -2,17 +2,25 @@
 use super::{Host, launch::listen};
 use crate::{
     attempt::{
-        Attempt, AttemptKey, End, State,
+        Attempt, AttemptKey, Attempts, End, State,
         recovery::{Cause, Seen, Verdict, verdict},
     },
     folder::{Folder, Supervisor},
     journal::record::Record,
-    process::{cgroup::Cgroups, ending::Ending, proc_fs::is_running, tree::Tree},
+    process::{
+        cgroup::Cgroups,
+        ending::Ending,
+        proc_fs::{Process, is_running},
+        tree::Tree,
+    },
     spec::Spec,
     time::uptime,
 };
 use deploy_agent_protocol::v1::Died;
-use deploy_core::telemetry::{GENERATION, TARGET_BACKEND};
+use deploy_core::{
+    id::ServiceName,
+    telemetry::{GENERATION, TARGET_BACKEND},
+};
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::unix::pipe, sync::watch, task::spawn_blocking, time::interval};
 
@@ -115,11 +123,31 @@ impl Host {
             return Ok(Died { reason, step, survivors: Vec::new() });
         };
         let index = index.to_string();
-        let (of, tree) = (folder.clone(), tree(folder, attempt, &index)?);
+        let cgroups = match &attempt.state {
+            State::Starting { cgroup, .. } => cgroup.parse().unwrap_or(Cgroups::None),
+            State::Accepted { .. } | State::Exited { .. } => Cgroups::None,
+        };
+        let (of, tree) = (folder.clone(), tree(folder, attempt, &cgroups, &index));
         let grace = Spec::parse(of.order()?).map_err(io::Error::other)?.grace();
         let survivors = spawn_blocking(move || Ending::new(tree, grace, uptime()).run());
         let survivors = survivors.await.map_err(io::Error::other)??;
         Ok(Died { reason, step, survivors })
+    }
+
+    /// What could not be ended of the newest attempt of a service and is still there, as `PID:NAME`. This blocks.
+    pub(super) fn left_of(&self, service: &ServiceName) -> io::Result<Option<(u64, Vec<String>)>> {
+        let newest = |attempts: &Attempts| {
+            let (generation, attempt) = attempts.of(service).next_back()?;
+            attempt.has_survivors().then(|| (generation, attempt.clone()))
+        };
+        let (Some((generation, attempt)), _) = self.journal.look(newest) else { return Ok(None) };
+        let folder = self.folder(&AttemptKey { service: service.clone(), generation });
+        let Some((index, _)) = folder.last_begun() else { return Ok(None) };
+        let spec = Spec::parse(folder.order()?).map_err(io::Error::other)?;
+        let cgroups = self.cgroups.group(&spec.group());
+        let left = tree(&folder, &attempt, &cgroups, &index.to_string()).find()?;
+        let names: Vec<_> = left.iter().map(Process::shown).collect();
+        Ok((!names.is_empty()).then_some((generation, names)))
     }
 
     /// Removes what the journal knows nothing of any more.
@@ -129,14 +157,28 @@ impl Host {
         let swept = spawn_blocking(move || {
             for (key, path) in folders(&host.options.state.join("attempts"))? {
                 let (known, _) = host.journal.look(|it| it.attempt(&key).is_some());
-                if !known && !host.live().contains_key(&key) {
-                    fs::remove_dir_all(path)?;
+                if !host.live().contains_key(&key) {
+                    host.tidy(&Folder::at(path.clone()));
+                    if !known {
+                        fs::remove_dir_all(path)?;
+                    }
                 }
             }
             Ok::<_, io::Error>(())
         });
         if let Ok(Err(err)) = swept.await {
             tracing::warn!(target: TARGET_BACKEND, { error = %err }, "old attempts cannot be removed");
+        }
+    }
+}
+
+impl Host {
+    /// Lets go of what an attempt that is over needs no more.
+    fn tidy(&self, folder: &Folder) {
+        // The package, which would be on the disk for as long as this name of it is; and control groups that are empty by now.
+        drop(fs::remove_file(folder.work().join("package.tar.gz")));
+        if let Some(spec) = folder.order().ok().and_then(|it| Spec::parse(it).ok()) {
+            self.cgroups.group(&spec.group()).remove();
         }
     }
 }
@@ -163,14 +205,11 @@ fn tell_of(folder: &Folder, key: &AttemptKey) {
     );
 }
 
-fn tree(folder: &Folder, attempt: &Attempt, index: &str) -> io::Result<Tree> {
-    let cgroup = match &attempt.state {
-        State::Starting { cgroup, .. } => cgroup.parse().unwrap_or(Cgroups::None),
-        State::Accepted { .. } | State::Exited { .. } => Cgroups::None,
-    };
+/// What a step of an attempt has started, as far as it can be found without its shim.
+fn tree(folder: &Folder, attempt: &Attempt, cgroups: &Cgroups, index: &str) -> Tree {
     let mark = format!("DEPLOY_ATTEMPT={}.{index}", attempt.token);
     let first = folder.first().filter(|it| it.0 == index).map(|it| (it.1, it.2));
-    Ok(Tree { mark, first, cgroup: cgroup.group(index), reaper: None })
+    Tree { mark, first, cgroup: cgroups.group(index), reaper: None }
 }
 
 /// Waits until a shim that has closed its pipe is gone: that takes a moment.

@@ -330,6 +330,15 @@ impl Attempt {
         matches!(self.state, State::Exited { .. })
     }
 
+    /// Whether something of it could not be ended.
+    pub(crate) const fn has_survivors(&self) -> bool {
+        match &self.state {
+            State::Exited { end: End::Died(died), .. } => !died.survivors.is_empty(),
+            State::Exited { end: End::Ended(ended), .. } => !ended.survivors.is_empty(),
+            State::Accepted { .. } | State::Starting { .. } => false,
+        }
+    }
+
     /// Whether nobody waits for anything of it any more.
     const fn is_settled(&self) -> bool {
         matches!(self.state, State::Exited { closed: true, log_stored: true, .. })

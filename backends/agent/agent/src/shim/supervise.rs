@@ -117,7 +117,10 @@ impl Shim {
         let steps = self.runner.spec.steps.clone();
         let mut before = None::<&StepSpec>;
         for (index, step) in steps.iter().enumerate() {
-            if before.is_some() && self.runner.kill().is_some() {
+            if self.runner.kill().is_some() {
+                if before.is_none() {
+                    return Err(io::Error::other("it was ended before anything began"));
+                }
                 let failure = Failure::plain(Outcome::Killed, "kill_request", 0);
                 return self.finish(Err(failure));
             }

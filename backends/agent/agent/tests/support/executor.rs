@@ -145,10 +145,11 @@ fn lost(died: &v1::Died) -> AttemptReport {
 }
 
 fn error(kind: ErrorKind, why: &str) -> BackendError {
-    BackendError::new(kind, "agent").because(why.to_string())
+    BackendError::new(kind, "agent").because(why)
 }
 
-pub(crate) fn refused(refused: &v1::Refused) -> BackendError {
+#[expect(clippy::needless_pass_by_value, reason = "it stands at the end of `map_err`")]
+pub(crate) fn refused(refused: v1::Refused) -> BackendError {
     let kind = match refused.code() {
         v1::Refusal::Invalid => ErrorKind::InvalidInput,
         v1::Refusal::NotTrusted | v1::Refusal::NotAllowed => ErrorKind::PermissionDenied,

@@ -1,6 +1,6 @@
 //! Attempts whose steps are scripts that a test writes down.
 use super::{ACCOUNT, Fixture, FromStore, executor::place};
-use deploy_agent::{Followed, HostSide, JournaledHost};
+use deploy_agent::{Followed, HostSide as _, JournaledHost};
 use deploy_agent_protocol::v1;
 use deploy_core::backend::{ArtifactKind, ArtifactStore};
 use deploy_test_support::releases::{pack, put};
