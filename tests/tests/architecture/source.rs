@@ -100,10 +100,14 @@ fn is_test(file: &Path) -> bool {
     stem == "tests" || stem.ends_with("_tests")
 }
 
-/// The folders of the crates in `group`, such as `backends`.
+/// The folders of the crates in `group`, such as `backends`; those that belong together lie in a folder of their own there.
 pub(crate) fn crates(group: &str) -> Vec<String> {
-    let folders = fs::read_dir(root().join(group)).unwrap().map(|it| it.unwrap().path());
-    let crates = folders.filter(|it| it.join("Cargo.toml").exists());
+    let below = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    let is_crate = |it: &PathBuf| it.join("Cargo.toml").exists();
+    let crates = below(root().join(group)).filter(|it| it.is_dir()).flat_map(|it| {
+        let deeper = if is_crate(&it) { vec![it] } else { below(it).collect() };
+        deeper.into_iter().filter(is_crate)
+    });
     let mut sources: Vec<_> = crates
         .map(|it| it.strip_prefix(root()).unwrap().join("src").to_str().unwrap().to_owned())
         .collect();
