@@ -34,7 +34,6 @@ impl Host {
         if self.closing.load(Ordering::SeqCst) {
             return Err(failing("the agent of this host is being stopped"));
         }
-        let log_offset = attempt.log_offset;
         let spec = Spec::parse(attempt)?;
         if self.is_new(&spec).await? {
             let account = self.allowed(&spec)?;

@@ -148,8 +148,7 @@ fn error(kind: ErrorKind, why: &str) -> BackendError {
     BackendError::new(kind, "agent").because(why)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it stands at the end of `map_err`")]
-pub(crate) fn refused(refused: v1::Refused) -> BackendError {
+pub(crate) fn refused(refused: &v1::Refused) -> BackendError {
     let kind = match refused.code() {
         v1::Refusal::Invalid => ErrorKind::InvalidInput,
         v1::Refusal::NotTrusted | v1::Refusal::NotAllowed => ErrorKind::PermissionDenied,

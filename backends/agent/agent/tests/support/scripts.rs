@@ -60,11 +60,11 @@ pub(crate) async fn told(host: &JournaledHost, order: &v1::Attempt) -> Told {
     let (mut log, mut steps) = (Vec::new(), Vec::new());
     while let Some(said) = following.next().await {
         match said {
-            Followed::Log(chunk) => {
-                assert_eq!(chunk.offset, log.len() as u64);
-                log.extend_from_slice(&chunk.bytes);
+            Followed::Log { offset, bytes } => {
+                assert_eq!(offset, log.len() as u64);
+                log.extend_from_slice(&bytes);
             }
-            Followed::Step(begun) => steps.push(begun.step),
+            Followed::Step(begun) => steps.push(begun),
             end => return Told { end, log, steps },
         }
     }
