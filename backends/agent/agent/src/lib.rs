@@ -5,19 +5,28 @@ mod account;
 mod agent;
 mod attempt;
 mod cache;
+mod connect;
+mod credentials;
+mod enrol;
+mod facts;
 mod folder;
 mod host;
 mod journal;
 mod policy;
 mod process;
+mod run;
 mod session;
 mod shim;
 mod spec;
 mod time;
 
 pub use agent::{HostOptions, JournaledHost, OpenError};
+pub use connect::GatewayConnector;
+pub use credentials::{Credentials, CredentialsError};
+pub use enrol::{EnrolError, enrol, renew};
 pub use host::{ArtifactBytes, FetchArtifact, Followed, Following, HostSide};
 pub use policy::{Policy, PolicyError};
+pub use run::{RunError, run};
 pub use session::{Connect, Identity, Session};
 
 use std::{ffi::OsString, io};

@@ -1,16 +1,121 @@
 //! The host agent: `deploy-agent`.
-use std::{ffi::OsString, process::ExitCode};
+use clap::{Args, Parser, Subcommand};
+use deploy_agent::{Policy, enrol, run};
+use deploy_core::memory::SystemClock;
+use std::{
+    error::Error,
+    ffi::OsString,
+    io::{self, Read as _},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What an `exec` that did not come about ends with, as shells have it.
 const NOT_STARTED: u8 = 126;
+/// The longest join token that is read, in bytes.
+const LONGEST_TOKEN: u64 = 4_096;
+
+/// What runs on a host: it connects to the control plane, and does as it is ordered
+#[derive(Debug, Parser)]
+#[command(version, name = "deploy-agent")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Enrol(Enrol),
+    Run(Run),
+}
+
+/// Makes this machine a host of a control plane
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  echo dplj_... | deploy-agent enrol --server deploy.example.com:7443\n\n\
+    The join token is read from standard input, so that it stands in no list of processes. `deploy host join-token create` makes one."
+)]
+struct Enrol {
+    /// The control plane
+    #[arg(long, value_name = "HOST:PORT")]
+    server: String,
+    #[command(flatten)]
+    state: State,
+}
+
+/// Connects to the control plane, and follows its orders until it is stopped
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  deploy-agent run --config /etc/deploy-agent/host.toml\n\n\
+    What it has started goes on when it is stopped, and is found again.")]
+struct Run {
+    /// What this host lets be done to it
+    #[arg(long, value_name = "FILE", default_value = "/etc/deploy-agent/host.toml")]
+    config: PathBuf,
+    #[command(flatten)]
+    state: State,
+}
+
+#[derive(Debug, Args)]
+struct State {
+    /// Where the agent keeps what it must not forget
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/deploy-agent")]
+    state_dir: PathBuf,
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    match deploy_agent::run_helper(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            eprintln!("deploy-agent: {err}");
-            ExitCode::from(NOT_STARTED)
-        }
+    let helper = arguments.first().and_then(|it| it.to_str());
+    if matches!(helper, Some("shim" | "exec" | "ask")) {
+        return ended(deploy_agent::run_helper(&arguments), NOT_STARTED);
+    }
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).without_time().init();
+    let done = match Cli::parse().command {
+        Command::Enrol(command) => block_on(command.run()),
+        Command::Run(command) => block_on(command.run()),
+    };
+    ended(done, 1)
+}
+
+fn ended<E: Into<Box<dyn Error>>>(done: Result<(), E>, code: u8) -> ExitCode {
+    let Err(err) = done else { return ExitCode::SUCCESS };
+    let err = err.into();
+    eprintln!("error: {err}");
+    let mut source = err.source();
+    while let Some(cause) = source {
+        eprintln!("  because: {cause}");
+        source = cause.source();
+    }
+    ExitCode::from(code)
+}
+
+fn block_on(work: impl Future<Output = Result<(), Box<dyn Error>>>) -> Result<(), Box<dyn Error>> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+impl Enrol {
+    async fn run(self) -> Result<(), Box<dyn Error>> {
+        let mut token = String::new();
+        io::stdin().take(LONGEST_TOKEN).read_to_string(&mut token)?;
+        let clock = Arc::new(SystemClock::new());
+        let credentials = enrol(&self.state.state_dir, &self.server, &token, clock).await?;
+        eprintln!("this machine is the host `{}` now", credentials.host());
+        Ok(())
+    }
+}
+
+impl Run {
+    async fn run(self) -> Result<(), Box<dyn Error>> {
+        let policy = Policy::read(&self.config)?;
+        let (mut term, mut int) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let stop = async {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+        };
+        Ok(run(&self.state.state_dir, policy, Arc::new(SystemClock::new()), stop).await?)
     }
 }

@@ -3,14 +3,15 @@
 //! Agents connect by themselves and stay: [`Gateway`] is the server's end of their connections, a service for [`tonic`], and
 //! [`AgentExecutor`] runs attempts over whatever sessions there are. What is sent and meant is in `deploy-agent-protocol`.
 //!
-//! Who may connect is decided by an [`Admission`], from the certificate of the connection: whoever accepts connections
-//! puts it as a [`Peer`] among the extensions of each request.
+//! Who may connect is decided by an [`Admission`], from the certificate of the connection: an [`AgentListener`], or whoever else
+//! accepts connections, puts it as a [`Peer`] among the extensions of each request. Machines become hosts by an [`Enroller`].
 mod admission;
 mod answers;
 mod conversation;
 mod enrolment;
 mod executor;
 mod gateway;
+mod listener;
 mod order;
 mod registry;
 mod session;
@@ -20,5 +21,6 @@ pub use admission::{Admission, Denied, Peer};
 pub use enrolment::{Enroller, Registrar};
 pub use executor::AgentExecutor;
 pub use gateway::{Gateway, GatewayOptions};
+pub use listener::AgentListener;
 pub use registry::RegistryAdmission;
 pub use session::Boots;

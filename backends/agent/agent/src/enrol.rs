@@ -1,0 +1,88 @@
+//! How a machine becomes a host, and stays one.
+use crate::{
+    connect::connect_as_stranger,
+    credentials::{Credentials, CredentialsError},
+    facts,
+    session::Connect,
+};
+use deploy_agent_protocol::v1::{
+    Certificate, EnrolRequest, RenewRequest, enrolment_client::EnrolmentClient,
+};
+use deploy_core::{
+    backend::Clock,
+    token::{JoinToken, ParseTokenError},
+};
+use deploy_pki::{MachineKey, PkiError};
+use std::{io, path::Path, sync::Arc};
+use thiserror::Error;
+use tonic::Status;
+
+/// Why a machine is no host, or its certificate is not renewed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EnrolError {
+    /// What was given is no join token.
+    #[error("that is no join token: {0}")]
+    Token(#[from] ParseTokenError),
+    /// The server cannot be reached, or is not of the authority that the token names.
+    #[error("{server}: {source}")]
+    Connect {
+        /// Which.
+        server: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The server says no.
+    #[error("the server refuses: {}", .0.message())]
+    Refused(#[from] Status),
+    /// No key can be made.
+    #[error(transparent)]
+    Key(#[from] PkiError),
+    /// What the host is known by cannot be kept.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+}
+
+/// Makes this machine a host of the control plane at `server`, a `HOST:PORT`, by a join token. What it is known by is kept in `state`.
+///
+/// # Errors
+/// If the token is none or is worth nothing, or the server cannot be reached; nothing is kept then.
+pub async fn enrol(
+    state: &Path,
+    server: &str,
+    join_token: &str,
+    clock: Arc<dyn Clock>,
+) -> Result<Credentials, EnrolError> {
+    let token: JoinToken = join_token.trim().parse()?;
+    let key = MachineKey::generate()?;
+    let request = EnrolRequest {
+        join_token: token.reveal(),
+        signing_request: key.request()?,
+        facts: Some(facts::gather()),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let channel = connect_as_stranger(server, token.authority, clock).await;
+    let channel =
+        channel.map_err(|source| EnrolError::Connect { server: server.to_owned(), source })?;
+    let certificate = EnrolmentClient::new(channel).enrol(request).await?.into_inner();
+    let credentials = Credentials::new(token.authority, &key, &certificate);
+    credentials.write(state)?;
+    Ok(credentials)
+}
+
+/// Renews the certificate in `state`, for a new key, over a connection with the old one.
+///
+/// # Errors
+/// If the server cannot be reached or says no; the old one stays.
+pub async fn renew(state: &Path, connect: &dyn Connect) -> Result<Credentials, EnrolError> {
+    let old = Credentials::read(state)?;
+    let key = MachineKey::generate()?;
+    let channel = connect.connect().await;
+    let channel = channel
+        .map_err(|source| EnrolError::Connect { server: old.gateway().to_owned(), source })?;
+    let request = RenewRequest { signing_request: key.request()? };
+    let certificate: Certificate = EnrolmentClient::new(channel).renew(request).await?.into_inner();
+    let credentials = Credentials::new(old.authority(), &key, &certificate);
+    credentials.write(state)?;
+    Ok(credentials)
+}

@@ -1,0 +1,77 @@
+//! The agent as a whole: the host side, its session, and a certificate that stays good.
+use crate::{
+    GatewayConnector, HostOptions, HostSide as _, Identity, JournaledHost, OpenError, Policy,
+    Session,
+    credentials::{Credentials, CredentialsError},
+    enrol::renew,
+    facts,
+    process::proc_fs::boot_id,
+};
+use deploy_core::{backend::Clock, time::Timestamp};
+use std::{io, path::Path, sync::Arc, time::Duration};
+use thiserror::Error;
+use tokio::select;
+
+/// How long to wait before a renewal that failed is tried again.
+const RENEW_AGAIN: Duration = Duration::from_secs(60);
+
+/// Why an agent cannot run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It is not known by anything.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// Its state folder cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The kernel does not say which boot this is.
+    #[error("the boot id cannot be read: {0}")]
+    Boot(io::Error),
+}
+
+/// Follows the orders of the control plane that the host is enrolled with, until `stop` is ready. What runs on the host then goes on.
+///
+/// # Errors
+/// If it cannot begin.
+pub async fn run(
+    state: &Path,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let credentials = Credentials::read(state)?;
+    let boot = boot_id().map_err(RunError::Boot)?;
+    let options = HostOptions::new(credentials.host(), state, policy);
+    let host = Arc::new(JournaledHost::open(options).await?);
+    let connect = Arc::new(GatewayConnector::new(state, Arc::clone(&clock)));
+    let identity =
+        Identity::new(credentials.host(), boot, credentials.signers()).with_facts(facts::gather());
+    let session = Session::new(Arc::clone(&host) as _, Arc::clone(&connect) as _, identity);
+    select! {
+        () = stop => {}
+        () = session.run() => {}
+        () = keep_certificate(state, &connect, &*clock, credentials) => {}
+    }
+    host.shutdown().await;
+    Ok(())
+}
+
+/// Renews the certificate in time, for good.
+async fn keep_certificate(
+    state: &Path,
+    connect: &GatewayConnector,
+    clock: &dyn Clock,
+    mut credentials: Credentials,
+) {
+    loop {
+        clock.sleep_until(Timestamp::from_millis(credentials.renew_at_ms())).await;
+        match renew(state, connect).await {
+            Ok(renewed) => credentials = renewed,
+            Err(err) => {
+                tracing::warn!(reason = %err, "the certificate is not renewed yet");
+                clock.sleep_until(clock.now().after(RENEW_AGAIN)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! From a join token to a host that follows orders, over TLS, with the programs' own parts.
+use crate::{link::signer, support::Fixture};
+use async_trait::async_trait;
+use deploy_agent::{
+    Connect as _, Credentials, EnrolError, GatewayConnector, Identity, Session, enrol, renew,
+};
+use deploy_agent_gateway::{
+    AgentExecutor, AgentListener, Enroller, Gateway, GatewayOptions, Registrar, RegistryAdmission,
+};
+use deploy_agent_protocol::v1::Facts;
+use deploy_core::{
+    access::{Action, Resource},
+    agent::{Agent, AgentState},
+    backend::{AgentRegistry as _, Clock, CreateJoinToken, Executor as _, HostRequest},
+    conformance::{permit, sample},
+    error::BackendResult,
+    host::{Connection, Host},
+    id::{HostName, TokenId},
+    memory::{MemoryAgentRegistry, SystemClock},
+    token::{JoinToken, TokenSecret},
+};
+use deploy_pki::{AgentAcceptor, Authority, Revocations, api_config};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
+use tonic::transport::Server;
+
+/// Remembers who was registered.
+#[derive(Debug, Default)]
+struct Book(Mutex<Vec<(HostName, Facts)>>);
+
+#[async_trait]
+impl Registrar for Book {
+    async fn register(&self, agent: &Agent, facts: &Facts) -> BackendResult<()> {
+        self.0.lock().unwrap().push((agent.host.clone(), facts.clone()));
+        Ok(())
+    }
+}
+
+/// A control plane, as far as agents see it.
+struct Plane {
+    agents: Arc<MemoryAgentRegistry>,
+    authority: Arc<Authority>,
+    book: Arc<Book>,
+    clock: Arc<dyn Clock>,
+    gateway: Gateway,
+    /// Where strangers are let in.
+    door: String,
+    revocations: watch::Sender<Revocations>,
+    tasks: Vec<JoinHandle<()>>,
+    _folder: TempDir,
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Plane {
+    async fn new(fixture: &Fixture) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let authority = Arc::new(Authority::open(folder.path(), clock.now()).unwrap());
+        let identity = authority.issue_server(&["127.0.0.1"], clock.now()).unwrap();
+        let agents = Arc::new(MemoryAgentRegistry::new());
+        let (revocations, list) = watch::channel(Revocations::new());
+        let acceptor = AgentAcceptor::new(&authority, list, Arc::clone(&clock));
+        let config = Arc::new(acceptor.config(&identity).unwrap());
+        let admission = RegistryAdmission::new(Arc::clone(&agents) as _, Arc::clone(&clock));
+        let gateway = Gateway::new(
+            Arc::new(admission),
+            Arc::clone(&fixture.store) as _,
+            Arc::clone(&clock),
+            signer(),
+            GatewayOptions::default().with_heartbeat(Duration::from_millis(200)),
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let book = Arc::new(Book::default());
+        let enroller = Enroller::new(
+            Arc::clone(&agents) as _,
+            Arc::clone(&authority),
+            Arc::clone(&book) as _,
+            Arc::clone(&clock),
+            vec![signer().public_key()],
+            address,
+        );
+        let (served, renewing) = (gateway.clone(), enroller.clone());
+        let listener = AgentListener::new(listener, config, Arc::clone(&clock));
+        let sessions = tokio::spawn(async move {
+            listener.serve(&served, &renewing, std::future::pending()).await.unwrap();
+        });
+        let config = Arc::new(api_config(&identity, Arc::clone(&clock)).unwrap());
+        let (door, strangers) = open_door(enroller, config).await;
+        let tasks = vec![sessions, strangers];
+        Self { agents, authority, book, clock, gateway, door, revocations, tasks, _folder: folder }
+    }
+
+    /// A join token for so many hosts.
+    async fn token(&self, uses: u32) -> String {
+        let permit = permit(Action::HostEnroll, Resource::System).await;
+        let (id, secret) = (TokenId::from_bits(7), TokenSecret::from_bytes([9; 32]));
+        let now = self.clock.now();
+        let until = now.after(Duration::from_secs(600));
+        let request = CreateJoinToken::new(id.clone(), secret.hash(), now, until)
+            .with_uses(NonZeroU32::new(uses).unwrap());
+        self.agents.create_join_token(&permit, &request).await.unwrap();
+        JoinToken::new(id, secret, self.authority.fingerprint()).reveal()
+    }
+
+    async fn enrol(&self, fixture: &Fixture, token: &str) -> Result<Credentials, EnrolError> {
+        enrol(&fixture.state(), &self.door, token, Arc::clone(&self.clock)).await
+    }
+
+    fn session(&self, fixture: &Fixture, credentials: &Credentials) -> JoinHandle<()> {
+        let connect = GatewayConnector::new(fixture.state(), Arc::clone(&self.clock));
+        let identity = Identity::new(credentials.host(), "boot-1", credentials.signers());
+        let session = Session::new(fixture.host(), Arc::new(connect), identity);
+        tokio::spawn(async move { session.run().await })
+    }
+
+    /// Whether the host answers.
+    async fn reaches(&self, host: &HostName) {
+        let permit = permit(Action::HostObserve, Resource::System).await;
+        let host = Host::new(host.clone(), Connection::Agent);
+        let on = HostRequest::new(host, sample::name("web"), sample::name("/srv/web"));
+        AgentExecutor::new(self.gateway.clone()).observe(&permit, &on).await.unwrap();
+    }
+}
+
+/// The port of people and programs, where a machine without a certificate comes in as well.
+async fn open_door(enroller: Enroller, config: Arc<ServerConfig>) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let acceptor = TlsAcceptor::from(config);
+    let connections = futures_util::stream::unfold(listener, move |listener| {
+        let acceptor = acceptor.clone();
+        async move {
+            let stream = accept(&listener, &acceptor).await;
+            Some((stream, listener))
+        }
+    });
+    let server = Server::builder().add_service(enroller.service());
+    let server = server.serve_with_incoming(connections);
+    (address, tokio::spawn(async move { server.await.unwrap() }))
+}
+
+async fn accept(
+    listener: &TcpListener,
+    acceptor: &TlsAcceptor,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        // Whoever does not speak TLS, or trusts another authority, is nobody.
+        if let Ok(stream) = acceptor.accept(stream).await {
+            return Ok(stream);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_join_token_makes_a_host_that_follows_orders() {
+    let fixture = Fixture::new("none").await;
+    let plane = Plane::new(&fixture).await;
+    let credentials = plane.enrol(&fixture, &plane.token(1).await).await.unwrap();
+    let host: HostName = credentials.host().parse().unwrap();
+    let (registered, facts) = plane.book.0.lock().unwrap().first().cloned().unwrap();
+    assert_eq!(registered, host);
+    assert!(facts.cpus > 0 && facts.memory_bytes > 0 && !facts.kernel.is_empty(), "{facts:?}");
+    let _session = plane.session(&fixture, &credentials);
+    plane.reaches(&host).await;
+    assert!(plane.agents.agent(&host).await.unwrap().last_seen_at.is_some());
+}
+
+#[tokio::test]
+async fn a_token_that_is_used_up_or_of_others_makes_no_host() {
+    let (first, second) = (Fixture::new("none").await, Fixture::new("none").await);
+    let plane = Plane::new(&first).await;
+    let token = plane.token(1).await;
+    plane.enrol(&first, &token).await.unwrap();
+    let refused = plane.enrol(&second, &token).await.unwrap_err();
+    assert!(matches!(refused, EnrolError::Refused(_)), "{refused}");
+    Credentials::read(&second.state()).unwrap_err();
+
+    let other = Plane::new(&second).await;
+    let token = other.token(1).await;
+    let refused = plane.enrol(&second, &token).await.unwrap_err();
+    assert!(matches!(refused, EnrolError::Connect { .. }), "the authority is another: {refused}");
+    let refused = plane.enrol(&second, "dplj_nonsense").await.unwrap_err();
+    assert!(matches!(refused, EnrolError::Token(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_for_a_new_key_and_the_old_one_is_worth_nothing() {
+    let fixture = Fixture::new("none").await;
+    let plane = Plane::new(&fixture).await;
+    let old = plane.enrol(&fixture, &plane.token(1).await).await.unwrap();
+    let connect = GatewayConnector::new(fixture.state(), Arc::clone(&plane.clock));
+    let new = renew(&fixture.state(), &connect).await.unwrap();
+    assert_eq!(new.host(), old.host());
+    assert_ne!(new.key().unwrap().fingerprint(), old.key().unwrap().fingerprint());
+    let host: HostName = new.host().parse().unwrap();
+    let session = plane.session(&fixture, &new);
+    plane.reaches(&host).await;
+    session.abort();
+
+    // Somebody has kept a copy of the old key.
+    let thief = Fixture::new("none").await;
+    old.write(&thief.state()).unwrap();
+    let connect = GatewayConnector::new(thief.state(), Arc::clone(&plane.clock));
+    renew(&thief.state(), &connect).await.unwrap_err();
+    assert_eq!(plane.agents.agent(&host).await.unwrap().state, AgentState::Quarantined);
+}
+
+#[tokio::test]
+async fn whoever_is_revoked_gets_no_connection() {
+    let fixture = Fixture::new("none").await;
+    let plane = Plane::new(&fixture).await;
+    let credentials = plane.enrol(&fixture, &plane.token(1).await).await.unwrap();
+    let host: HostName = credentials.host().parse().unwrap();
+    plane.revocations.send_modify(|it| {
+        it.hosts.insert(host);
+    });
+    let connect = GatewayConnector::new(fixture.state(), Arc::clone(&plane.clock));
+    // TLS 1.3 tells the client only after its own last word: by then it may be connected.
+    let renewed = match connect.connect().await {
+        Err(_) => return,
+        Ok(_) => renew(&fixture.state(), &connect).await,
+    };
+    renewed.unwrap_err();
+}
