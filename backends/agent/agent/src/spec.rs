@@ -6,7 +6,7 @@ use deploy_core::{
     id::{AccountName, ReleaseId, ServiceName},
     spec::{AbsolutePath, StepName},
 };
-use std::time::Duration;
+use std::{fmt, time::Duration};
 use thiserror::Error;
 
 /// The longest value of an environment variable: the kernel takes no longer ones.
@@ -81,7 +81,7 @@ impl StepSpec {
 }
 
 /// An attempt that makes sense.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Spec {
     pub(crate) key: AttemptKey,
     pub(crate) place: Place,
@@ -134,6 +134,13 @@ impl Spec {
 
     pub(crate) const fn grace(&self) -> Duration {
         Duration::from_secs(self.order.kill_grace_s as u64)
+    }
+}
+
+/// Parameters may be secrets: what came is not shown.
+impl fmt::Debug for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spec").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

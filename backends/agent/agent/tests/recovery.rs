@@ -210,10 +210,11 @@ async fn agent_process() {
         }
         let order = v1::Attempt::decode(&*bytes).unwrap();
         let end = match host.start(order.clone(), &artifacts).await {
-            Ok(_) => match told(&host, &order).await.end {
-                Followed::Ended(ended) => format!("{:?} {}", ended.outcome(), ended.code),
-                Followed::Died(died) => format!("Died {}", died.reason),
-                _ => "NeverStarted".to_owned(),
+            Ok(_) => match told_or_failed(&host, &order).await {
+                None => break,
+                Some(Followed::Ended(ended)) => format!("{:?} {}", ended.outcome(), ended.code),
+                Some(Followed::Died(died)) => format!("Died {}", died.reason),
+                Some(_) => "NeverStarted".to_owned(),
             },
             Err(refused) => format!("Refused {:?} {}", refused.code(), refused.message),
         };
@@ -223,6 +224,17 @@ async fn agent_process() {
         host.confirm_end(&v1::AttemptId { service: "web".to_owned(), generation }).await;
     }
     host.shutdown().await;
+}
+
+/// How an attempt ended, unless the agent can write nothing down any more: then it is its end.
+async fn told_or_failed(
+    host: &deploy_agent::JournaledHost,
+    order: &v1::Attempt,
+) -> Option<Followed> {
+    tokio::select! {
+        told = told(host, order) => Some(told.end),
+        _ = host.failed() => None,
+    }
 }
 
 /// Puts orders where the process finds them.
@@ -287,6 +299,74 @@ async fn whenever_an_agent_is_killed_nothing_runs_twice() {
     }
     eprintln!("{kills} kills");
     assert!(kills >= 5, "only {kills} kills");
+}
+
+/// Kills agent and shim at each of their first calls of every kind that leaves something on the disk.
+#[tokio::test]
+async fn at_every_point_where_something_is_written_a_crash_is_survived() {
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        eprintln!("SKIPPED: there is no strace to kill a process at a system call");
+        return;
+    }
+    let mut points = 0;
+    for (call, times) in [
+        ("fdatasync", 5),
+        ("fsync", 8),
+        ("pwrite64", 4),
+        ("write", 10),
+        ("rename", 2),
+        ("linkat", 1),
+    ] {
+        for time in 1..=times {
+            let fixture = Fixture::new("auto").await;
+            let folder = fixture.dir.path().to_owned();
+            let script = "echo ran >>$P_DIR/ran; printf line".to_owned();
+            put_orders(&fixture, [script].into_iter()).await;
+            let inject = format!("inject={call}:signal=SIGKILL:when={time}");
+            let trace = format!("trace={call}");
+            let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+            // It ends when all that it follows has.
+            spawn_agent(&folder, &strace).wait().unwrap();
+            assert!(spawn_agent(&folder, &[]).wait().unwrap().success());
+            let runs = fixture.trace("ran").lines().count();
+            let end = fixture.trace("done.1");
+            let expected = match end.as_str() {
+                "Succeeded 0" => 1..=1,
+                "Died shim_lost" => 0..=1,
+                "NeverStarted" => 0..=0,
+                other if other.starts_with("Refused Fenced") => 0..=0,
+                other => panic!("{call} {time}: it ended as {other}, and ran {runs} times"),
+            };
+            assert!(expected.contains(&runs), "{call} {time}: {end}, and it ran {runs} times");
+            assert_eq!(fixture.processes(), [0; 0], "{call} {time}");
+            points += 1;
+        }
+    }
+    eprintln!("{points} crash points");
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_poisons_the_journal() {
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        eprintln!("SKIPPED: there is no strace to make a system call fail");
+        return;
+    }
+    // Of the thread that writes: the first makes the promise durable, the second that it is kept, the third how it ended.
+    for (time, runs, end) in [(2, 0, "NeverStarted"), (3, 1, "Succeeded 0")] {
+        let fixture = Fixture::new("auto").await;
+        let folder = fixture.dir.path().to_owned();
+        let script = "echo ran >>$P_DIR/ran".to_owned();
+        put_orders(&fixture, [script].into_iter()).await;
+        let inject = format!("inject=fdatasync:error=EIO:when={time}");
+        let strace =
+            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", &inject];
+        assert!(spawn_agent(&folder, &strace).wait().unwrap().success());
+        assert_eq!(fixture.trace("done.1"), "", "it said what it could not write down");
+        // What it wrote may be on the disk or not; here it is.
+        assert!(spawn_agent(&folder, &[]).wait().unwrap().success());
+        assert_eq!(fixture.trace("done.1"), end);
+        assert_eq!(fixture.trace("ran").lines().count(), runs);
+    }
 }
 
 #[tokio::test]

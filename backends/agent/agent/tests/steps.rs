@@ -251,6 +251,49 @@ async fn what_the_host_does_not_allow_is_refused() {
 }
 
 #[tokio::test]
+async fn a_host_runs_no_more_at_a_time_than_it_allows() {
+    let fixture = Fixture::with_policy("concurrency = 1\n").await;
+    let wait = "echo up >$P_DIR/up; until [ -e $P_DIR/go ]; do sleep 0.01; done";
+    let first = fixture.order(1, &[("install", wait)]).await;
+    let mut second = fixture.order(2, &[("install", "true")]).await;
+    second.place.as_mut().unwrap().service = "other".to_owned();
+    fixture.start(&first).await.unwrap();
+    fixture.wait_for("up").await;
+    let refused = fixture.start(&second).await.unwrap_err();
+    assert_eq!(refused.code(), Refusal::Busy, "{}", refused.message);
+    assert_eq!(fixture.host().running(), 1);
+    fs::write(fixture.dir.path().join("go"), "").unwrap();
+    told(&fixture.host(), &first).await;
+    eventually("it is over", || fixture.host().running() == 0).await;
+    assert_eq!(fixture.run(&second).await.outcome(), (Outcome::Succeeded, 0, ""));
+}
+
+/// However far an order has come when nobody waits for its answer any more: asked again, it is answered, and nothing runs twice.
+#[tokio::test]
+async fn an_order_may_be_dropped_at_any_point() {
+    use std::{future::Future as _, task::Context};
+    let fixture = Fixture::new("auto").await;
+    for generation in 1..=30 {
+        let order =
+            fixture.order(generation, &[("install", "echo $DEPLOY_GENERATION >>$P_DIR/ran")]).await;
+        {
+            let mut start = Box::pin(fixture.start(&order));
+            for _ in 0..generation {
+                let polled =
+                    start.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+                if polled.is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(fixture.run(&order).await.outcome(), (Outcome::Succeeded, 0, ""));
+    }
+    let ran: Vec<_> = fixture.trace("ran").lines().map(str::to_owned).collect();
+    assert_eq!(ran, (1..=30).map(|it| it.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn what_cannot_be_fetched_starts_nothing() {
     let fixture = Fixture::new("auto").await;
     let mut order = fixture.order(1, &[("install", "true")]).await;

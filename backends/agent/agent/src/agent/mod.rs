@@ -115,6 +115,11 @@ impl JournaledHost {
         host.recover();
         Ok(Self { host })
     }
+
+    /// Waits until this host can promise nothing any more, and says why: then the agent has to be started anew, once its disk works.
+    pub async fn failed(&self) -> String {
+        self.host.journal.failed().await
+    }
 }
 
 impl Host {

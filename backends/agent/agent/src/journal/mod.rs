@@ -155,6 +155,15 @@ impl Journal {
             .unwrap_or_else(|| Poisoned { reason: "it was closed".to_owned() }))
     }
 
+    /// Waits until nothing can be made durable any more, and says why.
+    pub(crate) async fn failed(&self) -> String {
+        let mut synced = self.synced.clone();
+        match synced.wait_for(|it| it.failure.is_some()).await {
+            Ok(synced) => synced.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
+            Err(_closed) => std::future::pending().await,
+        }
+    }
+
     /// Forgets attempts that nobody waits for, but for the newest.
     pub(crate) fn forget(&self) {
         self.shared.lock().attempts.forget();

@@ -224,6 +224,7 @@ async fn a_journal_that_cannot_be_synced_is_poisoned_for_good() {
     let poisoned = journal.durable(decided).await.unwrap_err();
     assert!(poisoned.to_string().contains("started anew"), "{poisoned}");
     assert_eq!(journal.decide(|_| (vec![], ())).unwrap_err(), poisoned);
+    assert_eq!(journal.failed().await, poisoned.to_string());
     assert_eq!(SYNCS.load(std::sync::atomic::Ordering::SeqCst), 2, "it was tried again");
 }
 

@@ -1,5 +1,6 @@
 //! Keeps secrets out of logs, however what is printed is cut into pieces.
 use aho_corasick::{AhoCorasick, BuildError, MatchKind};
+use std::fmt;
 
 /// What stands where a secret stood.
 const MASK: &[u8] = b"***";
@@ -7,7 +8,6 @@ const MASK: &[u8] = b"***";
 const SHORTEST_LINE: usize = 8;
 
 /// Replaces secrets in what it is given, piece by piece. What may be the beginning of a secret is held back until more comes.
-#[derive(Debug)]
 pub(crate) struct Masker {
     searcher: Option<AhoCorasick>,
     secrets: Vec<Vec<u8>>,
@@ -65,6 +65,12 @@ impl Masker {
             }
             None => out.extend(held),
         }
+    }
+}
+
+impl fmt::Debug for Masker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Masker").finish_non_exhaustive()
     }
 }
 
