@@ -158,9 +158,12 @@ impl Journal {
     /// Waits until nothing can be made durable any more, and says why.
     pub(crate) async fn failed(&self) -> String {
         let mut synced = self.synced.clone();
-        match synced.wait_for(|it| it.failure.is_some()).await {
-            Ok(synced) => synced.failure.as_ref().map(ToString::to_string).unwrap_or_default(),
-            Err(_closed) => std::future::pending().await,
+        let failed = synced.wait_for(|it| it.failure.is_some()).await;
+        let failure = failed.ok().and_then(|it| it.failure.clone());
+        match failure {
+            Some(failure) => failure.to_string(),
+            // It was closed, and so cannot fail any more.
+            None => std::future::pending().await,
         }
     }
 
