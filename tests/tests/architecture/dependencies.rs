@@ -2,8 +2,9 @@
 use crate::workspace::{Package, members, packages, root, tree};
 use std::{collections::BTreeSet, fs};
 
-/// Not backends but what backends that reach hosts share: what happens there, and how to talk to it.
-const SHARED: [&str; 2] = ["deploy-agent-protocol", "deploy-host"];
+/// Not backends but what backends that reach hosts share: what happens there, how to talk to it, and by which certificates the two
+/// ends know each other.
+const SHARED: [&str; 3] = ["deploy-agent-protocol", "deploy-host", "deploy-pki"];
 
 fn none_of(names: &BTreeSet<String>, forbidden: &[&str], what: &str) {
     let found: Vec<_> = forbidden.iter().filter(|it| names.contains(**it)).collect();

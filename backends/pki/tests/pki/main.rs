@@ -7,6 +7,7 @@
 )]
 mod agents;
 mod authority;
+mod enrolment;
 mod hostile;
 mod requests;
 mod scene;
