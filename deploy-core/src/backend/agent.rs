@@ -283,7 +283,7 @@ pub trait AgentRegistry: fmt::Debug + Send + Sync + 'static {
     /// The agent of `host` is there at `now`, in `boot`.
     async fn arrive(&self, host: &HostName, boot: &BootId, now: Timestamp) -> BackendResult<Agent>;
 
-    /// The agent of `host` is still there at `now`.
+    /// The agent of `host` is still there at `now`. Whoever hears it more often than a sight is noted need not tell each time.
     async fn hear(&self, host: &HostName, now: Timestamp) -> BackendResult<()>;
 
     /// The agent of a host.

@@ -1,4 +1,4 @@
-//! Every trait of the library, implemented from nothing: `cargo run -p deploy-examples --example custom_backend`.
+//! Every trait that a `Platform` is made of, implemented from nothing: `cargo run -p deploy-examples --example custom_backend`.
 //!
 //! Each file has one backend, as simple as its contract allows. Artifacts and notifications are files; the rest is a `Mutex` over plain
 //! collections. `tests.rs` proves all of them with the conformance kit: `cargo test -p deploy-examples --example custom_backend`.

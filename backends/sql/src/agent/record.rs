@@ -7,9 +7,10 @@ use crate::{
     store::Transaction,
 };
 use deploy_core::{
-    agent::{Agent, KeyFingerprint, NaturalKey},
+    agent::{Agent, AgentState, KeyFingerprint, NaturalKey},
     error::{BackendError, BackendResult, ErrorKind},
     id::HostName,
+    telemetry::{HOST, TARGET_BACKEND},
     time::Timestamp,
 };
 use std::{collections::BTreeSet, mem};
@@ -86,10 +87,17 @@ impl SqlAgentRegistry {
         }
         let mut transaction = self.store.begin(operation).await?;
         let outcome = self.change_in(&mut transaction, operation, whose, act).await;
-        match transaction.finish(outcome).await? {
-            Some((agent, acted)) => acted.map(|()| Some(agent)),
-            None => Ok(None),
+        let Some((agent, acted)) = transaction.finish(outcome).await? else {
+            return Ok(None);
+        };
+        if agent.state == AgentState::Quarantined && found.state != agent.state {
+            tracing::warn!(
+                target: TARGET_BACKEND,
+                { { HOST } = agent.host.as_str(), reason = agent.reason },
+                "quarantined an agent"
+            );
         }
+        acted.map(|()| Some(agent))
     }
 
     async fn change_in(
