@@ -16,7 +16,7 @@ const HOST: &str = "deploy://host/";
 /// The longest certificate that is looked at, in bytes. Those of this authority have less than 700.
 const LONGEST: usize = 4_096;
 
-/// Who an agent is, as its certificate says.
+/// Who an agent is, as its certificate says. Whose key it is today, the registry of agents has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AgentPeer {

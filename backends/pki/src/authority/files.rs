@@ -117,5 +117,13 @@ fn parse(path: &Path, text: &[u8]) -> Result<Authority, PkiError> {
     // The root's key is kept for the day on which its issuers have to be made anew.
     let (root, _key) = pair()?;
     let (servers, agents) = (intermediate(pair()?)?, intermediate(pair()?)?);
-    Ok(Authority { root, servers, agents })
+    let root_pem = first(text).ok_or_else(|| damaged("it is no text"))?;
+    Ok(Authority { root, root_pem, servers, agents })
+}
+
+/// The first part of the file, as it is.
+fn first(text: &[u8]) -> Option<String> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let (before, _) = str::from_utf8(text).ok()?.split_once(END)?;
+    Some(format!("{before}{END}\n"))
 }

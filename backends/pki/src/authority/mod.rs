@@ -35,6 +35,7 @@ const AUTHORITY_LIFETIME: Duration = Duration::from_secs(20 * 365 * DAY.as_secs(
 /// The certificate authority of a control plane. `Debug` tells nothing of its keys.
 pub struct Authority {
     root: CertificateDer<'static>,
+    root_pem: String,
     servers: Intermediate,
     agents: Intermediate,
 }
@@ -81,6 +82,12 @@ impl Authority {
         &self.root
     }
 
+    /// The certificate of the root as text, for programs that are told whom to trust by a file.
+    #[must_use]
+    pub fn root_pem(&self) -> &str {
+        &self.root_pem
+    }
+
     /// What join tokens name this authority by: the SHA-256 digest of its root.
     #[must_use]
     pub fn fingerprint(&self) -> Digest {
@@ -88,6 +95,8 @@ impl Authority {
     }
 
     /// Makes a key and a certificate for a server that is reached under `names`: host names or addresses.
+    ///
+    /// It is good for [`SERVER_LIFETIME`]: a server that runs longer makes another in time, and TLS for new connections with it.
     ///
     /// # Errors
     /// If a name is none, or there are none.

@@ -1,6 +1,7 @@
 //! Agents that may come in, and those that may not any more.
-use crate::scene::{NOW, Scene};
+use crate::scene::{NOW, SERVER, Scene, meet};
 use deploy_pki::{AGENT_LIFETIME, AgentPeer, RENEW_AFTER, Revocations};
+use rustls::{ClientConfig, client::Resumption};
 use std::time::Duration;
 
 #[tokio::test]
@@ -48,19 +49,25 @@ async fn a_certificate_is_good_for_a_day_and_for_clocks_five_minutes_behind() {
 async fn who_is_revoked_is_refused_at_the_next_handshake() {
     let scene = Scene::new();
     let (one, two) = (scene.agent("h1", NOW), scene.agent("h2", NOW));
-    // The same configuration throughout: a session that could be taken up again would be.
-    let clients = [&one, &two].map(|it| scene.client(&it.issued.chain, &it.key));
+    // As somebody would do it who wants to come in: a session that could be taken up again would be.
+    let clients = [&one, &two].map(|it| {
+        let mut client = scene.client(&it.issued.chain, &it.key);
+        client.resumption = Resumption::default();
+        client
+    });
     let [h1, h2] = clients.each_ref();
+    let server = scene.acceptor().config(&scene.server()).unwrap();
+    let visit = async |client: &ClientConfig| meet(server.clone(), client.clone(), SERVER).await;
     for client in [h1, h2, h1] {
-        scene.meet(client.clone()).await.unwrap();
+        visit(client).await.unwrap();
     }
     scene.revocations.send_replace(Revocations::new().with_hosts(["h1".parse().unwrap()]));
-    let err = scene.meet(h1.clone()).await.unwrap_err();
+    let err = visit(h1).await.unwrap_err();
     assert!(err.contains("evoked"), "{err}");
-    scene.meet(h2.clone()).await.unwrap();
+    visit(h2).await.unwrap();
     scene.revocations.send_replace(Revocations::new().with_keys([two.key.fingerprint()]));
-    scene.meet(h1.clone()).await.unwrap();
-    scene.meet(h2.clone()).await.unwrap_err();
+    visit(h1).await.unwrap();
+    visit(h2).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -88,7 +95,7 @@ async fn without_a_list_nobody_comes_in() {
     let peer = AgentPeer::of(agent.issued.leaf()).unwrap();
     let list = scene.revocations.subscribe();
     drop(scene);
-    crate::scene::meet(server, client, crate::scene::SERVER).await.unwrap_err();
+    meet(server, client, SERVER).await.unwrap_err();
     Revocations::until_kept_out(list, &peer).await;
 }
 
@@ -100,7 +107,7 @@ async fn a_hook_has_the_last_word() {
         let agent = scene.agent(host, NOW);
         let client = scene.client(&agent.issued.chain, &agent.key);
         let server = server.config(&scene.server()).unwrap();
-        let met = crate::scene::meet(server, client, crate::scene::SERVER).await;
+        let met = meet(server, client, SERVER).await;
         assert_eq!(met.is_ok(), good, "{met:?}");
     }
 }

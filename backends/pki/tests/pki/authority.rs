@@ -1,6 +1,7 @@
 //! The file of an authority.
 use crate::scene::NOW;
 use deploy_pki::{Authority, PkiError};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -26,6 +27,9 @@ fn an_authority_is_made_once() {
     let mode = fs::metadata(file(folder.path())).unwrap().mode() & 0o777;
     assert_eq!(mode, 0o600);
     assert!(!format!("{made:?}").contains("KEY"));
+    let root = CertificateDer::from_pem_slice(made.root_pem().as_bytes()).unwrap();
+    assert_eq!(root, *made.root());
+    assert!(!made.root_pem().contains("KEY"));
 }
 
 #[test]
