@@ -49,7 +49,9 @@ fn pure_half() -> Vec<Source> {
 
 /// All that is a library: what an embedder builds.
 fn libraries() -> Vec<Source> {
-    let folders = [vec!["deploy-core/src".into(), "frontends/wire/src".into()], crates("backends")];
+    let frontends =
+        ["client", "operations", "server", "wire"].map(|it| format!("frontends/{it}/src"));
+    let folders = [vec!["deploy-core/src".into()], crates("backends"), frontends.into()];
     let sources = folders.concat().into_iter().flat_map(|it| sources(&it));
     sources.filter(|it| !it.path.ends_with("src/main.rs")).collect()
 }
