@@ -18,7 +18,7 @@ use cli::{Cli, Command};
 use deploy_operations::{documents, problem, reason};
 use deploy_wire::{Exit, Problem, ProblemCode};
 use output::{Output, Volume};
-use std::{ffi::OsString, process::ExitCode, sync::Arc};
+use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
 use tracing_subscriber::EnvFilter;
 
 /// Runs the program with these arguments, the first of which is its own name.
@@ -65,7 +65,12 @@ fn log(verbose: u8) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("DEPLOY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that goes to a file or to the journal is read by programs.
+    let terminal = std::io::stderr().is_terminal();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(terminal)
+        .with_writer(std::io::stderr);
     // Where a subscriber is there already, that one stays.
     drop(subscriber.try_init());
 }

@@ -6,7 +6,7 @@ use utoipa::{
     openapi::{
         ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, Ref,
         RefOr, Required, ResponseBuilder, SecurityRequirement,
-        path::{Operation, ParameterBuilder, ParameterIn},
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn},
         schema::{ObjectBuilder, Schema, Type},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -44,6 +44,9 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
                 ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemDetails"))).build(),
             );
             operation.responses.responses.insert("default".to_owned(), RefOr::T(problem.build()));
+            for parameter in operation.parameters.iter_mut().flatten() {
+                describe(parameter);
+            }
         }
         if let Some(post) = &mut item.post {
             let text = ObjectBuilder::new().schema_type(Type::String).max_length(Some(255));
@@ -59,6 +62,26 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
         }
     }
     document
+}
+
+/// What the parts of paths look like, as far as a pattern can say it.
+const PARTS: [(&str, &str); 7] = [
+    ("digest", "^sha256:[0-9a-f]{64}$"),
+    ("host", "^[A-Za-z0-9]([A-Za-z0-9._:@-]{0,251}[A-Za-z0-9_])?$"),
+    ("other", "^[A-Za-z0-9]([A-Za-z0-9._+-]{0,125}[A-Za-z0-9_])?$"),
+    ("release", "^[A-Za-z0-9]([A-Za-z0-9._+-]{0,125}[A-Za-z0-9_])?$"),
+    ("rollout", "^[A-Za-z0-9]([A-Za-z0-9._+-]{0,125}[A-Za-z0-9_])?$"),
+    ("service", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
+    ("token", "^[0-9a-f]{16}$"),
+];
+
+fn describe(parameter: &mut RefOr<Parameter>) {
+    let RefOr::T(parameter) = parameter else { return };
+    let part = PARTS.iter().find(|(name, _)| *name == parameter.name);
+    if let (ParameterIn::Path, Some((_, pattern))) = (&parameter.parameter_in, part) {
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(*pattern));
+        parameter.schema = Some(RefOr::T(Schema::Object(text.build())));
+    }
 }
 
 fn operations_of(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

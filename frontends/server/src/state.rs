@@ -111,10 +111,18 @@ impl Server {
     /// # Errors
     /// If tokens cannot be read or written.
     pub async fn first_token(&self) -> Result<FirstToken, Problem> {
-        let credentials = &self.state.control.credentials;
-        if !credentials.tokens(None, 1).await.or_problem()?.is_empty() {
+        let tokens = self.state.control.credentials.tokens(None, 1).await.or_problem()?;
+        if !tokens.is_empty() {
             return Ok(FirstToken::Exists);
         }
+        self.admin_token("made at the first start").await.map(FirstToken::Made)
+    }
+
+    /// Makes a token that may do everything, for whoever has the server's own machine and has lost all others.
+    ///
+    /// # Errors
+    /// If tokens cannot be written.
+    pub async fn admin_token(&self, note: &str) -> Result<ApiToken, Problem> {
         let principal: Principal = "admin".parse().map_err(invalid)?;
         let platform = self.platform();
         let permit = platform.permit(&principal, Action::TokenWrite, Resource::System);
@@ -123,9 +131,9 @@ impl Server {
         let scope = TokenScope::new(Action::ALL);
         let (id, hash) = (token.id.clone(), token.secret.hash());
         let request = CreateToken::new(id, hash, principal, scope, now, now.after(FIRST_TOKEN))
-            .with_note("made at the first start");
-        credentials.create(&permit, &request).await.or_problem()?;
-        Ok(FirstToken::Made(token))
+            .with_note(note);
+        self.state.control.credentials.create(&permit, &request).await.or_problem()?;
+        Ok(token)
     }
 
     /// The platform as the server itself uses it.
@@ -135,13 +143,8 @@ impl Server {
         let clock = &state.control.parts.clock;
         while !state.is_stopping() {
             let now = state.now();
-            let before = Timestamp::from_millis(
-                now.since(Timestamp::default())
-                    .saturating_sub(KEPT)
-                    .as_millis()
-                    .try_into()
-                    .unwrap_or(0),
-            );
+            let kept = u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX);
+            let before = Timestamp::from_millis(now.as_millis().saturating_sub(kept));
             if let Err(err) = state.control.answers.forget(before).await {
                 tracing::warn!(error = %err.chain(), "old answers were not dropped");
             }

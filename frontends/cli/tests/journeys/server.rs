@@ -5,7 +5,9 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    os::unix::net::UnixDatagram,
     process::{Child, ChildStdout, Command, Stdio},
+    time::Duration,
 };
 
 /// A server that is up.
@@ -14,23 +16,33 @@ struct Served {
     address: String,
     /// The first token, where this start has made it.
     first: Option<String>,
+    /// The token that was asked for at this start.
+    new: Option<String>,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Served {
     fn start(lab: &Lab, arguments: &[&str]) -> Self {
+        Self::start_with(lab, arguments, |_| {})
+    }
+
+    fn start_with(lab: &Lab, arguments: &[&str], set_up: impl FnOnce(&mut Command)) -> Self {
         let serve = ["serve", "--plain-http", "--listen", "127.0.0.1:0"];
         let mut command = lab.command(&[&serve, arguments].concat());
+        set_up(&mut command);
         let log = fs::File::create(lab.path("server.log")).unwrap();
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());
-        let mut server = Self { process, address: String::new(), first: None, stdout };
+        let mut server = Self { process, address: String::new(), first: None, new: None, stdout };
         while server.address.is_empty() {
             let mut line = String::new();
             let read = server.stdout.read_line(&mut line).unwrap();
             assert!(read > 0, "{}", fs::read_to_string(lab.path("server.log")).unwrap());
             if let Some(token) = line.strip_prefix("first token, shown only now: ") {
                 server.first = Some(token.trim().to_owned());
+            }
+            if let Some(token) = line.strip_prefix("new token, shown only now: ") {
+                server.new = Some(token.trim().to_owned());
             }
             if let Some(address) = line.strip_prefix("listening on http://") {
                 address.trim().clone_into(&mut server.address);
@@ -124,6 +136,28 @@ fn what_the_command_line_starts_the_server_takes_up() {
     assert_eq!(server.ask("dpl_0_0", "GET", "/api/v1/rollouts/web", None).0, 401);
     assert_eq!(server.ask("", "GET", "/readyz", None).0, 200);
     server.stop();
+}
+
+#[test]
+fn systemd_is_told_and_a_lost_token_is_made_anew() {
+    let lab = Lab::new();
+    drop(Served::start(&lab, &[]));
+    let told = UnixDatagram::bind(lab.path("notify")).unwrap();
+    told.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let state = || {
+        let mut bytes = [0; 64];
+        let length = told.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).trim().to_owned()
+    };
+    let socket = lab.path("notify");
+    let server = Served::start_with(&lab, &["--new-admin-token"], |it| {
+        it.env("NOTIFY_SOCKET", &socket);
+    });
+    assert_eq!(state(), "READY=1");
+    let token = server.new.clone().expect("a token was asked for");
+    assert_eq!(server.ask(&token, "GET", "/api/v1/tokens", None).0, 200);
+    server.stop();
+    assert_eq!(state(), "STOPPING=1");
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub(super) async fn put(
 #[utoipa::path(patch, path = "/hosts/{host}", tag = "hosts", request_body = LabelChanges,
     params(
         ("host" = String, Path),
-        ("If-Match" = String, Header, description = "The `ETag` of what was seen"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of what was seen"),
     ),
     responses((status = 200, body = Host)))]
 pub(super) async fn label(

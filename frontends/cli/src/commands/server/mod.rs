@@ -58,6 +58,9 @@ pub(crate) struct Serve {
     /// Without encryption, for this machine alone
     #[arg(long)]
     plain_http: bool,
+    /// Makes another token that may do everything, where all others are lost
+    #[arg(long)]
+    new_admin_token: bool,
 }
 
 impl Serve {
@@ -81,7 +84,17 @@ impl Serve {
             credentials: Arc::new(SqlCredentialStore::new(&database)),
         };
         let server = Server::new(control, pool.clone(), config.limits, stopping.clone());
-        greet(app, &server, &listener, &config).await?;
+        match server.first_token().await? {
+            FirstToken::Made(token) => {
+                app.output.line(format_args!("first token, shown only now: {}", token.reveal()));
+            }
+            _ if self.new_admin_token => {
+                let token = server.admin_token("made by `deploy serve --new-admin-token`").await?;
+                app.output.line(format_args!("new token, shown only now: {}", token.reveal()));
+            }
+            _ => {}
+        }
+        greet(app, &listener, &config)?;
         let signals = tokio::spawn(stop_on_signal(stop));
         tokio::join!(server.tidy(), serve(server.clone(), listener, transport), pool.run(stopping));
         signals.abort();
@@ -139,16 +152,8 @@ fn all_names(names: &[String], listen: IpAddr) -> Vec<String> {
     all
 }
 
-/// Says where the server is, and at the first start what lets people in.
-async fn greet(
-    app: &App,
-    server: &Server,
-    listener: &TcpListener,
-    config: &Config,
-) -> Result<(), Problem> {
-    if let FirstToken::Made(token) = server.first_token().await? {
-        app.output.line(format_args!("first token, shown only now: {}", token.reveal()));
-    }
+/// Says where the server is.
+fn greet(app: &App, listener: &TcpListener, config: &Config) -> Result<(), Problem> {
     let address = listener.local_addr().map_err(|err| io_problem("the socket", &err))?;
     let scheme = if config.encryption == Encryption::None { "http" } else { "https" };
     app.output.line(format_args!("listening on {scheme}://{address}"));
