@@ -152,6 +152,16 @@ fn names(value: &serde_json::Value, found: &mut BTreeSet<String>) {
 }
 
 #[test]
+fn a_fact_goes_by_the_name_that_is_written() {
+    for (_, play) in journals() {
+        for record in play.journal() {
+            let written = serde_json::to_value(&record.event).unwrap();
+            assert_eq!(written["type"], record.event.name());
+        }
+    }
+}
+
+#[test]
 fn every_kind_of_fact_is_in_one_of_these_journals() {
     let mut found = BTreeSet::new();
     for (name, _) in journals() {

@@ -1,20 +1,24 @@
 //! Who speaks, and what they may do.
 use crate::{
     problem::{Answer, HttpProblem},
-    state::SharedState,
+    state::{SharedState, State},
 };
 use axum::{
-    extract::{FromRequestParts, Request, State},
+    extract::{self, FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts as Head},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use deploy_core::{
-    backend::Token, engine::Platform, error::ErrorKind, id::TokenId, layer::ScopedAuthorizer,
-    token::ApiToken,
+    backend::Token,
+    engine::Platform,
+    error::ErrorKind,
+    id::TokenId,
+    layer::ScopedAuthorizer,
+    token::{ApiToken, SecretHash},
 };
 use deploy_operations::{Operations, problem::IntoProblem as _};
-use deploy_wire::ProblemCode;
+use deploy_wire::{Problem, ProblemCode};
 use std::sync::Arc;
 
 /// Whoever makes a request: known, and with what their token lets them do.
@@ -22,11 +26,24 @@ use std::sync::Arc;
 pub(crate) struct Caller {
     pub(crate) operations: Operations,
     pub(crate) token: Arc<Token>,
+    presented: SecretHash,
 }
 
 impl Caller {
     pub(crate) fn token_id(&self) -> &TokenId {
         &self.token.id
+    }
+
+    /// Whether the token is still good: what goes on for long has to ask again.
+    pub(crate) async fn check(&self, state: &State) -> Result<(), Problem> {
+        let credentials = &state.control.credentials;
+        let found = credentials.authenticate(&self.token.id, &self.presented, state.now()).await;
+        found.map(drop).map_err(|err| match err.kind() {
+            ErrorKind::Unauthenticated => {
+                Problem::new(ProblemCode::Unauthenticated, "the token is not valid any more")
+            }
+            _ => err.into_problem(),
+        })
     }
 }
 
@@ -46,7 +63,7 @@ fn nobody() -> HttpProblem {
 
 /// Lets in who has a token. What a route does, it does within the scope of that.
 pub(crate) async fn authenticate(
-    State(state): State<SharedState>,
+    extract::State(state): extract::State<SharedState>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -86,7 +103,7 @@ async fn caller(state: &SharedState, headers: &HeaderMap) -> Answer<Caller> {
     let mut parts = control.parts.clone();
     parts.authorizer = Arc::new(ScopedAuthorizer::new(rules, token.scope.clone(), hosts));
     let operations = Operations::new(Platform::new(parts), token.principal.clone());
-    Ok(Caller { operations, token: Arc::new(token) })
+    Ok(Caller { operations, token: Arc::new(token), presented: secret })
 }
 
 fn refused() -> HttpProblem {

@@ -132,6 +132,7 @@ async fn work(
     next: Next,
 ) -> Answer<Response> {
     let span = tracing::Span::current();
+    let (kept_state, kept_claim) = (SharedState::clone(&state), claim.clone());
     let working = async move {
         let response = next.run(request).await;
         let (mut head, body) = response.into_parts();
@@ -148,8 +149,14 @@ async fn work(
         keep(&state, &claim, head.status, &head.headers, &body).await;
         Response::from_parts(head, Body::from(body))
     };
-    let worked = tokio::spawn(tracing::Instrument::instrument(working, span)).await;
-    worked.map_err(|_| HttpProblem::new(ProblemCode::Internal, "the request came to nothing"))
+    match tokio::spawn(tracing::Instrument::instrument(working, span)).await {
+        Ok(response) => Ok(response),
+        Err(err) => {
+            tracing::error!(%err, "a request came to nothing");
+            give_up(&kept_state, &kept_claim).await;
+            Err(HttpProblem::new(ProblemCode::Internal, "the request came to nothing"))
+        }
+    }
 }
 
 async fn keep_response(state: &SharedState, claim: &AnswerClaim, response: Response) {

@@ -1,5 +1,6 @@
 //! `deploy serve`: started, asked, killed, started again, and stopped.
 use crate::lab::{Lab, eventually};
+use deploy_client::{Client, Server};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -9,6 +10,9 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
+
+/// Without encryption.
+const PLAIN: &str = "--plain-http";
 
 /// A server that is up.
 struct Served {
@@ -27,8 +31,7 @@ impl Served {
     }
 
     fn start_with(lab: &Lab, arguments: &[&str], set_up: impl FnOnce(&mut Command)) -> Self {
-        let serve = ["serve", "--plain-http", "--listen", "127.0.0.1:0"];
-        let mut command = lab.command(&[&serve, arguments].concat());
+        let mut command = lab.command(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
         set_up(&mut command);
         let log = fs::File::create(lab.path("server.log")).unwrap();
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
@@ -44,8 +47,10 @@ impl Served {
             if let Some(token) = line.strip_prefix("new token, shown only now: ") {
                 server.new = Some(token.trim().to_owned());
             }
-            if let Some(address) = line.strip_prefix("listening on http://") {
-                address.trim().clone_into(&mut server.address);
+            if let Some(url) = line.strip_prefix("listening on ") {
+                let (scheme, address) = url.trim().split_once("://").unwrap();
+                assert_eq!(scheme == "http", arguments.contains(&PLAIN));
+                address.clone_into(&mut server.address);
             }
         }
         server
@@ -99,14 +104,14 @@ fn a_rollout_goes_on_over_the_death_of_its_server() {
         gate.display()
     );
     lab.release("1", &post);
-    let server = Served::start(&lab, &[]);
+    let server = Served::start(&lab, &[PLAIN]);
     let token = server.first.clone().expect("the first start makes a token");
     let asked = json!({"service": "web", "release": "web-1"});
     let (status, started) = server.ask(&token, "POST", "/api/v1/rollouts", Some(&asked));
     assert_eq!(status, 202, "{started}");
     eventually("a step runs", || !lab.shared(1, "ran").is_empty());
     server.kill();
-    let server = Served::start(&lab, &[]);
+    let server = Served::start(&lab, &[PLAIN]);
     assert_eq!(server.first, None, "the token is there already");
     fs::write(&gate, "").unwrap();
     let path = format!("/api/v1/rollouts/{}", started["id"].as_str().unwrap());
@@ -128,7 +133,7 @@ fn what_the_command_line_starts_the_server_takes_up() {
     lab.hosts(1);
     lab.service("confirm = \"after_first\"\nwaves = [\"1\", \"100%\"]\nmin_healthy_time = \"0s\"");
     lab.release("1", "true");
-    let server = Served::start(&lab, &[]);
+    let server = Served::start(&lab, &[PLAIN]);
     lab.run(&["rollout", "start", "web", "web-1", "--no-wait"]).ended_with(0);
     let token = server.first.clone().unwrap();
     let (status, shown) = server.ask(&token, "GET", "/api/v1/rollouts/web", None);
@@ -138,10 +143,28 @@ fn what_the_command_line_starts_the_server_takes_up() {
     server.stop();
 }
 
+#[tokio::test]
+async fn a_client_trusts_the_authority_that_the_server_has_made() {
+    let lab = Lab::new();
+    let server = Served::start(&lab, &[]);
+    let authority = || fs::read(lab.data_dir().join("tls/ca.pem")).unwrap();
+    let token = server.first.clone().unwrap();
+    for host in ["127.0.0.1", "localhost"] {
+        let port = server.address.rsplit(':').next().unwrap();
+        let at = Server::new(format!("https://{host}:{port}"), token.as_str());
+        let client = Client::new(at.with_authority(authority())).unwrap();
+        assert_eq!(client.current_token().await.unwrap().principal, "admin");
+    }
+    let before = authority();
+    server.stop();
+    Served::start(&lab, &[]).stop();
+    assert!(authority() == before, "the authority is another one");
+}
+
 #[test]
 fn systemd_is_told_and_a_lost_token_is_made_anew() {
     let lab = Lab::new();
-    drop(Served::start(&lab, &[]));
+    drop(Served::start(&lab, &[PLAIN]));
     let told = UnixDatagram::bind(lab.path("notify")).unwrap();
     told.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let state = || {
@@ -150,7 +173,7 @@ fn systemd_is_told_and_a_lost_token_is_made_anew() {
         String::from_utf8_lossy(&bytes[..length]).trim().to_owned()
     };
     let socket = lab.path("notify");
-    let server = Served::start_with(&lab, &["--new-admin-token"], |it| {
+    let server = Served::start_with(&lab, &[PLAIN, "--new-admin-token"], |it| {
         it.env("NOTIFY_SOCKET", &socket);
     });
     assert_eq!(state(), "READY=1");

@@ -18,6 +18,7 @@ use deploy_core::{
     backend::{LogPosition, LogQuery},
     engine::Parts,
     id::{HostName, RolloutId, Seq},
+    time::Timestamp,
 };
 use deploy_operations::{EventFeed, Tail, parse::field, problem::OrProblem as _};
 use deploy_wire::{LogLine, Problem, ProblemCode, ProblemDetails};
@@ -28,6 +29,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// How often something new is looked for.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often a stream asks whether the token that opened it is still good.
+const CHECK: Duration = Duration::from_secs(3);
 /// The header with which a client takes a stream up again.
 const LAST: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -49,7 +52,7 @@ pub(super) async fn events(
     let id = caller.operations.find_rollout(&named.get::<String>("rollout")?).await?;
     let feed = EventFeed::open(&state.control.parts, &id, after).await?;
     let follow = query.follow.unwrap_or(true);
-    stream(state, follow, Source::Events(Box::new(feed)))
+    stream(state, caller, follow, Source::Events(Box::new(feed)))
 }
 
 /// What the steps of a rollout print: events of type `LogLine`
@@ -71,7 +74,7 @@ pub(super) async fn logs(
     let host: Option<HostName> = query.host.map(|it| field("host", &it)).transpose()?;
     let source = Source::logs(&state.control.parts, &id, host, after).await?;
     let follow = query.follow.unwrap_or(true);
-    stream(state, follow, source)
+    stream(state, caller, follow, source)
 }
 
 fn resumed(headers: &HeaderMap, after: Option<u64>) -> Answer<u64> {
@@ -150,6 +153,9 @@ fn event(kind: &str, id: u64, value: &impl Serialize) -> Event {
 /// One stream to one client.
 struct Feed {
     state: SharedState,
+    caller: Caller,
+    /// When the caller was known to be let in.
+    checked: Timestamp,
     source: Source,
     follow: bool,
     ready: VecDeque<Event>,
@@ -165,38 +171,57 @@ impl Feed {
                 return Some((Ok(event), self));
             }
             if self.ended || *stopping.borrow() {
-                self.state.metrics.streams.dec();
                 return None;
             }
-            let parts = &self.state.control.parts;
-            match self.source.next(parts).await {
-                Ok(events) if events.is_empty() => {
-                    if self.source.is_over() || !self.follow {
-                        self.ended = true;
-                        self.ready.push_back(Event::default().event("end").data("{}"));
-                        continue;
-                    }
-                    let clock = &parts.clock;
+            match self.look().await {
+                Ok(true) => {}
+                Ok(false) if self.source.is_over() || !self.follow => {
+                    self.end(Event::default().event("end").data("{}"));
+                }
+                Ok(false) => {
+                    let clock = &self.state.control.parts.clock;
                     tokio::select! {
                         _ = stopping.wait_for(|it| *it) => {}
                         () = clock.sleep_until(clock.now().after(LOOK)) => {}
                     }
                 }
-                Ok(events) => self.ready.extend(events),
                 Err(problem) => {
-                    self.ended = true;
                     let status = crate::problem::status(problem.code).as_u16();
                     let details = ProblemDetails::new(problem, status);
                     let data = serde_json::to_string(&details).unwrap_or_default();
-                    self.ready.push_back(Event::default().event("problem").data(data));
+                    self.end(Event::default().event("problem").data(data));
                 }
             }
         }
+    }
+
+    /// Takes in what is new; says whether anything is.
+    async fn look(&mut self) -> Result<bool, Problem> {
+        let now = self.state.now();
+        if now.since(self.checked) >= CHECK {
+            self.caller.check(&self.state).await?;
+            self.checked = now;
+        }
+        let events = self.source.next(&self.state.control.parts).await?;
+        self.ready.extend(events);
+        Ok(!self.ready.is_empty())
+    }
+
+    fn end(&mut self, last: Event) {
+        self.ended = true;
+        self.ready.push_back(last);
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.state.metrics.streams.dec();
     }
 }
 
 fn stream(
     state: SharedState,
+    caller: Caller,
     follow: bool,
     source: Source,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
@@ -206,7 +231,8 @@ fn stream(
             .retry_after(5)
     })?;
     state.metrics.streams.inc();
-    let feed = Feed { state, source, follow, ready: VecDeque::new(), ended: false, _room: room };
+    let (checked, ready) = (state.now(), VecDeque::new());
+    let feed = Feed { state, caller, checked, source, follow, ready, ended: false, _room: room };
     let events = futures_util::stream::unfold(feed, Feed::next);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }

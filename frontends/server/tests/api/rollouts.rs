@@ -134,6 +134,28 @@ async fn a_rollout_that_is_over_is_taken_back_by_another() {
     assert_eq!(rest["items"][0]["release"], "web-1");
 }
 
+#[tokio::test]
+async fn a_stream_ends_with_the_token_that_opened_it() {
+    let mut lab = Lab::new().await;
+    lab.fleet().await;
+    lab.release("1").await;
+    let service = json!({"owner": "ann", "deploy_path": "/srv/web", "selector": "*",
+        "strategy": {"waves": ["1", "100%"], "confirm": "after_first"}});
+    lab.write(Method::PUT, "/api/v1/services/web", &[("if-match", "\"1\"")], &service).await;
+    let id = start(&lab, "web-1").await;
+    let reader = lab.token(&json!({"principal": "reader", "actions": []})).await;
+    let admin = std::mem::replace(&mut lab.admin, reader.clone());
+    let path = format!("/api/v1/rollouts/{id}/events");
+    let stream = lab.open(lab.request(Method::GET, &path).body(Full::default()).unwrap()).await;
+    lab.admin = admin;
+    let token = format!("/api/v1/tokens/{}", reader.split('_').nth(1).unwrap());
+    lab.write(Method::DELETE, &token, &[], &json!({})).await;
+    let whole = stream.into_body().collect();
+    let body = tokio::time::timeout(std::time::Duration::from_secs(30), whole).await;
+    let text = String::from_utf8(body.unwrap().unwrap().to_bytes().to_vec()).unwrap();
+    assert!(text.contains("event: problem") && text.contains("unauthenticated"), "{text}");
+}
+
 async fn until(lab: &Lab, id: &str, done: impl Fn(&Value) -> bool) {
     let path = format!("/api/v1/rollouts/{id}/events");
     let request = lab.request(Method::GET, &path).body(Full::default()).unwrap();
