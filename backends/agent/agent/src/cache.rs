@@ -117,15 +117,24 @@ impl Cache {
             files.push((metadata.modified()?, entry.path(), metadata.len()));
         }
         files.sort();
+        let fetched: Vec<_> = self.fetched().iter().map(|it| self.folder.join(it.hex())).collect();
         let mut total: u64 = files.iter().map(|it| it.2).sum();
-        for (_, path, size) in files.iter().filter(|it| it.1 != newest) {
+        for (_, path, size) in files {
             if total <= self.limit {
                 break;
             }
-            fs::remove_file(path)?;
-            total -= size;
+            if path != newest && !fetched.contains(&path.with_extension("")) {
+                fs::remove_file(path)?;
+                total -= size;
+            }
         }
         Ok(())
+    }
+
+    /// The artifacts that somebody is fetching just now.
+    fn fetched(&self) -> Vec<Digest> {
+        let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.iter().filter(|it| it.1.strong_count() > 0).map(|it| *it.0).collect()
     }
 }
 

@@ -221,3 +221,7 @@ fn check_path(path: &str) -> Result<(), BadOrder> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "spec_tests.rs"]
+mod tests;

@@ -294,6 +294,18 @@ async fn an_order_may_be_dropped_at_any_point() {
 }
 
 #[tokio::test]
+async fn nobody_leads_an_agent_astray_by_a_link() {
+    let fixture = Fixture::new("auto").await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), fixture.dir.path().join("root/link")).unwrap();
+    let mut order = fixture.order(1, &[("install", "true")]).await;
+    let place = order.place.as_mut().unwrap();
+    place.deploy_path = format!("{}/root/link/web", fixture.dir.path().display());
+    assert_eq!(fixture.start(&order).await.unwrap_err().code(), Refusal::NotAllowed);
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn what_cannot_be_fetched_starts_nothing() {
     let fixture = Fixture::new("auto").await;
     let mut order = fixture.order(1, &[("install", "true")]).await;

@@ -12,7 +12,7 @@ use deploy_host::{
     archive::{self, ArchiveError, Limits},
     shell,
 };
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchown, mkdirat, openat};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, mkdirat, openat};
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
@@ -155,15 +155,20 @@ fn make_deploy_path(path: &AbsolutePath, policy: &Policy, account: &Account) -> 
     let open = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
     let mut at: OwnedFd =
         openat(CWD, allowed, open, Mode::empty()).map_err(|err| astray(path, &err.into()))?;
+    let mode = Mode::from_bits_truncate(0o755);
     let mut made = false;
     for part in below {
-        made = match mkdirat(&at, part, Mode::from_bits_truncate(0o755)) {
+        made = match mkdirat(&at, part, mode) {
             Ok(()) => true,
             Err(rustix::io::Errno::EXIST) => false,
             Err(err) => return Err(err.into()),
         };
         at = openat(&at, part, open | OFlags::NOFOLLOW, Mode::empty())
             .map_err(|err| astray(path, &err.into()))?;
+        if made {
+            // Whatever masks the modes of what this process makes.
+            fchmod(&at, mode)?;
+        }
     }
     if made && !account.is_own() {
         fchown(&at, Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid)))?;

@@ -176,7 +176,7 @@ impl Host {
         spec: &Spec,
         question: &Question,
     ) -> Result<(i32, String), Refused> {
-        self.allowed(spec)?;
+        self.allowed(spec).await?;
         let launch = shim::Launch {
             host: shim::Host {
                 name: self.options.name.clone(),

@@ -36,7 +36,7 @@ impl Host {
         }
         let spec = Spec::parse(attempt)?;
         if self.is_new(&spec).await? {
-            let account = self.allowed(&spec)?;
+            let account = self.allowed(&spec).await?;
             self.leave_alone_what_is_left(&spec).await?;
             let size = spec.descriptor.size.saturating_add(spec.package.map_or(0, |it| it.size));
             has_room(&self.options.state, size)?;
@@ -55,9 +55,12 @@ impl Host {
     }
 
     /// The account of an attempt, if the host lets it be run.
-    pub(super) fn allowed(&self, spec: &Spec) -> Result<Account, Refused> {
-        let account = Account::find(spec.place.account.as_ref()).map_err(failing)?;
-        let account = account.ok_or_else(|| {
+    pub(super) async fn allowed(&self, spec: &Spec) -> Result<Account, Refused> {
+        let name = spec.place.account.clone();
+        // Where accounts come over a network, that takes its time.
+        let account =
+            spawn_blocking(move || Account::find(name.as_ref())).await.map_err(failing)?;
+        let account = account.map_err(failing)?.ok_or_else(|| {
             let name = spec.place.account.as_ref().map_or("of the agent", |it| it.as_str());
             refused(
                 Refusal::NoAccount,
