@@ -54,6 +54,11 @@ impl Folder {
         self.0.join("work")
     }
 
+    /// The descriptor as it was fetched.
+    pub(crate) fn descriptor(&self) -> PathBuf {
+        self.0.join("descriptor.tar.gz")
+    }
+
     /// What the steps have printed.
     pub(crate) fn log(&self) -> PathBuf {
         self.0.join("log")

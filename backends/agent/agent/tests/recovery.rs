@@ -149,6 +149,28 @@ async fn a_disk_that_fills_up_hides_no_result() {
     drop(disk);
 }
 
+#[tokio::test]
+async fn a_check_that_a_power_cut_has_emptied_is_not_believed() {
+    let fixture = Fixture::new("auto").await;
+    let mut order = fixture.order(1, &[("install", "exit 3"), ("post", "exit 1")]).await;
+    order.steps[0].check = "post.sh".to_owned();
+    fixture.run(&order).await;
+    let ask = || async {
+        let resolve = v1::Resolve {
+            place: order.place.clone(),
+            generation: 1,
+            step: "install".to_owned(),
+            timeout_s: 5,
+        };
+        fixture.host().resolve(resolve).await
+    };
+    let Kind::Resolved(resolved) = ask().await else { panic!() };
+    assert_eq!(resolved.resolution(), v1::Resolution::NotDone);
+    fs::write(fixture.attempt(1).join("work/descriptor/post.sh"), "").unwrap();
+    let Kind::Refused(refused) = ask().await else { panic!("an empty script was believed") };
+    assert_eq!(refused.code(), Refusal::Failing);
+}
+
 /// A disk of memory.
 struct SmallDisk(PathBuf);
 

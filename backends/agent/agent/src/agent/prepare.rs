@@ -52,6 +52,7 @@ impl Prepared {
     ) -> io::Result<Self> {
         let prepared = Self { folder, placed: false };
         prepared.folder.prepare(&spec.order)?;
+        fs::hard_link(descriptor, prepared.folder.descriptor())?;
         prepared.write_work(spec, account, descriptor, package)?;
         make_deploy_path(&spec.place.deploy_path, policy, account)?;
         Ok(prepared)
@@ -96,17 +97,20 @@ impl Prepared {
         Ok(())
     }
 
-    /// Gives it its place, durably. This blocks.
+    /// Gives it its place. That is durable once the shim says that something begins. This blocks.
     pub(super) fn place(mut self, at: &Folder) -> io::Result<()> {
         let parent = at.path().parent().ok_or(io::ErrorKind::InvalidInput)?;
-        make(parent, 0o711)?;
+        if !parent.exists() {
+            make(parent, 0o711)?;
+            parent.parent().map_or(Ok(()), sync_folder)?;
+        }
         if at.path().exists() {
             // An agent that was killed has left it, before anything ran.
             fs::remove_dir_all(at.path())?;
         }
         fs::rename(self.folder.path(), at.path())?;
         self.placed = true;
-        sync_folder(parent)
+        Ok(())
     }
 }
 

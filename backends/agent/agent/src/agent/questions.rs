@@ -14,8 +14,13 @@ use deploy_agent_protocol::v1::{
     Check, Checked, Kill, KillFailed, NeverStarted, Observe, Observed, Probe, Refused, Resolution,
     Resolve, Resolved, answer::Kind,
 };
+use deploy_core::digest::Digest;
+use deploy_host::{
+    archive::{self, Limits},
+    shell,
+};
 use rustix::process::{Pid, Signal, kill_process};
-use std::{fs, process::Stdio, time::Duration};
+use std::{fs, io, process::Stdio, time::Duration};
 use tokio::{process::Command, task::spawn_blocking, time::timeout};
 
 /// How long a shim may take to end a tree, beyond the grace.
@@ -150,7 +155,7 @@ impl Host {
         let cannot_tell = Kind::Resolved(Resolved { resolution: Resolution::CannotTell.into() });
         let over = self.attempt(&key).await?.is_some_and(|it| it.is_over());
         let folder = self.folder(&key);
-        let order = folder.order().ok().filter(|_| over);
+        let order = folder.order().ok().filter(|it| over && it.generation == key.generation);
         let Some(spec) = order.and_then(|it| Spec::parse(it).ok()) else {
             return Ok(cannot_tell);
         };
@@ -177,6 +182,13 @@ impl Host {
         question: &Question,
     ) -> Result<(i32, String), Refused> {
         self.allowed(spec).await?;
+        let (of, script, path) = (folder.clone(), spec.clone(), question.path.clone());
+        let whole = spawn_blocking(move || is_whole(&of, &script, &path)).await;
+        if !whole.map_err(failing)?.map_err(failing)? {
+            let why =
+                "the script of the attempt is damaged: was the host's power cut when it was new?";
+            return Err(failing(why));
+        }
         let launch = shim::Launch {
             host: shim::Host {
                 name: self.options.name.clone(),
@@ -217,6 +229,26 @@ impl Host {
         // If the journal takes nothing more, that is said to whoever asks for something.
         drop(self.journal.decide(|attempts| (note(attempts).into_iter().collect(), ())));
     }
+}
+
+/// Whether a script is what the descriptor says. What an attempt unpacks is not synced, and after a power cut a file may be empty: as a script that
+/// would be a success.
+fn is_whole(folder: &Folder, spec: &Spec, path: &str) -> io::Result<bool> {
+    let there = |path: &str| fs::read(folder.work().join(path));
+    if there("lib/deployutils.sh")? != shell::LIBRARY.as_bytes() {
+        return Ok(false);
+    }
+    let Some(script) = path.strip_prefix("descriptor/") else {
+        let defaults = spec.steps.iter().filter(|it| it.path() == path);
+        let text = defaults.filter_map(|it| shell::default_step(it.name)).next();
+        return Ok(text.is_some_and(|it| there(path).is_ok_and(|file| file == it.as_bytes())));
+    };
+    let descriptor = fs::read(folder.descriptor())?;
+    if Digest::of(&descriptor) != spec.descriptor.digest {
+        return Ok(false);
+    }
+    let files = archive::read_files(&*descriptor, Limits::DESCRIPTOR).map_err(io::Error::other)?;
+    Ok(files.get(script).is_some_and(|it| there(path).is_ok_and(|file| file == it.bytes)))
 }
 
 /// The release that is current, if there is one. The link is the account's: it is read, and not followed.

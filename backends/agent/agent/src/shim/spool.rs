@@ -129,7 +129,9 @@ impl Spool {
                 format!("\n[{} bytes are missing: the host's disk took no more]\n", self.lost);
             drop(self.append(lost.as_bytes()));
         }
-        self.log.sync_data()?;
+        if self.length > 0 {
+            self.log.sync_data()?;
+        }
         Ok((self.length, self.hasher.finish()))
     }
 

@@ -157,7 +157,7 @@ impl Shim {
         let line = format!("begin {index} {} {}\n", step.name, millis(uptime()));
         self.progress.write_all(line.as_bytes())?;
         match before {
-            None => self.sync_all()?,
+            None => self.sync_mark()?,
             Some(before) if before.rerunnable && step.rerunnable => {}
             Some(_) => self.progress.sync_data()?,
         }
@@ -166,14 +166,10 @@ impl Shim {
         Ok(())
     }
 
-    /// All that the attempt's folder holds so far, and its name.
-    fn sync_all(&self) -> io::Result<()> {
-        let folder = self.runner.folder.path();
-        for file in ["order", "started", "exit"] {
-            File::open(folder.join(file))?.sync_all()?;
-        }
+    /// The exec mark, and the names that lead to it.
+    fn sync_mark(&self) -> io::Result<()> {
         self.progress.sync_all()?;
-        folder.ancestors().take(3).try_for_each(sync_folder)
+        self.runner.folder.path().ancestors().take(2).try_for_each(sync_folder)
     }
 
     fn run_step(&mut self, index: usize, step: &StepSpec) -> Result<(), Failure> {
@@ -244,7 +240,6 @@ impl Shim {
         };
         // The log of an attempt is not worth its result.
         let (log_length, digest) = log.map_or((0, None), |it| (it.0, Some(it.1)));
-        drop(self.progress.sync_data());
         folder.write_exit(&Ended {
             token: spec.order.token.clone(),
             generation: spec.key.generation,
