@@ -18,6 +18,7 @@ use std::{
     fs,
     hash::{BuildHasher as _, RandomState},
     io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -323,6 +324,17 @@ async fn whenever_an_agent_is_killed_nothing_runs_twice() {
     assert!(kills >= 5, "only {kills} kills");
 }
 
+#[tokio::test]
+async fn a_folder_that_was_made_and_not_opened_to_the_account_is_opened() {
+    let fixture = Fixture::new("auto").await;
+    let order = fixture.order(1, &[("post", "exit 0")]).await;
+    let folder = fixture.attempt(1);
+    let parent = folder.parent().unwrap();
+    fs::create_dir(parent).unwrap();
+    fs::set_permissions(parent, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(fixture.run(&order).await.outcome(), (Outcome::Succeeded, 0, ""));
+}
+
 /// Kills agent and shim at each of their first calls of every kind that leaves something on the disk.
 #[tokio::test]
 async fn at_every_point_where_something_is_written_a_crash_is_survived() {
@@ -357,7 +369,10 @@ async fn at_every_point_where_something_is_written_a_crash_is_survived() {
                 "Died shim_lost" => 0..=1,
                 "NeverStarted" => 0..=0,
                 other if other.starts_with("Refused Fenced") => 0..=0,
-                other => panic!("{call} {time}: it ended as {other}, and ran {runs} times"),
+                other => {
+                    let log = fs::read_to_string(fixture.attempt(1).join("log"));
+                    panic!("{call} {time}: it ended as {other}, and ran {runs} times: {log:?}")
+                }
             };
             assert!(expected.contains(&runs), "{call} {time}: {end}, and it ran {runs} times");
             assert_eq!(fixture.processes(), [0; 0], "{call} {time}");

@@ -12,8 +12,14 @@ use deploy_host::{
     archive::{self, ArchiveError, Limits},
     shell,
 };
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, mkdirat, openat};
+use rustix::{
+    fs::{
+        CWD, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, mkdirat, openat, renameat_with,
+    },
+    io::Errno,
+};
 use std::{
+    ffi::OsStr,
     fs::{self, OpenOptions},
     io::{self, Write as _},
     os::{
@@ -23,6 +29,9 @@ use std::{
     path::Path,
     sync::atomic::Ordering,
 };
+
+/// How folders are opened.
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::RDONLY);
 
 /// A folder that is ready. It is removed unless it gets its place.
 #[derive(Debug)]
@@ -100,8 +109,10 @@ impl Prepared {
     /// Gives it its place. That is durable once the shim says that something begins. This blocks.
     pub(super) fn place(mut self, at: &Folder) -> io::Result<()> {
         let parent = at.path().parent().ok_or(io::ErrorKind::InvalidInput)?;
-        if !parent.exists() {
-            make(parent, 0o711)?;
+        let is_new = !parent.exists();
+        // Also one that is there: an agent that was killed may have made it, and not opened it to the service's account.
+        make(parent, 0o711)?;
+        if is_new {
             parent.parent().map_or(Ok(()), sync_folder)?;
         }
         if at.path().exists() {
@@ -156,28 +167,46 @@ fn write(path: &Path, bytes: &[u8], executable: bool) -> io::Result<()> {
 fn make_deploy_path(path: &AbsolutePath, policy: &Policy, account: &Account) -> io::Result<()> {
     let allowed = policy.folder_of(path).map_or("/", AbsolutePath::as_str);
     let below = Path::new(path.as_str()).strip_prefix(allowed).unwrap_or_else(|_| Path::new(""));
-    let open = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
-    let mut at: OwnedFd =
-        openat(CWD, allowed, open, Mode::empty()).map_err(|err| astray(path, &err.into()))?;
-    let mode = Mode::from_bits_truncate(0o755);
-    let mut made = false;
-    for part in below {
-        made = match mkdirat(&at, part, mode) {
-            Ok(()) => true,
-            Err(rustix::io::Errno::EXIST) => false,
-            Err(err) => return Err(err.into()),
+    let mut at =
+        openat(CWD, allowed, FOLDER, Mode::empty()).map_err(|err| astray(path, &err.into()))?;
+    let mut parts = below.iter().peekable();
+    while let Some(part) = parts.next() {
+        at = match openat(&at, part, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
+            Err(Errno::NOENT) => {
+                let owner = Some(account).filter(|it| parts.peek().is_none() && !it.is_own());
+                match make_folder(&at, part, owner) {
+                    // Somebody else has made it at the same time.
+                    Err(Errno::EXIST | Errno::NOENT) => {
+                        openat(&at, part, FOLDER | OFlags::NOFOLLOW, Mode::empty())?
+                    }
+                    made => made?,
+                }
+            }
+            found => found.map_err(|err| astray(path, &err.into()))?,
         };
-        at = openat(&at, part, open | OFlags::NOFOLLOW, Mode::empty())
-            .map_err(|err| astray(path, &err.into()))?;
-        if made {
-            // Whatever masks the modes of what this process makes.
-            fchmod(&at, mode)?;
-        }
-    }
-    if made && !account.is_own() {
-        fchown(&at, Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid)))?;
     }
     Ok(())
+}
+
+/// Makes a folder that everybody can look into. It has its name only once it is whose it is to be: whoever is killed before leaves none that
+/// the account cannot write to.
+fn make_folder(at: &OwnedFd, name: &OsStr, owner: Option<&Account>) -> Result<OwnedFd, Errno> {
+    let mode = Mode::from_bits_truncate(0o755);
+    let mut new = OsStr::new(".new.").to_owned();
+    new.push(name);
+    match mkdirat(at, &new, mode) {
+        // Left by one that was killed.
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(err) => return Err(err),
+    }
+    let made = openat(at, &new, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+    // Whatever masks the modes of what this process makes.
+    fchmod(&made, mode)?;
+    if let Some(owner) = owner {
+        fchown(&made, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
+    }
+    renameat_with(at, &new, at, name, RenameFlags::NOREPLACE)?;
+    Ok(made)
 }
 
 fn astray(path: &AbsolutePath, err: &io::Error) -> io::Error {
