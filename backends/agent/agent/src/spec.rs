@@ -122,9 +122,9 @@ impl Spec {
         self.steps.iter().enumerate().find(|(_, it)| it.name.as_str() == name)
     }
 
-    /// What the environment of every process of a step has: by it they are found.
+    /// By what the processes of a step are marked, and found.
     pub(crate) fn mark(&self, index: &str) -> String {
-        format!("DEPLOY_ATTEMPT={}.{index}", self.order.token)
+        format!("{}.{index}", self.order.token)
     }
 
     /// The name of its control group.

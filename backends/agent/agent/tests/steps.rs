@@ -132,6 +132,27 @@ async fn what_a_step_that_succeeds_has_left_running_stays() {
 }
 
 #[tokio::test]
+async fn what_a_daemon_starts_later_is_not_taken_for_another_step() {
+    let daemon = "setsid sh -c 'until [ -e $P_DIR/fork ]; do sleep 0.01; done
+        (setsid sh -c \"echo \\$\\$ >$P_DIR/child; exec sleep 1000\" &)
+        echo $$ >$P_DIR/daemon; exec sleep 1000' >/dev/null 2>&1 &";
+    let fail = "touch $P_DIR/fork
+        until [ -s $P_DIR/child ] && [ -s $P_DIR/daemon ]; do sleep 0.01; done; exit 3";
+    for cgroups in ["unified", "freezer", "none"] {
+        let fixture = Fixture::new(cgroups).await;
+        let order = fixture.order(1, &[("start", daemon), ("post", fail)]).await;
+        assert_eq!(fixture.run(&order).await.outcome(), (Outcome::Failed, 3, "exit_code"));
+        let mut left =
+            ["child", "daemon"].map(|it| fixture.trace(it).trim().parse::<i32>().unwrap());
+        let mut found = fixture.processes();
+        left.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, left, "{cgroups}");
+        left.into_iter().for_each(|it| signal(it, rustix::process::Signal::KILL));
+    }
+}
+
+#[tokio::test]
 async fn verify_is_repeated_until_it_holds() {
     let fixture = Fixture::new("auto").await;
     let verify = "echo x >>$P_DIR/runs; [ $(wc -l <$P_DIR/runs) -ge 3 ]";

@@ -207,7 +207,7 @@ fn tell_of(folder: &Folder, key: &AttemptKey) {
 
 /// What a step of an attempt has started, as far as it can be found without its shim.
 fn tree(folder: &Folder, attempt: &Attempt, cgroups: &Cgroups, index: &str) -> Tree {
-    let mark = format!("DEPLOY_ATTEMPT={}.{index}", attempt.token);
+    let mark = format!("{}.{index}", attempt.token);
     let first = folder.first().filter(|it| it.0 == index).map(|it| (it.1, it.2));
     Tree { mark, first, cgroup: cgroups.group(index), reaper: None }
 }

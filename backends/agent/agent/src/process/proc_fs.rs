@@ -27,11 +27,13 @@ impl Process {
         !self.zombie || threads() > 1
     }
 
-    /// Whether its environment, as it was when its program began, has `assignment`.
-    pub(crate) fn has_in_environment(&self, assignment: &str) -> bool {
+    /// What stands after `NAME=` in its environment, as that was when its program began.
+    pub(crate) fn environment(&self, name: &str) -> Option<Vec<u8>> {
         // It may have ended meanwhile, or be somebody else's.
         let environment = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
-        environment.split(|b| *b == 0).any(|it| it == assignment.as_bytes())
+        let value =
+            |it: &[u8]| Some(it.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?.to_vec());
+        environment.split(|b| *b == 0).find_map(value)
     }
 
     /// As survivors are told.

@@ -59,7 +59,6 @@ fn ends(script: &str, cgroup: &Cgroups, processes: usize) {
     let cgroup = cgroup.group(&mark);
     let (mut child, pid) = spawn(script, &mark, &cgroup);
     let start = Process::of(pid).unwrap().start;
-    let mark = format!("DEPLOY_ATTEMPT={mark}");
     let tree = Tree { mark, first: Some((pid, start)), cgroup: cgroup.clone(), reaper: None };
     let found = tree.find().unwrap();
     assert!(found.len() >= processes, "{found:?}");

@@ -9,11 +9,14 @@ use std::{
     io,
 };
 
+/// The variable that marks the processes of a step.
+pub(crate) const MARK: &str = "DEPLOY_ATTEMPT";
+
 /// How the processes of a step are known: by their control group; by the mark in their environment; by the group and session of the first; as children of
 /// the shim, where there is no control group; and as descendants of all of these.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
-    /// What a process of the step has in its environment.
+    /// What a process of the step has as [`MARK`] in its environment.
     pub(crate) mark: String,
     /// The number and the start of the first process.
     pub(crate) first: Option<(i32, u64)>,
@@ -51,8 +54,10 @@ impl Tree {
         let belongs = |it: &Process| {
             of_cgroup.contains(&it.pid)
                 || group.is_some_and(|group| it.group == group || it.session == group)
-                || self.is_orphan(it)
-                || it.has_in_environment(&self.mark)
+                || match it.environment(MARK) {
+                    Some(mark) => mark == self.mark.as_bytes(),
+                    None => self.is_orphan(it),
+                }
         };
         let mut found = all.iter().filter(|it| belongs(it)).map(|it| it.pid).collect();
         add_descendants(&all, &mut found);
@@ -70,6 +75,7 @@ impl Tree {
         (!taken).then_some(pid)
     }
 
+    /// Whether it has lost its parents since the step began. What has the mark of another step is none of this one, and is not asked about.
     fn is_orphan(&self, process: &Process) -> bool {
         let Some(reaper) = self.reaper.as_ref().filter(|_| self.cgroup == Cgroups::None) else {
             return false;

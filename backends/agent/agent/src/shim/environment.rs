@@ -1,6 +1,6 @@
 //! What a step finds in its environment: `docs/host-contract.md` lists it.
 use super::Host;
-use crate::{account::Account, spec::Spec};
+use crate::{account::Account, process::tree::MARK, spec::Spec};
 use std::path::Path;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -48,7 +48,7 @@ pub(crate) fn of_step(
         ("DEPLOY_PACKAGE_DIGEST", digest),
         ("DEPLOY_DESCRIPTOR_DIR", in_work("descriptor")),
         ("DEPLOY_LIB", in_work("lib/deployutils.sh")),
-        ("DEPLOY_ATTEMPT", format!("{}.{index}", order.token)),
+        (MARK, spec.mark(index)),
         ("DEPLOY_KEEPS_RELEASE", if order.keeps_release { "yes" } else { "no" }.to_owned()),
     ];
     environment.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
