@@ -414,7 +414,7 @@ async fn an_attempt_does_not_outlive_its_host() {
     }
     let fixture = Fixture::new("auto").await;
     let folder = fixture.dir.path().to_owned();
-    let script = "echo $$ >$P_DIR/ran; sleep 1000".to_owned();
+    let script = "echo $$ >$P_DIR/ran; exec sleep 1000".to_owned();
     put_orders(&fixture, [script].into_iter()).await;
     let mut agent = spawn_agent(&folder, &[]);
     fixture.wait_for("ran").await;
