@@ -1,5 +1,9 @@
 //! Requests that come twice.
-use crate::lab::Lab;
+use crate::lab::{Lab, parse};
+use deploy_core::{
+    backend::{BeginAnswer, Begun},
+    digest::Digest,
+};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -47,6 +51,23 @@ async fn of_many_at_once_one_is_worked_on() {
     for answer in answers.iter().filter(|it| it.status != StatusCode::CREATED) {
         assert_eq!(answer.problem(), "in_progress");
     }
+}
+
+#[tokio::test]
+async fn what_a_process_has_begun_that_is_gone_is_begun_anew() {
+    let lab = Lab::new().await;
+    let host = json!({"name": "h1", "connection": {"via": "ssh"}});
+    let request = Digest::of(format!("POST /api/v1/hosts\n{host}").as_bytes());
+    for (key, holder) in [("k1", "dead-1"), ("k2", "alive-1")] {
+        let begin = BeginAnswer::new(parse("admin"), parse(key), request, holder);
+        let begun = lab.world.control.answers.begin(&begin).await.unwrap();
+        assert!(matches!(begun, Begun::New(_)));
+    }
+    assert_eq!(keyed(&lab, "k2", "/api/v1/hosts", &host).await.problem(), "in_progress");
+    let done = keyed(&lab, "k1", "/api/v1/hosts", &host).await;
+    assert_eq!(done.status, StatusCode::CREATED, "{done:?}");
+    let again = keyed(&lab, "k1", "/api/v1/hosts", &host).await;
+    assert_eq!(again.header("idempotency-replayed"), "true");
 }
 
 #[tokio::test]
