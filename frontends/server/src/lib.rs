@@ -24,5 +24,6 @@ mod trace;
 pub use limits::Limits;
 pub use openapi::document;
 pub use pool::{DriverPool, Holder};
-pub use serve::{ServeError, Transport, serve};
+pub use serve::{Transport, serve};
 pub use state::{Control, FirstToken, Server};
+pub use tokio_rustls::rustls::ServerConfig;

@@ -13,15 +13,9 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        self, ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    },
-};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 /// How long requests under way may take to end when the server stops.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -36,53 +30,11 @@ const LARGEST_HEAD: usize = 64 << 10;
 pub enum Transport {
     /// For everybody to read.
     Plain,
-    /// Encrypted.
-    Tls(Arc<ServerConfig>),
-}
-
-/// Why connections cannot be served.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// The certificate or the key is none.
-    #[error("the {what} is not one in PEM")]
-    Pem {
-        /// Which of the two.
-        what: &'static str,
-        /// What is wrong.
-        #[source]
-        source: rustls::pki_types::pem::Error,
-    },
-    /// The certificate and the key do not go together, or cannot be used.
-    #[error("the certificate cannot be used with its key")]
-    Tls(#[from] rustls::Error),
-}
-
-impl Transport {
-    /// Encrypted, with a chain of certificates and the key of the first of them, both in PEM. TLS 1.3 alone.
-    ///
-    /// # Errors
-    /// If they are not that, or do not go together.
-    pub fn tls(chain: &[u8], key: &[u8]) -> Result<Self, ServeError> {
-        let bad = |what| move |source| ServeError::Pem { what, source };
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
-            .collect::<Result<_, _>>()
-            .map_err(bad("certificate"))?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(bad("key"))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self::Tls(Arc::new(config)))
-    }
+    /// Encrypted, each connection by the newest configuration: a certificate is renewed while the server runs.
+    Tls(watch::Receiver<Arc<ServerConfig>>),
 }
 
 /// Serves `server` on `listener` until it is told to stop, and then until the requests under way have their answers.
-///
-/// # Errors
-/// None so far: a connection that fails concerns nobody else.
 pub async fn serve(server: Server, listener: TcpListener, transport: Transport) {
     let state = Arc::clone(&server.state);
     let acceptor = Acceptor {
@@ -168,7 +120,8 @@ impl Acceptor {
         match &self.transport {
             Transport::Plain => self.answer(stream, peer, watcher).await,
             Transport::Tls(config) => {
-                let handshake = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+                let newest = Arc::clone(&config.borrow());
+                let handshake = TlsAcceptor::from(newest).accept(stream);
                 match tokio::time::timeout(self.limits.head_timeout, handshake).await {
                     Ok(Ok(stream)) => self.answer(stream, peer, watcher).await,
                     Ok(Err(err)) => tracing::debug!(%peer, %err, "no TLS connection"),

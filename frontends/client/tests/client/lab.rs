@@ -3,6 +3,7 @@ use deploy_artifacts::ObjectArtifactStore;
 use deploy_client::{ArtifactUpload, Client, Server};
 use deploy_core::{
     access::Action,
+    backend::Clock,
     digest::Digest,
     engine::Parts,
     memory::{
@@ -13,13 +14,13 @@ use deploy_host::{
     archive::{Limits as ArchiveLimits, PackedFile, pack_files},
     descriptor,
 };
+use deploy_pki::{Authority, api_config};
 use deploy_server::{Control, DriverPool, FirstToken, Holder, Limits, Transport, serve};
 use deploy_sql::{
     Database, SqlAnswerStore, SqlCredentialStore, SqlHostInventory, SqlJournal, SqlLeaseStore,
     SqlLogStore, SqlServiceRegistry,
 };
 use deploy_wire::{Artifact, Connection, NewHost, NewRelease, ServiceSpec, Strategy};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::{collections::BTreeMap, io::Cursor, net::SocketAddr, sync::Arc};
 use tempfile::TempDir;
 use tokio::{
@@ -38,15 +39,12 @@ pub(crate) struct Lab {
 
 /// An authority, and the transport of a server at `127.0.0.1` that it vouches for.
 pub(crate) fn authority() -> (String, Transport) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new([]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&key).unwrap().pem();
-    let server = KeyPair::generate().unwrap();
-    let names = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-    let chain = names.signed_by(&server, &Issuer::from_params(&params, &key)).unwrap().pem();
-    let transport = Transport::tls(chain.as_bytes(), server.serialize_pem().as_bytes()).unwrap();
-    (authority, transport)
+    let dir = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let authority = Authority::open(dir.path(), clock.now()).unwrap();
+    let identity = authority.issue_server(&["127.0.0.1"], clock.now()).unwrap();
+    let config = Arc::new(api_config(&identity, clock).unwrap());
+    (authority.root_pem().to_owned(), Transport::Tls(watch::channel(config).1))
 }
 
 impl Lab {

@@ -1,28 +1,27 @@
 //! `deploy serve`: the control plane as a process.
-mod authority;
+mod certificates;
 mod config;
 
 use crate::{
     app::App,
     embedded::{self, gone, own_name},
-    files::Source,
-    problem::{chain, invalid, io_problem},
+    problem::{invalid, io_problem},
 };
-use authority::Authority;
+use certificates::Certificates;
 use clap::{Args, ValueHint};
 use config::{Config, Encryption, Given};
 use deploy_core::{
     access::Action,
+    backend::Clock,
     engine::Parts,
     memory::{MemoryAuthorizer, Rule},
-    time::Timestamp,
 };
 use deploy_server::{Control, DriverPool, FirstToken, Holder, Server, Transport, serve};
 use deploy_sql::{SqlAnswerStore, SqlCredentialStore};
 use deploy_wire::{Exit, Problem};
 use sd_notify::NotifyState;
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -30,13 +29,11 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
+    task::JoinHandle,
 };
 
 /// Who drives rollouts, in the name of whoever started them.
 const DRIVER: &str = "deploy-server";
-
-/// The largest file with a certificate or a key, in bytes.
-const LARGEST_PEM: u64 = 1 << 20;
 
 /// Serves the HTTP API, and drives all rollouts
 #[derive(Debug, Args)]
@@ -65,14 +62,18 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let given =
-            Given { listen: self.listen, database: self.database, plain_http: self.plain_http };
+        let given = Given {
+            listen: self.listen,
+            database: self.database.clone(),
+            plain_http: self.plain_http,
+        };
         let variable = |name: &str| std::env::var(name).ok();
         let config = Config::read(self.config.as_deref(), variable, given)?;
         let url = config.database.as_ref().map(|it| it.0.as_str());
         let (embedded, database) = embedded::open_over(app.data_dir()?, &app.global, url).await?;
         let parts = embedded.parts();
-        let transport = transport(app, &config, embedded.data_dir.path(), parts.clock.now())?;
+        let folder = embedded.data_dir.path().join("tls");
+        let (transport, renewing) = encrypted(app, &config, &folder, &parts.clock)?;
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.map_err(|err| io_problem(config.listen, &err))?;
         let (stop, stopping) = watch::channel(false);
@@ -84,6 +85,20 @@ impl Serve {
             credentials: Arc::new(SqlCredentialStore::new(&database)),
         };
         let server = Server::new(control, pool.clone(), config.limits, stopping.clone());
+        self.let_in(app, &server).await?;
+        greet(app, &listener, &config)?;
+        let signals = tokio::spawn(stop_on_signal(stop));
+        tokio::join!(server.tidy(), serve(server.clone(), listener, transport), pool.run(stopping));
+        signals.abort();
+        if let Some(renewing) = renewing {
+            renewing.abort();
+        }
+        database.close().await;
+        Ok(Exit::Succeeded)
+    }
+
+    /// Makes a token at the first start, and where one is asked for.
+    async fn let_in(&self, app: &App, server: &Server) -> Result<(), Problem> {
         match server.first_token().await? {
             FirstToken::Made(token) => {
                 app.output.line(format_args!("first token, shown only now: {}", token.reveal()));
@@ -94,13 +109,26 @@ impl Serve {
             }
             _ => {}
         }
-        greet(app, &listener, &config)?;
-        let signals = tokio::spawn(stop_on_signal(stop));
-        tokio::join!(server.tidy(), serve(server.clone(), listener, transport), pool.run(stopping));
-        signals.abort();
-        database.close().await;
-        Ok(Exit::Succeeded)
+        Ok(())
     }
+}
+
+/// How bytes travel, and what keeps that so.
+fn encrypted(
+    app: &App,
+    config: &Config,
+    folder: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Transport, Option<JoinHandle<()>>), Problem> {
+    let at = config.listen.ip();
+    let certificates = Certificates::open(&config.encryption, folder, at, clock.now())?;
+    let Some(certificates) = certificates else {
+        return Ok((Transport::Plain, None));
+    };
+    certificates.tell(folder, &app.output);
+    let (transport, newest) = certificates.transport(clock)?;
+    let renewing = tokio::spawn(certificates.renew(Arc::clone(clock), newest));
+    Ok((transport, Some(renewing)))
 }
 
 /// The same backends, where `who` may do everything: tokens say what of that anybody may.
@@ -109,47 +137,6 @@ fn ruled(parts: &Parts, who: &str) -> Result<Parts, Problem> {
     let mut parts = parts.clone();
     parts.authorizer = Arc::new(MemoryAuthorizer::new(vec![rule]));
     Ok(parts)
-}
-
-fn transport(
-    app: &App,
-    config: &Config,
-    data_dir: &Path,
-    now: Timestamp,
-) -> Result<Transport, Problem> {
-    let (chain, key) = match &config.encryption {
-        Encryption::None => return Ok(Transport::Plain),
-        Encryption::Given { certificate, key } => {
-            let read = |path: &Path| Source::read(path, LARGEST_PEM).map(|it| it.text().to_owned());
-            (read(certificate)?, read(key)?)
-        }
-        Encryption::Own { names } => {
-            let authority = Authority::open(&data_dir.join("tls"), now)?;
-            app.output.note(format_args!(
-                "clients trust {} ({})",
-                authority.path.display(),
-                authority.fingerprint
-            ));
-            let identity = authority.issue(all_names(names, config.listen.ip()), now)?;
-            (identity.chain, identity.key)
-        }
-    };
-    let transport = Transport::tls(chain.as_bytes(), key.as_bytes());
-    transport.map_err(|err| invalid(self::chain(&err)))
-}
-
-/// What clients may call this server, beside what the configuration names.
-fn all_names(names: &[String], listen: IpAddr) -> Vec<String> {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut all = names.to_vec();
-    all.extend(["localhost", "127.0.0.1", "::1", host.trim()].map(ToOwned::to_owned));
-    if !listen.is_unspecified() {
-        all.push(listen.to_string());
-    }
-    all.retain(|it| !it.is_empty());
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 /// Says where the server is.
