@@ -27,7 +27,7 @@ use std::{
 };
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinHandle,
 };
@@ -86,8 +86,10 @@ impl Serve {
         };
         let server = Server::new(control, pool.clone(), config.limits, stopping.clone());
         self.let_in(app, &server).await?;
+        // Whoever is told that the server is up may end it at once.
+        let signals = Signals::listen()?;
         greet(app, &listener, &config)?;
-        let signals = tokio::spawn(stop_on_signal(stop));
+        let signals = tokio::spawn(signals.stop(stop));
         tokio::join!(server.tidy(), serve(server.clone(), listener, transport), pool.run(stopping));
         signals.abort();
         if let Some(renewing) = renewing {
@@ -155,21 +157,29 @@ fn notify(state: NotifyState<'_>) {
     }
 }
 
-/// Says stop when somebody wants this process to end. What is under way on hosts goes on.
-async fn stop_on_signal(stop: watch::Sender<bool>) {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be listened for: only a kill ends this process");
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What ends this process.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Problem> {
+        let listen = |kind| signal(kind).map_err(|err| io_problem("signals", &err));
+        let interrupt = listen(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: listen(SignalKind::terminate())? })
     }
-    notify(NotifyState::Stopping);
-    tracing::info!("no new requests: the server is about to stop");
-    stop.send_replace(true);
-    // The sender must live on: without one, nobody could wait for the change.
-    stop.closed().await;
+
+    /// Says stop when somebody wants this process to end. What is under way on hosts goes on.
+    async fn stop(mut self, stop: watch::Sender<bool>) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        notify(NotifyState::Stopping);
+        tracing::info!("no new requests: the server is about to stop");
+        stop.send_replace(true);
+        // The sender must live on: without one, nobody could wait for the change.
+        stop.closed().await;
+    }
 }
