@@ -25,6 +25,9 @@ pub enum RunError {
     /// Its state folder cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// What happens on the host can no longer be written down: the agent has to be started anew, once its disk works.
+    #[error("the journal has failed: {0}")]
+    Journal(String),
     /// The kernel does not say which boot this is.
     #[error("the boot id cannot be read: {0}")]
     Boot(io::Error),
@@ -33,7 +36,7 @@ pub enum RunError {
 /// Follows the orders of the control plane that the host is enrolled with, until `stop` is ready. What runs on the host then goes on.
 ///
 /// # Errors
-/// If it cannot begin.
+/// If it cannot begin, or its journal fails.
 pub async fn run(
     state: &Path,
     policy: Policy,
@@ -48,13 +51,14 @@ pub async fn run(
     let identity =
         Identity::new(credentials.host(), boot, credentials.signers()).with_facts(facts::gather());
     let session = Session::new(Arc::clone(&host) as _, Arc::clone(&connect) as _, identity);
-    select! {
-        () = stop => {}
-        () = session.run() => {}
-        () = keep_certificate(state, &connect, &*clock, credentials) => {}
-    }
+    let ended = select! {
+        () = stop => Ok(()),
+        why = host.failed() => Err(RunError::Journal(why)),
+        () = session.run() => Ok(()),
+        () = keep_certificate(state, &connect, &*clock, credentials) => Ok(()),
+    };
     host.shutdown().await;
-    Ok(())
+    ended
 }
 
 /// Renews the certificate in time, for good.
