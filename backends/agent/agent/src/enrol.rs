@@ -1,7 +1,7 @@
 //! How a machine becomes a host, and stays one.
 use crate::{
     connect::connect_as_stranger,
-    credentials::{Credentials, CredentialsError},
+    credentials::{Credentials, CredentialsError, replace, to_hex},
     facts,
     session::Connect,
 };
@@ -13,7 +13,7 @@ use deploy_core::{
     token::{JoinToken, ParseTokenError},
 };
 use deploy_pki::{MachineKey, PkiError};
-use std::{io, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 use thiserror::Error;
 use tonic::Status;
 
@@ -55,10 +55,14 @@ pub async fn enrol(
 ) -> Result<Credentials, EnrolError> {
     let token: JoinToken = join_token.trim().parse()?;
     let key = MachineKey::generate()?;
+    let mut facts = facts::gather();
+    if facts.machine_id.is_empty() {
+        facts.machine_id = own_machine_id(state)?;
+    }
     let request = EnrolRequest {
         join_token: token.reveal(),
         signing_request: key.request()?,
-        facts: Some(facts::gather()),
+        facts: Some(facts),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let channel = connect_as_stranger(server, token.authority, clock).await;
@@ -68,6 +72,26 @@ pub async fn enrol(
     let credentials = Credentials::new(token.authority, &key, &certificate);
     credentials.write(state)?;
     Ok(credentials)
+}
+
+/// What a machine is called whose operating system does not say it: made once, and kept as long as the state folder is.
+fn own_machine_id(state: &Path) -> Result<String, CredentialsError> {
+    let path = state.join("machine-id");
+    let made = match fs::read_to_string(&path) {
+        Ok(known) if !known.is_empty() => return Ok(known),
+        Ok(_) => make_machine_id(state, &path),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => make_machine_id(state, &path),
+        Err(err) => Err(err),
+    };
+    made.map_err(|source| CredentialsError::Io { path, source })
+}
+
+fn make_machine_id(state: &Path, path: &Path) -> io::Result<String> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(|err| io::Error::other(err.to_string()))?;
+    let id = to_hex(&bits);
+    replace(state, path, id.as_bytes())?;
+    Ok(id)
 }
 
 /// Renews the certificate in `state`, for a new key, over a connection with the old one.
@@ -85,4 +109,19 @@ pub async fn renew(state: &Path, connect: &dyn Connect) -> Result<Credentials, E
     let credentials = Credentials::new(old.authority(), &key, &certificate);
     credentials.write(state)?;
     Ok(credentials)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_an_id_has_one_of_its_own_for_good() {
+        let state = tempfile::tempdir().unwrap();
+        let id = own_machine_id(state.path()).unwrap();
+        assert_eq!(id.len(), 32);
+        assert_eq!(own_machine_id(state.path()).unwrap(), id);
+        fs::write(state.path().join("machine-id"), "").unwrap();
+        assert_ne!(own_machine_id(state.path()).unwrap(), id);
+    }
 }

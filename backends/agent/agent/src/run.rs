@@ -45,11 +45,12 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let credentials = Credentials::read(state)?;
     let boot = boot_id().map_err(RunError::Boot)?;
+    // What root has written on this host wins over what the control plane has said of itself.
+    let signers = policy.signers().unwrap_or_else(|| credentials.signers());
     let options = HostOptions::new(credentials.host(), state, policy);
     let host = Arc::new(JournaledHost::open(options).await?);
     let connect = Arc::new(GatewayConnector::new(state, Arc::clone(&clock)));
-    let identity =
-        Identity::new(credentials.host(), boot, credentials.signers()).with_facts(facts::gather());
+    let identity = Identity::new(credentials.host(), boot, signers).with_facts(facts::gather());
     let session = Session::new(Arc::clone(&host) as _, Arc::clone(&connect) as _, identity);
     let ended = select! {
         () = stop => Ok(()),

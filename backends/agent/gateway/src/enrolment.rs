@@ -150,9 +150,11 @@ fn natural_key(facts: &Facts) -> Result<NaturalKey, Status> {
     })
 }
 
-/// The name that a machine goes by until somebody gives it another: its own, in lower case.
+/// The name that a machine goes by: its own, in lower case, with dashes for what names of hosts do not have.
 fn name_of(facts: &Facts) -> Result<HostName, Status> {
-    let name = facts.hostname.to_ascii_lowercase();
+    let plain = |it: char| if it.is_ascii_alphanumeric() || it == '.' { it } else { '-' };
+    let name: String = facts.hostname.to_ascii_lowercase().chars().map(plain).collect();
+    let name = name.trim_matches(['-', '.']);
     name.parse().map_err(|err| {
         Status::invalid_argument(format!(
             "the machine's name `{}` is no host name: {err}",

@@ -12,6 +12,7 @@ use deploy_agent_protocol::{
         agent_frame::Kind as FromAgent, answer::Kind, gateway_frame::Kind as ToAgent, order,
     },
 };
+use prost::Message as _;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
@@ -85,13 +86,14 @@ impl Orders {
             Ok(order) => self.begin(order),
             Err(why) => {
                 tracing::warn!(reason = %why, "an order is not followed");
-                // Who cannot be believed has no number either: nobody is told more than that.
+                // The number is not to be believed either, but nobody is hurt by a refusal under it.
+                let sequence = Order::decode(signed.order.clone()).map_or(0, |it| it.sequence);
                 let refused = Refused {
                     code: Refusal::NotTrusted.into(),
                     message: format!("the host does not follow this order: {why}"),
                     generation: 0,
                 };
-                let answer = Answer { sequence: 0, kind: Some(Kind::Refused(refused)) };
+                let answer = Answer { sequence, kind: Some(Kind::Refused(refused)) };
                 // A session that is over needs no answer.
                 let _over = self.outbox.send(frame(FromAgent::Answer(answer))).await;
             }

@@ -7,21 +7,26 @@ use deploy_agent::{
 use deploy_agent_gateway::{
     AgentExecutor, AgentListener, Enroller, Gateway, GatewayOptions, Registrar, RegistryAdmission,
 };
-use deploy_agent_protocol::v1::Facts;
+use deploy_agent_protocol::{OrderSigner, v1::Facts};
 use deploy_core::{
     access::{Action, Resource},
     agent::{Agent, AgentState},
-    backend::{AgentRegistry as _, Clock, CreateJoinToken, Executor as _, HostRequest},
+    backend::{AgentRegistry as _, Clock, CreateJoinToken, Executor as _, HostRequest, Observed},
     conformance::{permit, sample},
-    error::BackendResult,
+    error::{BackendResult, ErrorKind},
     host::{Connection, Host},
     id::{HostName, TokenId},
     memory::{MemoryAgentRegistry, SystemClock},
     token::{JoinToken, TokenSecret},
 };
 use deploy_pki::{AgentAcceptor, Authority, Revocations, api_config};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    fs,
+    io::Write as _,
     num::NonZeroU32,
+    path::Path,
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -131,10 +136,14 @@ impl Plane {
 
     /// Whether the host answers.
     async fn reaches(&self, host: &HostName) {
+        self.observe(host).await.unwrap();
+    }
+
+    async fn observe(&self, host: &HostName) -> BackendResult<Observed> {
         let permit = permit(Action::HostObserve, Resource::System).await;
         let host = Host::new(host.clone(), Connection::Agent);
         let on = HostRequest::new(host, sample::name("web"), sample::name("/srv/web"));
-        AgentExecutor::new(self.gateway.clone()).observe(&permit, &on).await.unwrap();
+        AgentExecutor::new(self.gateway.clone()).observe(&permit, &on).await
     }
 }
 
@@ -238,4 +247,65 @@ async fn whoever_is_revoked_gets_no_connection() {
         Ok(_) => renew(&fixture.state(), &connect).await,
     };
     renewed.unwrap_err();
+}
+
+/// The program itself.
+struct Program(Child);
+
+impl Program {
+    fn enrol(plane: &Plane, state: &Path, token: &str) {
+        let mut enrol = Command::new(env!("CARGO_BIN_EXE_deploy-agent"))
+            .args(["enrol", "--server", &plane.door, "--state-dir"])
+            .arg(state)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        enrol.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+        assert!(enrol.wait().unwrap().success());
+    }
+
+    fn run(state: &Path, policy: &str) -> Self {
+        let config = state.join("host.toml");
+        fs::write(&config, policy).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deploy-agent"));
+        command.arg("run").arg("--config").arg(config).arg("--state-dir").arg(state);
+        Self(command.spawn().unwrap())
+    }
+
+    fn stop(mut self) {
+        let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have been stopped.
+        let _gone = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_becomes_a_host_and_follows_whom_its_host_lets_it() {
+    let fixture = Fixture::new("none").await;
+    let plane = Plane::new(&fixture).await;
+    let state = tempfile::tempdir().unwrap();
+    Program::enrol(&plane, state.path(), &plane.token(1).await);
+    let credentials = Credentials::read(state.path()).unwrap();
+    let host: HostName = credentials.host().parse().unwrap();
+    let program = Program::run(state.path(), "folders = ['/srv']\n");
+    plane.reaches(&host).await;
+    program.stop();
+
+    // Root has named another signer: the control plane has nothing to say here any more.
+    let other = OrderSigner::from_secret(&[8; 32]).public_key();
+    let other: String = other.iter().map(|it| format!("{it:02x}")).collect();
+    let program =
+        Program::run(state.path(), &format!("folders = ['/srv']\nsigners = ['{other}']\n"));
+    let err = plane.observe(&host).await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::PermissionDenied, "{}", err.chain());
+    assert!(err.chain().contains("its signer is not one that this host trusts"), "{}", err.chain());
+    program.stop();
 }
