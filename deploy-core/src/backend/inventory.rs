@@ -77,13 +77,13 @@ pub trait HostInventory: fmt::Debug + Send + Sync + 'static {
 /// Conveniences for callers. Backends implement none of these.
 ///
 /// ```
-/// use deploy_core::{backend::InventoryExt, memory::MemoryHostInventory};
+/// use deploy_core::{backend::HostInventoryExt, memory::MemoryHostInventory};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// assert_eq!(MemoryHostInventory::new().all_hosts().await?, []);
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
-pub trait InventoryExt: HostInventory {
+pub trait HostInventoryExt: HostInventory {
     /// All hosts, in the order of their names.
     fn all_hosts(&self) -> impl Future<Output = BackendResult<Vec<Host>>> + Send {
         async move {
@@ -101,4 +101,4 @@ pub trait InventoryExt: HostInventory {
     }
 }
 
-impl<T: HostInventory + ?Sized> InventoryExt for T {}
+impl<T: HostInventory + ?Sized> HostInventoryExt for T {}

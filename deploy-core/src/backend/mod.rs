@@ -33,7 +33,7 @@ pub use executor::{
     Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution,
     ResolveRequest,
 };
-pub use inventory::{HostInventory, InventoryExt};
+pub use inventory::{HostInventory, HostInventoryExt};
 pub use journal::{AppendError, Journal, JournalExt, RolloutRef, head_after};
 pub use lease::{AcquireLease, Lease, LeaseStore};
 pub use log::{LogChunk, LogPosition, LogQuery, LogStore};

@@ -2,7 +2,7 @@
 use super::{ConcurrentHarness, DurableHarness, Harness, permit, race, refused, sample};
 use crate::{
     access::{Action, Permit, Resource},
-    backend::{Expect, HostInventory, InventoryExt as _, Revision},
+    backend::{Expect, HostInventory, HostInventoryExt as _, Revision},
     error::ErrorKind,
     host::{Host, Installed, Labels},
     id::{HostName, Seq},

@@ -9,7 +9,7 @@ use deploy_core::{
     backend::{
         AcquireLease, AgentRegistry as _, Answer, AnswerStore as _, BeginAnswer, Begun,
         CertifyAgent, CreateJoinToken, CreateToken, CredentialStore as _, EnrollAgent, ErrorKind,
-        Expect, HostInventory as _, InventoryExt as _, Journal as _, JournalExt as _,
+        Expect, HostInventory as _, HostInventoryExt as _, Journal as _, JournalExt as _,
         LeaseStore as _, LogChunk, LogQuery, LogStore as _, Revision, RolloutRef,
         ServiceRegistry as _,
     },

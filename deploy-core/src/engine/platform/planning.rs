@@ -1,7 +1,7 @@
 //! Plans, from what the backends know now.
 use super::Platform;
 use crate::{
-    backend::{InventoryExt as _, PlacementRequest},
+    backend::{HostInventoryExt as _, PlacementRequest},
     engine::PlatformError,
     host::{Host, Installed},
     id::{HostName, Principal, ReleaseId, RolloutId, ServiceName},

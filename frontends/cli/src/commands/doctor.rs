@@ -9,7 +9,7 @@ use crate::{
 };
 use clap::Args;
 use deploy_core::{
-    backend::{InventoryExt as _, ListArtifacts},
+    backend::{HostInventoryExt as _, ListArtifacts},
     id::RolloutId,
 };
 use deploy_wire::{DoctorCheck, DoctorReport, Exit, Problem, ProblemCode};

@@ -8,7 +8,7 @@ use crate::{
 use clap::Args;
 use deploy_core::{
     access::{Action, Resource},
-    backend::{InventoryExt as _, ServiceRegistryExt as _},
+    backend::{HostInventoryExt as _, ServiceRegistryExt as _},
     host::{Host, Installed},
     id::{HostName, ServiceName},
     spec::Service,

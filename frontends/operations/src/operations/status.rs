@@ -1,7 +1,7 @@
 use super::Operations;
 use crate::{documents, problem::OrProblem as _};
 use deploy_core::{
-    backend::{InventoryExt as _, JournalExt as _},
+    backend::{HostInventoryExt as _, JournalExt as _},
     engine::{Parts, PlatformError},
     host::{Host, Installed},
     id::{HostName, ReleaseId, ServiceName, StreamId},
