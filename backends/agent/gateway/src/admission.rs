@@ -31,7 +31,7 @@ pub enum Denied {
     /// Not for as long as a person does not change that. The text is for the host's log.
     #[error("{0}")]
     Forever(String),
-    /// Who may is not known for now.
+    /// Whoever knows who may cannot be asked for now.
     #[error("{0}")]
     ForNow(String),
 }

@@ -6,6 +6,7 @@ use deploy_core::{
     id::{HostName, Seq},
     spec::StepName,
 };
+use deploy_host::executor::recorded_reason;
 
 /// The attempt that an answer has to be about.
 #[derive(Clone, Copy, Debug)]
@@ -35,9 +36,11 @@ impl Identity<'_> {
             (Outcome::Succeeded, _) => AttemptReport::Succeeded,
             (Outcome::Killed, _) => AttemptReport::Killed,
             (Outcome::KillFailed, _) => AttemptReport::KillFailed { survivors: record.survivors },
-            (Outcome::Failed, Some(step)) => {
-                AttemptReport::Failed { step, code: record.code, reason: reason(&record.reason) }
-            }
+            (Outcome::Failed, Some(step)) => AttemptReport::Failed {
+                step,
+                code: record.code,
+                reason: recorded_reason(&record.reason),
+            },
             (Outcome::TimedOut, Some(step)) => AttemptReport::TimedOut { step },
             (Outcome::Failed | Outcome::TimedOut, None) => {
                 lost(None, "the exit record names no step".to_owned())
@@ -105,14 +108,4 @@ pub(crate) fn step(name: &str) -> Option<StepName> {
 
 const fn lost(step: Option<StepName>, reason: String) -> AttemptReport {
     AttemptReport::Lost { step, reason }
-}
-
-fn reason(recorded: &str) -> String {
-    match recorded {
-        "exit_code" => "",
-        "log_limit" => "it printed more than an attempt may",
-        "not_durable" => "the host could not write down that the step begins",
-        other => other,
-    }
-    .to_owned()
 }

@@ -9,7 +9,7 @@ use crate::{
 use async_trait::async_trait;
 use deploy_agent_protocol::v1::{self, answer::Kind as Answer, order::Kind as Order};
 use deploy_core::{
-    access::{Action, Permit, Resource},
+    access::{Action, Permit},
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, Executor,
         ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport,
@@ -20,7 +20,10 @@ use deploy_core::{
     id::{HostName, ReleaseId, Seq},
     time::Timestamp,
 };
-use deploy_host::{archive::Limits, executor::Releases};
+use deploy_host::{
+    archive::Limits,
+    executor::{Releases, allow, doubtful, harmless},
+};
 use std::{sync::Arc, time::Duration};
 
 /// How long an agent that is not connected is waited for where nothing has begun.
@@ -241,7 +244,7 @@ impl Follower<'_> {
                 .with("got", offset)
                 .because("the host's agent left out a part of the log"));
         }
-        self.log.write(offset, bytes).await.map_err(doubtful)?;
+        self.log.write(offset, bytes).await.map_err(|err| doubtful(err, true))?;
         self.offset += bytes.len() as u64;
         conversation.acknowledge(self.offset, bytes.len() as u64).await;
         Ok(())
@@ -264,7 +267,9 @@ impl Follower<'_> {
                 .about
                 .error(ErrorKind::Unavailable)
                 .because("the attempt ended on the host before anything was started")),
-            Answer::Refused(refused) if self.attached => Err(doubtful(self.about.refused(refused))),
+            Answer::Refused(refused) if self.attached => {
+                Err(doubtful(self.about.refused(refused), true))
+            }
             Answer::Refused(refused) => Err(self.about.refused(refused)),
             _ => Err(self.about.unexpected()),
         })
@@ -398,30 +403,4 @@ const fn identity<'a>(
 fn artifacts(request: &AttemptRequest) -> impl Iterator<Item = Digest> {
     let release = &request.release;
     release.package.iter().chain([&release.descriptor]).map(|it| it.digest)
-}
-
-fn allow(
-    permit: &Permit,
-    action: Action,
-    on: &HostRequest,
-    operation: &'static str,
-) -> BackendResult<()> {
-    let resource = Resource::Host(on.host.name.clone(), Some(on.service.clone()));
-    permit.demand(action, &resource, operation)
-}
-
-/// `err`, where something may have been started.
-fn doubtful(err: BackendError) -> BackendError {
-    if err.kind() == ErrorKind::OutcomeUnknown {
-        return err;
-    }
-    BackendError::new(ErrorKind::OutcomeUnknown, err.operation()).because(err)
-}
-
-/// `err`, where nothing can have been started: the loss of a connection to a store is no doubt then.
-fn harmless(err: BackendError) -> BackendError {
-    if err.kind() != ErrorKind::OutcomeUnknown {
-        return err;
-    }
-    BackendError::new(ErrorKind::Unavailable, err.operation()).because(err)
 }

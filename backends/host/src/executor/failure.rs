@@ -27,7 +27,8 @@ pub(super) fn of_host(operation: &'static str, code: &str, message: &str) -> Bac
 }
 
 /// `err`, or what is left of it where something may have been started.
-pub(super) fn doubtful(err: BackendError, maybe_started: bool) -> BackendError {
+#[must_use]
+pub fn doubtful(err: BackendError, maybe_started: bool) -> BackendError {
     if maybe_started && err.kind() != ErrorKind::OutcomeUnknown {
         BackendError::new(ErrorKind::OutcomeUnknown, err.operation()).because(err)
     } else {
@@ -36,7 +37,8 @@ pub(super) fn doubtful(err: BackendError, maybe_started: bool) -> BackendError {
 }
 
 /// `err`, where nothing can have been started: the loss of a connection is no doubt then.
-pub(super) fn harmless(err: BackendError) -> BackendError {
+#[must_use]
+pub fn harmless(err: BackendError) -> BackendError {
     if err.kind() == ErrorKind::OutcomeUnknown {
         BackendError::new(ErrorKind::Unavailable, err.operation()).because(err)
     } else {

@@ -27,7 +27,9 @@ use std::{sync::Arc, time::Duration};
 
 pub use attempt::ReleaseParts;
 pub use environment::environment;
+pub use failure::{doubtful, harmless};
 pub use releases::Releases;
+pub use reports::recorded_reason;
 
 /// Runs attempts through the launcher of `docs/host-contract.md`, over any [`Transport`].
 ///
@@ -122,7 +124,11 @@ impl<T: Transport> Executor for ShellExecutor<T> {
     }
 }
 
-fn allow(
+/// Demands a permit for what is to be done to a service on its host.
+///
+/// # Errors
+/// `PermissionDenied` if it is another.
+pub fn allow(
     permit: &Permit,
     action: Action,
     on: &HostRequest,

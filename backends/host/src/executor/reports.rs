@@ -43,9 +43,11 @@ impl Identity<'_> {
             (Outcome::KillFailed, _) => {
                 AttemptReport::KillFailed { survivors: record.survivors.clone() }
             }
-            (Outcome::Failed, Some(step)) => {
-                AttemptReport::Failed { step, code: record.code, reason: reason(&record.reason) }
-            }
+            (Outcome::Failed, Some(step)) => AttemptReport::Failed {
+                step,
+                code: record.code,
+                reason: recorded_reason(&record.reason),
+            },
             (Outcome::TimedOut, Some(step)) => AttemptReport::TimedOut { step },
             (Outcome::Failed | Outcome::TimedOut, None) => {
                 lost(None, "the exit record names no step".to_owned())
@@ -79,7 +81,9 @@ const fn lost(step: Option<StepName>, reason: String) -> AttemptReport {
     AttemptReport::Lost { step, reason }
 }
 
-fn reason(recorded: &str) -> String {
+/// What the reason in an exit record tells a person; nothing where the exit code says it all.
+#[must_use]
+pub fn recorded_reason(recorded: &str) -> String {
     match recorded {
         "exit_code" => "",
         "log_limit" => "it printed more than an attempt may",
