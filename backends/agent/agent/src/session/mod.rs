@@ -129,7 +129,7 @@ impl Session {
         let mut wait = FIRST_WAIT;
         loop {
             let mut welcomed = false;
-            let why = self.once(&mut welcomed).await;
+            let why = self.follow_orders(&mut welcomed).await.err().unwrap_or(Ended::Closed);
             if welcomed {
                 wait = FIRST_WAIT;
             }
@@ -139,24 +139,13 @@ impl Session {
             } else {
                 tracing::info!(reason = %why, "the session is over");
             }
-            self.wait_for(part_of(wait)).await;
+            // What is waited for is the end of its time.
+            let _elapsed = timeout(part_of(wait), std::future::pending::<()>()).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
 
-    async fn wait_for(&self, wait: Duration) {
-        // A future that never is: what is waited for is the end of its time.
-        let _elapsed = timeout(wait, std::future::pending::<()>()).await;
-    }
-
     /// One connection, to its end.
-    async fn once(&self, welcomed: &mut bool) -> Ended {
-        match self.follow_orders(welcomed).await {
-            Ok(()) => Ended::Closed,
-            Err(why) => why,
-        }
-    }
-
     async fn follow_orders(&self, welcomed: &mut bool) -> Result<(), Ended> {
         let channel = timeout(CONNECT_WITHIN, self.connect.connect()).await;
         let channel = channel.map_err(|_late| Ended::Silent)?.map_err(Ended::Connect)?;

@@ -1,7 +1,7 @@
 //! Who is let in, and who is not any more.
 use crate::{
     link::{Link, Served, h1},
-    support::Fixture,
+    support::{Fixture, scripts::eventually},
 };
 use deploy_agent_gateway::Denied;
 use deploy_core::{
@@ -11,8 +11,7 @@ use deploy_core::{
     error::ErrorKind,
     host::{Connection, Host},
 };
-use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use std::sync::Arc;
 
 fn on() -> HostRequest {
     let host = Host::new(h1(), Connection::Agent);
@@ -26,25 +25,17 @@ async fn lab() -> (Fixture, Served, Link) {
     (fixture, served, link)
 }
 
-async fn eventually(mut holds: impl FnMut() -> bool) {
-    let wait = async {
-        while !holds() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(Duration::from_secs(20), wait).await.unwrap();
-}
-
 #[tokio::test]
 async fn an_agent_comes_back_by_itself_and_says_that_it_is_there() {
     let (fixture, served, link) = lab().await;
     let _agent = link.agent(fixture.host(), "boot 1");
     for _ in 0..2 {
-        eventually(|| served.gateway.connected() == [h1()]).await;
+        eventually("the gateway has noticed", || served.gateway.connected() == [h1()]).await;
         let seen = *served.door.seen.lock().unwrap();
-        eventually(|| *served.door.seen.lock().unwrap() > seen + 1).await;
+        eventually("the gateway has noticed", || *served.door.seen.lock().unwrap() > seen + 1)
+            .await;
         link.cut();
-        eventually(|| served.gateway.connected().is_empty()).await;
+        eventually("the gateway has noticed", || served.gateway.connected().is_empty()).await;
     }
 }
 
@@ -61,27 +52,27 @@ async fn a_host_without_an_agent_is_unavailable() {
 async fn who_loses_the_right_to_a_session_loses_the_session() {
     let (fixture, served, link) = lab().await;
     let _agent = link.agent(fixture.host(), "boot 1");
-    eventually(|| served.gateway.connected() == [h1()]).await;
+    eventually("the gateway has noticed", || served.gateway.connected() == [h1()]).await;
     *served.door.denied.lock().unwrap() = Some(Denied::Forever("it was revoked".to_owned()));
     served.gateway.disconnect(&h1());
-    eventually(|| served.gateway.connected().is_empty()).await;
+    eventually("the gateway has noticed", || served.gateway.connected().is_empty()).await;
 }
 
 #[tokio::test]
 async fn a_cloned_machine_locks_both_out() {
     let (fixture, served, link) = lab().await;
     let _agent = link.agent(fixture.host(), "boot 1");
-    eventually(|| served.gateway.connected() == [h1()]).await;
+    eventually("the gateway has noticed", || served.gateway.connected() == [h1()]).await;
     let _clone = link.agent(fixture.host(), "boot 2");
-    eventually(|| *served.door.doubled.lock().unwrap() == 1).await;
-    eventually(|| served.gateway.connected().is_empty()).await;
+    eventually("the gateway has noticed", || *served.door.doubled.lock().unwrap() == 1).await;
+    eventually("the gateway has noticed", || served.gateway.connected().is_empty()).await;
 }
 
 #[tokio::test]
 async fn a_host_that_was_restarted_is_no_clone() {
     let (fixture, served, link) = lab().await;
     let agent = link.agent(fixture.host(), "boot 1");
-    eventually(|| served.gateway.connected() == [h1()]).await;
+    eventually("the gateway has noticed", || served.gateway.connected() == [h1()]).await;
     // Its end is gone without a word, and its last session stays open for a while.
     drop(agent);
     let _restarted = link.agent(fixture.host(), "boot 2");
