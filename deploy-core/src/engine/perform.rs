@@ -10,7 +10,7 @@ use crate::{
         KillRequest, ProbeReport, ProbeRequest, Resolution, ResolveRequest, authorize,
     },
     digest::{Digest, Hasher},
-    error::{BackendError, ErrorKind},
+    error::{BackendError, ErrorKind, Retry},
     host::Installed,
     id::{Principal, ReleaseId, RolloutId},
     plan::{Plan, Target},
@@ -23,6 +23,10 @@ use std::{sync::Arc, time::Duration};
 
 /// How long one look at a host's health may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the output of an attempt that has ended is asked for: well within the time that a host has for its answer.
+const FETCH_FOR: Duration = Duration::from_secs(60);
+/// The wait before it is asked for again; it doubles.
+const FETCH_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// What performing effects of one rollout takes.
 #[derive(Debug)]
@@ -126,21 +130,43 @@ impl Place<'_> {
         }
     }
 
-    /// The attempt has ended while nobody followed it: fetches what is missing of its output.
+    /// The attempt has ended while nobody followed it.
     async fn collect(&self, report: AttemptReport) -> Reply {
         if let Some(mut request) = self.request() {
-            let log = self.log();
-            if let Ok(length) = self.stored().await {
-                request.log_offset = length;
-                let followed =
-                    self.performer.parts.executor.run(&self.permit, &request, &log).await;
-                if log.flush().await.is_err() || followed.is_err() {
-                    tracing::warn!(target: TARGET_EFFECT, "the rest of the output could not be fetched");
-                }
+            if let Err(err) = self.fetch_rest(&mut request).await {
+                tracing::warn!(
+                    target: TARGET_EFFECT,
+                    { { ERROR_KIND } = err.kind().as_str() }, "the rest of the output could not be fetched"
+                );
             }
             self.record(&request, &report).await;
         }
         Reply::Ended(end_of(report))
+    }
+
+    /// Fetches what is missing of the output of an attempt that has ended. A connection may be cut in the middle of it; but
+    /// what is known of the attempt does not wait for its output for ever.
+    async fn fetch_rest(&self, request: &mut AttemptRequest) -> Result<(), BackendError> {
+        let clock = &self.performer.parts.clock;
+        let until = clock.now().after(FETCH_FOR);
+        let mut wait = FETCH_AGAIN_AFTER;
+        loop {
+            let Err(err) = self.fetch(request).await else { return Ok(()) };
+            let next = clock.now().after(wait);
+            if err.kind().retry() == Retry::Never || next > until {
+                return Err(err);
+            }
+            clock.sleep_until(next).await;
+            wait *= 2;
+        }
+    }
+
+    async fn fetch(&self, request: &mut AttemptRequest) -> Result<(), BackendError> {
+        request.log_offset = self.stored().await?;
+        let log = self.log();
+        let followed = self.performer.parts.executor.run(&self.permit, request, &log).await;
+        log.flush().await?;
+        followed.map(drop)
     }
 
     async fn resolve(&self, step: StepName) -> Reply {

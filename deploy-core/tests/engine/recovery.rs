@@ -1,14 +1,20 @@
 //! Drivers that go away, and others that take over.
 use crate::fleet::{Fleet, host, is_conflict, parse, waves};
 use deploy_core::{
-    backend::BackendResult,
+    backend::{BackendError, BackendResult, ErrorKind},
     engine::{DriveEnd, DriveOptions, NoObserver, Platform, PlatformError},
     layer::{Layer, Layered, Operation},
     memory::{Act, HostFaults, Script},
     rollout::{LOST_AFTER, Outcome, TaskState},
     spec::{Limit, StepName},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(start_paused = true)]
@@ -92,6 +98,47 @@ async fn a_reboot_in_a_step_that_must_not_run_twice_is_for_a_person() {
     let why = fleet.platform.why(&rollout, &host(0)).await.unwrap().to_string();
     assert!(why.contains("unknown") && why.contains("start"), "{why}");
     assert_eq!(fleet.executor.runs(&host(0), StepName::Start), 1);
+}
+
+/// Loses the connection so often before an attempt says anything.
+#[derive(Clone, Debug)]
+struct Cut(Arc<AtomicU32>);
+
+impl Layer for Cut {
+    async fn around<T: Send, F: Future<Output = BackendResult<T>> + Send>(
+        &self,
+        operation: Operation,
+        mut call: impl FnMut() -> F + Send,
+    ) -> BackendResult<T> {
+        let one_less = |left: u32| left.checked_sub(1);
+        if operation.name == "executor.run"
+            && self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+        {
+            return Err(BackendError::new(ErrorKind::Unavailable, operation.name));
+        }
+        call().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn output_is_not_lost_when_the_connection_is_cut_that_fetches_it() {
+    let fleet = Fleet::new(1, waves("100%")).await;
+    let says = Act::Print(b"started\n".to_vec());
+    let slow = Script::new(StepName::Start, [says]).taking(Duration::from_secs(3));
+    fleet.executor.script(slow);
+    let rollout = fleet.start("1").await;
+    let first = timeout(Duration::from_secs(1), fleet.try_drive(&rollout, "one")).await;
+    assert!(first.is_err(), "the first driver is gone in the middle of it");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let mut parts = fleet.platform.parts().clone();
+    let cuts = Arc::new(AtomicU32::new(4));
+    parts.executor = Arc::new(Layered::new(parts.executor, Cut(Arc::clone(&cuts))));
+    let options = DriveOptions::new("two").with_dead_holder(Some("one".to_owned()));
+    let driven = Platform::new(parts).drive(&fleet.me, &rollout, options, &NoObserver).await;
+    assert_eq!(driven.unwrap(), DriveEnd::Over(Outcome::Succeeded));
+    assert_eq!(cuts.load(Ordering::Relaxed), 0, "the output was not asked for");
+    let log = String::from_utf8(fleet.log(&rollout, &host(0)).await).unwrap();
+    assert_eq!(log, "started\n");
 }
 
 /// Never answers a probe.
