@@ -24,6 +24,7 @@ mod agent;
 mod answer;
 mod arg;
 mod body;
+mod copy;
 mod credential;
 mod database;
 mod fault;

@@ -1,7 +1,7 @@
 //! The command line, as it is parsed.
 use crate::{
     commands::{
-        artifact::ArtifactCommand, completions::Completions, demo::Demo,
+        artifact::ArtifactCommand, backup::BackupCommand, completions::Completions, demo::Demo,
         descriptor::DescriptorCommand, doctor::Doctor, host::HostCommand, plan::PlanCommand,
         release::ReleaseCommand, rollout::RolloutCommand, run::Run, serve::ServeDemo,
         server::Serve, service::ServiceCommand, status::StatusCommand,
@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Run(Run),
     Status(StatusCommand),
     Doctor(Doctor),
+    #[command(subcommand)]
+    Backup(BackupCommand),
     Serve(Serve),
     Demo(Demo),
     Completions(Completions),

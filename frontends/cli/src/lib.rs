@@ -3,6 +3,7 @@
 //! The library is what the binary consists of; it promises nothing to other crates. What is stable is the command line
 //! itself, described in `docs/cli.md`, and `deploy-wire`.
 mod app;
+mod backup;
 mod cli;
 mod commands;
 mod embedded;
@@ -91,6 +92,7 @@ pub(crate) async fn dispatch(app: &App, command: Command) -> Result<Exit, Proble
         Command::Service(command) => command.run(app).await,
         Command::Host(command) => command.run(app).await,
         Command::Artifact(command) => command.run(app).await,
+        Command::Backup(command) => command.run(app).await,
         Command::Release(command) => command.run(app).await,
         Command::Descriptor(command) => command.run(app),
         Command::Plan(command) => command.run(app).await,

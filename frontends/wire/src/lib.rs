@@ -28,7 +28,7 @@ pub use request::{
     RolloutCommand, SeenPlan, ServiceSpec,
 };
 pub use resource::{
-    Artifact, Budget, BudgetColumn, BudgetUse, Change, Connection, Counts, DoctorCheck,
+    Artifact, Backup, Budget, BudgetColumn, BudgetUse, Change, Connection, Counts, DoctorCheck,
     DoctorReport, Explanation, FailureBudget, Garbage, Host, HostCheck, HostStatus, Import,
     IssuedToken, LogLine, Order, Plan, PlanHost, PlanWave, Release, ReleaseDiff, Removed, Retries,
     Rollout, RolloutEvent, RolloutSummary, Service, Stagger, Status, Step, Strategy, Task, Token,

@@ -1,5 +1,6 @@
 //! One file a group of commands: its arguments, and what it does.
 pub(crate) mod artifact;
+pub(crate) mod backup;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod descriptor;

@@ -160,7 +160,7 @@ fn ssh_options(global: &GlobalArgs) -> SshOptions {
 }
 
 /// What is wrong with a database that cannot be used; the message says what to do.
-fn unusable_database(data_dir: &DataDir, err: &OpenError) -> Problem {
+pub(crate) fn unusable_database(data_dir: &DataDir, err: &OpenError) -> Problem {
     let code = match err.reason() {
         OpenReason::NewerSchema { .. } => ProblemCode::DataTooNew,
         _ => match err.kind() {

@@ -1,5 +1,7 @@
 //! Journeys through the built program, as people and scripts take them.
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod bad_archives;
 #[cfg(test)]
 mod bad_data;

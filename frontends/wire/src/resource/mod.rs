@@ -1,5 +1,6 @@
 //! What `--output json` prints: one struct a resource.
 mod artifact;
+mod backup;
 mod doctor;
 mod host;
 mod plan;
@@ -9,6 +10,7 @@ mod service;
 mod token;
 
 pub use artifact::{Artifact, Garbage, Upload, Verification};
+pub use backup::Backup;
 pub use doctor::{DoctorCheck, DoctorReport};
 pub use host::{Connection, Host, HostCheck, HostStatus, Import, Removed, Status};
 pub use plan::{Plan, PlanHost, PlanWave};

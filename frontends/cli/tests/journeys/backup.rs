@@ -1,0 +1,87 @@
+//! Backups: made while others work, and all there is of a data folder that is gone.
+use crate::lab::{Lab, eventually};
+use serde_json::json;
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+/// A release whose step counts itself, and waits for a file.
+fn gated(lab: &Lab, version: &str) {
+    let gate = lab.path("gate");
+    let post = format!(
+        "echo ran >> \"$DEPLOY_SHARED/ran\"; while ! test -e {}; do sleep 0.05; done",
+        gate.display()
+    );
+    lab.release(version, &post);
+}
+
+#[test]
+fn a_rollout_goes_on_from_a_backup_that_was_made_in_the_middle_of_it() {
+    let lab = Lab::new();
+    lab.hosts(2);
+    lab.service("max_parallel = 1\nmin_healthy_time = \"0s\"");
+    gated(&lab, "1");
+    lab.ok(&["rollout", "start", "web", "web-1", "--detach"]);
+    eventually("a step runs", || !lab.shared(1, "ran").is_empty());
+    let made = lab.json(&["backup", "create", "backup"]);
+    assert_eq!(made["database"], true, "{made}");
+    let before = [["service", "list"], ["host", "list"], ["artifact", "list"]];
+    let before = before.map(|list| (list, lab.json(&list)));
+    fs::write(lab.path("gate"), "").unwrap();
+    let show = ["rollout", "show", "web"];
+    eventually("it is over", || lab.json(&show)["state"] == "succeeded");
+
+    fs::remove_dir_all(lab.data_dir()).unwrap();
+    lab.ok(&["backup", "verify", "backup"]);
+    lab.ok(&["backup", "restore", "backup"]);
+    for (list, was) in before {
+        assert_eq!(lab.json(&list), was, "{list:?}");
+    }
+    lab.ok(&["artifact", "verify"]);
+    assert_eq!(lab.json(&show)["state"], "running");
+    lab.ok(&["rollout", "resume", "web"]);
+    assert_eq!(lab.json(&show)["state"], "succeeded");
+    for host in 1..=2 {
+        assert_eq!(lab.version(host).as_deref(), Some("1"));
+        assert_eq!(lab.shared(host, "ran"), "ran\n", "web-{host} was asked twice");
+    }
+    let mode = |path| fs::metadata(lab.path(path)).unwrap().permissions().mode() & 0o777;
+    for (private, expected) in [("backup", 0o700), ("backup/deploy.db", 0o600), ("data", 0o700)] {
+        assert_eq!(mode(private), expected, "{private}");
+    }
+}
+
+#[test]
+fn nothing_is_overwritten_and_nothing_damaged_is_restored() {
+    let lab = Lab::new();
+    lab.refused(&["backup", "create", "backup"], 1);
+    lab.hosts(1);
+    lab.service("min_healthy_time = \"0s\"");
+    lab.release("1", "true");
+    lab.ok(&["backup", "create", "backup"]);
+
+    let problem = lab.refused(&["backup", "create", "backup"], 13);
+    assert_eq!(problem["code"], "already_exists");
+    let problem = lab.refused(&["backup", "restore", "backup"], 13);
+    assert_eq!(problem["code"], "already_exists", "the data folder is not empty");
+    let problem = lab.refused(&["backup", "restore", "hosts"], 1);
+    assert_eq!(problem["code"], "not_found", "{problem}");
+
+    let database = lab.path("backup/deploy.db");
+    let mut bytes = fs::read(&database).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&database, bytes).unwrap();
+    for command in ["verify", "restore"] {
+        let elsewhere = lab.path("elsewhere");
+        let arguments = ["backup", command, "backup", "--data-dir", elsewhere.to_str().unwrap()];
+        let problem = lab.refused(&arguments, 1);
+        assert_eq!(problem["code"], "corrupt", "{problem}");
+        assert!(problem["message"].as_str().unwrap().contains("deploy.db"), "{problem}");
+        assert!(!elsewhere.exists(), "half a data folder was left behind");
+    }
+    fs::remove_file(lab.path("backup/backup.json")).unwrap();
+    let problem = lab.refused(&["backup", "verify", "backup"], 1);
+    assert_eq!(problem["code"], json!("not_found"));
+    let left = fs::read_dir(lab.path(".")).unwrap();
+    let left: Vec<_> = left.map(|it| it.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|it| it.to_string_lossy().starts_with(".deploy")), "{left:?}");
+}
