@@ -1,6 +1,6 @@
 //! Proving to a server who we are: by a key, from a file or an agent, and by nothing else.
 use crate::{
-    client::Client,
+    client::{Client, EndedBy, Shared},
     failure::Failure,
     identity::{Offer, Offers},
     target::Target,
@@ -55,6 +55,7 @@ pub(crate) async fn authenticate(
     target: &Target,
     offers: &Offers,
     mut agent: AgentKeys,
+    shared: &Shared,
 ) -> Result<(), Failure> {
     bind(handle, &mut agent).await;
     let mut tried: Vec<String> = Vec::new();
@@ -62,15 +63,9 @@ pub(crate) async fn authenticate(
         let outcome = attempt(handle, target, offer, agent.agent.as_mut()).await;
         let (remaining, partial) = match outcome {
             Ok(AuthResult::Success) => return Ok(()),
-            Ok(AuthResult::Failure { .. }) if handle.is_closed() => {
+            Ok(AuthResult::Failure { .. }) | Err(_) if handle.is_closed() => {
                 tried.push(offer.to_string());
-                let reason = format!(
-                    "the server closed the connection after {} of {} keys: name the right one with IdentityFile, and set \
-                     IdentitiesOnly",
-                    tried.len(),
-                    offers.keys.len()
-                );
-                return Err(refused(target, &reason, &tried, &offers.left_out));
+                return Err(hung_up(target, shared, offers, &tried));
             }
             Ok(AuthResult::Failure { remaining_methods, partial_success }) => {
                 tried.push(offer.to_string());
@@ -92,6 +87,25 @@ pub(crate) async fn authenticate(
         }
     }
     Err(refused(target, "the server takes none of our keys", &tried, &offers.left_out))
+}
+
+/// The connection ended in the middle of it. Only what the server said itself is a refusal: whatever else cuts a connection
+/// says nothing about keys, and may be gone at the next try.
+fn hung_up(target: &Target, shared: &Shared, offers: &Offers, tried: &[String]) -> Failure {
+    let (tries, keys, user) = (tried.len(), offers.keys.len(), &target.user);
+    match shared.ended_by() {
+        None => {
+            Failure::unavailable(format!("the connection was lost while logging in as `{user}`"))
+        }
+        Some(EndedBy::Us(failure)) => failure.clone(),
+        Some(EndedBy::Server) => {
+            let reason = format!(
+                "the server closed the connection after {tries} of {keys} keys: name the right one with IdentityFile, and set \
+                 IdentitiesOnly"
+            );
+            refused(target, &reason, tried, &offers.left_out)
+        }
+    }
 }
 
 /// There is nothing to offer, or nothing was taken.

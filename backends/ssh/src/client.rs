@@ -52,6 +52,14 @@ pub(crate) struct Route {
 pub(crate) struct Shared {
     routes: Mutex<HashMap<ChannelId, Route>>,
     lost: OnceLock<String>,
+    ended_by: OnceLock<EndedBy>,
+}
+
+/// Who has ended a connection, where it was not whatever lies in between.
+#[derive(Clone, Debug)]
+pub(crate) enum EndedBy {
+    Server,
+    Us(Failure),
 }
 
 impl Shared {
@@ -66,6 +74,11 @@ impl Shared {
     /// Why the connection has ended, once it has.
     pub(crate) fn lost(&self) -> Option<&str> {
         self.lost.get().map(String::as_str)
+    }
+
+    /// Who has ended the connection, if one of its two sides has.
+    pub(crate) fn ended_by(&self) -> Option<&EndedBy> {
+        self.ended_by.get()
     }
 
     fn routes(&self) -> MutexGuard<'_, HashMap<ChannelId, Route>> {
@@ -295,9 +308,14 @@ impl Handler for Client {
     async fn disconnected(&mut self, reason: DisconnectReason<Refusal>) -> Result<(), Refusal> {
         let reason = match reason {
             DisconnectReason::ReceivedDisconnect(info) => {
+                self.shared.ended_by.get_or_init(|| EndedBy::Server);
                 format!("the server has closed the connection: {}", quoted(&info.message))
             }
-            DisconnectReason::Error(Refusal::Ours(failure)) => failure.message().into(),
+            DisconnectReason::Error(Refusal::Ours(failure)) => {
+                let message = failure.message().into();
+                self.shared.ended_by.get_or_init(|| EndedBy::Us(failure));
+                message
+            }
             DisconnectReason::Error(Refusal::Russh(err)) => err.to_string(),
         };
         self.shared.lost.get_or_init(|| reason);

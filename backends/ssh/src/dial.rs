@@ -153,7 +153,7 @@ impl Dialer {
         let client = Client::new(Arc::clone(&shared), known, target.host_keys);
         let mut handle = connect_stream(config, wire, client).await.map_err(exchange_failed)?;
         stage.reach(Step::Login);
-        authenticate(&mut handle, target, &offers, agent).await?;
+        authenticate(&mut handle, target, &offers, agent, &shared).await?;
         let demand = Arc::clone(&self.demand);
         let patience = Patience { warm: target.connect_timeout, fresh: target.login_timeout };
         Ok(Connection::new(handle, shared, demand, patience, cut, room))

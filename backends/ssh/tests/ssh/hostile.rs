@@ -118,6 +118,8 @@ enum Evil {
     Babbles,
     /// Ends the connection as soon as a process is asked for.
     HangsUp,
+    /// Ends the connection as soon as somebody logs in.
+    HangsUpAtLogin,
     /// Opens channels of its own.
     Opens,
 }
@@ -133,6 +135,9 @@ impl Handler for EvilServer {
         _: &str,
         _: VerifiedPublicKey<'_>,
     ) -> Result<Auth, russh::Error> {
+        if self.0 == Evil::HangsUpAtLogin {
+            return Err(russh::Error::Disconnect);
+        }
         Ok(Auth::Accept)
     }
 
@@ -153,7 +158,7 @@ impl Handler for EvilServer {
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         match self.0 {
-            Evil::HangsUp => return Err(russh::Error::Disconnect),
+            Evil::HangsUp | Evil::HangsUpAtLogin => return Err(russh::Error::Disconnect),
             Evil::Opens => {
                 for _ in 0..100 {
                     session.channel_open_forwarded_tcpip("127.0.0.1", 1, "127.0.0.1", 1)?;
@@ -246,4 +251,13 @@ async fn a_connection_that_ends_before_the_answer_leaves_the_outcome_unknown() {
     let (host, transport, _folder) = evil(Evil::HangsUp, Preferred::default()).await;
     let err = open(&transport, &host, "x").await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::OutcomeUnknown, "{}", err.chain());
+}
+
+/// A key that was not judged was not refused, and may be taken at the next try.
+#[tokio::test]
+async fn a_connection_that_is_cut_in_the_middle_of_a_login_is_no_refusal() {
+    let (host, transport, _folder) = evil(Evil::HangsUpAtLogin, Preferred::default()).await;
+    let err = open(&transport, &host, "x").await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::Unavailable, "{}", err.chain());
+    assert!(err.chain().contains("while logging in"), "{}", err.chain());
 }
