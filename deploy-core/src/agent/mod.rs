@@ -1,6 +1,8 @@
 //! Agents: how a machine is known, and how one is told from its copy.
+mod facts;
 mod natural_key;
 
+pub use facts::AgentFacts;
 pub use natural_key::{NaturalKey, ParseNaturalKeyError};
 
 use crate::{
@@ -145,6 +147,9 @@ pub struct Agent {
     /// When it was last seen, to about [`Agent::SIGHT_STEP`]; `None` if it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<Timestamp>,
+    /// What its host said of itself last.
+    #[serde(default)]
+    pub facts: AgentFacts,
 }
 
 /// Why an agent is quarantined that presents a key it has given up.
@@ -162,7 +167,7 @@ impl Agent {
 
     /// An agent that was let in by the join token `with`.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         host: HostName,
         natural_key: NaturalKey,
         key: KeyFingerprint,
@@ -184,6 +189,7 @@ impl Agent {
             enrolled_at: now,
             enrolled_with: with,
             last_seen_at: None,
+            facts: AgentFacts::default(),
         }
     }
 

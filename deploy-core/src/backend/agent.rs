@@ -1,6 +1,6 @@
 use crate::{
     access::Permit,
-    agent::{Agent, AgentState, Certificate, KeyFingerprint, NaturalKey},
+    agent::{Agent, AgentFacts, AgentState, Certificate, KeyFingerprint, NaturalKey},
     error::{BackendError, BackendResult, ErrorKind},
     host::Labels,
     id::{BootId, HostName, Principal, TokenId},
@@ -208,11 +208,13 @@ impl CertifyAgent {
 /// * A superseded key that comes back, to `identify` or `certify`, quarantines the agent and is `PermissionDenied`.
 /// * `arrive` notes the boot. One that was over and comes back quarantines the agent and is `PermissionDenied`.
 /// * `arrive` and `hear` note when an agent was seen. A sight within five minutes after the noted one is not noted.
-/// * What a quarantined or revoked agent asks for is `PermissionDenied`, at once and everywhere: from `identify`, `certify`, `arrive`
-///   and `hear` alike.
+/// * `describe` notes what a host says of itself, in place of what it said before.
+/// * What a quarantined or revoked agent asks for is `PermissionDenied`, at once and everywhere: from `identify`, `certify`, `arrive`,
+///   `hear` and `describe` alike.
+/// * `kept_out` gives the hosts of all agents that are quarantined or revoked, in the order of their names.
 /// * `decide` sets the state, with a reason. An agent that is active again may come from any boot.
 /// * `agents` gives agents in the order of their hosts, after the host given, and no more than asked for.
-/// * A host without agent is `NotFound`, from `agent`, `arrive`, `hear`, `decide` and `remove` alike.
+/// * A host without agent is `NotFound`, from `agent`, `arrive`, `hear`, `describe`, `decide` and `remove` alike.
 /// * `remove` forgets an agent, its keys and its machine: they are as unknown ones.
 /// * A permit for another action than `HostEnroll` is `PermissionDenied`: on the host from `decide` and `remove`, on everything from
 ///   `create_join_token` and `revoke_join_token`.
@@ -286,11 +288,18 @@ pub trait AgentRegistry: fmt::Debug + Send + Sync + 'static {
     /// The agent of `host` is still there at `now`. Whoever hears it more often than a sight is noted need not tell each time.
     async fn hear(&self, host: &HostName, now: Timestamp) -> BackendResult<()>;
 
+    /// Notes what the host says of itself. Whoever knows that it is what is noted need not say it.
+    async fn describe(&self, host: &HostName, facts: &AgentFacts) -> BackendResult<()>;
+
     /// The agent of a host.
     async fn agent(&self, host: &HostName) -> BackendResult<Agent>;
 
     /// Up to `limit` agents of hosts after `after`.
     async fn agents(&self, after: Option<&HostName>, limit: usize) -> BackendResult<Vec<Agent>>;
+
+    /// Whom connections have to be kept from. It is asked every second: it costs as much as there are such agents, and not
+    /// as there are agents at all.
+    async fn kept_out(&self) -> BackendResult<Vec<HostName>>;
 
     /// Decides whether the agent of a host is let in, and says why.
     async fn decide(

@@ -2,7 +2,7 @@
 use super::{Layer, Layered, Operation};
 use crate::{
     access::Permit,
-    agent::{Agent, AgentState, KeyFingerprint},
+    agent::{Agent, AgentFacts, AgentState, KeyFingerprint},
     backend::{
         AgentRegistry, Answer, AnswerClaim, AnswerStore, BeginAnswer, Begun, CertifyAgent,
         CreateJoinToken, CreateToken, CredentialStore, EnrollAgent, JoinGrant, Token,
@@ -69,6 +69,11 @@ impl<B: AgentRegistry, L: Layer> AgentRegistry for Layered<B, L> {
         self.layer.around(operation, || self.backend.hear(host, now)).await
     }
 
+    async fn describe(&self, host: &HostName, facts: &AgentFacts) -> BackendResult<()> {
+        let operation = Operation::write("agent.describe");
+        self.layer.around(operation, || self.backend.describe(host, facts)).await
+    }
+
     async fn agent(&self, host: &HostName) -> BackendResult<Agent> {
         let operation = Operation::read("agent.agent");
         self.layer.around(operation, || self.backend.agent(host)).await
@@ -77,6 +82,11 @@ impl<B: AgentRegistry, L: Layer> AgentRegistry for Layered<B, L> {
     async fn agents(&self, after: Option<&HostName>, limit: usize) -> BackendResult<Vec<Agent>> {
         let operation = Operation::read("agent.agents");
         self.layer.around(operation, || self.backend.agents(after, limit)).await
+    }
+
+    async fn kept_out(&self) -> BackendResult<Vec<HostName>> {
+        let operation = Operation::read("agent.kept_out");
+        self.layer.around(operation, || self.backend.kept_out()).await
     }
 
     async fn decide(

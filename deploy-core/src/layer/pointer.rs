@@ -1,7 +1,7 @@
 //! A shared or boxed backend is a backend.
 use crate::{
     access::{AccessRequest, Decision, Permit},
-    agent::{Agent, AgentState, KeyFingerprint},
+    agent::{Agent, AgentFacts, AgentState, KeyFingerprint},
     backend::{
         AcquireLease, AgentRegistry, Answer, AnswerClaim, AnswerStore, AppendError, ArtifactEntry,
         ArtifactMeta, ArtifactReader, ArtifactStore, ArtifactStoreCapabilities, AttemptLog,
@@ -75,8 +75,10 @@ forward!(AgentRegistry {
     async fn certify(&self, request: &CertifyAgent) -> BackendResult<Agent>;
     async fn arrive(&self, host: &HostName, boot: &BootId, now: Timestamp) -> BackendResult<Agent>;
     async fn hear(&self, host: &HostName, now: Timestamp) -> BackendResult<()>;
+    async fn describe(&self, host: &HostName, facts: &AgentFacts) -> BackendResult<()>;
     async fn agent(&self, host: &HostName) -> BackendResult<Agent>;
     async fn agents(&self, after: Option<&HostName>, limit: usize) -> BackendResult<Vec<Agent>>;
+    async fn kept_out(&self) -> BackendResult<Vec<HostName>>;
     async fn decide(
         &self,
         permit: &Permit,

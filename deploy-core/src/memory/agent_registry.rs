@@ -1,7 +1,7 @@
 use super::lock;
 use crate::{
     access::{Action, Permit, Resource},
-    agent::{Agent, AgentState, KeyFingerprint},
+    agent::{Agent, AgentFacts, AgentState, KeyFingerprint},
     backend::{AgentRegistry, CertifyAgent, CreateJoinToken, EnrollAgent, JoinGrant},
     error::{BackendError, BackendResult, ErrorKind},
     id::{BootId, HostName, TokenId},
@@ -193,6 +193,15 @@ impl AgentRegistry for MemoryAgentRegistry {
         Ok(())
     }
 
+    async fn describe(&self, host: &HostName, facts: &AgentFacts) -> BackendResult<()> {
+        const DESCRIBE: &str = "agent.describe";
+        let mut state = lock(&self.state);
+        let agent = state.agent_mut(host, DESCRIBE)?;
+        agent.demand_active(DESCRIBE)?;
+        facts.clone_into(&mut agent.facts);
+        Ok(())
+    }
+
     async fn agent(&self, host: &HostName) -> BackendResult<Agent> {
         let state = lock(&self.state);
         state.agents.get(host).cloned().ok_or_else(|| missing("agent.agent", host))
@@ -203,6 +212,12 @@ impl AgentRegistry for MemoryAgentRegistry {
         let rest =
             state.agents.range::<HostName, _>((after.map_or(Unbounded, Excluded), Unbounded));
         Ok(rest.map(|(_, agent)| agent).take(limit).cloned().collect())
+    }
+
+    async fn kept_out(&self) -> BackendResult<Vec<HostName>> {
+        let state = lock(&self.state);
+        let kept_out = state.agents.values().filter(|it| it.state != AgentState::Active);
+        Ok(kept_out.map(|it| it.host.clone()).collect())
     }
 
     async fn decide(

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
-    agent::{Agent, AgentState, KeyFingerprint},
+    agent::{Agent, AgentFacts, AgentState, KeyFingerprint},
     backend::{
         AgentRegistry, BackendError, BackendResult, CertifyAgent, CreateJoinToken, EnrollAgent,
         ErrorKind, JoinGrant,
@@ -26,6 +26,7 @@ sabotages! {
     CertifiesAnybodysKey,
     ForgetsAtACrash,
     ForgetsCertificates,
+    ForgetsFacts,
     ForgetsLabelsOfTokens,
     ForgetsReasons,
     ForgetsWhoMadeTokens,
@@ -101,6 +102,7 @@ impl Saboteur {
                 agent.key.certificate = None;
                 agent.next_key.iter_mut().for_each(|it| it.certificate = None);
             }
+            Sabotage::ForgetsFacts => agent.facts = AgentFacts::default(),
             Sabotage::ForgetsReasons => agent.reason.clear(),
             Sabotage::GivesNoLabels => agent.labels = Labels::new(),
             Sabotage::NotesEverySight => {
@@ -319,6 +321,18 @@ impl AgentRegistry for Saboteur {
                 Ok(())
             }
             heard => heard.map_err(|err| self.missing(err)),
+        }
+    }
+
+    async fn describe(&self, host: &HostName, facts: &AgentFacts) -> BackendResult<()> {
+        let known = self.plain().describe(host, facts).await;
+        known.map_err(|err| self.missing(err))
+    }
+
+    async fn kept_out(&self) -> BackendResult<Vec<HostName>> {
+        match self.sabotage {
+            Sabotage::HidesTheRevoked => Ok(Vec::new()),
+            _ => self.plain().kept_out().await,
         }
     }
 

@@ -51,12 +51,19 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Of `certificate`, which was issued for `key` by the `authority`.
+    /// Of `certificate`, which was issued for `key` by the `authority`. Where it names no gateway, that is `known`.
     #[must_use]
-    pub fn new(authority: Digest, key: &MachineKey, certificate: &v1::Certificate) -> Self {
+    pub fn new(
+        authority: Digest,
+        key: &MachineKey,
+        certificate: &v1::Certificate,
+        known: &str,
+    ) -> Self {
+        let named = certificate.gateway.as_str();
+        let gateway = if named.is_empty() { known } else { named };
         Self {
             host: certificate.host.clone(),
-            gateway: certificate.gateway.clone(),
+            gateway: gateway.to_owned(),
             authority,
             signers: certificate.signers.iter().map(|it| to_hex(it)).collect(),
             renew_at_ms: certificate.renew_at_ms,

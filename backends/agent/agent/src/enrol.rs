@@ -43,6 +43,16 @@ pub enum EnrolError {
     Credentials(#[from] CredentialsError),
 }
 
+/// What a machine is to be called, where that is not what it says of itself.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Names {
+    /// The name of its host.
+    pub host: Option<String>,
+    /// What its provider calls it, as `PROVIDER/REGION/ID`: by that it is found again after it was installed anew.
+    pub instance: Option<String>,
+}
+
 /// Makes this machine a host of the control plane at `server`, a `HOST:PORT`, by a join token. What it is known by is kept in `state`.
 ///
 /// # Errors
@@ -51,11 +61,14 @@ pub async fn enrol(
     state: &Path,
     server: &str,
     join_token: &str,
+    names: Names,
     clock: Arc<dyn Clock>,
 ) -> Result<Credentials, EnrolError> {
     let token: JoinToken = join_token.trim().parse()?;
     let key = MachineKey::generate()?;
     let mut facts = facts::gather();
+    facts.hostname = names.host.unwrap_or(facts.hostname);
+    facts.instance = names.instance.unwrap_or(facts.instance);
     if facts.machine_id.is_empty() {
         facts.machine_id = own_machine_id(state)?;
     }
@@ -69,7 +82,7 @@ pub async fn enrol(
     let channel =
         channel.map_err(|source| EnrolError::Connect { server: server.to_owned(), source })?;
     let certificate = EnrolmentClient::new(channel).enrol(request).await?.into_inner();
-    let credentials = Credentials::new(token.authority, &key, &certificate);
+    let credentials = Credentials::new(token.authority, &key, &certificate, server);
     credentials.write(state)?;
     Ok(credentials)
 }
@@ -106,7 +119,7 @@ pub async fn renew(state: &Path, connect: &dyn Connect) -> Result<Credentials, E
         .map_err(|source| EnrolError::Connect { server: old.gateway().to_owned(), source })?;
     let request = RenewRequest { signing_request: key.request()? };
     let certificate: Certificate = EnrolmentClient::new(channel).renew(request).await?.into_inner();
-    let credentials = Credentials::new(old.authority(), &key, &certificate);
+    let credentials = Credentials::new(old.authority(), &key, &certificate, old.gateway());
     credentials.write(state)?;
     Ok(credentials)
 }

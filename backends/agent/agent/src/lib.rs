@@ -23,7 +23,7 @@ mod time;
 pub use agent::{HostOptions, JournaledHost, OpenError};
 pub use connect::GatewayConnector;
 pub use credentials::{Credentials, CredentialsError};
-pub use enrol::{EnrolError, enrol, renew};
+pub use enrol::{EnrolError, Names, enrol, renew};
 pub use host::{ArtifactBytes, FetchArtifact, Followed, Following, HostSide};
 pub use policy::{Policy, PolicyError};
 pub use run::{RunError, run};

@@ -1,6 +1,6 @@
 //! The host agent: `deploy-agent`.
 use clap::{Args, Parser, Subcommand};
-use deploy_agent::{Policy, enrol, run};
+use deploy_agent::{Names, Policy, enrol, run};
 use deploy_core::memory::SystemClock;
 use std::{
     error::Error,
@@ -41,6 +41,12 @@ struct Enrol {
     /// The control plane
     #[arg(long, value_name = "HOST:PORT")]
     server: String,
+    /// What the host is to be called; a host that was installed anew keeps its name [default: the machine's own name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// What its provider calls the machine [default: it is known by its machine id]
+    #[arg(long, value_name = "PROVIDER/REGION/ID")]
+    instance: Option<String>,
     #[command(flatten)]
     state: State,
 }
@@ -99,7 +105,10 @@ impl Enrol {
         let mut token = String::new();
         io::stdin().take(LONGEST_TOKEN).read_to_string(&mut token)?;
         let clock = Arc::new(SystemClock::new());
-        let credentials = enrol(&self.state.state_dir, &self.server, &token, clock).await?;
+        let mut names = Names::default();
+        (names.host, names.instance) = (self.name, self.instance);
+        let state = &self.state.state_dir;
+        let credentials = enrol(state, &self.server, &token, names, clock).await?;
         eprintln!("this machine is the host `{}` now", credentials.host());
         Ok(())
     }

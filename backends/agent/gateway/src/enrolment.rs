@@ -1,5 +1,8 @@
 //! How a machine becomes a host with a certificate, and keeps one.
-use crate::{admission::Peer, registry::denied};
+use crate::{
+    admission::Peer,
+    registry::{denied, facts as facts_of},
+};
 use async_trait::async_trait;
 use deploy_agent_protocol::{
     LONGEST_FRAME, PublicKey,
@@ -40,7 +43,7 @@ pub struct Enroller {
 
 impl Enroller {
     /// By the join tokens that `agents` knows, with certificates of `authority`. Hosts are told to follow the orders of `signers`, and
-    /// to connect to `gateway`, a `HOST:PORT`.
+    /// to connect to `gateway`, a `HOST:PORT`; where that is empty, to where they have enrolled.
     #[must_use]
     pub fn new(
         agents: Arc<dyn AgentRegistry>,
@@ -77,6 +80,9 @@ impl Enroller {
             self.clock.now(),
         );
         let agent = self.agents.enroll(&machine).await.map_err(|err| status(&err))?;
+        let described = facts_of(Some(&facts), &request.agent_version);
+        let described = self.agents.describe(&agent.host, &described).await;
+        described.map_err(|err| status(&err))?;
         // Before it has a certificate: a host that has one is in the inventory.
         self.registrar.register(&agent, &facts).await.map_err(|err| status(&err))?;
         self.certify(&agent.host, csr.key(), &csr).await

@@ -22,7 +22,14 @@ use deploy_core::{
     telemetry::{HOST, TARGET_BACKEND},
 };
 use futures_util::{Stream, StreamExt as _, stream};
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{io::AsyncReadExt as _, select, sync::mpsc};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -68,6 +75,7 @@ struct Inner {
     signer: Arc<OrderSigner>,
     options: GatewayOptions,
     sessions: Sessions,
+    refused: AtomicU64,
 }
 
 impl Gateway {
@@ -81,7 +89,8 @@ impl Gateway {
         options: GatewayOptions,
     ) -> Self {
         let (signer, sessions) = (Arc::new(signer), Sessions::default());
-        Self(Arc::new(Inner { admission, artifacts, clock, signer, options, sessions }))
+        let refused = AtomicU64::new(0);
+        Self(Arc::new(Inner { admission, artifacts, clock, signer, options, sessions, refused }))
     }
 
     /// The service to be put behind a listener. Each request needs a [`Peer`] among its extensions.
@@ -94,6 +103,23 @@ impl Gateway {
     #[must_use]
     pub fn connected(&self) -> Vec<HostName> {
         self.0.sessions.hosts()
+    }
+
+    /// Whether the agent of `host` is connected now.
+    #[must_use]
+    pub fn is_connected(&self, host: &HostName) -> bool {
+        self.0.sessions.current(host).is_some()
+    }
+
+    /// How many have asked for a session so far and were refused one.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Ends all sessions: their agents seek another.
+    pub fn disconnect_all(&self) {
+        self.connected().iter().for_each(|host| self.disconnect(host));
     }
 
     /// Ends the session of `host` at once, if it has one: it has lost its right to it.
@@ -225,7 +251,11 @@ impl GatewayService for Service {
             return Err(Status::invalid_argument("a session begins with a hello"));
         };
         let (outbox, stream) = mpsc::channel(OUTBOX);
-        let session = self.0.enter(&peer, &hello, outbox).await?;
+        let entered = self.0.enter(&peer, &hello, outbox).await;
+        let session = entered.inspect_err(|why| {
+            self.0.0.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(target: TARGET_BACKEND, reason = why.message(), "a session is refused");
+        })?;
         tokio::spawn(self.0.clone().listen(session, frames));
         Ok(Response::new(Box::pin(stream::unfold(stream, |mut stream| async {
             stream.recv().await.map(|frame| (Ok(frame), stream))

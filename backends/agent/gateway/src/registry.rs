@@ -4,8 +4,9 @@ use crate::{
     session::Boots,
 };
 use async_trait::async_trait;
-use deploy_agent_protocol::v1::Hello;
+use deploy_agent_protocol::v1::{Facts, Hello};
 use deploy_core::{
+    agent::AgentFacts,
     backend::{AgentRegistry, Clock},
     error::{BackendError, ErrorKind},
     id::{BootId, HostName},
@@ -14,6 +15,11 @@ use deploy_core::{
 use deploy_pki::AgentPeer;
 use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
+
+/// The longest word of a host's that is kept, in characters.
+const LONGEST_WORD: usize = 128;
+/// How many of its addresses.
+const ADDRESSES: usize = 16;
 
 /// Lets in whom an [`AgentRegistry`] knows, and tells it who was there.
 #[derive(Clone, Debug)]
@@ -47,11 +53,14 @@ impl Admission for RegistryAdmission {
 
     async fn arrived(&self, host: &HostName, hello: &Hello) -> Result<(), Denied> {
         let boot = boot(&hello.boot_id)?;
-        self.agents
-            .arrive(host, &boot, self.clock.now())
-            .await
-            .map(drop)
-            .map_err(|err| denied(&err))
+        let arrived = self.agents.arrive(host, &boot, self.clock.now()).await;
+        let agent = arrived.map_err(|err| denied(&err))?;
+        let facts = facts(hello.facts.as_ref(), &hello.agent_version);
+        // Thousands may come back at once, each as it was.
+        if agent.facts != facts {
+            self.agents.describe(host, &facts).await.map_err(|err| denied(&err))?;
+        }
+        Ok(())
     }
 
     async fn doubled(&self, host: &HostName, boots: &Boots) {
@@ -72,6 +81,25 @@ impl Admission for RegistryAdmission {
             tracing::debug!(target: TARGET_BACKEND, { { HOST } = %host, reason = %err.chain() }, "a sight is not noted");
         }
     }
+}
+
+/// What a host says of itself, as far as it is kept: nothing that changes all the time.
+pub(crate) fn facts(said: Option<&Facts>, agent_version: &str) -> AgentFacts {
+    let mut facts = AgentFacts::default();
+    facts.agent_version = short(agent_version);
+    let Some(said) = said else { return facts };
+    facts.os = short(&said.os);
+    facts.kernel = short(&said.kernel);
+    facts.architecture = short(&said.architecture);
+    (facts.cpus, facts.memory_bytes) = (said.cpus, said.memory_bytes);
+    facts.disk_bytes = said.disks.iter().find(|it| it.path == "/").map_or(0, |it| it.size_bytes);
+    facts.addresses = said.addresses.iter().take(ADDRESSES).map(|it| short(it)).collect();
+    facts
+}
+
+/// What can be shown of a word of a host's.
+fn short(word: &str) -> String {
+    word.chars().filter(|it| !it.is_control()).take(LONGEST_WORD).collect()
 }
 
 fn boot(text: &str) -> Result<BootId, Denied> {

@@ -1,6 +1,6 @@
-//! The file that an authority is kept in: root, issuer of servers, issuer of agents, each as a certificate and its key.
+//! The files of an authority: root, issuer of servers and issuer of agents, each as a certificate and its key; and the secret of orders.
 use super::{Authority, Intermediate, issuer_params};
-use crate::error::PkiError;
+use crate::{error::PkiError, peer::hex};
 use deploy_core::time::Timestamp;
 use rcgen::{CertifiedIssuer, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use rustls::pki_types::{
@@ -15,7 +15,7 @@ use std::{
 };
 
 const NAME: &str = "authority.pem";
-const NEW: &str = "authority.pem.new";
+const ORDERS: &str = "orders.key";
 const LOCK: &str = "authority.lock";
 
 /// The file has less than 5 KiB.
@@ -23,20 +23,57 @@ const LONGEST: u64 = 65_536;
 
 pub(super) fn open(folder: &Path, now: Timestamp) -> Result<Authority, PkiError> {
     let path = folder.join(NAME);
-    if let Some(text) = read(&path)? {
-        return parse(&path, &text);
+    let text = read_or_make(folder, NAME, || make(now))?;
+    parse(&path, &text)
+}
+
+/// The secret that orders are signed with: beside the authority, as it is of one control plane, too.
+pub(super) fn order_secret(folder: &Path) -> Result<[u8; 32], PkiError> {
+    let text = read_or_make(folder, ORDERS, || {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(PkiError::Random)?;
+        Ok(hex(&secret) + "\n")
+    })?;
+    let digits = str::from_utf8(&text).unwrap_or_default().trim();
+    let damaged = || PkiError::Damaged {
+        path: folder.join(ORDERS),
+        why: "it is not the 64 hexadecimal digits that it was",
+    };
+    from_hex(digits).ok_or_else(damaged)
+}
+
+fn from_hex(digits: &str) -> Option<[u8; 32]> {
+    let mut secret = [0; 32];
+    if digits.len() != 64 || !digits.bytes().all(|it| it.is_ascii_hexdigit()) {
+        return None;
     }
-    // Two that start at once must not make two authorities.
+    for (byte, pair) in secret.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(secret)
+}
+
+/// What the file `name` says. Where there is none, what `make` gives is what it says from now on.
+fn read_or_make(
+    folder: &Path,
+    name: &str,
+    make: impl FnOnce() -> Result<String, PkiError>,
+) -> Result<Vec<u8>, PkiError> {
+    let path = folder.join(name);
+    if let Some(text) = read(&path)? {
+        return Ok(text);
+    }
+    // Two that start at once must not make two.
     let lock = folder.join(LOCK);
     let held = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock);
     let held = held.map_err(file("made", &lock))?;
     held.lock().map_err(file("locked", &lock))?;
     if let Some(text) = read(&path)? {
-        return parse(&path, &text);
+        return Ok(text);
     }
-    let text = make(now)?;
-    write(folder, &text)?;
-    parse(&path, text.as_bytes())
+    let text = make()?;
+    write(folder, name, &text)?;
+    Ok(text.into_bytes())
 }
 
 fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PkiError {
@@ -60,8 +97,8 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, PkiError> {
 }
 
 /// It is whole and on the disk before it gets its name.
-fn write(folder: &Path, text: &str) -> Result<(), PkiError> {
-    let (new, path): (PathBuf, _) = (folder.join(NEW), folder.join(NAME));
+fn write(folder: &Path, name: &str, text: &str) -> Result<(), PkiError> {
+    let (new, path): (PathBuf, _) = (folder.join(format!("{name}.new")), folder.join(name));
     match fs::remove_file(&new) {
         Err(err) if err.kind() != io::ErrorKind::NotFound => {
             return Err(file("removed", &new)(err));

@@ -66,6 +66,14 @@ impl Issued {
 }
 
 impl Authority {
+    /// The secret, kept in `folder`, that the orders of this control plane are signed with; made there at the first start.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn order_secret(folder: &Path) -> Result<[u8; 32], PkiError> {
+        files::order_secret(folder)
+    }
+
     /// The authority that is kept in `folder`; at the first start, one that is made there.
     ///
     /// It lies in one file that only its owner may read, which is there whole or not at all.

@@ -72,11 +72,12 @@ pub fn api_config(
     Ok(config)
 }
 
-/// TLS for the port of agents: whoever has no certificate of an agent has no connection.
+/// TLS for the port of agents: whoever has no certificate of an agent has no connection, unless strangers are let in.
 pub struct AgentAcceptor {
     root: CertificateDer<'static>,
     revocations: watch::Receiver<Revocations>,
     hook: Option<Hook>,
+    strangers: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -92,7 +93,8 @@ impl AgentAcceptor {
         revocations: watch::Receiver<Revocations>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { root: authority.root().clone(), revocations, hook: None, clock }
+        let root = authority.root().clone();
+        Self { root, revocations, hook: None, strangers: false, clock }
     }
 
     /// And only for those to whom `hook` says yes. It is asked in the middle of a handshake: it must not wait.
@@ -102,13 +104,21 @@ impl AgentAcceptor {
         self
     }
 
+    /// And whoever shows no certificate at all: machines that have a join token and nothing else yet. Who shows one that is not good
+    /// has no connection all the same.
+    #[must_use]
+    pub const fn with_strangers(mut self) -> Self {
+        self.strangers = true;
+        self
+    }
+
     /// The configuration for a server that shows `identity`.
     ///
     /// # Errors
     /// If the identity cannot be used.
     pub fn config(&self, identity: &ServerIdentity) -> Result<ServerConfig, PkiError> {
         let (list, hook) = (self.revocations.clone(), self.hook.clone());
-        let verifier = Arc::new(AgentVerifier::new(&self.root, list, hook)?);
+        let verifier = Arc::new(AgentVerifier::new(&self.root, list, hook, self.strangers)?);
         let config = builder(Arc::clone(&self.clock))?.with_client_cert_verifier(verifier);
         let mut config =
             config.with_single_cert(identity.chain.clone(), identity.key.clone_key())?;

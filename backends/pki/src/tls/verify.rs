@@ -6,13 +6,13 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
     client::{
-        WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor,
     },
     crypto::{CryptoProvider, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
-        WebPkiClientVerifier,
+        ParsedCertificate, WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
@@ -35,6 +35,7 @@ pub(super) struct AgentVerifier {
     inner: Arc<dyn ClientCertVerifier>,
     revocations: watch::Receiver<Revocations>,
     hook: Option<Hook>,
+    strangers: bool,
 }
 
 impl AgentVerifier {
@@ -42,12 +43,13 @@ impl AgentVerifier {
         root: &CertificateDer<'_>,
         revocations: watch::Receiver<Revocations>,
         hook: Option<Hook>,
+        strangers: bool,
     ) -> Result<Self, PkiError> {
         let builder = WebPkiClientVerifier::builder_with_provider(roots(root)?, provider());
         let inner = builder
             .build()
             .map_err(|_| PkiError::Certificate("the root of the authority is none"))?;
-        Ok(Self { inner, revocations, hook })
+        Ok(Self { inner, revocations, hook, strangers })
     }
 
     fn lets_in(&self, peer: &AgentPeer) -> bool {
@@ -66,6 +68,10 @@ impl fmt::Debug for AgentVerifier {
 }
 
 impl ClientCertVerifier for AgentVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        !self.strangers
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.inner.root_hint_subjects()
     }
@@ -112,6 +118,9 @@ impl ClientCertVerifier for AgentVerifier {
 }
 
 /// Trusts servers whose chain leads to one root, known by its fingerprint. The server shows the root itself.
+///
+/// The name under which a server is reached proves nothing beyond that, and is not looked at: the authority makes servers of one
+/// control plane and of nobody else, and that is who an agent wants to speak to, under whatever name or address.
 #[derive(Debug)]
 pub(super) struct PinnedVerifier {
     authority: Digest,
@@ -129,8 +138,8 @@ impl ServerCertVerifier for PinnedVerifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _name: &ServerName<'_>,
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if intermediates.len() >= LONGEST_CHAIN {
@@ -138,10 +147,17 @@ impl ServerCertVerifier for PinnedVerifier {
         }
         let root = intermediates.iter().find(|it| Digest::of(it) == self.authority);
         let root = root.ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
-        let provider = Arc::clone(&self.provider);
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots(root)?, provider);
-        let verifier = verifier.build().map_err(|err| Error::General(err.to_string()))?;
-        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let roots = roots(root)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &certificate,
+            &roots,
+            intermediates,
+            now,
+            algorithms,
+        )?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -94,3 +94,22 @@ fn a_folder_that_is_missing_is_told() {
     let err = Authority::open(&missing, NOW).unwrap_err();
     assert!(err.to_string().contains("authority.lock` cannot be made"), "{err}");
 }
+
+#[test]
+fn the_secret_of_orders_is_made_once_and_kept_from_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Authority::order_secret(folder.path()).unwrap();
+    assert_eq!(Authority::order_secret(folder.path()).unwrap(), made);
+    let path = folder.path().join("orders.key");
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    let another = tempfile::tempdir().unwrap();
+    assert_ne!(Authority::order_secret(another.path()).unwrap(), made);
+    for damaged in ["", "0", &"g".repeat(64), &"0".repeat(63)] {
+        fs::write(&path, damaged).unwrap();
+        let err = Authority::order_secret(folder.path()).unwrap_err();
+        assert!(matches!(err, PkiError::Damaged { .. }), "{damaged}: {err:?}");
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let err = Authority::order_secret(folder.path()).unwrap_err();
+    assert!(err.to_string().contains("chmod 600"), "{err}");
+}

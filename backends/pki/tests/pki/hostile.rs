@@ -181,6 +181,24 @@ async fn nobody_comes_in_without_a_certificate() {
     assert!(err.contains("NoCertificatesPresented") || err.contains("no certificates"), "{err}");
 }
 
+#[tokio::test]
+async fn strangers_come_in_where_they_may_and_forgers_do_not() {
+    let scene = Scene::new();
+    let other = Scene::new().agent("h1", NOW);
+    let port = || scene.acceptor().with_strangers().config(&scene.server()).unwrap();
+    let stranger = scene.connector().stranger().unwrap();
+    assert_eq!(meet(port(), stranger, SERVER).await.unwrap_err(), "nobody");
+    let agent = scene.agent("h1", NOW);
+    let known = meet(port(), scene.client(&agent.issued.chain, &agent.key), SERVER).await.unwrap();
+    assert_eq!(known.host.as_str(), "h1");
+    meet(port(), scene.client(&other.issued.chain, &other.key), SERVER).await.unwrap_err();
+    scene.revocations.send_modify(|it| {
+        it.hosts.insert(known.host);
+    });
+    let revoked = scene.client(&agent.issued.chain, &agent.key);
+    meet(port(), revoked, SERVER).await.unwrap_err();
+}
+
 /// What the gateway answers to these bytes.
 async fn answer_to(scene: &Scene, bytes: &[u8]) -> Vec<u8> {
     let server = scene.acceptor().config(&scene.server()).unwrap();

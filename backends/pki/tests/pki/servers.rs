@@ -14,8 +14,9 @@ async fn an_agent_trusts_one_authority_alone() {
     meet(acceptor.config(&scene.server()).unwrap(), client(), SERVER).await.unwrap();
     let foreign = acceptor.config(&other.server()).unwrap();
     meet(foreign, client(), SERVER).await.unwrap_err();
-    let err = meet(acceptor.config(&scene.server()).unwrap(), client(), "other.example.com").await;
-    assert!(err.unwrap_err().contains("NotValidForName"));
+    // Under whatever name it is reached: who it is does not depend on that.
+    let server = acceptor.config(&scene.server()).unwrap();
+    meet(server, client(), "other.example.com").await.unwrap();
 }
 
 #[tokio::test]

@@ -5,12 +5,13 @@ mod record;
 use crate::{
     arg::{int, limit},
     database::Database,
+    row::Row,
     store::Store,
 };
 use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
-    agent::{Agent, AgentState, KeyFingerprint},
+    agent::{Agent, AgentFacts, AgentState, KeyFingerprint},
     backend::{AgentRegistry, CertifyAgent, CreateJoinToken, EnrollAgent, JoinGrant},
     error::{BackendError, BackendResult, ErrorKind},
     id::{BootId, HostName, TokenId},
@@ -22,6 +23,7 @@ const ARRIVE: &str = "agent.arrive";
 const CERTIFY: &str = "agent.certify";
 const CREATE: &str = "agent.create_join_token";
 const DECIDE: &str = "agent.decide";
+const DESCRIBE: &str = "agent.describe";
 const ENROLL: &str = "agent.enroll";
 const HEAR: &str = "agent.hear";
 const IDENTIFY: &str = "agent.identify";
@@ -141,6 +143,15 @@ impl AgentRegistry for SqlAgentRegistry {
         if agent.last_seen_at == before { Ok(()) } else { self.note_sight(host, now).await }
     }
 
+    async fn describe(&self, host: &HostName, facts: &AgentFacts) -> BackendResult<()> {
+        let changed = self.change(DESCRIBE, Whose::Host(host), |agent| {
+            agent.demand_active(DESCRIBE)?;
+            facts.clone_into(&mut agent.facts);
+            Ok(())
+        });
+        changed.await?.map(drop).ok_or_else(|| self.missing(DESCRIBE, host))
+    }
+
     async fn agent(&self, host: &HostName) -> BackendResult<Agent> {
         const AGENT: &str = "agent.agent";
         let found = self.find(AGENT, Whose::Host(host)).await?;
@@ -155,6 +166,14 @@ impl AgentRegistry for SqlAgentRegistry {
         let after = after.map_or("", HostName::as_str);
         let rows = self.store.fetch(AGENTS, SQL, &[after.into(), limit(most)]).await?;
         self.store.place(AGENTS, "agents").decode_all(&rows, record::decode_agent)
+    }
+
+    async fn kept_out(&self) -> BackendResult<Vec<HostName>> {
+        const KEPT_OUT: &str = "agent.kept_out";
+        const SQL: &str = "SELECT host FROM agents WHERE kept_out = 1 ORDER BY host";
+        let rows = self.store.fetch(KEPT_OUT, SQL, &[]).await?;
+        let decode = |row: &Row| Ok(row.text(0)?.parse()?);
+        self.store.place(KEPT_OUT, "agents").decode_all(&rows, decode)
     }
 
     async fn decide(

@@ -165,13 +165,16 @@ impl SqlAgentRegistry {
         before: &Agent,
         after: &Agent,
     ) -> BackendResult<()> {
-        const SQL: &str = "UPDATE agents SET last_seen_at = $2, format = $3, checksum = $4, body = $5 \
+        const SQL: &str = "UPDATE agents \
+             SET last_seen_at = $2, kept_out = $3, format = $4, checksum = $5, body = $6 \
              WHERE host = $1";
         const FORGET: &str = "DELETE FROM agent_keys WHERE fingerprint = $1";
         let body = encode(operation, after)?;
         let [format, checksum, json] = body.args();
         let seen = after.last_seen_at.map(|at| millis(operation, at)).transpose()?;
-        let args = [after.host.as_str().into(), seen.into(), format, checksum, json];
+        let kept_out = i64::from(after.state != AgentState::Active);
+        let args =
+            [after.host.as_str().into(), seen.into(), kept_out.into(), format, checksum, json];
         transaction.execute(SQL, &args).await?;
         let [old, new] = [before, after].map(|it| it.keys().collect::<BTreeSet<_>>());
         for key in old.difference(&new) {

@@ -1,7 +1,7 @@
 use super::{agent, create, decide, enrolled, key, may, token, wish};
 use crate::{
     access::{Action, Resource},
-    agent::AgentState,
+    agent::{AgentFacts, AgentState},
     backend::AgentRegistry,
     conformance::{
         Harness, permit, refused,
@@ -25,6 +25,28 @@ pub async fn a_person_decides<H: Harness<dyn AgentRegistry>>(harness: &H) {
     assert_eq!(registry.identify(&key("h1")).await.unwrap(), decided);
 }
 
+/// > `kept_out` gives the hosts of all agents that are quarantined or revoked, in the order of their names.
+pub async fn who_is_kept_out_is_known<H: Harness<dyn AgentRegistry>>(harness: &H) {
+    let (registry, _guard) = harness.fresh().await;
+    for host in ["h2", "h1", "h3", "h4"] {
+        enrolled(&registry, host).await;
+    }
+    assert_eq!(registry.kept_out().await.unwrap(), Vec::<HostName>::new());
+    decide(&registry, "h2", AgentState::Revoked).await;
+    decide(&registry, "h1", AgentState::Quarantined).await;
+    // A boot that comes back.
+    for boot in ["boot-1", "boot-2"] {
+        registry.arrive(&name("h4"), &name(boot), at(200)).await.unwrap();
+    }
+    let copy = registry.arrive(&name("h4"), &name("boot-1"), at(200)).await;
+    refused(copy, ErrorKind::PermissionDenied);
+    let kept_out: Vec<HostName> = ["h1", "h2", "h4"].map(name).to_vec();
+    assert_eq!(registry.kept_out().await.unwrap(), kept_out);
+    decide(&registry, "h2", AgentState::Active).await;
+    registry.remove(&may().await, &name("h1")).await.unwrap();
+    assert_eq!(registry.kept_out().await.unwrap(), [name("h4")]);
+}
+
 /// > `agents` gives agents in the order of their hosts, after the host given, and no more than asked for.
 pub async fn agents_are_paged_in_order<H: Harness<dyn AgentRegistry>>(harness: &H) {
     let (registry, _guard) = harness.fresh().await;
@@ -45,7 +67,7 @@ pub async fn agents_are_paged_in_order<H: Harness<dyn AgentRegistry>>(harness: &
     assert_eq!(page(Some("d"), 9).await, Vec::<String>::new());
 }
 
-/// > A host without agent is `NotFound`, from `agent`, `arrive`, `hear`, `decide` and `remove` alike.
+/// > A host without agent is `NotFound`, from `agent`, `arrive`, `hear`, `describe`, `decide` and `remove` alike.
 pub async fn a_host_without_agent_is_not_found<H: Harness<dyn AgentRegistry>>(harness: &H) {
     let (registry, _guard) = harness.fresh().await;
     enrolled(&registry, "h1").await;
@@ -53,6 +75,7 @@ pub async fn a_host_without_agent_is_not_found<H: Harness<dyn AgentRegistry>>(ha
     refused(registry.agent(&host).await, ErrorKind::NotFound);
     refused(registry.arrive(&host, &name("boot-1"), at(200)).await, ErrorKind::NotFound);
     refused(registry.hear(&host, at(200)).await, ErrorKind::NotFound);
+    refused(registry.describe(&host, &AgentFacts::default()).await, ErrorKind::NotFound);
     let decided = registry.decide(&may, &host, AgentState::Revoked, "").await;
     refused(decided, ErrorKind::NotFound);
     refused(registry.remove(&may, &host).await, ErrorKind::NotFound);

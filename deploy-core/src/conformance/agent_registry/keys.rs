@@ -1,6 +1,6 @@
 use super::{Registry, agent, create, decide, enrolled, key, wish};
 use crate::{
-    agent::{Agent, AgentState, Certificate},
+    agent::{Agent, AgentFacts, AgentState, Certificate},
     backend::{AgentRegistry, CertifyAgent},
     conformance::{
         ConcurrentHarness, Harness, refused,
@@ -135,6 +135,8 @@ pub async fn who_is_kept_out_gets_nothing<H: Harness<dyn AgentRegistry>>(harness
         let arrived = registry.arrive(&host, &name("boot-2"), at(9_000)).await;
         refused(arrived, ErrorKind::PermissionDenied);
         refused(registry.hear(&host, at(9_000)).await, ErrorKind::PermissionDenied);
+        let described = registry.describe(&host, &AgentFacts::default()).await;
+        refused(described, ErrorKind::PermissionDenied);
         assert_eq!(agent(&registry, "h1").await, before, "it has changed something");
     }
     assert_eq!(who(&registry, "h2").await, "h2");

@@ -112,8 +112,10 @@ macro_rules! agent_registry_conformance {
             a_superseded_key_that_comes_back_is_a_second_machine
             a_boot_that_comes_back_is_a_second_machine
             sights_are_noted
+            what_a_host_says_of_itself_is_kept
             who_is_kept_out_gets_nothing
             a_person_decides
+            who_is_kept_out_is_known
             agents_are_paged_in_order
             a_host_without_agent_is_not_found
             a_removed_agent_is_unknown

@@ -1,6 +1,6 @@
 use super::{agent, decide, enrolled, key};
 use crate::{
-    agent::AgentState,
+    agent::{AgentFacts, AgentState},
     backend::AgentRegistry,
     conformance::{
         Harness, refused,
@@ -46,5 +46,20 @@ pub async fn sights_are_noted<H: Harness<dyn AgentRegistry>>(harness: &H) {
         let there = registry.arrive(&host, &name("boot-1"), at(seconds)).await.unwrap();
         assert_eq!(there.last_seen_at, Some(at(noted)), "after it came at {seconds} s");
         assert_eq!(agent(&registry, "h1").await, there);
+    }
+}
+
+/// > `describe` notes what a host says of itself, in place of what it said before.
+pub async fn what_a_host_says_of_itself_is_kept<H: Harness<dyn AgentRegistry>>(harness: &H) {
+    let (registry, _guard) = harness.fresh().await;
+    assert_eq!(enrolled(&registry, "h1").await.facts, AgentFacts::default());
+    let host = name("h1");
+    for version in ["1.0.0", "1.1.0", "1.1.0"] {
+        let mut facts = AgentFacts::default();
+        version.clone_into(&mut facts.agent_version);
+        (facts.cpus, facts.addresses) = (4, vec!["192.0.2.1".to_owned()]);
+        registry.describe(&host, &facts).await.unwrap();
+        assert_eq!(agent(&registry, "h1").await.facts, facts);
+        assert_eq!(registry.arrive(&host, &name("boot-1"), at(200)).await.unwrap().facts, facts);
     }
 }

@@ -2,12 +2,18 @@
 use crate::{link::signer, support::Fixture};
 use async_trait::async_trait;
 use deploy_agent::{
-    Connect as _, Credentials, EnrolError, GatewayConnector, Identity, Session, enrol, renew,
+    Connect as _, Credentials, EnrolError, GatewayConnector, Identity, Names, Session, enrol, renew,
 };
 use deploy_agent_gateway::{
     AgentExecutor, AgentListener, Enroller, Gateway, GatewayOptions, Registrar, RegistryAdmission,
 };
-use deploy_agent_protocol::{OrderSigner, v1::Facts};
+use deploy_agent_protocol::{
+    OrderSigner,
+    v1::{
+        Facts, FetchRequest, RenewRequest, enrolment_client::EnrolmentClient,
+        gateway_client::GatewayClient,
+    },
+};
 use deploy_core::{
     access::{Action, Resource},
     agent::{Agent, AgentState},
@@ -19,8 +25,10 @@ use deploy_core::{
     memory::{MemoryAgentRegistry, SystemClock},
     token::{JoinToken, TokenSecret},
 };
-use deploy_pki::{AgentAcceptor, Authority, Revocations, api_config};
+use deploy_pki::{AgentAcceptor, Authority, PinnedConnector, Revocations};
+use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
+use rustls_pki_types::ServerName;
 use std::{
     fs,
     io::Write as _,
@@ -36,8 +44,15 @@ use tokio::{
     sync::watch,
     task::JoinHandle,
 };
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
-use tonic::transport::Server;
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, ServerConfig},
+};
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint, Uri},
+};
+use tower::service_fn;
 
 /// Remembers who was registered.
 #[derive(Debug, Default)]
@@ -58,16 +73,18 @@ struct Plane {
     book: Arc<Book>,
     clock: Arc<dyn Clock>,
     gateway: Gateway,
-    /// Where strangers are let in.
+    /// Where agents and strangers are let in.
     door: String,
     revocations: watch::Sender<Revocations>,
-    tasks: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    newest: watch::Sender<Arc<ServerConfig>>,
+    sessions: JoinHandle<()>,
     _folder: TempDir,
 }
 
 impl Drop for Plane {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.sessions.abort();
     }
 }
 
@@ -79,7 +96,7 @@ impl Plane {
         let identity = authority.issue_server(&["127.0.0.1"], clock.now()).unwrap();
         let agents = Arc::new(MemoryAgentRegistry::new());
         let (revocations, list) = watch::channel(Revocations::new());
-        let acceptor = AgentAcceptor::new(&authority, list, Arc::clone(&clock));
+        let acceptor = AgentAcceptor::new(&authority, list, Arc::clone(&clock)).with_strangers();
         let config = Arc::new(acceptor.config(&identity).unwrap());
         let admission = RegistryAdmission::new(Arc::clone(&agents) as _, Arc::clone(&clock));
         let gateway = Gateway::new(
@@ -90,7 +107,7 @@ impl Plane {
             GatewayOptions::default().with_heartbeat(Duration::from_millis(200)),
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let door = listener.local_addr().unwrap().to_string();
         let book = Arc::new(Book::default());
         let enroller = Enroller::new(
             Arc::clone(&agents) as _,
@@ -98,17 +115,29 @@ impl Plane {
             Arc::clone(&book) as _,
             Arc::clone(&clock),
             vec![signer().public_key()],
-            address,
+            "",
         );
-        let (served, renewing) = (gateway.clone(), enroller.clone());
+        let served = gateway.clone();
+        let (newest, config) = watch::channel(config);
         let listener = AgentListener::new(listener, config, Arc::clone(&clock));
+        let (stop, mut stopped) = watch::channel(false);
         let sessions = tokio::spawn(async move {
-            listener.serve(&served, &renewing, std::future::pending()).await.unwrap();
+            let stopped = async { drop(stopped.wait_for(|it| *it).await) };
+            listener.serve(&served, &enroller, stopped).await.unwrap();
         });
-        let config = Arc::new(api_config(&identity, Arc::clone(&clock)).unwrap());
-        let (door, strangers) = open_door(enroller, config).await;
-        let tasks = vec![sessions, strangers];
-        Self { agents, authority, book, clock, gateway, door, revocations, tasks, _folder: folder }
+        Self {
+            agents,
+            authority,
+            book,
+            clock,
+            gateway,
+            door,
+            revocations,
+            stop,
+            newest,
+            sessions,
+            _folder: folder,
+        }
     }
 
     /// A join token for so many hosts.
@@ -124,7 +153,7 @@ impl Plane {
     }
 
     async fn enrol(&self, fixture: &Fixture, token: &str) -> Result<Credentials, EnrolError> {
-        enrol(&fixture.state(), &self.door, token, Arc::clone(&self.clock)).await
+        enrol(&fixture.state(), &self.door, token, Names::default(), Arc::clone(&self.clock)).await
     }
 
     fn session(&self, fixture: &Fixture, credentials: &Credentials) -> JoinHandle<()> {
@@ -144,36 +173,6 @@ impl Plane {
         let host = Host::new(host.clone(), Connection::Agent);
         let on = HostRequest::new(host, sample::name("web"), sample::name("/srv/web"));
         AgentExecutor::new(self.gateway.clone()).observe(&permit, &on).await
-    }
-}
-
-/// The port of people and programs, where a machine without a certificate comes in as well.
-async fn open_door(enroller: Enroller, config: Arc<ServerConfig>) -> (String, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let acceptor = TlsAcceptor::from(config);
-    let connections = futures_util::stream::unfold(listener, move |listener| {
-        let acceptor = acceptor.clone();
-        async move {
-            let stream = accept(&listener, &acceptor).await;
-            Some((stream, listener))
-        }
-    });
-    let server = Server::builder().add_service(enroller.service());
-    let server = server.serve_with_incoming(connections);
-    (address, tokio::spawn(async move { server.await.unwrap() }))
-}
-
-async fn accept(
-    listener: &TcpListener,
-    acceptor: &TlsAcceptor,
-) -> std::io::Result<TlsStream<TcpStream>> {
-    loop {
-        let (stream, _) = listener.accept().await?;
-        // Whoever does not speak TLS, or trusts another authority, is nobody.
-        if let Ok(stream) = acceptor.accept(stream).await {
-            return Ok(stream);
-        }
     }
 }
 
@@ -229,6 +228,73 @@ async fn a_certificate_is_renewed_for_a_new_key_and_the_old_one_is_worth_nothing
     let connect = GatewayConnector::new(thief.state(), Arc::clone(&plane.clock));
     renew(&thief.state(), &connect).await.unwrap_err();
     assert_eq!(plane.agents.agent(&host).await.unwrap().state, AgentState::Quarantined);
+}
+
+#[tokio::test]
+async fn a_stranger_may_enrol_and_nothing_else() {
+    let fixture = Fixture::new("none").await;
+    let plane = Plane::new(&fixture).await;
+    let token = plane.token(1).await;
+    let (_, trusted) = token.rsplit_once('_').unwrap();
+    let authority = format!("sha256:{trusted}").parse().unwrap();
+    let config = PinnedConnector::new(authority, Arc::clone(&plane.clock)).stranger().unwrap();
+    let channel = dial(&plane.door, config).await;
+    let asked = RenewRequest { signing_request: vec![] };
+    let refused = EnrolmentClient::new(channel.clone()).renew(asked).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    let frames = futures_util::stream::pending();
+    let refused = GatewayClient::new(channel.clone()).session(frames).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    let asked = FetchRequest { digest: vec![0; 32].into(), offset: 0 };
+    let refused = GatewayClient::new(channel).fetch(asked).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+}
+
+/// A connection of nobody in particular.
+async fn dial(server: &str, config: ClientConfig) -> Channel {
+    let (tls, address) = (TlsConnector::from(Arc::new(config)), server.to_owned());
+    let connector = service_fn(move |_: Uri| {
+        let (tls, address) = (tls.clone(), address.clone());
+        async move {
+            let stream = TcpStream::connect(&address).await?;
+            let name = ServerName::try_from("any.name").unwrap();
+            Ok::<_, std::io::Error>(TokioIo::new(tls.connect(name, stream).await?))
+        }
+    });
+    let endpoint = Endpoint::from_shared(format!("http://{server}")).unwrap();
+    endpoint.connect_with_connector(connector).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_listener_that_stops_sends_agents_away_and_takes_nobody() {
+    let fixture = Fixture::new("none").await;
+    let mut plane = Plane::new(&fixture).await;
+    let credentials = plane.enrol(&fixture, &plane.token(1).await).await.unwrap();
+    let host: HostName = credentials.host().parse().unwrap();
+    let _session = plane.session(&fixture, &credentials);
+    plane.reaches(&host).await;
+    plane.stop.send_replace(true);
+    (&mut plane.sessions).await.unwrap();
+    assert!(plane.gateway.connected().is_empty());
+    TcpStream::connect(&plane.door).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn new_connections_see_the_newest_certificate() {
+    let fixture = Fixture::new("none").await;
+    let plane = Plane::new(&fixture).await;
+    let token = plane.token(1).await;
+    // One that nobody trusts: of another authority.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = Authority::open(elsewhere.path(), plane.clock.now()).unwrap();
+    let identity = other.issue_server(&["127.0.0.1"], plane.clock.now()).unwrap();
+    let list = plane.revocations.subscribe();
+    let acceptor = AgentAcceptor::new(&other, list, Arc::clone(&plane.clock)).with_strangers();
+    let before = plane.newest.send_replace(Arc::new(acceptor.config(&identity).unwrap()));
+    let refused = plane.enrol(&fixture, &token).await.unwrap_err();
+    assert!(matches!(refused, EnrolError::Connect { .. }), "{refused}");
+    plane.newest.send_replace(before);
+    plane.enrol(&fixture, &token).await.unwrap();
 }
 
 #[tokio::test]
