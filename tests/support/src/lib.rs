@@ -4,3 +4,4 @@ pub mod real_service;
 pub mod releases;
 pub mod scripted;
 pub mod sshd;
+pub mod zoo;

@@ -12,7 +12,8 @@ use std::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What an `exec` that did not come about ends with, as shells have it.
+/// What an `exec` that did not come about ends with, as shells have it: there is nothing to run, or it cannot be run.
+const NOT_FOUND: u8 = 127;
 const NOT_STARTED: u8 = 126;
 /// The longest join token that is read, in bytes.
 const LONGEST_TOKEN: u64 = 4_096;
@@ -74,7 +75,9 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let helper = arguments.first().and_then(|it| it.to_str());
     if matches!(helper, Some("shim" | "exec" | "ask")) {
-        return ended(deploy_agent::run_helper(&arguments), NOT_STARTED);
+        let done = deploy_agent::run_helper(&arguments);
+        let missing = done.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::NotFound);
+        return ended(done, if missing { NOT_FOUND } else { NOT_STARTED });
     }
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).without_time().init();
     let done = match Cli::parse().command {

@@ -17,17 +17,30 @@ use deploy_test_support::{scripted::Traces, sshd::Sshd};
 use std::{sync::Arc, time::Duration};
 
 /// An SSH server, and what is to be installed.
-struct Fixture {
-    sshd: Sshd,
-    store: Arc<MemoryArtifactStore>,
+pub(crate) struct Fixture {
+    pub(crate) sshd: Sshd,
+    pub(crate) store: Arc<MemoryArtifactStore>,
 }
 
 impl Fixture {
-    fn executor(&self) -> Arc<SshExecutor> {
+    pub(crate) fn new() -> Self {
+        Self { sshd: Sshd::start().unwrap(), store: Arc::default() }
+    }
+
+    pub(crate) fn executor(&self) -> Arc<SshExecutor> {
         let store: Arc<dyn ArtifactStore> = Arc::<MemoryArtifactStore>::clone(&self.store);
         let transport = SshTransport::new(options(&self.sshd));
         let executor = SshExecutor::new(transport, store, Arc::new(SystemClock::new()));
         Arc::new(executor.with_reconnect_for(Duration::from_secs(20)))
+    }
+
+    pub(crate) fn on(&self) -> HostRequest {
+        let connection = SshConnection::new()
+            .with_address(self.sshd.addresses()[0].to_string())
+            .with_port(self.sshd.port().unwrap())
+            .with_root(self.sshd.root(0).unwrap().to_str().unwrap());
+        let host = Host::new(sample::name("h1"), Connection::Ssh(connection));
+        HostRequest::new(host, sample::name("web"), "/srv/web".parse().unwrap())
     }
 
     fn traces(&self) -> Traces {
@@ -41,7 +54,7 @@ impl Harness<dyn Executor> for Ssh {
     type Guard = Fixture;
 
     async fn fresh(&self) -> (Arc<dyn Executor>, Fixture) {
-        let fixture = Fixture { sshd: Sshd::start().unwrap(), store: Arc::default() };
+        let fixture = Fixture::new();
         (fixture.executor(), fixture)
     }
 }
@@ -62,12 +75,7 @@ impl ConcurrentHarness<dyn Executor> for Ssh {
 
 impl ExecutorHarness for Ssh {
     fn on(&self, guard: &Fixture) -> HostRequest {
-        let connection = SshConnection::new()
-            .with_address(guard.sshd.addresses()[0].to_string())
-            .with_port(guard.sshd.port().unwrap())
-            .with_root(guard.sshd.root(0).unwrap().to_str().unwrap());
-        let host = Host::new(sample::name("h1"), Connection::Ssh(connection));
-        HostRequest::new(host, sample::name("web"), "/srv/web".parse().unwrap())
+        guard.on()
     }
 
     async fn release(&self, guard: &Fixture, id: &str, steps: &[ScriptedStep]) -> PlannedRelease {

@@ -15,3 +15,5 @@ mod logins;
 mod processes;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod zoo;

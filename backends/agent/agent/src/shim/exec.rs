@@ -52,7 +52,12 @@ impl Exec {
     /// Becomes the script. Comes back only with what kept it from that.
     pub(crate) fn become_script(&self) -> io::Error {
         match self.prepare() {
-            Ok(mut command) => command.exec(),
+            Ok(mut command) => {
+                let err = command.exec();
+                // Mostly it is not the script that is missing, but what its first line names.
+                let what = self.script.display();
+                io::Error::new(err.kind(), format!("`{what}`, or what is to run it: {err}"))
+            }
             Err(err) => err,
         }
     }

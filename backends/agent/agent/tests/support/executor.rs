@@ -24,6 +24,8 @@ use tokio::io::AsyncReadExt as _;
 pub(crate) struct LocalAgent {
     pub(crate) host: Arc<JournaledHost>,
     pub(crate) store: Arc<dyn ArtifactStore>,
+    /// What an attempt may print at most; 0 is no limit.
+    pub(crate) log_limit: u64,
 }
 
 impl LocalAgent {
@@ -70,7 +72,7 @@ impl LocalAgent {
             min_healthy_s: u32::try_from(request.health.min_healthy_time.as_secs()).unwrap(),
             healthy_deadline_s: u32::try_from(request.health.healthy_deadline.as_secs()).unwrap(),
             kill_grace_s: 2,
-            log_limit: 64 << 20,
+            log_limit: self.log_limit,
             log_offset: request.log_offset,
             masked: Vec::new(),
         })

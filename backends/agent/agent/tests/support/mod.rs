@@ -84,6 +84,7 @@ impl Fixture {
         Arc::new(LocalAgent {
             host: self.host(),
             store: Arc::<MemoryArtifactStore>::clone(&self.store),
+            log_limit: 64 << 20,
         })
     }
 

@@ -1,0 +1,3 @@
+# The code by which `ssh` says that it failed itself.
+echo over
+exit 255

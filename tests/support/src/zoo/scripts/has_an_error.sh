@@ -1,0 +1,3 @@
+# No shell can read this.
+echo "before"
+if true; then (

@@ -1,0 +1,2 @@
+#!/bin/cat
+# Not a shell at all: it prints this.

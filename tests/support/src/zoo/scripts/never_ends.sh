@@ -1,0 +1,3 @@
+# Is busy with nothing.
+: >"$P_UP"
+while :; do :; done

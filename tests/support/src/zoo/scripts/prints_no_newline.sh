@@ -1,0 +1,2 @@
+# Ends in the middle of a line.
+printf 'one\ntwo'

@@ -1,0 +1,2 @@
+# Says nothing, and fails.
+exit 1

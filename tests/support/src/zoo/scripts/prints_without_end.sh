@@ -1,0 +1,4 @@
+# Prints, and does not listen.
+trap '' TERM PIPE
+: >"$P_UP"
+yes
