@@ -26,7 +26,7 @@ if [ -z "$py" ]; then
 fi
 [ -n "$py" ] || { echo "setup: need Python >= 3.12 with venv (set PEERS_PYTHON)" >&2; exit 1; }
 echo "setup: Python for the venvs: $py ($($py --version))"
-for t in ansible asyncssh pssh; do
+for t in ansible asyncssh pssh salt; do
     stamp=$PEERS_STATE/venv/$t/.done
     cmp -s "$BENCH_DIR/requirements/$t.txt" "$stamp" && continue
     echo "setup: venv $t"
