@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncSeek};
 /// Speaks to a server. Cheap to clone: all of them share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: Http,
+    pub(crate) http: Http,
 }
 
 /// # Errors
@@ -33,11 +33,11 @@ impl Client {
         Ok(Self { http: Http::new(server)? })
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, ClientError> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, ClientError> {
         self.http.json(Asked::new(Method::GET, path)).await
     }
 
-    async fn post<T: DeserializeOwned>(
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &(impl Serialize + Sync),
@@ -61,7 +61,7 @@ impl Client {
         self.http.json(asked).await
     }
 
-    async fn delete(&self, path: String) -> Result<(), ClientError> {
+    pub(crate) async fn delete(&self, path: String) -> Result<(), ClientError> {
         self.http.answer(Asked::new(Method::DELETE, path)).await.map(drop)
     }
 

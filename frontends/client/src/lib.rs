@@ -19,6 +19,7 @@
 //! # Ok(())
 //! # }
 //! ```
+mod agents;
 mod api;
 mod error;
 mod follow;

@@ -26,5 +26,7 @@ pub mod text;
 
 pub use events::EventFeed;
 pub use logs::LogTail;
-pub use operations::{ArtifactUpload, Listed, Operations, status_of, why};
+pub use operations::{
+    AgentLinks, Agents, ArtifactUpload, LinksElsewhere, Listed, Operations, status_of, why,
+};
 pub use tail::Tail;

@@ -164,7 +164,7 @@ pub fn host(name: HostName, asked: &wire::HostSpec) -> Result<Host, Problem> {
     Ok(Host::new(name, connection(&asked.connection)?).with_labels(labels(&asked.labels)?))
 }
 
-fn labels(asked: &BTreeMap<String, String>) -> Result<Labels, Problem> {
+pub(crate) fn labels(asked: &BTreeMap<String, String>) -> Result<Labels, Problem> {
     let parse = |(key, value): (&String, &String)| {
         Ok((field("labels", key)?, field(&format!("labels.{key}"), value)?))
     };
@@ -173,9 +173,13 @@ fn labels(asked: &BTreeMap<String, String>) -> Result<Labels, Problem> {
 
 fn connection(asked: &wire::Connection) -> Result<Connection, Problem> {
     let root: Option<spec::AbsolutePath> = optional("connection.root", asked.root.as_ref())?;
+    let others = asked.address.is_some() || asked.port.is_some() || asked.user.is_some();
     match asked.via.as_str() {
+        "agent" if others || root.is_some() => {
+            Err(refused("connection", "an agent connects by itself: there is nothing more to say"))
+        }
+        "agent" => Ok(Connection::Agent),
         "local" => {
-            let others = asked.address.is_some() || asked.port.is_some() || asked.user.is_some();
             if others {
                 return Err(refused("connection", "a local host has nothing but a `root`"));
             }
@@ -194,7 +198,7 @@ fn connection(asked: &wire::Connection) -> Result<Connection, Problem> {
             ssh.root = root.map(Into::into);
             Ok(Connection::Ssh(ssh))
         }
-        _ => Err(refused("connection.via", "it must be `ssh` or `local`")),
+        _ => Err(refused("connection.via", "it must be `ssh`, `agent` or `local`")),
     }
 }
 
@@ -284,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_one_of_two() {
+    fn a_connection_is_one_of_three() {
         let parsed = |connection| {
             let asked = wire::HostSpec { connection, labels: BTreeMap::new() };
             host("h1".parse().unwrap(), &asked)
@@ -296,6 +300,10 @@ mod tests {
         };
         assert!(parsed(local.clone()).is_ok());
         let field = |problem: Problem| problem.context["field"].clone();
+        let agent = wire::Connection { via: "agent".to_owned(), ..wire::Connection::default() };
+        assert_eq!(parsed(agent.clone()).unwrap().connection, Connection::Agent);
+        let more = wire::Connection { root: Some("/srv".to_owned()), ..agent };
+        assert_eq!(field(parsed(more).unwrap_err()), "connection");
         let both = wire::Connection { port: Some(22), ..local.clone() };
         assert_eq!(field(parsed(both).unwrap_err()), "connection");
         let other = wire::Connection { via: "post".to_owned(), ..local };

@@ -4,7 +4,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use std::{fmt, time::Duration};
+use std::{fmt, sync::atomic::Ordering, time::Duration};
 
 /// How long answers take, in seconds, in steps that tell the quick from the slow.
 const STEPS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
@@ -29,6 +29,8 @@ pub(crate) struct Metrics {
     pub(crate) in_flight: Gauge,
     pub(crate) streams: Gauge,
     pub(crate) driven: Gauge,
+    agents_connected: Gauge,
+    agents_refused: Counter,
 }
 
 impl fmt::Debug for Metrics {
@@ -43,12 +45,31 @@ impl Metrics {
         let requests = Family::<Requested, Counter>::default();
         let durations = Family::<Routed, Histogram>::new_with_constructor(|| Histogram::new(STEPS));
         let (in_flight, streams, driven) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let (connected, refused) = (Gauge::default(), Counter::default());
         registry.register("http_requests", "Requests that were answered", requests.clone());
         registry.register("http_request_seconds", "How long answers took", durations.clone());
         registry.register("http_in_flight", "Requests that are worked on", in_flight.clone());
         registry.register("event_streams", "Event streams that are open", streams.clone());
         registry.register("rollouts_driven", "Rollouts that this process drives", driven.clone());
-        Self { registry, requests, durations, in_flight, streams, driven }
+        registry.register("agents_connected", "Agents that have a session", connected.clone());
+        registry.register("agent_sessions_refused", "Sessions that were refused", refused.clone());
+        Self {
+            registry,
+            requests,
+            durations,
+            in_flight,
+            streams,
+            driven,
+            agents_connected: connected,
+            agents_refused: refused,
+        }
+    }
+
+    /// Takes over what is counted where agents connect to.
+    pub(crate) fn agents(&self, connected: u64, refused: u64) {
+        self.agents_connected.set(i64::try_from(connected).unwrap_or(i64::MAX));
+        // It only grows, there as here.
+        self.agents_refused.inner().store(refused, Ordering::Relaxed);
     }
 
     /// Counts an answer.

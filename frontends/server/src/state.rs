@@ -13,7 +13,10 @@ use deploy_core::{
     time::Timestamp,
     token::{ApiToken, TokenScope},
 };
-use deploy_operations::problem::{OrProblem as _, invalid};
+use deploy_operations::{
+    Agents,
+    problem::{OrProblem as _, invalid},
+};
 use deploy_wire::Problem;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
@@ -35,6 +38,8 @@ pub struct Control {
     pub answers: Arc<dyn AnswerStore>,
     /// Knows who speaks.
     pub credentials: Arc<dyn CredentialStore>,
+    /// Knows the agents of hosts.
+    pub agents: Agents,
 }
 
 /// The control plane, ready to be served.

@@ -24,13 +24,13 @@ pub use exit::Exit;
 pub use http::{PROBLEM_JSON, Page, ProblemDetails};
 pub use problem::{Problem, ProblemCode, ProblemDocument};
 pub use request::{
-    HostSpec, HostsToImport, LabelChanges, NewHost, NewPlan, NewRelease, NewRollout, NewToken,
-    RolloutCommand, SeenPlan, ServiceSpec,
+    AgentDecision, HostSpec, HostsToImport, LabelChanges, NewHost, NewJoinToken, NewPlan,
+    NewRelease, NewRollout, NewToken, RolloutCommand, SeenPlan, ServiceSpec,
 };
 pub use resource::{
-    Artifact, Backup, Budget, BudgetColumn, BudgetUse, Change, Connection, Counts, DoctorCheck,
-    DoctorReport, Explanation, FailureBudget, Garbage, Host, HostCheck, HostStatus, Import,
-    IssuedToken, LogLine, Order, Plan, PlanHost, PlanWave, Release, ReleaseDiff, Removed, Retries,
-    Rollout, RolloutEvent, RolloutSummary, Service, Stagger, Status, Step, Strategy, Task, Token,
-    Upload, Verification, Wave,
+    Agent, AgentFacts, Artifact, Backup, Budget, BudgetColumn, BudgetUse, Change, Connection,
+    Counts, DoctorCheck, DoctorReport, Explanation, FailureBudget, Garbage, Host, HostCheck,
+    HostStatus, Import, IssuedJoinToken, IssuedToken, JoinToken, LogLine, Order, Plan, PlanHost,
+    PlanWave, Release, ReleaseDiff, Removed, Retries, Rollout, RolloutEvent, RolloutSummary,
+    Service, Stagger, Status, Step, Strategy, Task, Token, Upload, Verification, Wave,
 };

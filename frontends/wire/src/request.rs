@@ -206,3 +206,38 @@ pub struct NewToken {
     #[serde(default)]
     pub expires_in_secs: Option<u64>,
 }
+
+/// A join token to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct NewJoinToken {
+    /// The labels of the hosts that it lets in.
+    pub labels: BTreeMap<String, String>,
+    /// How many it may let in; 1 if it is not said.
+    pub uses: u32,
+    /// After how many seconds it expires; null is after an hour.
+    pub expires_in_secs: Option<u64>,
+}
+
+impl Default for NewJoinToken {
+    fn default() -> Self {
+        Self { labels: BTreeMap::new(), uses: 1, expires_in_secs: None }
+    }
+}
+
+/// What a person decides on an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "decision", rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "a server must know what to do about each")]
+pub enum AgentDecision {
+    /// Let it in: of two machines with one key the one that stays.
+    Accept,
+    /// Keep it out, at once.
+    Revoke {
+        /// Why.
+        #[serde(default)]
+        reason: String,
+    },
+}

@@ -26,8 +26,11 @@ use tonic::{Code, Request, Response, Status};
 /// Learns of hosts that were let in.
 #[async_trait]
 pub trait Registrar: fmt::Debug + Send + Sync + 'static {
+    /// Refuses the name of a host that a join token must not take over, before anything is done for a machine that wants to be called so.
+    async fn admit(&self, host: &HostName) -> BackendResult<()>;
+
     /// Puts the host of `agent` into the inventory, with the agent's labels; one that is there already keeps what people gave it.
-    async fn register(&self, agent: &Agent, facts: &Facts) -> BackendResult<()>;
+    async fn register(&self, agent: &Agent) -> BackendResult<()>;
 }
 
 /// Lets machines in by join tokens, and renews the certificates of those that are in.
@@ -79,12 +82,13 @@ impl Enroller {
             natural_key(&facts)?,
             self.clock.now(),
         );
+        self.registrar.admit(&machine.host).await.map_err(|err| status(&err))?;
         let agent = self.agents.enroll(&machine).await.map_err(|err| status(&err))?;
         let described = facts_of(Some(&facts), &request.agent_version);
         let described = self.agents.describe(&agent.host, &described).await;
         described.map_err(|err| status(&err))?;
         // Before it has a certificate: a host that has one is in the inventory.
-        self.registrar.register(&agent, &facts).await.map_err(|err| status(&err))?;
+        self.registrar.register(&agent).await.map_err(|err| status(&err))?;
         self.certify(&agent.host, csr.key(), &csr).await
     }
 

@@ -1,5 +1,6 @@
 use crate::{
     app::{App, Embedded},
+    commands::{agent::AgentCommand, join_token::JoinTokenCommand},
     files::hosts::{HostsFormat, check_address, read_hosts},
     look::{Look, lacking_at, look_at},
     output::{Table, list, plural, styles},
@@ -32,6 +33,10 @@ pub(crate) enum HostCommand {
     Check(Check),
     Label(Label),
     Remove(Remove),
+    #[command(subcommand)]
+    JoinToken(JoinTokenCommand),
+    #[command(subcommand)]
+    Agent(AgentCommand),
 }
 
 /// Adds a host; one that is there already is left alone
@@ -137,7 +142,7 @@ fn parse_address(text: &str) -> Result<String, String> {
     check_address(text).map(|()| text.to_owned())
 }
 
-fn parse_label(text: &str) -> Result<(LabelKey, LabelValue), String> {
+pub(crate) fn parse_label(text: &str) -> Result<(LabelKey, LabelValue), String> {
     let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
     let key = key.parse().map_err(|err| format!("{err}"))?;
     Ok((key, value.parse().map_err(|err| format!("{err}"))?))
@@ -162,6 +167,8 @@ impl HostCommand {
             Self::Check(command) => command.run(app).await,
             Self::Label(command) => command.run(app).await,
             Self::Remove(command) => command.run(app).await,
+            Self::JoinToken(command) => command.run(app).await,
+            Self::Agent(command) => command.run(app).await,
         }
     }
 }

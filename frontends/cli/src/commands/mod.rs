@@ -1,4 +1,5 @@
 //! One file a group of commands: its arguments, and what it does.
+pub(crate) mod agent;
 pub(crate) mod artifact;
 pub(crate) mod backup;
 pub(crate) mod completions;
@@ -6,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod descriptor;
 pub(crate) mod doctor;
 pub(crate) mod host;
+pub(crate) mod join_token;
 pub(crate) mod plan;
 pub(crate) mod release;
 pub(crate) mod rollout;

@@ -49,6 +49,16 @@ impl DataDir {
         self.path.join("artifacts")
     }
 
+    /// Keys and certificates.
+    pub(crate) fn tls(&self) -> PathBuf {
+        self.path.join("tls")
+    }
+
+    /// Where a server writes at which address machines enrol.
+    pub(crate) fn agents_address(&self) -> PathBuf {
+        self.path.join("agents.address")
+    }
+
     /// Where a process that drives a rollout in the background writes what it has to say.
     pub(crate) fn background_log(&self, rollout: &str) -> PathBuf {
         self.path.join("background").join(format!("{rollout}.log"))

@@ -1,16 +1,19 @@
 //! The platform over this machine's own backends: nothing to install, and all state in one folder.
+mod authority;
 mod data_dir;
 mod notifier;
 mod owner;
 mod transport;
 
+pub(crate) use authority::{open_authority, trusted, unusable};
 pub(crate) use data_dir::{DataDir, make_private};
-pub(crate) use owner::{gone, own_name};
+pub(crate) use owner::{gone, own_host_name, own_name};
 
 use crate::{
     cli::GlobalArgs,
     problem::{IntoProblem as _, OrProblem as _, chain, invalid},
 };
+use authority::links_elsewhere;
 use deploy_artifacts::ObjectArtifactStore;
 use deploy_core::{
     access::{Action, Permit, Resource},
@@ -23,10 +26,10 @@ use deploy_core::{
     spec::Selector,
 };
 use deploy_host::executor::ShellExecutor;
-use deploy_operations::Operations;
+use deploy_operations::{Agents, Operations};
 use deploy_sql::{
-    Database, OpenError, OpenReason, SqlHostInventory, SqlJournal, SqlLeaseStore, SqlLogStore,
-    SqlServiceRegistry,
+    Database, OpenError, OpenReason, SqlAgentRegistry, SqlHostInventory, SqlJournal, SqlLeaseStore,
+    SqlLogStore, SqlServiceRegistry,
 };
 use deploy_ssh::{HostKeyPolicy, SshOptions, SshTransport};
 use deploy_wire::{Problem, ProblemCode};
@@ -46,6 +49,8 @@ pub(crate) struct Embedded {
     pub(crate) store: Arc<ObjectArtifactStore>,
     /// The inventory as it is: it can change many hosts at once, which is no part of the trait either.
     pub(crate) hosts: SqlHostInventory,
+    /// The agents of hosts, which are no part of the platform: it knows executors.
+    pub(crate) agent_registry: SqlAgentRegistry,
 }
 
 impl Embedded {
@@ -56,6 +61,13 @@ impl Embedded {
     /// What every frontend does, in the name of whoever runs this program.
     pub(crate) fn operations(&self) -> Operations {
         Operations::new(self.platform.clone(), self.principal.clone())
+    }
+
+    /// What is known of agents without the server that they are connected to.
+    pub(crate) fn agents(&self) -> Result<Agents, Problem> {
+        let links = links_elsewhere(&self.data_dir, self.parts().clock.now())?;
+        let registry = Arc::new(self.agent_registry.clone());
+        Ok(Agents { registry, links: Arc::new(links) })
     }
 
     /// The right to change the record of a host.
@@ -127,7 +139,10 @@ pub(crate) async fn open_over(
         registry: Arc::new(SqlServiceRegistry::new(&database)),
         scheduler: Arc::new(SpreadScheduler::new()),
     });
-    Ok((Embedded { platform, principal, data_dir, executor, store, hosts }, database))
+    let agent_registry = SqlAgentRegistry::new(&database);
+    let embedded =
+        Embedded { platform, principal, data_dir, executor, store, hosts, agent_registry };
+    Ok((embedded, database))
 }
 
 /// Whoever owns the data folder may do everything, and nobody else anything.

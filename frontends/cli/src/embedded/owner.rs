@@ -14,6 +14,13 @@ pub(crate) fn principal() -> Option<Principal> {
     name.or_else(|| format!("uid-{uid}").parse().ok())
 }
 
+/// What this machine calls itself, where others may call it that as well.
+pub(crate) fn own_host_name() -> Option<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_owned();
+    let plain = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '.';
+    Some(name).filter(|it| !it.is_empty() && it.chars().all(plain))
+}
+
 /// What tells a process apart from every other that ever ran: the machine, its boot, the process and when that began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ProcessName {

@@ -2,7 +2,8 @@
 use crate::lab::{Lab, fleet, host};
 use deploy_client::PageOf;
 use deploy_wire::{
-    LabelChanges, NewPlan, NewRollout, NewToken, ProblemCode, RolloutCommand, SeenPlan,
+    AgentDecision, LabelChanges, NewJoinToken, NewPlan, NewRollout, NewToken, ProblemCode,
+    RolloutCommand, SeenPlan,
 };
 
 #[tokio::test]
@@ -76,4 +77,22 @@ async fn a_token_works_until_it_is_revoked() {
     admin.revoke_token(&issued.token.id).await.unwrap();
     let refused = client.current_token().await.unwrap_err();
     assert_eq!(refused.code(), ProblemCode::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_join_token_is_made_listed_and_revoked() {
+    let lab = Lab::new().await;
+    let client = lab.client();
+    let mut asked = NewJoinToken::default();
+    asked.labels.insert("zone".to_owned(), "a".to_owned());
+    let issued = client.create_join_token(&asked).await.unwrap();
+    assert_eq!(issued.server.as_deref(), Some("here:7444"));
+    assert!(!format!("{issued:?}").contains(&issued.secret));
+    client.revoke_join_token(&issued.token.id).await.unwrap();
+    let tokens = client.join_tokens(&PageOf::default()).await.unwrap().items;
+    assert_eq!(tokens[0].refusal.as_deref(), Some("it was revoked"));
+    assert!(client.agents(&PageOf::default()).await.unwrap().items.is_empty());
+    client.agent("h1").await.unwrap_err();
+    client.decide_agent("h1", &AgentDecision::Accept).await.unwrap_err();
+    client.remove_agent("h1").await.unwrap_err();
 }

@@ -14,11 +14,12 @@ use deploy_host::{
     archive::{Limits as ArchiveLimits, PackedFile, pack_files},
     descriptor,
 };
+use deploy_operations::{Agents, LinksElsewhere};
 use deploy_pki::{Authority, api_config};
 use deploy_server::{Control, DriverPool, FirstToken, Holder, Limits, Transport, serve};
 use deploy_sql::{
-    Database, SqlAnswerStore, SqlCredentialStore, SqlHostInventory, SqlJournal, SqlLeaseStore,
-    SqlLogStore, SqlServiceRegistry,
+    Database, SqlAgentRegistry, SqlAnswerStore, SqlCredentialStore, SqlHostInventory, SqlJournal,
+    SqlLeaseStore, SqlLogStore, SqlServiceRegistry,
 };
 use deploy_wire::{Artifact, Connection, NewHost, NewRelease, ServiceSpec, Strategy};
 use std::{collections::BTreeMap, io::Cursor, net::SocketAddr, sync::Arc};
@@ -99,7 +100,10 @@ async fn control(dir: &TempDir) -> Control {
         scheduler: Arc::new(SpreadScheduler::default()),
     };
     let answers = Arc::new(SqlAnswerStore::new(&database));
-    Control { parts, answers, credentials: Arc::new(SqlCredentialStore::new(&database)) }
+    let links = LinksElsewhere::new(Digest::of(b"an authority"), Some("here:7444".to_owned()));
+    let registry = Arc::new(SqlAgentRegistry::new(&database));
+    let agents = Agents { registry, links: Arc::new(links) };
+    Control { parts, answers, credentials: Arc::new(SqlCredentialStore::new(&database)), agents }
 }
 
 /// The service `web`, with a release `web-1`, on the hosts `h1` to `h3`.

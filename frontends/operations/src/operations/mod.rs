@@ -1,4 +1,5 @@
 //! Every operation, for one principal.
+mod agents;
 mod artifacts;
 mod hosts;
 mod releases;
@@ -6,6 +7,7 @@ mod rollouts;
 mod services;
 mod status;
 
+pub use agents::{AgentLinks, Agents, LinksElsewhere};
 pub use artifacts::ArtifactUpload;
 pub use rollouts::why;
 pub use status::status_of;

@@ -1,4 +1,5 @@
 //! The routes, one file a resource.
+mod agents;
 mod artifacts;
 mod events;
 mod hosts;
@@ -55,6 +56,11 @@ pub(crate) fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(rollouts::why))
         .routes(routes!(events::events))
         .routes(routes!(events::logs))
+        .routes(routes!(agents::list))
+        .routes(routes!(agents::show, agents::remove))
+        .routes(routes!(agents::decide))
+        .routes(routes!(agents::join_tokens, agents::create_join_token))
+        .routes(routes!(agents::revoke_join_token))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::current))
         .routes(routes!(tokens::revoke));

@@ -41,6 +41,8 @@ pub(super) async fn readyz(State(state): State<SharedState>) -> Answer<&'static 
 pub(super) async fn metrics(State(state): State<SharedState>) -> Answer<impl IntoResponse> {
     let driven = i64::try_from(state.pool.count()).unwrap_or(i64::MAX);
     state.metrics.driven.set(driven);
+    let links = &state.control.agents.links;
+    state.metrics.agents(links.connected(), links.refused());
     let text = state
         .metrics
         .text()

@@ -3,6 +3,7 @@ use axum::body::Bytes;
 use deploy_artifacts::ObjectArtifactStore;
 use deploy_core::{
     access::Action,
+    digest::Digest,
     engine::Parts,
     memory::{
         MemoryAuthorizer, MemoryExecutor, MemoryNotifier, Rule, SpreadScheduler, SystemClock,
@@ -12,10 +13,11 @@ use deploy_host::{
     archive::{Limits as ArchiveLimits, PackedFile, pack_files},
     descriptor,
 };
+use deploy_operations::{Agents, LinksElsewhere};
 use deploy_server::{Control, DriverPool, FirstToken, Holder, Limits, Server, Transport, serve};
 use deploy_sql::{
-    Database, SqlAnswerStore, SqlCredentialStore, SqlHostInventory, SqlJournal, SqlLeaseStore,
-    SqlLogStore, SqlServiceRegistry,
+    Database, SqlAgentRegistry, SqlAnswerStore, SqlCredentialStore, SqlHostInventory, SqlJournal,
+    SqlLeaseStore, SqlLogStore, SqlServiceRegistry,
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::{HeaderMap, Method, Request, StatusCode, client::conn::http1};
@@ -72,7 +74,10 @@ impl World {
         };
         let answers = Arc::new(SqlAnswerStore::new(&database));
         let credentials = Arc::new(SqlCredentialStore::new(&database));
-        let control = Control { parts, answers, credentials };
+        let links = LinksElsewhere::new(Digest::of(b"an authority"), None);
+        let agents =
+            Agents { registry: Arc::new(SqlAgentRegistry::new(&database)), links: Arc::new(links) };
+        let control = Control { parts, answers, credentials, agents };
         Self { control, dir, database, executor }
     }
 }

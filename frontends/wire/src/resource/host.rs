@@ -22,7 +22,7 @@ pub struct Host {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Connection {
-    /// `ssh` or `local`.
+    /// `agent`, `ssh` or `local`.
     pub via: String,
     /// A name or an address.
     pub address: Option<String>,

@@ -1,4 +1,5 @@
 //! What `--output json` prints: one struct a resource.
+mod agent;
 mod artifact;
 mod backup;
 mod doctor;
@@ -9,6 +10,7 @@ mod rollout;
 mod service;
 mod token;
 
+pub use agent::{Agent, AgentFacts, IssuedJoinToken, JoinToken};
 pub use artifact::{Artifact, Garbage, Upload, Verification};
 pub use backup::Backup;
 pub use doctor::{DoctorCheck, DoctorReport};

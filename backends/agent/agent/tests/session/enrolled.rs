@@ -10,7 +10,7 @@ use deploy_agent_gateway::{
 use deploy_agent_protocol::{
     OrderSigner,
     v1::{
-        Facts, FetchRequest, RenewRequest, enrolment_client::EnrolmentClient,
+        FetchRequest, RenewRequest, enrolment_client::EnrolmentClient,
         gateway_client::GatewayClient,
     },
 };
@@ -56,12 +56,16 @@ use tower::service_fn;
 
 /// Remembers who was registered.
 #[derive(Debug, Default)]
-struct Book(Mutex<Vec<(HostName, Facts)>>);
+struct Book(Mutex<Vec<HostName>>);
 
 #[async_trait]
 impl Registrar for Book {
-    async fn register(&self, agent: &Agent, facts: &Facts) -> BackendResult<()> {
-        self.0.lock().unwrap().push((agent.host.clone(), facts.clone()));
+    async fn admit(&self, _: &HostName) -> BackendResult<()> {
+        Ok(())
+    }
+
+    async fn register(&self, agent: &Agent) -> BackendResult<()> {
+        self.0.lock().unwrap().push(agent.host.clone());
         Ok(())
     }
 }
@@ -182,8 +186,9 @@ async fn a_join_token_makes_a_host_that_follows_orders() {
     let plane = Plane::new(&fixture).await;
     let credentials = plane.enrol(&fixture, &plane.token(1).await).await.unwrap();
     let host: HostName = credentials.host().parse().unwrap();
-    let (registered, facts) = plane.book.0.lock().unwrap().first().cloned().unwrap();
-    assert_eq!(registered, host);
+    assert_eq!(*plane.book.0.lock().unwrap(), [host.clone()]);
+    let facts = plane.agents.agent(&host).await.unwrap().facts;
+    assert_eq!(facts.agent_version, env!("CARGO_PKG_VERSION"));
     assert!(facts.cpus > 0 && facts.memory_bytes > 0 && !facts.kernel.is_empty(), "{facts:?}");
     let _session = plane.session(&fixture, &credentials);
     plane.reaches(&host).await;

@@ -1,15 +1,14 @@
 //! What the server shows to whoever connects, and how it stays good.
 use super::config::Encryption;
 use crate::{
-    embedded::make_private,
-    files::{Source, write_whole},
+    embedded::{own_host_name, trusted, unusable},
+    files::Source,
     output::Output,
-    problem::{chain, io_problem},
 };
-use deploy_core::{backend::Clock, time::Timestamp};
-use deploy_pki::{Authority, PkiError, ServerIdentity, api_config};
+use deploy_core::backend::Clock;
+use deploy_pki::{Authority, ServerIdentity, api_config};
 use deploy_server::{ServerConfig, Transport};
-use deploy_wire::{Problem, ProblemCode};
+use deploy_wire::Problem;
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
@@ -29,31 +28,24 @@ pub(super) enum Certificates {
     /// Somebody puts them into these files.
     Given { certificate: PathBuf, key: PathBuf },
     /// The server's own authority makes them.
-    Own { authority: Box<Authority>, names: Vec<String> },
+    Own { authority: Arc<Authority>, names: Vec<String> },
 }
 
 impl Certificates {
-    /// As `encryption` has it; `None` where there is none. The authority is in `folder`, and made there at the first start.
-    pub(super) fn open(
+    /// As `encryption` has it; `None` where there is none.
+    pub(super) fn new(
         encryption: &Encryption,
-        folder: &Path,
+        authority: &Arc<Authority>,
         listen: IpAddr,
-        now: Timestamp,
-    ) -> Result<Option<Self>, Problem> {
+    ) -> Option<Self> {
         match encryption {
-            Encryption::None => Ok(None),
+            Encryption::None => None,
             Encryption::Given { certificate, key } => {
-                Ok(Some(Self::Given { certificate: certificate.clone(), key: key.clone() }))
+                Some(Self::Given { certificate: certificate.clone(), key: key.clone() })
             }
             Encryption::Own { names } => {
-                make_private(folder).map_err(|err| io_problem(folder.display(), &err))?;
-                let authority =
-                    Box::new(Authority::open(folder, now).map_err(|err| unusable(&err))?);
-                let (path, root) = (trusted(folder), authority.root_pem());
-                if std::fs::read_to_string(&path).ok().as_deref() != Some(root) {
-                    write_whole(&path, root)?;
-                }
-                Ok(Some(Self::Own { authority, names: all_names(names, listen) }))
+                let (authority, names) = (Arc::clone(authority), all_names(names, listen));
+                Some(Self::Own { authority, names })
             }
         }
     }
@@ -94,39 +86,30 @@ impl Certificates {
         clock: Arc<dyn Clock>,
         newest: watch::Sender<Arc<ServerConfig>>,
     ) {
-        loop {
-            clock.sleep_until(clock.now().after(RENEWAL)).await;
-            match self.config(&clock) {
-                Ok(config) => drop(newest.send_replace(config)),
-                Err(problem) => {
-                    tracing::error!(%problem, "the certificate stays the old one");
-                }
-            }
+        renewed(&clock, &newest, || self.config(&clock)).await;
+    }
+}
+
+/// Puts what `make` makes into `newest`, long before it has to be, and forever.
+pub(super) async fn renewed(
+    clock: &Arc<dyn Clock>,
+    newest: &watch::Sender<Arc<ServerConfig>>,
+    make: impl Fn() -> Result<Arc<ServerConfig>, Problem>,
+) {
+    loop {
+        clock.sleep_until(clock.now().after(RENEWAL)).await;
+        match make() {
+            Ok(config) => drop(newest.send_replace(config)),
+            Err(problem) => tracing::error!(%problem, "the certificate stays the old one"),
         }
     }
 }
 
-/// What clients have to trust.
-fn trusted(folder: &Path) -> PathBuf {
-    folder.join("ca.pem")
-}
-
-fn unusable(err: &PkiError) -> Problem {
-    let code = match err {
-        PkiError::Damaged { .. } => ProblemCode::Corrupt,
-        PkiError::Crypto(_) | PkiError::Random(_) => ProblemCode::Internal,
-        _ => ProblemCode::InvalidInput,
-    };
-    Problem::new(code, chain(err))
-}
-
 /// What clients may call this server, beside what the configuration names.
-fn all_names(names: &[String], listen: IpAddr) -> Vec<String> {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let plain = |it: &str| it.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
-    let host = Some(host.trim()).filter(|it| !it.is_empty() && plain(it));
+pub(super) fn all_names(names: &[String], listen: IpAddr) -> Vec<String> {
     let mut all = names.to_vec();
-    all.extend(["localhost", "127.0.0.1", "::1"].into_iter().chain(host).map(ToOwned::to_owned));
+    all.extend(["localhost", "127.0.0.1", "::1"].map(ToOwned::to_owned));
+    all.extend(own_host_name());
     if !listen.is_unspecified() {
         all.push(listen.to_string());
     }
@@ -138,7 +121,9 @@ fn all_names(names: &[String], listen: IpAddr) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deploy_core::memory::ManualClock;
+    use crate::embedded::open_authority;
+    use deploy_core::{memory::ManualClock, time::Timestamp};
+    use deploy_wire::ProblemCode;
     use std::fs;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -148,7 +133,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let listen = "0.0.0.0".parse().unwrap();
         let own = Encryption::Own { names: vec!["deploy.example.com".to_owned()] };
-        let certificates = Certificates::open(&own, dir.path(), listen, NOW).unwrap().unwrap();
+        let authority = Arc::new(open_authority(dir.path(), NOW).unwrap());
+        let certificates = Certificates::new(&own, &authority, listen).unwrap();
         let trusted = fs::read_to_string(dir.path().join("ca.pem")).unwrap();
         assert!(trusted.contains("CERTIFICATE") && !trusted.contains("KEY"));
         let manual = Arc::new(ManualClock::at(NOW));

@@ -3,6 +3,7 @@ use crate::{
     files::{Human, Source},
     problem::{invalid, usage},
 };
+use deploy_operations::parse::check_address;
 use deploy_server::Limits;
 use deploy_wire::{Problem, ProblemCode};
 use serde::Deserialize;
@@ -10,16 +11,24 @@ use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// The largest configuration file, in bytes.
 const LARGEST: u64 = 1 << 20;
 
+/// Where agents connect to, unless it is said.
+const AGENTS_PORT: u16 = 7444;
+/// How often an agent that has nothing to say says so.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(300);
+
 /// What the names of variables begin with.
 const PREFIX: &str = "DEPLOY_SERVE_";
 
 /// The keys that have a variable, and whether their value is a text. `limits.requests` is `DEPLOY_SERVE_LIMITS_REQUESTS`.
-const KEYS: [(&str, bool); 18] = [
+const KEYS: [(&str, bool); 21] = [
     ("listen", true),
     ("database", true),
     ("database_file", true),
@@ -27,6 +36,9 @@ const KEYS: [(&str, bool); 18] = [
     ("plain_http", false),
     ("tls.certificate", true),
     ("tls.key", true),
+    ("agents.listen", true),
+    ("agents.address", true),
+    ("agents.heartbeat", true),
     ("limits.body_bytes", false),
     ("limits.artifact_bytes", false),
     ("limits.connections", false),
@@ -52,6 +64,8 @@ struct ConfigFile {
     #[serde(default)]
     tls: TlsFile,
     #[serde(default)]
+    agents: AgentsFile,
+    #[serde(default)]
     limits: LimitsFile,
 }
 
@@ -61,6 +75,14 @@ struct TlsFile {
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
     names: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgentsFile {
+    listen: Option<SocketAddr>,
+    address: Option<String>,
+    heartbeat: Option<Human>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -93,7 +115,17 @@ pub(super) struct Config {
     /// Where the data is; `None` is a file in the data folder.
     pub(super) database: Option<DatabaseUrl>,
     pub(super) encryption: Encryption,
+    pub(super) agents: AgentsConfig,
     pub(super) limits: Limits,
+}
+
+/// How agents connect.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct AgentsConfig {
+    pub(super) listen: SocketAddr,
+    /// The `HOST:PORT` at which they are to find this server; `None` is where they have enrolled.
+    pub(super) address: Option<String>,
+    pub(super) heartbeat: Duration,
 }
 
 /// The address of a database, which may hold a password.
@@ -181,7 +213,7 @@ fn has_password(url: &str) -> bool {
 impl ConfigFile {
     /// This, and where it says nothing, what is `below`.
     fn over(self, below: Self) -> Self {
-        let (limits, tls) = (self.limits, self.tls);
+        let (limits, tls, agents) = (self.limits, self.tls, self.agents);
         // An address and a file that holds one are two ways to say one thing.
         let (database, database_file) = match (self.database, self.database_file) {
             (None, None) => (below.database, below.database_file),
@@ -197,6 +229,11 @@ impl ConfigFile {
                 certificate: tls.certificate.or(below.tls.certificate),
                 key: tls.key.or(below.tls.key),
                 names: tls.names.or(below.tls.names),
+            },
+            agents: AgentsFile {
+                listen: agents.listen.or(below.agents.listen),
+                address: agents.address.or(below.agents.address),
+                heartbeat: agents.heartbeat.or(below.agents.heartbeat),
             },
             limits: limits.over(below.limits),
         }
@@ -214,8 +251,29 @@ impl ConfigFile {
         let mut limits = self.limits.check()?;
         limits.local_hosts = self.local_hosts.unwrap_or(limits.local_hosts);
         let database = database(self.database, self.database_file.as_deref())?;
-        Ok(Config { listen, database, encryption, limits })
+        let agents = agents(self.agents, listen)?;
+        Ok(Config { listen, database, encryption, agents, limits })
     }
+}
+
+fn agents(written: AgentsFile, api: SocketAddr) -> Result<AgentsConfig, Problem> {
+    // Beside the API; where that takes any port that is free, agents do as well.
+    let port = if api.port() == 0 { 0 } else { AGENTS_PORT };
+    let listen = written.listen.unwrap_or_else(|| SocketAddr::new(api.ip(), port));
+    let heartbeat = written.heartbeat.map_or(HEARTBEAT, |it| it.0);
+    if !(SHORTEST_HEARTBEAT..=LONGEST_HEARTBEAT).contains(&heartbeat) {
+        return Err(invalid("`agents.heartbeat` must be 100ms to 5m"));
+    }
+    let named = |it: &String| {
+        it.rsplit_once(':').is_some_and(|(name, port)| {
+            check_address(name.trim_matches(['[', ']'])).is_ok() && port.parse::<u16>().is_ok()
+        })
+    };
+    if let Some(address) = written.address.as_ref().filter(|it| !named(it)) {
+        let message = format!("`agents.address`: `{}` is no HOST:PORT", address.escape_debug());
+        return Err(invalid(message));
+    }
+    Ok(AgentsConfig { listen, address: written.address, heartbeat })
 }
 
 fn encryption(tls: TlsFile, plain: bool) -> Result<Encryption, Problem> {
@@ -324,6 +382,8 @@ mod tests {
         let config = Config::read(None, |_| None, Given::default()).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:7443");
         assert_eq!(config.encryption, Encryption::Own { names: vec![] });
+        assert_eq!(config.agents.listen.to_string(), "127.0.0.1:7444");
+        assert_eq!((config.agents.address, config.agents.heartbeat), (None, HEARTBEAT));
         assert!(config.database.is_none() && !config.limits.local_hosts);
         assert_eq!(config.limits, Limits::default());
     }
@@ -352,6 +412,8 @@ mod tests {
             ("[limits]\nrequests = 0", "`limits.requests` must be more than 0"),
             ("[tls]\nkey = \"k\"", "`tls.certificate` and `tls.key` go together"),
             ("listen = \"0.0.0.0:80\"\nplain_http = true", "tokens would travel readable"),
+            ("[agents]\nheartbeat = \"1ms\"", "`agents.heartbeat` must be 100ms to 5m"),
+            ("[agents]\naddress = \"here\"", "`agents.address`: `here` is no HOST:PORT"),
             ("database = \"mysql://x\"", "`database` must be the address of a PostgreSQL"),
         ] {
             let message = refused(text);

@@ -1,12 +1,14 @@
 //! `deploy serve`: the control plane as a process.
+mod agents;
 mod certificates;
 mod config;
 
 use crate::{
     app::App,
-    embedded::{self, gone, own_name},
+    embedded::{self, gone, open_authority, own_name},
     problem::{invalid, io_problem},
 };
+use agents::AgentPort;
 use certificates::Certificates;
 use clap::{Args, ValueHint};
 use config::{Config, Encryption, Given};
@@ -16,7 +18,10 @@ use deploy_core::{
     engine::Parts,
     memory::{MemoryAuthorizer, Rule},
 };
-use deploy_server::{Control, DriverPool, FirstToken, Holder, Server, Transport, serve};
+use deploy_pki::Authority;
+use deploy_server::{
+    Control, DriverPool, FirstToken, Holder, RoutedExecutor, Server, Transport, serve,
+};
 use deploy_sql::{SqlAnswerStore, SqlCredentialStore};
 use deploy_wire::{Exit, Problem};
 use sd_notify::NotifyState;
@@ -35,7 +40,7 @@ use tokio::{
 /// Who drives rollouts, in the name of whoever started them.
 const DRIVER: &str = "deploy-server";
 
-/// Serves the HTTP API, and drives all rollouts
+/// Serves the HTTP API and the agents of hosts, and drives all rollouts
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  deploy serve\n  deploy serve --config /etc/deploy/server.toml\n  deploy serve --listen 0.0.0.0:7443\n\n\
@@ -71,26 +76,36 @@ impl Serve {
         let config = Config::read(self.config.as_deref(), variable, given)?;
         let url = config.database.as_ref().map(|it| it.0.as_str());
         let (embedded, database) = embedded::open_over(app.data_dir()?, &app.global, url).await?;
-        let parts = embedded.parts();
-        let folder = embedded.data_dir.path().join("tls");
-        let (transport, renewing) = encrypted(app, &config, &folder, &parts.clock)?;
+        let mut parts = embedded.parts().clone();
+        let folder = embedded.data_dir.tls();
+        let authority = Arc::new(open_authority(&folder, parts.clock.now())?);
+        let (transport, renewing) = encrypted(app, &config, &folder, &authority, &parts.clock)?;
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.map_err(|err| io_problem(config.listen, &err))?;
+        let port = AgentPort::open(&embedded, &authority, &config.agents).await?;
+        parts.executor = Arc::new(RoutedExecutor::new(port.executor(), parts.executor));
         let (stop, stopping) = watch::channel(false);
         let holder = Holder::new(own_name(), gone);
-        let pool = DriverPool::new(ruled(parts, DRIVER)?, DRIVER.parse().map_err(invalid)?, holder);
+        let driver = DRIVER.parse().map_err(invalid)?;
+        let pool = DriverPool::new(ruled(&parts, DRIVER)?, driver, holder);
         let control = Control {
-            parts: ruled(parts, "*")?,
+            parts: ruled(&parts, "*")?,
             answers: Arc::new(SqlAnswerStore::new(&database)),
             credentials: Arc::new(SqlCredentialStore::new(&database)),
+            agents: port.agents.clone(),
         };
         let server = Server::new(control, pool.clone(), config.limits, stopping.clone());
         self.let_in(app, &server).await?;
         // Whoever is told that the server is up may end it at once.
         let signals = Signals::listen()?;
-        greet(app, &listener, &config)?;
+        greet(app, &listener, &port, &config)?;
         let signals = tokio::spawn(signals.stop(stop));
-        tokio::join!(server.tidy(), serve(server.clone(), listener, transport), pool.run(stopping));
+        tokio::join!(
+            server.tidy(),
+            serve(server.clone(), listener, transport),
+            pool.run(stopping.clone()),
+            port.serve(stopping),
+        );
         signals.abort();
         if let Some(renewing) = renewing {
             renewing.abort();
@@ -120,10 +135,10 @@ fn encrypted(
     app: &App,
     config: &Config,
     folder: &Path,
+    authority: &Arc<Authority>,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Transport, Option<JoinHandle<()>>), Problem> {
-    let at = config.listen.ip();
-    let certificates = Certificates::open(&config.encryption, folder, at, clock.now())?;
+    let certificates = Certificates::new(&config.encryption, authority, config.listen.ip());
     let Some(certificates) = certificates else {
         return Ok((Transport::Plain, None));
     };
@@ -142,9 +157,17 @@ fn ruled(parts: &Parts, who: &str) -> Result<Parts, Problem> {
 }
 
 /// Says where the server is.
-fn greet(app: &App, listener: &TcpListener, config: &Config) -> Result<(), Problem> {
+fn greet(
+    app: &App,
+    listener: &TcpListener,
+    port: &AgentPort,
+    config: &Config,
+) -> Result<(), Problem> {
     let address = listener.local_addr().map_err(|err| io_problem("the socket", &err))?;
     let scheme = if config.encryption == Encryption::None { "http" } else { "https" };
+    if let Some(agents) = port.address() {
+        app.output.line(format_args!("agents connect to {agents}"));
+    }
     app.output.line(format_args!("listening on {scheme}://{address}"));
     notify(NotifyState::Ready);
     Ok(())

@@ -1,0 +1,145 @@
+use async_trait::async_trait;
+use deploy_agent_gateway::{Admission, Boots, Denied, Gateway, Peer, RegistryAdmission};
+use deploy_agent_protocol::v1::Hello;
+use deploy_core::{
+    backend::{AgentRegistry, Clock, HostInventory},
+    digest::Digest,
+    error::ErrorKind,
+    id::HostName,
+    telemetry::HOST,
+};
+use deploy_operations::AgentLinks;
+use deploy_pki::Revocations;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// How often it is looked whom other processes have decided to keep out.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Keeps those out who are not let in any more: from handshakes, and from the sessions that they have.
+#[derive(Clone, Debug)]
+pub(super) struct Keeper {
+    agents: Arc<dyn AgentRegistry>,
+    gateway: Gateway,
+    list: watch::Sender<Revocations>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Keeper {
+    pub(super) const fn new(
+        agents: Arc<dyn AgentRegistry>,
+        gateway: Gateway,
+        list: watch::Sender<Revocations>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { agents, gateway, list, clock }
+    }
+
+    /// Looks again and again, for good.
+    pub(super) async fn run(&self) {
+        loop {
+            self.look().await;
+            self.clock.sleep_until(self.clock.now().after(LOOK)).await;
+        }
+    }
+
+    /// Looks once.
+    pub(super) async fn look(&self) {
+        let kept_out = match self.agents.kept_out().await {
+            Ok(hosts) => hosts.into_iter().collect::<BTreeSet<_>>(),
+            // Those who are known to be kept out stay so.
+            Err(err) => {
+                return tracing::warn!(reason = %err.chain(), "nobody knows who is kept out");
+            }
+        };
+        self.list.send_if_modified(|list| {
+            let changed = list.hosts != kept_out;
+            list.hosts.clone_from(&kept_out);
+            changed
+        });
+        for host in kept_out.iter().filter(|it| self.gateway.is_connected(it)) {
+            tracing::info!({ HOST } = %host, "a session is ended: its agent is kept out");
+            self.gateway.disconnect(host);
+        }
+    }
+
+    fn decided(&self, host: &HostName, is_let_in: bool) {
+        self.list.send_modify(|list| {
+            if is_let_in {
+                list.hosts.remove(host);
+            } else {
+                list.hosts.insert(host.clone());
+            }
+        });
+        if !is_let_in {
+            self.gateway.disconnect(host);
+        }
+    }
+}
+
+/// The connections of this server.
+#[derive(Debug)]
+pub(super) struct ServerLinks {
+    pub(super) keeper: Keeper,
+    pub(super) authority: Digest,
+    pub(super) address: String,
+}
+
+impl AgentLinks for ServerLinks {
+    fn is_connected(&self, host: &HostName) -> Option<bool> {
+        Some(self.keeper.gateway.is_connected(host))
+    }
+
+    fn decided(&self, host: &HostName, is_let_in: bool) {
+        self.keeper.decided(host, is_let_in);
+    }
+
+    fn authority(&self) -> Digest {
+        self.authority
+    }
+
+    fn address(&self) -> Option<String> {
+        Some(self.address.clone())
+    }
+
+    fn connected(&self) -> u64 {
+        u64::try_from(self.keeper.gateway.connected().len()).unwrap_or(u64::MAX)
+    }
+
+    fn refused(&self) -> u64 {
+        self.keeper.gateway.refused()
+    }
+}
+
+/// Lets in whom the registry of agents knows, and whose host the inventory knows.
+#[derive(Debug)]
+pub(super) struct InventoryAdmission {
+    pub(super) known: RegistryAdmission,
+    pub(super) inventory: Arc<dyn HostInventory>,
+}
+
+#[async_trait]
+impl Admission for InventoryAdmission {
+    async fn identify(&self, peer: &Peer) -> Result<HostName, Denied> {
+        let host = self.known.identify(peer).await?;
+        match self.inventory.host(&host).await {
+            Ok(_) => Ok(host),
+            Err(err) if err.kind() == ErrorKind::NotFound => Err(Denied::Forever(format!(
+                "the host `{host}` is not in the inventory any more: enrol the machine again"
+            ))),
+            Err(err) => Err(Denied::ForNow(err.chain())),
+        }
+    }
+
+    async fn arrived(&self, host: &HostName, hello: &Hello) -> Result<(), Denied> {
+        self.known.arrived(host, hello).await
+    }
+
+    async fn doubled(&self, host: &HostName, boots: &Boots) {
+        self.known.doubled(host, boots).await;
+    }
+
+    async fn seen(&self, host: &HostName) {
+        self.known.seen(host).await;
+    }
+}

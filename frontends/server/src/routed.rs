@@ -1,0 +1,80 @@
+//! One executor out of two.
+use async_trait::async_trait;
+use deploy_core::{
+    access::Permit,
+    backend::{
+        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Executor, ExecutorCapabilities,
+        Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest,
+        Resolution, ResolveRequest,
+    },
+    error::BackendResult,
+    host::Connection,
+};
+use std::sync::Arc;
+
+/// Reaches hosts through their agents where they have one, and otherwise as another executor does.
+#[derive(Clone, Debug)]
+pub struct RoutedExecutor {
+    agents: Arc<dyn Executor>,
+    others: Arc<dyn Executor>,
+}
+
+impl RoutedExecutor {
+    /// Through `agents` where a host's record says so, and through `others` where it does not.
+    #[must_use]
+    pub const fn new(agents: Arc<dyn Executor>, others: Arc<dyn Executor>) -> Self {
+        Self { agents, others }
+    }
+
+    fn of(&self, on: &HostRequest) -> &dyn Executor {
+        match on.host.connection {
+            Connection::Agent => &*self.agents,
+            _ => &*self.others,
+        }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Executor for RoutedExecutor {
+    /// What both offer.
+    fn capabilities(&self) -> ExecutorCapabilities {
+        let (agents, others) = (self.agents.capabilities(), self.others.capabilities());
+        ExecutorCapabilities::default()
+            .with_check(agents.check && others.check)
+            .with_kill(agents.kill && others.kill)
+    }
+
+    async fn run(
+        &self,
+        permit: &Permit,
+        request: &AttemptRequest,
+        log: &dyn AttemptLog,
+    ) -> BackendResult<AttemptReport> {
+        self.of(&request.on).run(permit, request, log).await
+    }
+
+    async fn probe(&self, permit: &Permit, request: &ProbeRequest) -> BackendResult<ProbeReport> {
+        self.of(&request.on).probe(permit, request).await
+    }
+
+    async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport> {
+        self.of(&request.on).kill(permit, request).await
+    }
+
+    async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {
+        self.of(&request.on).check(permit, request).await
+    }
+
+    async fn resolve(
+        &self,
+        permit: &Permit,
+        request: &ResolveRequest,
+    ) -> BackendResult<Resolution> {
+        self.of(&request.attempt.on).resolve(permit, request).await
+    }
+
+    async fn observe(&self, permit: &Permit, request: &HostRequest) -> BackendResult<Observed> {
+        self.of(request).observe(permit, request).await
+    }
+}
