@@ -1,59 +1,84 @@
-//! Agents at whose end nothing is run.
+//! Agents at whose end nothing is run, but for the first, which runs what it is told.
+use crate::server::program;
 use async_trait::async_trait;
-use deploy_agent::{Connect, FetchArtifact, Followed, Following, HostSide, Identity, Session};
-use deploy_agent_protocol::{
-    OrderSigner,
-    v1::{
-        Accepted, Attempt, AttemptId, Check, Checked, Ended, Follow, Kill, NeverStarted, Observe,
-        Observed, Outcome, Probe, Refused, Resolve, Resolved, answer::Kind,
-    },
+use deploy_agent::{
+    FetchArtifact, Followed, Following, GatewayConnector, HostOptions, HostSide, Identity,
+    JournaledHost, Names, Policy, Session, enrol,
+};
+use deploy_agent_protocol::v1::{
+    Accepted, Attempt, AttemptId, Check, Checked, Ended, Follow, Kill, NeverStarted, Observe,
+    Observed, Outcome, Probe, Refused, Resolve, Resolved, answer::Kind,
 };
 use deploy_benches::Failure;
-use futures_util::future::join_all;
-use std::{io, net::SocketAddr, sync::Arc};
-use tokio::sync::mpsc;
-use tonic::{
-    metadata::MetadataValue,
-    transport::{Channel, Endpoint},
+use deploy_core::{backend::Clock, memory::SystemClock};
+use futures_util::{StreamExt as _, future::join_all, stream};
+use std::{
+    fs::{self, DirBuilder},
+    io::{self, Read as _},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
+use tokio::sync::mpsc;
 
-/// Whose orders all of them follow.
-pub(crate) fn signer() -> OrderSigner {
-    OrderSigner::from_secret(&[7; 32])
-}
+/// How many machines enrol at the same time.
+const AT_ONCE: usize = 64;
 
-/// What a connection is told apart by, for there are no certificates here.
-pub(crate) fn name(number: usize) -> String {
-    format!("host-{number}")
-}
-
-/// Connects so many agents, and stays.
-pub(crate) async fn connect(address: SocketAddr, hosts: usize) -> Result<(), Failure> {
-    let sessions = (0..hosts).map(|number| async move {
-        let identity = Identity::new(name(number), "boot", vec![signer().public_key()]);
-        let connect = Arc::new(Plain { address, host: name(number) });
-        Session::new(Arc::new(Nothing), connect, identity).run().await;
-    });
-    let sessions = sessions.map(tokio::spawn).collect::<Vec<_>>();
+/// Enrols so many agents at `server` by the join token that is on standard input, each with a folder of its own below `folder`,
+/// and stays. The first of them runs attempts below `hosts`.
+pub(crate) async fn connect(
+    server: &str,
+    count: usize,
+    folder: &Path,
+    hosts: &Path,
+) -> Result<(), Failure> {
+    let mut token = String::new();
+    io::stdin().read_to_string(&mut token)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let enrolled = stream::iter((0..count).map(|number| {
+        let (token, clock) = (token.as_str(), Arc::clone(&clock));
+        async move { enrolled(number, server, token, folder, clock).await }
+    }));
+    let agents: Vec<_> = enrolled.buffer_unordered(AT_ONCE).collect().await;
+    let mut sessions = Vec::with_capacity(count);
+    for agent in agents {
+        let (number, identity, state) = agent?;
+        let host: Arc<dyn HostSide> = match number {
+            0 => Arc::new(real(&state, folder, hosts).await?),
+            _ => Arc::new(Nothing),
+        };
+        let connect = Arc::new(GatewayConnector::new(&state, Arc::clone(&clock)));
+        let session = Session::new(host, connect, identity);
+        sessions.push(tokio::spawn(async move { session.run().await }));
+    }
     join_all(sessions).await;
     Ok(())
 }
 
-/// Says who it is in the `user-agent`, for there are no certificates here.
-#[derive(Debug)]
-struct Plain {
-    address: SocketAddr,
-    host: String,
+async fn enrolled(
+    number: usize,
+    server: &str,
+    token: &str,
+    folder: &Path,
+    clock: Arc<dyn Clock>,
+) -> Result<(usize, Identity, PathBuf), Failure> {
+    let state = folder.join(number.to_string());
+    DirBuilder::new().recursive(true).mode(0o711).create(&state)?;
+    let mut names = Names::default();
+    names.host = Some(format!("host-{number}"));
+    names.instance = Some(format!("bench/here/{number}"));
+    let credentials = enrol(&state, server, token, names, clock).await?;
+    Ok((number, Identity::new(credentials.host(), "boot", credentials.signers()), state))
 }
 
-#[async_trait]
-impl Connect for Plain {
-    async fn connect(&self) -> io::Result<Channel> {
-        let host = MetadataValue::try_from(self.host.as_str()).map_err(io::Error::other)?;
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address));
-        let endpoint = endpoint.and_then(|it| it.user_agent(host.as_encoded_bytes().to_vec()));
-        endpoint.map_err(io::Error::other)?.connect().await.map_err(io::Error::other)
-    }
+/// A host as it is, whose attempts are processes of this machine.
+async fn real(state: &Path, folder: &Path, hosts: &Path) -> Result<JournaledHost, Failure> {
+    let policy = folder.join("host.toml");
+    let me = rustix::process::geteuid().as_raw();
+    let accounts = if me == 0 { "accounts = [\"root\"]\n" } else { "" };
+    fs::write(&policy, format!("folders = [\"{}\"]\n{accounts}", hosts.display()))?;
+    let options = HostOptions::new("host-0", state, Policy::read(&policy)?);
+    Ok(JournaledHost::open(options.with_program(program("DEPLOY_AGENT", "deploy-agent"))).await?)
 }
 
 /// A host on which everything has been done as soon as it is ordered.

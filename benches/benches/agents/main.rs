@@ -1,24 +1,30 @@
-//! Many agents on one gateway: what they cost when nothing happens, and how fast a rollout goes over all of them.
+//! Many agents on one server: what they cost when nothing happens, and how fast a rollout goes over all of them.
 //!
 //! ```text
+//! cargo build --release --bin deploy --bin deploy-agent
 //! cargo bench -p deploy-benches --bench agents -- [HOSTS [WAVE]]
 //! ```
 //!
-//! The agents are in a process of their own: real sessions of the agent's own code over loopback, at whose end nothing is run.
-//! The journal is SQLite on a real disk, with full durability; the files that are open limit `HOSTS` to about half of `ulimit -n`.
+//! The server is `deploy serve` as it is, over a data folder on a real disk, with full durability. The agents are in a process of their own: they
+//! enrol with a join token, and have sessions of the agent's own code over loopback and TLS, at whose end nothing is run; but the first of them runs what it
+//! is told. `HOSTS` must stay below `ulimit -n`.
 mod fleet;
 mod server;
 
 use deploy_benches::{Failure, Table};
-use server::Server;
+use rustix::time::{ClockId, clock_gettime};
+use server::{STARTED, Server, TIMES};
 use std::{
-    env,
+    env, fs,
+    io::Write as _,
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
+use tempfile::TempDir;
 
 /// How long agents that have nothing to do are watched.
-const IDLE: Duration = Duration::from_secs(20);
+const IDLE: Duration = Duration::from_secs(30);
 /// What tells the process of the agents from the one that measures.
 const AGENTS: &str = "agents";
 
@@ -26,7 +32,9 @@ const AGENTS: &str = "agents";
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = env::args().skip(1).filter(|it| it != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [AGENTS, address, hosts] => fleet::connect(address.parse()?, hosts.parse()?).await,
+        [AGENTS, server, count, folder, hosts] => {
+            fleet::connect(server, count.parse()?, Path::new(folder), Path::new(hosts)).await
+        }
         [] => measure(1_000, 500).await,
         [hosts] => measure(hosts.parse()?, 500).await,
         [hosts, wave, ..] => measure(hosts.parse()?, wave.parse()?).await,
@@ -34,18 +42,20 @@ async fn main() -> Result<(), Failure> {
 }
 
 async fn measure(hosts: usize, wave: usize) -> Result<(), Failure> {
-    let server = Server::new(hosts, wave).await?;
+    let mut server = Server::start(wave).await?;
     let alone = server.resident()?;
-    let title = format!("{hosts} agents, a rollout in waves of {wave}");
+    let title = format!("{hosts} agents over TLS, a rollout in waves of {wave}");
     let table = Table::begin(&title, &["what", "measured", "a host"])?;
     let row =
         |what: &str, measured: String, each: String| table.row(&[what.to_owned(), measured, each]);
 
-    let began = server.now();
+    let (began, used) = (server.now(), server.cpu()?);
     let _fleet = Fleet::begin(&server, hosts)?;
-    server.wait_for(hosts).await;
+    server.wait_for(hosts).await?;
     let took = server.since(began);
-    row("all connected", format!("{took:.1} s"), each(took * 1e6, hosts, "µs"))?;
+    row("all enrolled and connected", format!("{took:.1} s"), each(took * 1e6, hosts, "µs"))?;
+    let cpu = server.cpu()? - used;
+    row("the server's CPU for that", format!("{cpu:.1} s"), each(cpu * 1e6, hosts, "µs"))?;
     let held = kib(server.resident()?.saturating_sub(alone));
     row(
         "the server's memory for them",
@@ -53,9 +63,9 @@ async fn measure(hosts: usize, wave: usize) -> Result<(), Failure> {
         each(held, hosts, "KiB"),
     )?;
 
-    let (began, used) = (server.now(), server.cpu());
+    let (began, used) = (server.now(), server.cpu()?);
     server.wait(IDLE).await;
-    let share = (server.cpu() - used) / server.since(began);
+    let share = (server.cpu()? - used) / server.since(began);
     row(
         "the server's CPU for heartbeats",
         format!("{:.1} % of a core", share * 100.0),
@@ -63,38 +73,54 @@ async fn measure(hosts: usize, wave: usize) -> Result<(), Failure> {
     )?;
 
     let began = server.now();
-    server.disconnect_all();
-    server.wait_for(hosts).await;
+    server.restart().await?;
+    server.wait_for(hosts).await?;
     let took = server.since(began);
     row(
-        "all of them back after all were cut off",
+        "all of them back after the server was killed",
         format!("{took:.1} s"),
         each(took * 1e6, hosts, "µs"),
     )?;
+    let held = kib(server.resident()?.saturating_sub(alone));
+    row("its memory for them then", format!("{:.0} MiB", held / 1024.0), each(held, hosts, "KiB"))?;
 
-    let (began, used, before) = (server.now(), server.cpu(), server.resident()?);
-    server.roll_out(1).await?;
-    let took = server.since(began);
-    row(
-        "a rollout in which nothing is to be done",
-        format!("{took:.1} s"),
-        each(took * 1e6, hosts, "µs"),
-    )?;
-    let cpu = server.cpu() - used;
-    row("its CPU on the server", format!("{cpu:.1} s"), each(cpu * 1e6, hosts, "µs"))?;
-    let grown = kib(server.resident()?.saturating_sub(before)) / 1024.0;
-    row("its memory on the server", format!("{grown:.0} MiB"), String::new())?;
+    for round in ["1", "2"] {
+        let (began, used, before) = (server.now(), server.cpu()?, server.resident()?);
+        server.roll_out("all", &format!("all-{round}")).await?;
+        let took = server.since(began);
+        let what = format!("rollout {round} in which nothing is to be done");
+        row(&what, format!("{took:.1} s"), each(took * 1e6, hosts, "µs"))?;
+        let cpu = server.cpu()? - used;
+        row("its CPU on the server", format!("{cpu:.1} s"), each(cpu * 1e6, hosts, "µs"))?;
+        let grown = kib(server.resident()?.saturating_sub(before)) / 1024.0;
+        row("what the server has grown by", format!("{grown:.0} MiB"), String::new())?;
+    }
 
-    let mut latencies = server.latencies().await?;
+    let mut latencies = latencies(&server).await?;
     latencies.sort_by(f64::total_cmp);
     let at = |part: usize| latencies.get(latencies.len() * part / 100).copied().unwrap_or(f64::NAN);
     row(
-        "one attempt, ordered to ended, half of them within",
+        "one host: from the call of the API to the first command of the step, half of them within",
         format!("{:.2} ms", at(50)),
         String::new(),
     )?;
     row("and of a hundred all but one within", format!("{:.2} ms", at(99)), String::new())?;
     Ok(())
+}
+
+/// Milliseconds from the call that starts a rollout onto one host to the first command that is run there.
+async fn latencies(server: &Server) -> Result<Vec<f64>, Failure> {
+    let mut all = Vec::new();
+    for round in 1..=TIMES {
+        let began = clock_gettime(ClockId::Realtime);
+        server.roll_out("one", &format!("one-{round}")).await?;
+        let written = server.hosts().join("one/shared").join(STARTED);
+        let written = fs::read_to_string(written)?;
+        let started: i64 = written.lines().last().ok_or("nothing has started")?.parse()?;
+        let micros = (started - began.tv_sec * 1_000_000_000 - began.tv_nsec) / 1_000;
+        all.push(u32::try_from(micros).map_or(f64::NAN, f64::from) / 1e3);
+    }
+    Ok(all)
 }
 
 fn each(all: f64, hosts: usize, unit: &str) -> String {
@@ -107,23 +133,30 @@ fn kib(bytes: u64) -> f64 {
     u32::try_from(bytes / 1024).map_or(f64::NAN, f64::from)
 }
 
-/// The process of the agents. It ends with this.
-struct Fleet(Child);
+/// The process of the agents, and their folders. It ends with this.
+struct Fleet {
+    process: Child,
+    _folder: TempDir,
+}
 
 impl Fleet {
     fn begin(server: &Server, hosts: usize) -> Result<Self, Failure> {
-        let child = Command::new(env::current_exe()?)
-            .args([AGENTS, &server.address().to_string(), &hosts.to_string()])
-            .stdin(Stdio::null())
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let mut process = Command::new(env::current_exe()?)
+            .args([AGENTS, server.agents(), &hosts.to_string()])
+            .args([folder.path(), &server.hosts()])
+            .stdin(Stdio::piped())
             .spawn()?;
-        Ok(Self(child))
+        let mut input = process.stdin.take().ok_or("no input")?;
+        input.write_all(server.join_token(hosts)?.as_bytes())?;
+        Ok(Self { process, _folder: folder })
     }
 }
 
 impl Drop for Fleet {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _gone = self.0.kill();
-        let _status = self.0.wait();
+        let _gone = self.process.kill();
+        let _status = self.process.wait();
     }
 }

@@ -1,141 +1,78 @@
-//! The server's end: a platform over a gateway, with its journal on a disk.
-use crate::fleet::{name, signer};
-use async_trait::async_trait;
-use deploy_agent_gateway::{
-    Admission, AgentExecutor, Boots, Denied, Gateway, GatewayOptions, Peer,
-};
-use deploy_agent_protocol::v1::Hello;
+//! The real server, as a process of its own, over a data folder on a disk.
 use deploy_benches::Failure;
-use deploy_core::{
-    access::Action,
-    backend::{ArtifactKind, ArtifactStore, Clock},
-    engine::{DriveOptions, NoObserver, Parts, PlanRelease, Platform},
-    host::{Connection, Host},
-    id::{HostName, Principal, ReleaseId, ServiceName},
-    memory::{
-        MemoryArtifactStore, MemoryAuthorizer, MemoryHostInventory, MemoryLeaseStore,
-        MemoryLogStore, MemoryNotifier, MemoryServiceRegistry, Rule, SpreadScheduler, SystemClock,
-    },
-    rollout::Outcome,
-    spec::{Release, Service},
-    time::Timestamp,
+use deploy_client::{Client, Server as Address};
+use deploy_core::{backend::Clock, memory::SystemClock, time::Timestamp};
+use deploy_wire::{NewRollout, Rollout};
+use rustix::{
+    param::clock_ticks_per_second,
+    process::{Pid, Signal, kill_process},
 };
-use deploy_host::{
-    archive::{Limits, PackedFile, pack_files},
-    descriptor,
+use serde_json::Value;
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
 };
-use deploy_sql::{Database, SqlJournal};
-use rustix::time::{ClockId, clock_gettime};
-use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tonic::{
-    Request,
-    service::interceptor::InterceptedService,
-    transport::{Server as Listening, server::TcpIncoming},
-};
 
-/// How often the latency of one attempt is measured.
-const TIMES: usize = 300;
-const DESCRIPTOR: &str = "format = 1\n[steps.post]\nscript = 'post.sh'\neffect = 'idempotent'\n\
-    [steps.fetch]\nenabled = false\n[steps.install]\nenabled = false\n[steps.rollback]\nenabled = false\n";
+/// Between two looks at the server.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often a rollout onto one host is measured.
+pub(crate) const TIMES: usize = 100;
+/// Where what is measured on one host writes down when it begins.
+pub(crate) const STARTED: &str = "started";
 
-#[derive(Debug)]
-struct Everybody;
+const TOKEN: &str = "first token, shown only now: ";
 
-#[async_trait]
-impl Admission for Everybody {
-    async fn identify(&self, peer: &Peer) -> Result<HostName, Denied> {
-        let name = std::str::from_utf8(peer.certificate()).unwrap_or_default();
-        // What the transport puts behind it is not the name's.
-        let name = name.split(' ').next().unwrap_or_default();
-        name.parse().map_err(|err| Denied::Forever(format!("{err}")))
-    }
-
-    async fn arrived(&self, _host: &HostName, _hello: &Hello) -> Result<(), Denied> {
-        Ok(())
-    }
-
-    async fn doubled(&self, _host: &HostName, _boots: &Boots) {}
-
-    async fn seen(&self, _host: &HostName) {}
-}
-
+/// A control plane: its program, its data folder, and the process while there is one.
 pub(crate) struct Server {
-    gateway: Gateway,
-    platform: Platform,
+    folder: TempDir,
+    deploy: PathBuf,
+    process: Option<Child>,
+    api: String,
+    agents: String,
+    token: String,
     clock: Arc<dyn Clock>,
-    address: SocketAddr,
-    me: Principal,
-    /// All hosts, and one of them.
-    services: [ServiceName; 2],
-    _folder: TempDir,
 }
 
 impl Server {
-    pub(crate) async fn new(hosts: usize, wave: usize) -> Result<Self, Failure> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let artifacts: Arc<dyn ArtifactStore> = Arc::new(MemoryArtifactStore::new());
-        let gateway = Gateway::new(
-            Arc::new(Everybody),
-            Arc::clone(&artifacts),
-            Arc::clone(&clock),
-            signer(),
-            GatewayOptions::default(),
-        );
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let service = InterceptedService::new(gateway.service(), |mut request: Request<()>| {
-            let agent = request.metadata().get("user-agent");
-            let peer = agent.map(|it| Peer::new(it.as_encoded_bytes().to_vec()));
-            peer.map(|it| request.extensions_mut().insert(it));
-            Ok(request)
-        });
-        let serving = Listening::builder().add_service(service);
-        tokio::spawn(
-            serving.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))),
-        );
+    /// A server for so many hosts, whose rollouts go in waves of `wave`.
+    pub(crate) async fn start(wave: usize) -> Result<Self, Failure> {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        let database = Database::open_sqlite(folder.path().join("deploy.db")).await?;
-        let platform = Platform::new(Parts {
-            artifacts,
-            authorizer: Arc::new(MemoryAuthorizer::new(vec![Rule::allow(
-                "bench".parse()?,
-                Action::ALL,
-            )])),
-            clock: Arc::clone(&clock),
-            executor: Arc::new(AgentExecutor::new(gateway.clone())),
-            inventory: Arc::new(MemoryHostInventory::new()),
-            journal: Arc::new(SqlJournal::new(&database)),
-            leases: Arc::new(MemoryLeaseStore::new(Arc::clone(&clock))),
-            logs: Arc::new(MemoryLogStore::new()),
-            notifier: Arc::new(MemoryNotifier::new()),
-            registry: Arc::new(MemoryServiceRegistry::new()),
-            scheduler: Arc::new(SpreadScheduler::default()),
-        });
-        let (me, services) = ("bench".parse()?, ["all".parse()?, "one".parse()?]);
-        let server = Self { gateway, platform, clock, address, me, services, _folder: folder };
-        server.know(hosts, wave).await?;
+        let deploy = program("DEPLOY", "deploy");
+        let (api, agents) = (free_address()?, free_address()?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let token = String::new();
+        let mut server = Self { folder, deploy, process: None, api, agents, token, clock };
+        server.describe(wave)?;
+        server.begin().await?;
         Ok(server)
     }
 
-    async fn know(&self, hosts: usize, wave: usize) -> Result<(), Failure> {
-        for number in 0..hosts {
-            let host = Host::new(name(number).parse()?, Connection::Agent);
-            self.platform.apply_host(&self.me, host).await?;
-        }
-        for (name, selector) in self.services.iter().zip(["*", "host=host-0"]) {
-            let (name, me) = (name.clone(), self.me.clone());
-            let mut service = Service::new(name, me, "/srv/app".parse()?, selector.parse()?);
-            service.strategy.waves =
-                [wave.to_string().parse()?].into_iter().collect::<Vec<_>>().try_into()?;
-            self.platform.apply_service(&self.me, service).await?;
-        }
-        Ok(())
+    /// Where agents enrol, and have their sessions.
+    pub(crate) fn agents(&self) -> &str {
+        &self.agents
     }
 
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
+    /// A join token for so many hosts.
+    pub(crate) fn join_token(&self, hosts: usize) -> Result<String, Failure> {
+        let uses = hosts.to_string();
+        let create = ["host", "join-token", "create", "--label", "role=bench", "--uses", &uses];
+        let made: Value = serde_json::from_str(&self.deploy(&create)?)?;
+        Ok(made["secret"].as_str().ok_or("the join token is not shown")?.to_owned())
+    }
+
+    /// Kills the process, and starts another over the same data.
+    pub(crate) async fn restart(&mut self) -> Result<(), Failure> {
+        if let Some(mut process) = self.process.take() {
+            process.kill()?;
+            process.wait()?;
+        }
+        self.begin().await
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -151,86 +88,172 @@ impl Server {
         self.clock.sleep_until(self.clock.now().after(wait)).await;
     }
 
-    /// Until so many agents are connected.
-    pub(crate) async fn wait_for(&self, hosts: usize) {
-        while self.gateway.connected().len() < hosts {
-            self.wait(Duration::from_millis(20)).await;
+    /// Until so many agents have a session.
+    pub(crate) async fn wait_for(&self, hosts: usize) -> Result<(), Failure> {
+        while self.connected()? < hosts {
+            self.wait(LOOK).await;
         }
-    }
-
-    pub(crate) fn disconnect_all(&self) {
-        for host in self.gateway.connected() {
-            self.gateway.disconnect(&host);
-        }
+        Ok(())
     }
 
     /// Bytes.
     pub(crate) fn resident(&self) -> Result<u64, Failure> {
-        let pages = fs::read_to_string("/proc/self/statm")?;
+        let pages = fs::read_to_string(format!("/proc/{}/statm", self.pid()?))?;
         let pages: u64 = pages.split(' ').nth(1).ok_or("statm is short")?.parse()?;
         Ok(pages * 4096)
     }
 
-    /// Seconds of CPU of this process.
-    pub(crate) fn cpu(&self) -> f64 {
-        let now = clock_gettime(ClockId::ProcessCPUTime);
-        let nanos = u32::try_from(now.tv_nsec).map_or(0.0, f64::from);
-        u32::try_from(now.tv_sec).map_or(f64::NAN, f64::from) + nanos / 1e9
+    /// Seconds of CPU.
+    pub(crate) fn cpu(&self) -> Result<f64, Failure> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
+        let (_, fields) = stat.rsplit_once(") ").ok_or("stat is short")?;
+        let fields: Vec<&str> = fields.split(' ').collect();
+        let ticks: u32 =
+            fields.get(11..13).unwrap_or_default().iter().flat_map(|it| it.parse::<u32>()).sum();
+        let a_second = u32::try_from(clock_ticks_per_second())?;
+        Ok(f64::from(ticks) / f64::from(a_second))
     }
 
-    pub(crate) async fn roll_out(&self, round: usize) -> Result<(), Failure> {
-        let [all, _one] = &self.services;
-        self.roll_out_to(all, round).await
-    }
-
-    /// Milliseconds from the start of a rollout onto one host to its end.
-    pub(crate) async fn latencies(&self) -> Result<Vec<f64>, Failure> {
-        let [_all, one] = &self.services;
-        let mut all = Vec::new();
-        for round in 1..=TIMES {
-            let id = self.release(one, round).await?;
-            let (plan, _) =
-                self.platform.plan(&self.me, PlanRelease::new(one.clone(), id, 7)).await?;
-            let began = clock_gettime(ClockId::Monotonic);
-            self.carry_out(plan).await?;
-            let ended = clock_gettime(ClockId::Monotonic);
-            let nanos =
-                (ended.tv_sec - began.tv_sec) * 1_000_000_000 + ended.tv_nsec - began.tv_nsec;
-            all.push(u32::try_from(nanos / 1_000).map_or(f64::NAN, f64::from) / 1e3);
+    /// Rolls a release out to its end.
+    pub(crate) async fn roll_out(&self, service: &str, release: &str) -> Result<Rollout, Failure> {
+        let client = self.client()?;
+        let asked = NewRollout {
+            service: service.to_owned(),
+            release: release.to_owned(),
+            ..NewRollout::default()
+        };
+        let mut rollout = client.start(&asked).await?;
+        let id = rollout.id.clone();
+        while !["succeeded", "failed", "paused"].contains(&rollout.state.as_str()) {
+            self.wait(LOOK).await;
+            rollout = client.rollout(&id, false).await?;
         }
-        Ok(all)
+        if rollout.state == "succeeded" {
+            return Ok(rollout);
+        }
+        Err(format!("the rollout ended as {}", rollout.state).into())
     }
 
-    async fn roll_out_to(&self, service: &ServiceName, round: usize) -> Result<(), Failure> {
-        let id = self.release(service, round).await?;
-        let request = PlanRelease::new(service.clone(), id, 7);
-        let (plan, _) = self.platform.plan(&self.me, request).await?;
-        self.carry_out(plan).await
+    /// Runs the command line over the server's data, for programs.
+    fn deploy(&self, arguments: &[&str]) -> Result<String, Failure> {
+        let mut command = self.command();
+        let said = command.args(arguments).args(["--output", "json"]).output()?;
+        if !said.status.success() {
+            let why = String::from_utf8_lossy(&said.stderr).into_owned();
+            return Err(format!("{arguments:?}: {why}").into());
+        }
+        Ok(String::from_utf8(said.stdout)?)
     }
 
-    async fn release(&self, service: &ServiceName, round: usize) -> Result<ReleaseId, Failure> {
-        let files = [("descriptor.toml", DESCRIPTOR), ("post.sh", "true\n")]
-            .map(|(path, text)| PackedFile { path, executable: false, bytes: text.as_bytes() });
-        let packed = pack_files(files, Limits::PACKAGE, Vec::new())?;
-        let steps = descriptor::read(&packed)?.descriptor.steps();
-        let (id, me): (ReleaseId, _) = (format!("{service}-{round}").parse()?, &self.me);
-        let (kind, version) = (ArtifactKind::Descriptor, round.to_string().parse()?);
-        let repository = service.as_str().parse()?;
-        let how = self.platform.put_bytes(me, repository, kind, version, &packed).await?;
-        let version = round.to_string().parse()?;
-        let (now, service) = (self.clock.now(), service.clone());
-        let release = Release::new(id.clone(), service, version, how, steps, now, me.clone());
-        self.platform.create_release(me, release).await?;
-        Ok(id)
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.deploy);
+        command.env("DEPLOY_DATA_DIR", self.folder.path().join("data"));
+        command
     }
 
-    async fn carry_out(&self, plan: deploy_core::plan::Plan) -> Result<(), Failure> {
-        let rollout = self.platform.start(&self.me, plan).await?;
-        let options = DriveOptions::new("bench");
-        self.platform.drive(&self.me, &rollout, options, &NoObserver).await?;
-        match self.platform.load(&rollout).await?.outcome() {
-            Some(Outcome::Succeeded) => Ok(()),
-            other => Err(format!("the rollout ended as {other:?}").into()),
+    /// Two services: one on all hosts, and one on a single host, whose releases say when they begin.
+    fn describe(&self, wave: usize) -> Result<(), Failure> {
+        let root = self.folder.path();
+        let nothing = "format = 1\n[steps.post]\nscript = 'post.sh'\neffect = 'idempotent'\n[steps.fetch]\nenabled = false\n\
+            [steps.install]\nenabled = false\n[steps.rollback]\nenabled = false\n";
+        for (service, selector, post) in [
+            ("all", "role=bench", "true\n".to_owned()),
+            ("one", "host=host-0", format!("date +%s%N >>\"$DEPLOY_SHARED/{STARTED}\"\n")),
+        ] {
+            let descriptor = root.join(format!("descriptor-{service}"));
+            fs::create_dir(&descriptor)?;
+            fs::write(descriptor.join("descriptor.toml"), nothing)?;
+            fs::write(descriptor.join("post.sh"), post)?;
+            let file = root.join(format!("{service}.toml"));
+            let path = root.join("hosts").join(service);
+            let written = format!(
+                "name = \"{service}\"\nowner = \"bench\"\ndeploy_path = \"{}\"\nselector = \"{selector}\"\n\n\
+                [strategy]\nwaves = [\"*{wave}\"]\nmin_healthy_time = \"0s\"\n",
+                path.display()
+            );
+            fs::write(&file, written)?;
+            self.deploy(&["service", "apply", text(&file)?])?;
+            let releases = if service == "all" { 2 } else { TIMES };
+            for version in 1..=releases {
+                let version = version.to_string();
+                let create = ["release", "create", service, &version, "--descriptor"];
+                self.deploy(&[&create[..], &[text(&descriptor)?]].concat())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where hosts at whose end something is run have all their folders.
+    pub(crate) fn hosts(&self) -> PathBuf {
+        self.folder.path().join("hosts")
+    }
+
+    async fn begin(&mut self) -> Result<(), Failure> {
+        let mut command = self.command();
+        command.args(["serve", "--plain-http", "--listen", &self.api]);
+        command.env("DEPLOY_SERVE_AGENTS_LISTEN", &self.agents).env("DEPLOY_LOG", "error");
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut said = BufReader::new(process.stdout.take().ok_or("no output")?);
+        self.process = Some(process);
+        loop {
+            let mut line = String::new();
+            if said.read_line(&mut line)? == 0 {
+                return Err("the server does not start".into());
+            }
+            if let Some(token) = line.strip_prefix(TOKEN) {
+                token.trim().clone_into(&mut self.token);
+            }
+            if line.starts_with("listening on ") {
+                return Ok(());
+            }
         }
     }
+
+    fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::new(Address::new(format!("http://{}", self.api), &self.token))?)
+    }
+
+    /// What `/metrics` says of connected agents.
+    fn connected(&self) -> Result<usize, Failure> {
+        let mut stream = TcpStream::connect(&self.api)?;
+        let (host, token) = (&self.api, &self.token);
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes())?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said)?;
+        let line = said.lines().find_map(|it| it.split_once("agents_connected "));
+        Ok(line.ok_or("no metrics of agents")?.1.trim().parse()?)
+    }
+
+    fn pid(&self) -> Result<u32, Failure> {
+        Ok(self.process.as_ref().ok_or("the server is gone")?.id())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // It may have ended by itself.
+            let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+            let _gone = pid.map(|it| kill_process(it, Signal::TERM));
+            let _status = process.wait();
+        }
+    }
+}
+
+/// A program of ours: what the variable says, or what was built for a release.
+pub(crate) fn program(variable: &str, name: &str) -> PathBuf {
+    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release").join(name);
+    env::var_os(variable).map_or_else(built, PathBuf::from)
+}
+
+/// An address of this machine that is free now.
+fn free_address() -> Result<String, Failure> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+fn text(path: &Path) -> Result<&str, Failure> {
+    Ok(path.to_str().ok_or("a path is no text")?)
 }

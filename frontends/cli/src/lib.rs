@@ -12,6 +12,7 @@ mod look;
 mod output;
 mod packages;
 mod rollout;
+mod telemetry;
 
 use app::App;
 use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind};
@@ -19,8 +20,7 @@ use cli::{Cli, Command};
 use deploy_operations::{documents, problem, reason};
 use deploy_wire::{Exit, Problem, ProblemCode};
 use output::{Output, Volume};
-use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
-use tracing_subscriber::EnvFilter;
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
 /// Runs the program with these arguments, the first of which is its own name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -33,9 +33,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let volume = if cli.global.quiet { Volume::Quiet } else { Volume::Normal };
     let output = Arc::new(Output::new(cli.global.output, cli.global.color, volume));
-    // A server tells what it does without being asked.
-    let serves = matches!(cli.command, Command::Serve(_));
-    log(cli.global.verbose.saturating_add(u8::from(serves)));
+    // A server is told elsewhere how to say what it does.
+    if !matches!(cli.command, Command::Serve(_)) {
+        telemetry::log(cli.global.verbose);
+    }
     let app = App { output, global: cli.global };
     let exit = match work(&app, cli.command) {
         Ok(exit) => exit,
@@ -57,23 +58,6 @@ fn misunderstood(err: &clap::Error) -> ExitCode {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Succeeded.into(),
         _ => Exit::Usage.into(),
     }
-}
-
-fn log(verbose: u8) {
-    let level = match verbose {
-        0 => "error",
-        1 => "info",
-        _ => "debug",
-    };
-    let filter = EnvFilter::try_from_env("DEPLOY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    // A log that goes to a file or to the journal is read by programs.
-    let terminal = std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(terminal)
-        .with_writer(std::io::stderr);
-    // Where a subscriber is there already, that one stays.
-    drop(subscriber.try_init());
 }
 
 fn work(app: &App, command: Command) -> Result<Exit, Problem> {

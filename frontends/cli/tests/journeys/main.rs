@@ -24,6 +24,8 @@ mod server;
 #[cfg(test)]
 mod showcase;
 #[cfg(test)]
+mod telemetry;
+#[cfg(test)]
 mod terminal;
 #[cfg(test)]
 mod usage;

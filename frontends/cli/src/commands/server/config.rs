@@ -2,6 +2,7 @@
 use crate::{
     files::{Human, Source},
     problem::{invalid, usage},
+    telemetry::{LogFormat, Settings},
 };
 use deploy_operations::parse::check_address;
 use deploy_server::Limits;
@@ -28,7 +29,7 @@ const LONGEST_HEARTBEAT: Duration = Duration::from_secs(300);
 const PREFIX: &str = "DEPLOY_SERVE_";
 
 /// The keys that have a variable, and whether their value is a text. `limits.requests` is `DEPLOY_SERVE_LIMITS_REQUESTS`.
-const KEYS: [(&str, bool); 21] = [
+const KEYS: [(&str, bool); 23] = [
     ("listen", true),
     ("database", true),
     ("database_file", true),
@@ -39,6 +40,8 @@ const KEYS: [(&str, bool); 21] = [
     ("agents.listen", true),
     ("agents.address", true),
     ("agents.heartbeat", true),
+    ("telemetry.log_format", true),
+    ("telemetry.otlp_endpoint", true),
     ("limits.body_bytes", false),
     ("limits.artifact_bytes", false),
     ("limits.connections", false),
@@ -66,6 +69,8 @@ struct ConfigFile {
     #[serde(default)]
     agents: AgentsFile,
     #[serde(default)]
+    telemetry: TelemetryFile,
+    #[serde(default)]
     limits: LimitsFile,
 }
 
@@ -83,6 +88,13 @@ struct AgentsFile {
     listen: Option<SocketAddr>,
     address: Option<String>,
     heartbeat: Option<Human>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TelemetryFile {
+    log_format: Option<LogFormat>,
+    otlp_endpoint: Option<String>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -116,6 +128,7 @@ pub(super) struct Config {
     pub(super) database: Option<DatabaseUrl>,
     pub(super) encryption: Encryption,
     pub(super) agents: AgentsConfig,
+    pub(super) telemetry: Settings,
     pub(super) limits: Limits,
 }
 
@@ -213,7 +226,7 @@ fn has_password(url: &str) -> bool {
 impl ConfigFile {
     /// This, and where it says nothing, what is `below`.
     fn over(self, below: Self) -> Self {
-        let (limits, tls, agents) = (self.limits, self.tls, self.agents);
+        let Self { limits, tls, agents, telemetry, .. } = self;
         // An address and a file that holds one are two ways to say one thing.
         let (database, database_file) = match (self.database, self.database_file) {
             (None, None) => (below.database, below.database_file),
@@ -235,6 +248,10 @@ impl ConfigFile {
                 address: agents.address.or(below.agents.address),
                 heartbeat: agents.heartbeat.or(below.agents.heartbeat),
             },
+            telemetry: TelemetryFile {
+                log_format: telemetry.log_format.or(below.telemetry.log_format),
+                otlp_endpoint: telemetry.otlp_endpoint.or(below.telemetry.otlp_endpoint),
+            },
             limits: limits.over(below.limits),
         }
     }
@@ -252,7 +269,24 @@ impl ConfigFile {
         limits.local_hosts = self.local_hosts.unwrap_or(limits.local_hosts);
         let database = database(self.database, self.database_file.as_deref())?;
         let agents = agents(self.agents, listen)?;
-        Ok(Config { listen, database, encryption, agents, limits })
+        let telemetry = self.telemetry.check()?;
+        Ok(Config { listen, database, encryption, agents, telemetry, limits })
+    }
+}
+
+impl TelemetryFile {
+    fn check(self) -> Result<Settings, Problem> {
+        let otlp_endpoint = self.otlp_endpoint;
+        if let Some(endpoint) = otlp_endpoint.as_ref().filter(|it| !it.starts_with("http://")) {
+            let message = format!(
+                "`telemetry.otlp_endpoint`: `{}` does not begin with http://",
+                endpoint.escape_debug()
+            );
+            return Err(invalid(message).with_hint(
+                "a collector on this machine, such as http://127.0.0.1:4317, takes spans and sends them on encrypted",
+            ));
+        }
+        Ok(Settings { log_format: self.log_format.unwrap_or_default(), otlp_endpoint })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     app::App,
     embedded::{self, gone, open_authority, own_name},
     problem::{invalid, io_problem},
+    telemetry::Telemetry,
 };
 use agents::AgentPort;
 use certificates::Certificates;
@@ -74,6 +75,7 @@ impl Serve {
         };
         let variable = |name: &str| std::env::var(name).ok();
         let config = Config::read(self.config.as_deref(), variable, given)?;
+        let telemetry = Telemetry::start(app.global.verbose.saturating_add(1), &config.telemetry)?;
         let url = config.database.as_ref().map(|it| it.0.as_str());
         let (embedded, database) = embedded::open_over(app.data_dir()?, &app.global, url).await?;
         let mut parts = embedded.parts().clone();
@@ -111,6 +113,7 @@ impl Serve {
             renewing.abort();
         }
         database.close().await;
+        telemetry.stop().await;
         Ok(Exit::Succeeded)
     }
 
