@@ -1,4 +1,6 @@
 //! The host agent: `deploy-agent`.
+mod install;
+
 use clap::{Args, Parser, Subcommand};
 use deploy_agent::{Names, Policy, enrol, run};
 use deploy_core::memory::SystemClock;
@@ -48,6 +50,9 @@ struct Enrol {
     /// What its provider calls the machine [default: it is known by its machine id]
     #[arg(long, value_name = "PROVIDER/REGION/ID")]
     instance: Option<String>,
+    /// Makes the agent a service: writes `/etc/deploy-agent/host.toml` and a unit where there are none, and starts it
+    #[arg(long, conflicts_with = "state_dir")]
+    install: bool,
     #[command(flatten)]
     state: State,
 }
@@ -113,6 +118,10 @@ impl Enrol {
         let state = &self.state.state_dir;
         let credentials = enrol(state, &self.server, &token, names, clock).await?;
         eprintln!("this machine is the host `{}` now", credentials.host());
+        if self.install {
+            let done = install::install(&std::env::current_exe()?)?;
+            done.iter().for_each(|it| eprintln!("{it}"));
+        }
         Ok(())
     }
 }

@@ -1,0 +1,141 @@
+//! What makes the agent a service of its host.
+use std::{
+    error::Error,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const UNIT: &str = include_str!("../../../../packaging/systemd/deploy-agent.service");
+/// Where the unit says that the program is.
+const PROGRAM: &str = "/usr/local/bin/deploy-agent";
+const SERVICE: &str = "deploy-agent.service";
+const SYSTEMD: &str = "/run/systemd/system";
+
+/// What is written where there is no configuration yet.
+const HOST: &str = "\
+# What this host lets be done to it, whoever asks. The control plane cannot change it: docs/agent.md.
+
+# Folders that services may lie in.
+folders = [\"/srv\"]
+# Accounts that steps may run as. Absent: all but root. Root only when it is named.
+#accounts = [\"web\", \"worker\"]
+# Whether ad-hoc scripts may be run.
+#run = false
+# How many attempts may be under way at the same time.
+#concurrency = 8
+# How much of an attempt's log is kept, in MiB.
+#log_mib = 64
+# How much is kept of packages and descriptors, in MiB, beside what is in use.
+#cache_mib = 10240
+";
+
+/// Where the files of a service lie.
+#[derive(Debug)]
+pub(crate) struct Places {
+    pub(crate) config: PathBuf,
+    pub(crate) units: PathBuf,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            config: PathBuf::from("/etc/deploy-agent/host.toml"),
+            units: PathBuf::from("/etc/systemd/system"),
+        }
+    }
+}
+
+/// Writes what is not there yet, and starts the service where there is systemd. Gives what was done.
+///
+/// # Errors
+/// If a file cannot be written, or the service does not start.
+pub(crate) fn install(program: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut done = write(&Places::default(), program)?;
+    if Path::new(SYSTEMD).is_dir() {
+        systemctl(&["daemon-reload"])?;
+        systemctl(&["enable", "--now", SERVICE])?;
+        done.push(format!("started {SERVICE}"));
+    } else {
+        done.push(format!("there is no systemd here: run `{} run`", program.display()));
+    }
+    Ok(done)
+}
+
+fn write(places: &Places, program: &Path) -> io::Result<Vec<String>> {
+    let unit = UNIT.replace(PROGRAM, &program.display().to_string());
+    let files = [(places.config.clone(), HOST), (places.units.join(SERVICE), unit.as_str())];
+    let mut done = Vec::new();
+    for (path, text) in files {
+        let wrote = write_new(&path, text).map_err(|err| {
+            io::Error::new(err.kind(), format!("{} cannot be written: {err}", path.display()))
+        })?;
+        let said = if wrote { "wrote" } else { "left as it is:" };
+        done.push(format!("{said} {}", path.display()));
+    }
+    Ok(done)
+}
+
+/// Writes a file that everybody may read; one that is there stays as it is.
+fn write_new(path: &Path, text: &str) -> io::Result<bool> {
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    }
+    let opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
+    match opened {
+        Ok(mut file) => {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            Ok(true)
+        }
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(err) => Err(err),
+    }
+}
+
+fn systemctl(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+    let status = Command::new("systemctl").args(arguments).status()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!("`systemctl {}` has failed", arguments.join(" ")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deploy_agent::Policy;
+
+    #[test]
+    fn what_is_written_can_be_read_and_what_is_there_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = Places {
+            config: dir.path().join("etc/deploy-agent/host.toml"),
+            units: dir.path().join("units"),
+        };
+        write(&places, Path::new("/opt/deploy-agent")).unwrap();
+        Policy::read(&places.config).unwrap();
+        let unit = fs::read_to_string(places.units.join(SERVICE)).unwrap();
+        assert!(unit.contains("ExecStart=/opt/deploy-agent run\n"), "{unit}");
+        fs::write(&places.config, "folders = ['/opt']\n").unwrap();
+        let done = write(&places, Path::new("/other")).unwrap();
+        assert!(done.iter().all(|it| it.starts_with("left as it is")), "{done:?}");
+        assert_eq!(fs::read_to_string(&places.config).unwrap(), "folders = ['/opt']\n");
+    }
+
+    #[test]
+    fn every_key_of_the_written_configuration_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("host.toml");
+        let all: String = HOST.lines().map(|it| format!("{}\n", key_of(it))).collect();
+        fs::write(&path, all).unwrap();
+        Policy::read(&path).unwrap();
+    }
+
+    /// A line whose key is no comment any more.
+    fn key_of(line: &str) -> &str {
+        line.strip_prefix('#').filter(|it| !it.starts_with(' ')).unwrap_or(line)
+    }
+}

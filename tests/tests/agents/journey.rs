@@ -1,0 +1,1 @@
+//! From nothing to two services on five hosts, with everything going wrong.

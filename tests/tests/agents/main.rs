@@ -1,0 +1,18 @@
+//! A control plane and its hosts, as they are installed: the built programs, real TLS, real processes.
+//!
+//! Where this process is root, each host that steps run on has a network, a `/srv` and a boot id of its own; where it is not, tests
+//! that need them say so and do nothing.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "all of it is tests, which wait for processes and count by the clock on the wall"
+)]
+mod enrolment;
+mod host;
+mod journey;
+mod network;
+mod plane;
+mod rollouts;

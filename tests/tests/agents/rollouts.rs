@@ -1,0 +1,1 @@
+//! Steps on hosts, while what drives them is killed.
