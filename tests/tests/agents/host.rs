@@ -35,7 +35,7 @@ impl TestHost {
 
     /// A machine with a network, a `/srv` and a boot id of its own. It is no host yet.
     pub(crate) fn divided(plane: &Plane, number: u32) -> Self {
-        let host = Self::with(plane, &format!("h{number}"), Own::World(Some(Network::new(number))));
+        let host = Self::with(plane, &format!("h{number}"), Own::World(Some(Network::new())));
         fs::create_dir_all(host.folder.join("srv")).unwrap();
         host
     }

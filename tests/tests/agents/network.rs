@@ -1,5 +1,8 @@
 //! A network for each host, which can be cut.
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 /// Whether this process may give hosts what is theirs alone; if not, that is said.
 pub(crate) fn may_divide(test: &str) -> bool {
@@ -34,9 +37,10 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// The network of the host `number`.
-    pub(crate) fn new(number: u32) -> Self {
-        // Tests may run at the same time, and those of others, too.
+    /// One that no other host has, whose test may run at the same time.
+    pub(crate) fn new() -> Self {
+        static NETWORKS: AtomicU32 = AtomicU32::new(0);
+        let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
         let name = format!("dt{pid}-{number}");
         let net = format!("10.{}.{}", 64 + pid % 64, pid / 64 % 256);

@@ -15,7 +15,7 @@ use deploy_agent_protocol::{
 };
 use futures_util::stream;
 use orders::Orders;
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{
     select,
@@ -82,7 +82,7 @@ impl Identity {
 enum Ended {
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
-    #[error("the server said: {}", .0.message())]
+    #[error("the server said: {}", innermost(.0))]
     Status(#[from] Status),
     #[error("the server did not answer in time")]
     Silent,
@@ -94,6 +94,15 @@ enum Ended {
     NotTrusted(#[from] NotTrusted),
     #[error("the server has ended the session")]
     Closed,
+}
+
+/// What a status is about: of one that was made here, why the connection has failed, such as that TLS has refused the certificate.
+fn innermost(status: &Status) -> String {
+    let mut cause: Option<&dyn Error> = status.source();
+    while let Some(next) = cause.and_then(Error::source) {
+        cause = Some(next);
+    }
+    cause.map_or_else(|| status.message().to_owned(), ToString::to_string)
 }
 
 impl Ended {
