@@ -58,6 +58,7 @@ fn two_services_come_onto_five_hosts_whatever_is_lost_on_the_way() {
         assert_eq!(service.ran(&hosts[4]).len(), 1, "nothing is run again unasked");
         service.open(&hosts[4]);
         service.tell(&plane, &RolloutCommand::Retry { host: Some("h5".to_owned()) });
+        service.tell(&plane, &RolloutCommand::Resume);
         until("the rollout has ended", || service.state(&plane) == "succeeded");
         hosts[..4].iter().for_each(|it| service.check(&plane, it, 1));
         service.check(&plane, &hosts[4], 2);
