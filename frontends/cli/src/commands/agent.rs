@@ -152,7 +152,7 @@ impl Show {
                 ("addresses", Some(facts.addresses.join(" ")).filter(|it| !it.is_empty())),
             ] {
                 if let Some(value) = value {
-                    let name = output.paint(styles::DIM, &format!("{name:10}"));
+                    let name = output.paint(styles::DIM, format!("{name:10}"));
                     output.line(format_args!("{name} {value}"));
                 }
             }

@@ -241,7 +241,7 @@ impl Lab {
         bytes: &[u8],
         offset: usize,
     ) -> Answer {
-        let digest = deploy_core::digest::Digest::of(bytes);
+        let digest = Digest::of(bytes);
         let path = format!(
             "/api/v1/artifacts/{digest}/upload?repository=web&kind={kind}&version={version}&size={}",
             bytes.len()

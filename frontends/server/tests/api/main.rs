@@ -1,6 +1,7 @@
 //! The control plane as programs see it: over real sockets.
 #[cfg(test)]
 mod access;
+#[cfg(test)]
 mod agents;
 #[cfg(test)]
 mod artifacts;

@@ -186,7 +186,7 @@ async fn a_join_token_makes_a_host_that_follows_orders() {
     let plane = Plane::new(&fixture).await;
     let credentials = plane.enrol(&fixture, &plane.token(1).await).await.unwrap();
     let host: HostName = credentials.host().parse().unwrap();
-    assert_eq!(*plane.book.0.lock().unwrap(), [host.clone()]);
+    assert_eq!(plane.book.0.lock().unwrap().first(), Some(&host));
     let facts = plane.agents.agent(&host).await.unwrap().facts;
     assert_eq!(facts.agent_version, env!("CARGO_PKG_VERSION"));
     assert!(facts.cpus > 0 && facts.memory_bytes > 0 && !facts.kernel.is_empty(), "{facts:?}");
@@ -250,7 +250,7 @@ async fn a_stranger_may_enrol_and_nothing_else() {
     let frames = futures_util::stream::pending();
     let refused = GatewayClient::new(channel.clone()).session(frames).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
-    let asked = FetchRequest { digest: vec![0; 32].into(), offset: 0 };
+    let asked = FetchRequest { digest: vec![0; 32], offset: 0 };
     let refused = GatewayClient::new(channel).fetch(asked).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
 }
