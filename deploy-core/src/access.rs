@@ -194,4 +194,17 @@ impl Permit {
             .with("needs", format_args!("{} on {resource}", action.as_str()))
             .with("has", format_args!("{} on {}", self.action().as_str(), self.resource())))
     }
+
+    /// What a backend asks of a permit for artifacts, whichever repository they are listed in: that it is for
+    /// [`ArtifactWrite`](Action::ArtifactWrite), on some repository or on the system.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if it is not.
+    pub fn demand_some_repository(&self, operation: &'static str) -> BackendResult<()> {
+        let place = match self.resource() {
+            mine @ Resource::Repository(_) => mine,
+            _ => &Resource::System,
+        };
+        self.demand(Action::ArtifactWrite, place, operation)
+    }
 }

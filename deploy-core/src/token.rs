@@ -210,7 +210,7 @@ impl TokenScope {
         Self { actions: actions.into_iter().collect(), services: None, hosts: None }
     }
 
-    /// Only on these services: on the services themselves, and on every host for them.
+    /// Only on these services: on the services themselves, on the repositories of their names, and on every host for them.
     #[must_use]
     pub fn with_services(mut self, services: impl IntoIterator<Item = ServiceName>) -> Self {
         self.services = Some(services.into_iter().collect());
@@ -230,7 +230,9 @@ impl TokenScope {
     pub fn allows(&self, action: Action, resource: &Resource, host: Option<&Host>) -> bool {
         let fits_service = |mine: &BTreeSet<ServiceName>| match resource {
             Resource::Service(name) | Resource::Host(_, Some(name)) => mine.contains(name),
-            Resource::Host(_, None) | Resource::Repository(_) | Resource::System => false,
+            // A service's artifacts are in the repository of its name.
+            Resource::Repository(name) => mine.iter().any(|it| it.as_str() == name.as_str()),
+            Resource::Host(_, None) | Resource::System => false,
         };
         let selects = |mine: &Selector| match resource {
             Resource::Host(name, _) => {

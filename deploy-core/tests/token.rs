@@ -100,7 +100,8 @@ fn a_scope_is_about_all_of_a_resource() {
         (on("a1", Some("web")), [true, true, true, true]),
         (on("a1", Some("db")), [true, false, true, false]),
         (on("b1", Some("web")), [true, true, false, false]),
-        (Resource::Repository(sample::name("web")), [true, false, false, false]),
+        (Resource::Repository(sample::name("web")), [true, true, false, false]),
+        (Resource::Repository(sample::name("db")), [true, false, false, false]),
     ] {
         let scopes = [&everything, &web, &zone, &both];
         let allowed = scopes.map(|it| it.allows(Action::HostExecute, &resource, Some(&host)));

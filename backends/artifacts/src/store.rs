@@ -322,7 +322,7 @@ impl ArtifactStore for ObjectArtifactStore {
     }
 
     async fn hold(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()> {
-        permit.demand(Action::ArtifactWrite, &Resource::System, "artifact.hold")?;
+        permit.demand_some_repository("artifact.hold")?;
         let _entered = self.gate.enter("artifact.hold").await?;
         self.must_exist("artifact.hold", digest).await?;
         self.holds.add(digest, holder).await

@@ -32,18 +32,17 @@ impl SqlHostInventory {
         Self { store: database.main().clone() }
     }
 
-    /// Puts all of these records, or none of them: what cannot be put keeps the others from being put.
+    /// Puts all of these records, or none of them: what cannot be put keeps the others from being put. For each, one of the
+    /// permits must be for it.
     ///
     /// # Errors
     /// As [`put`](HostInventory::put), for the first host that it fails for.
     pub async fn put_all(
         &self,
-        permit: &Permit,
+        permits: &[Permit],
         mut hosts: Vec<(Host, Expect)>,
     ) -> BackendResult<()> {
-        for (host, _) in &hosts {
-            permit.demand(Action::HostWrite, &Resource::Host(host.name.clone(), None), PUT)?;
-        }
+        demand_each(permits, hosts.iter().map(|(host, _)| &host.name), PUT)?;
         // In one order for everybody: two that put the same hosts wait for each other, and never both.
         hosts.sort_unstable_by(|(one, _), (other, _)| one.name.cmp(&other.name));
         let mut transaction = self.store.begin(PUT).await?;
@@ -57,18 +56,16 @@ impl SqlHostInventory {
         transaction.finish(outcome).await
     }
 
-    /// Removes all of these records, or none of them.
+    /// Removes all of these records, or none of them. For each, one of the permits must be for it.
     ///
     /// # Errors
     /// As [`remove`](HostInventory::remove), for the first host that it fails for.
     pub async fn remove_all(
         &self,
-        permit: &Permit,
+        permits: &[Permit],
         names: &BTreeSet<HostName>,
     ) -> BackendResult<()> {
-        for name in names {
-            permit.demand(Action::HostWrite, &Resource::Host(name.clone(), None), REMOVE)?;
-        }
+        demand_each(permits, names.iter(), REMOVE)?;
         let mut transaction = self.store.begin(REMOVE).await?;
         let mut outcome = Ok(());
         for name in names {
@@ -180,6 +177,31 @@ impl SqlHostInventory {
 
 const SELECT_HOST: &str =
     "SELECT name, revision, format, checksum, body FROM hosts WHERE name = $1";
+
+/// What many changes at once need: a permit for each of the hosts, or one for all of them.
+fn demand_each<'a>(
+    permits: &[Permit],
+    mut names: impl Iterator<Item = &'a HostName>,
+    operation: &'static str,
+) -> BackendResult<()> {
+    if permits.iter().any(|it| it.covers(Action::HostWrite, &Resource::System)) {
+        return Ok(());
+    }
+    let mine: BTreeSet<_> = permits
+        .iter()
+        .filter(|it| it.action() == Action::HostWrite)
+        .filter_map(|it| match it.resource() {
+            Resource::Host(name, None) => Some(name),
+            _ => None,
+        })
+        .collect();
+    match names.find(|it| !mine.contains(it)) {
+        Some(name) => {
+            Err(BackendError::new(ErrorKind::PermissionDenied, operation).with("host", name))
+        }
+        None => Ok(()),
+    }
+}
 
 #[async_trait]
 impl HostInventory for SqlHostInventory {

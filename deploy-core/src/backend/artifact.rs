@@ -216,8 +216,8 @@ pub type ArtifactReader = Pin<Box<dyn AsyncRead + Send>>;
 /// * `delete` removes the artifact and all its entries.
 /// * `verify` reads all bytes and is `Corrupt` if they are not what was put.
 /// * What the capabilities leave out is `Unsupported`, never a silent success.
-/// * A permit for another action is `PermissionDenied`: writes take `ArtifactWrite` on the repository; `hold`, `let_go` and
-///   `delete` take it on the system.
+/// * A permit for another action is `PermissionDenied`: writes take `ArtifactWrite` on the repository; `hold` takes it on
+///   any repository, `let_go` and `delete` on the system.
 ///
 /// ```
 /// use deploy_core::{

@@ -381,9 +381,12 @@ pub async fn writing_takes_a_permit<H: ArtifactStoreHarness>(harness: &H) {
     is_not_there(&store, b"one").await;
     let mine = permit(Action::ArtifactWrite, web).await;
     let digest = store.put(&mine, package(b"one", "1"), &mut &b"one"[..]).await.unwrap().digest;
-    store.hold(&write().await, &digest, &holder("r1")).await.unwrap();
-    for permit in wrong.iter().chain([&mine]) {
+    store.hold(&mine, &digest, &holder("r1")).await.unwrap();
+    let other = permit(Action::ServiceWrite, Resource::Service(name("web"))).await;
+    for permit in [&wrong[0], &other] {
         refused(store.hold(permit, &digest, &holder("r2")).await, ErrorKind::PermissionDenied);
+    }
+    for permit in wrong.iter().chain([&mine]) {
         refused(store.let_go(permit, &digest, &holder("r1")).await, ErrorKind::PermissionDenied);
         let deleted = store.delete(permit, &digest).await.unwrap_err().kind();
         assert!(matches!(deleted, ErrorKind::PermissionDenied | ErrorKind::Unsupported));

@@ -11,7 +11,7 @@ mod platform;
 
 pub use driver::{DriveEnd, DriveError, DriveOptions, Driver, NoObserver, Observer};
 pub use error::PlatformError;
-pub use platform::{Applied, Command, PlanRelease, PlanRun, Platform};
+pub use platform::{Applied, Command, PlanRelease, PlanRollback, PlanRun, Platform};
 
 use crate::backend::{
     ArtifactStore, Authorizer, Clock, Executor, HostInventory, Journal, LeaseStore, LogStore,

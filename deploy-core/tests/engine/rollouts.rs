@@ -2,7 +2,7 @@
 use crate::fleet::{Fleet, host, parse, waves};
 use deploy_core::{
     backend::HostInventory as _,
-    engine::{Command, DriveEnd},
+    engine::{Command, DriveEnd, PlanRollback},
     memory::{Act, HostFaults, Script},
     rollout::{Outcome, RolloutState, TaskState},
     spec::{Confirm, Direction, Effect, Limit, OnFailure, StepName},
@@ -110,7 +110,11 @@ async fn a_rollout_that_is_over_is_undone_by_a_plan_of_its_own() {
         fleet.drive(&rollout).await;
     }
     let newest = fleet.platform.rollouts(None, 1).await.unwrap().remove(0);
-    let planned = fleet.platform.plan_rollback(&fleet.me, newest.id(), 9).await.unwrap();
+    let planned = fleet
+        .platform
+        .plan_rollback(&fleet.me, PlanRollback::new(newest.id().clone(), 9))
+        .await
+        .unwrap();
     let rollout = fleet.platform.start(&fleet.me, planned.0).await.unwrap();
     assert_eq!(fleet.drive(&rollout).await, DriveEnd::Over(Outcome::Succeeded));
     assert_eq!(fleet.runs().await, vec![Some(parse("web-1")); 3]);
@@ -127,7 +131,11 @@ async fn an_undo_that_fails_does_not_put_the_release_back() {
     }
     let newest = fleet.platform.rollouts(None, 1).await.unwrap().remove(0);
     fleet.executor.script(Script::new(StepName::Rollback, [Act::Exit(1)]).on_host(host(1)));
-    let planned = fleet.platform.plan_rollback(&fleet.me, newest.id(), 9).await.unwrap();
+    let planned = fleet
+        .platform
+        .plan_rollback(&fleet.me, PlanRollback::new(newest.id().clone(), 9))
+        .await
+        .unwrap();
     let undo = fleet.platform.start(&fleet.me, planned.0).await.unwrap();
     assert_eq!(fleet.drive(&undo).await, DriveEnd::NeedsPerson);
     assert_eq!(fleet.runs().await, [Some(parse("web-1")), Some(parse("web-2"))]);
@@ -138,7 +146,11 @@ async fn a_first_release_that_is_undone_leaves_nothing() {
     let fleet = Fleet::new(2, waves("1")).await;
     let rollout = fleet.start("1").await;
     fleet.drive(&rollout).await;
-    let planned = fleet.platform.plan_rollback(&fleet.me, &rollout, 9).await.unwrap();
+    let planned = fleet
+        .platform
+        .plan_rollback(&fleet.me, PlanRollback::new(rollout.clone(), 9))
+        .await
+        .unwrap();
     let undo = fleet.platform.start(&fleet.me, planned.0).await.unwrap();
     assert_eq!(fleet.drive(&undo).await, DriveEnd::Over(Outcome::Succeeded));
     assert_eq!(fleet.runs().await, [None, None]);

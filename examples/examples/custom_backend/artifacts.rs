@@ -171,7 +171,7 @@ impl ArtifactStore for FolderArtifactStore {
     }
 
     async fn hold(&self, permit: &Permit, digest: &Digest, holder: &Holder) -> BackendResult<()> {
-        permit.demand(Action::ArtifactWrite, &Resource::System, "artifact.hold")?;
+        permit.demand_some_repository("artifact.hold")?;
         self.head(digest).await?;
         let held = publish(&self.hold_of(digest, holder), &[]).await;
         held.map(|_new| ()).map_err(|err| failed("artifact.hold", err))

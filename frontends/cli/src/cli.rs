@@ -1,10 +1,11 @@
 //! The command line, as it is parsed.
 use crate::{
     commands::{
-        artifact::ArtifactCommand, backup::BackupCommand, completions::Completions, demo::Demo,
-        descriptor::DescriptorCommand, doctor::Doctor, host::HostCommand, plan::PlanCommand,
-        release::ReleaseCommand, rollout::RolloutCommand, run::Run, serve::ServeDemo,
-        server::Serve, service::ServiceCommand, status::StatusCommand,
+        artifact::ArtifactCommand, backup::BackupCommand, completions::Completions,
+        context::ContextCommand, demo::Demo, descriptor::DescriptorCommand, doctor::Doctor,
+        host::HostCommand, plan::PlanCommand, release::ReleaseCommand, rollout::RolloutCommand,
+        run::Run, serve::ServeDemo, server::Serve, service::ServiceCommand, status::StatusCommand,
+        token::TokenCommand,
     },
     output::{Color, Format},
 };
@@ -34,9 +35,21 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options for all commands")]
 pub(crate) struct GlobalArgs {
-    /// The folder that holds all state [default: `deploy` in the XDG data folder]
-    #[arg(long, global = true, env = "DEPLOY_DATA_DIR", hide_env_values = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Works on this folder, which holds all state, and speaks to no server [env: `DEPLOY_DATA_DIR`] [default: `deploy` in the XDG data folder]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["server", "context"])]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Speaks to this server, such as `https://deploy.example.com:7443` [env: `DEPLOY_SERVER`]
+    #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url, conflicts_with = "context")]
+    pub(crate) server: Option<String>,
+    /// Speaks to the server of this context; `deploy context` keeps them [env: `DEPLOY_CONTEXT`]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// The certificate of the authority that the server is trusted by, in PEM [env: `DEPLOY_CA`]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca: Option<PathBuf>,
+    /// The file with the token for the server [env: `DEPLOY_TOKEN_FILE`, or `DEPLOY_TOKEN` for the token itself]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) token_file: Option<PathBuf>,
     /// How results are written: for people, or for programs
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Format,
@@ -81,6 +94,10 @@ pub(crate) enum Command {
     Doctor(Doctor),
     #[command(subcommand)]
     Backup(BackupCommand),
+    #[command(subcommand)]
+    Token(TokenCommand),
+    #[command(subcommand)]
+    Context(ContextCommand),
     Serve(Serve),
     Demo(Demo),
     Completions(Completions),

@@ -1,4 +1,4 @@
-//! `deploy`: the command line of the platform, over backends of this machine.
+//! `deploy`: the command line of the platform, over backends of this machine or to a server.
 //!
 //! The library is what the binary consists of; it promises nothing to other crates. What is stable is the command line
 //! itself, described in `docs/cli.md`, and `deploy-wire`.
@@ -6,11 +6,12 @@ mod app;
 mod backup;
 mod cli;
 mod commands;
+mod contexts;
 mod embedded;
 mod files;
-mod look;
 mod output;
 mod packages;
+mod plane;
 mod rollout;
 mod telemetry;
 
@@ -72,6 +73,9 @@ fn work(app: &App, command: Command) -> Result<Exit, Problem> {
 }
 
 pub(crate) async fn dispatch(app: &App, command: Command) -> Result<Exit, Problem> {
+    if matches!(command, Command::Serve(_) | Command::Demo(_) | Command::ServeDemo(_)) {
+        app.stay_here()?;
+    }
     match command {
         Command::Service(command) => command.run(app).await,
         Command::Host(command) => command.run(app).await,
@@ -84,6 +88,8 @@ pub(crate) async fn dispatch(app: &App, command: Command) -> Result<Exit, Proble
         Command::Run(command) => command.run(app).await,
         Command::Status(command) => command.run(app).await,
         Command::Doctor(command) => command.run(app).await,
+        Command::Token(command) => command.run(app).await,
+        Command::Context(command) => command.run(app),
         Command::Serve(command) => command.run(app).await,
         Command::Demo(command) => command.run(app).await,
         Command::Completions(command) => command.run(app),

@@ -7,9 +7,9 @@ use crate::{
 };
 use deploy_wire::{
     Artifact, Explanation, Host, HostSpec, HostsToImport, Import, IssuedToken, LabelChanges,
-    LogLine, NewHost, NewPlan, NewRelease, NewRollout, NewToken, Page, Plan, Release, ReleaseDiff,
-    Rollout, RolloutCommand, RolloutEvent, RolloutSummary, Service, ServiceSpec, Status, Token,
-    Upload, Verification,
+    LogLine, NewHost, NewPlan, NewRelease, NewRollbackPlan, NewRollout, NewRun, NewToken, Page,
+    Plan, Release, ReleaseDiff, Rollout, RolloutCommand, RolloutEvent, RolloutSummary, Service,
+    ServiceSpec, Status, Token, Upload, Verification,
 };
 use hyper::{Method, header};
 use serde::{Serialize, de::DeserializeOwned};
@@ -35,6 +35,11 @@ impl Client {
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, ClientError> {
         self.http.json(Asked::new(Method::GET, path)).await
+    }
+
+    pub(crate) async fn get_bytes(&self, path: String) -> Result<Vec<u8>, ClientError> {
+        let answer = self.http.answer(Asked::new(Method::GET, path)).await?;
+        Ok(self.http.bytes(answer.into_body()).await?.to_vec())
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(
@@ -267,6 +272,28 @@ impl Client {
     pub fn logs(&self, rollout: &str, host: Option<&str>, after: u64) -> Feed<LogLine> {
         let path = format!("/api/v1/rollouts/{}/logs", encoded(rollout));
         Feed::new(self.http.clone(), &path, &[("host", host)], after)
+    }
+
+    /// Plans to take back what a rollout did that is over.
+    pub async fn plan_rollback(&self, plan: &NewRollbackPlan) -> Result<Plan, ClientError> {
+        self.post("/api/v1/plans/rollback", plan).await
+    }
+
+    /// Plans to run a script on hosts.
+    pub async fn plan_run(&self, run: &NewRun) -> Result<Plan, ClientError> {
+        self.post("/api/v1/plans/run", run).await
+    }
+
+    /// Runs a script on hosts, as a rollout that the server drives.
+    pub async fn start_run(&self, run: &NewRun) -> Result<Rollout, ClientError> {
+        self.post("/api/v1/runs", run).await
+    }
+
+    /// What the steps of a rollout have printed by now, on one host or on all.
+    #[must_use]
+    pub fn logs_so_far(&self, rollout: &str, host: Option<&str>, after: u64) -> Feed<LogLine> {
+        let path = format!("/api/v1/rollouts/{}/logs", encoded(rollout));
+        Feed::new(self.http.clone(), &path, &[("host", host), ("follow", Some("false"))], after)
     }
 
     /// Tokens, also those that are worth nothing any more.

@@ -22,6 +22,14 @@ pub enum ClientError {
         /// What is wrong with it.
         what: String,
     },
+    /// Who answers is not who should: their certificate is not good.
+    #[error("{place} does not prove who it is: {reason}")]
+    Untrusted {
+        /// Who was asked.
+        place: String,
+        /// What is wrong with the certificate.
+        reason: String,
+    },
     /// There was no answer: the request may have been done, or not.
     #[error("{place} does not answer: {reason}")]
     Unreachable {
@@ -41,6 +49,7 @@ impl ClientError {
             Self::Problem(details) => details.code,
             Self::Unexpected { .. } => ProblemCode::Internal,
             Self::Unreachable { .. } => ProblemCode::Unavailable,
+            Self::Untrusted { .. } => ProblemCode::Unauthenticated,
         }
     }
 }

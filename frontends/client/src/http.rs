@@ -226,7 +226,7 @@ impl Http {
         }
         let request = request.body(body).map_err(|err| ClientError::Invalid(err.to_string()))?;
         let answer = self.pool.request(request).await;
-        let answer = answer.map_err(|err| self.unreachable(causes(&err)))?;
+        let answer = answer.map_err(|err| self.unanswered(&err))?;
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -246,10 +246,18 @@ impl Http {
         }
     }
 
-    async fn bytes(&self, body: Incoming) -> Result<Bytes, ClientError> {
+    pub(crate) async fn bytes(&self, body: Incoming) -> Result<Bytes, ClientError> {
         let read = tokio::time::timeout(PATIENCE, Limited::new(body, LARGEST).collect()).await;
         let read = read.map_err(|_late| self.unreachable("the answer did not come whole"))?;
         Ok(read.map_err(|err| self.unreachable(err))?.to_bytes())
+    }
+
+    /// Why there was no answer.
+    fn unanswered(&self, err: &(dyn std::error::Error + 'static)) -> ClientError {
+        match distrusted(err) {
+            Some(reason) => ClientError::Untrusted { place: self.base.clone(), reason },
+            None => self.unreachable(causes(err)),
+        }
     }
 
     pub(crate) fn unreachable(&self, reason: impl fmt::Display) -> ClientError {
@@ -287,6 +295,22 @@ pub(crate) fn is_passing(err: &ClientError) -> bool {
         }
         _ => false,
     }
+}
+
+/// What is wrong with the certificate of the other side, if that is what is wrong.
+fn distrusted(err: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut cause = Some(err);
+    while let Some(err) = cause {
+        let inner = err.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let inner = inner.and_then(|it| it.downcast_ref::<rustls::Error>());
+        if let Some(err @ rustls::Error::InvalidCertificate(_)) =
+            inner.or_else(|| err.downcast_ref())
+        {
+            return Some(err.to_string());
+        }
+        cause = err.source();
+    }
+    None
 }
 
 /// An error and all its causes.

@@ -26,6 +26,7 @@ mod follow;
 mod http;
 mod query;
 mod sse;
+mod upkeep;
 mod upload;
 
 pub use api::Client;

@@ -1,6 +1,7 @@
 //! Plans and rollouts, as machine output shows them.
 use crate::reason::{readable, sentence};
 use deploy_core::{
+    backend::LogChunk,
     plan::{Plan, PlanReport, Verdict, Work},
     rollout::{AttemptEnd, BudgetColumn, Explanation, Rollout, RolloutView, TaskState, TaskView},
     spec::{Direction, Limit},
@@ -38,6 +39,7 @@ pub fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
         left_out: report.map_or_else(Vec::new, left_out),
         warnings: report
             .map_or_else(Vec::new, |it| it.warnings.iter().map(ToString::to_string).collect()),
+        summary: report.map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -82,11 +84,16 @@ pub fn rollout(rollout: &Rollout, hosts: bool) -> wire::Rollout {
         plan: rollout.plan().digest().to_string(),
         state: view.state.to_string(),
         reason: reason(&view),
+        waits_for_person: rollout.waits_for_person(),
+        bakes_until: view.bakes_until.map(|it| it.to_string()),
+        seq: view.head.get(),
         budget: budget(rollout),
         started_at: view.accepted_at.to_string(),
         started_by: view.by.to_string(),
         ended_at: ended_at(rollout, &view).map(|it| it.to_string()),
         counts: counts(tasks.iter()),
+        no_ops: view.no_ops,
+        wave: view.wave,
         waves: waves(rollout, &view, &tasks),
         attention,
         tasks: hosts.then(|| tasks.iter().map(task).collect()),
@@ -251,6 +258,18 @@ pub fn counts<'a>(tasks: impl Iterator<Item = &'a TaskView>) -> wire::Counts {
     counts
 }
 
+/// A piece of an attempt's output.
+#[must_use]
+pub fn log_line(chunk: &LogChunk) -> wire::LogLine {
+    wire::LogLine {
+        host: chunk.host.to_string(),
+        generation: chunk.generation.get(),
+        offset: chunk.offset,
+        at: chunk.at.to_string(),
+        text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
+    }
+}
+
 /// Why a target is where it is, with what happened to it.
 #[must_use]
 pub fn explanation(
@@ -266,7 +285,31 @@ pub fn explanation(
         host: explanation.task.host.to_string(),
         state: state(&explanation.task).to_owned(),
         summary: explanation.to_string(),
+        hint: hint(rollout, &explanation.task, last_lines.is_empty()),
         history,
         last_lines,
     }
+}
+
+/// What to do about a host in trouble.
+fn hint(rollout: &Rollout, task: &TaskView, silent: bool) -> Option<String> {
+    if !needs_attention(task) {
+        return None;
+    }
+    let (id, host) = (rollout.id(), &task.host);
+    let look = match &task.last_end {
+        Some(AttemptEnd::Unreachable { .. }) => {
+            format!("`deploy host check host={host}` says whether it can be reached now\n")
+        }
+        _ if silent => String::new(),
+        _ => {
+            format!("`deploy rollout logs {id} --host {host}` shows all that was printed there\n")
+        }
+    };
+    if rollout.outcome().is_some() {
+        return Some(format!("{look}a new rollout tries it again"));
+    }
+    Some(format!(
+        "{look}`deploy rollout retry {id} {host}` tries it again, `deploy rollout skip {id} {host}` leaves it as it is"
+    ))
 }

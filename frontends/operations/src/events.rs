@@ -1,11 +1,15 @@
-use crate::{narrate::Narrator, problem::OrProblem as _};
+use crate::{
+    documents,
+    narrate::{Narrator, Tone},
+    problem::OrProblem as _,
+};
 use deploy_core::{
     backend::RolloutRef,
     engine::{Parts, PlatformError},
     id::{RolloutId, Seq},
     rollout::{Record, Rollout},
 };
-use deploy_wire::{Problem, RolloutEvent};
+use deploy_wire::{self as wire, Problem, RolloutEvent};
 
 /// How many records are read at a time.
 const PAGE: usize = 1_024;
@@ -36,6 +40,13 @@ impl EventFeed {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.rollout.as_ref().is_some_and(|it| it.outcome().is_some())
+    }
+
+    /// Where the rollout is by now, if more has happened than up to the position `seen`.
+    #[must_use]
+    pub fn newer(&self, seen: u64) -> Option<wire::Rollout> {
+        let newer = self.rollout.as_ref().filter(|it| it.head().get() > seen)?;
+        Some(documents::rollout(newer, false))
     }
 
     /// The next events; none if nothing has happened since.
@@ -76,6 +87,8 @@ impl EventFeed {
             at: record.at.to_string(),
             kind: record.event.name().to_owned(),
             host: record.event.host().map(ToString::to_string),
+            tone: sentence.as_ref().map_or(Tone::Plain, |it| it.tone).as_str().to_owned(),
+            lasting: sentence.as_ref().is_some_and(|it| it.lasting),
             text: sentence.map(|it| it.text),
             state: rollout.state().to_string(),
         })

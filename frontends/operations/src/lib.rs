@@ -23,10 +23,14 @@ pub mod problem;
 pub mod reason;
 mod tail;
 pub mod text;
+pub mod tools;
+mod upkeep;
 
 pub use events::EventFeed;
-pub use logs::LogTail;
+pub use logs::{LineCutter, LogTail};
 pub use operations::{
-    AgentLinks, Agents, ArtifactUpload, LinksElsewhere, Listed, Operations, status_of, why,
+    AgentLinks, Agents, ArtifactUpload, LinksElsewhere, Listed, Operations, Tokens,
+    another_already, demand_target, new_token, status_of, token, why,
 };
 pub use tail::Tail;
+pub use upkeep::{Collect, Collected, Upkeep};

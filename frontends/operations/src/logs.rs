@@ -1,9 +1,9 @@
-use crate::{problem::OrProblem as _, text::clean};
+use crate::{documents, problem::OrProblem as _, text::clean};
 use deploy_core::{
     backend::{LogChunk, LogQuery, LogStore},
-    id::{HostName, RolloutId, Seq},
+    id::{HostName, RolloutId},
 };
-use deploy_wire::Problem;
+use deploy_wire::{LogLine, Problem};
 use std::collections::BTreeMap;
 
 /// Longer lines are cut in pieces.
@@ -15,15 +15,14 @@ pub struct LogTail {
     query: LogQuery,
     /// Whether anything came at all.
     empty: bool,
-    /// What came of lines that are not whole yet.
-    begun: BTreeMap<(HostName, Seq), Vec<u8>>,
+    cutter: LineCutter,
 }
 
 impl LogTail {
     /// From the first line of a rollout on.
     #[must_use]
     pub const fn new(rollout: RolloutId) -> Self {
-        Self { query: LogQuery::new(rollout), empty: true, begun: BTreeMap::new() }
+        Self { query: LogQuery::new(rollout), empty: true, cutter: LineCutter::new() }
     }
 
     /// Only of one host.
@@ -50,6 +49,15 @@ impl LogTail {
         Ok(read.into_iter().map(|(_, chunk)| chunk).collect())
     }
 
+    /// The next chunks as documents; none if there are no more for now.
+    ///
+    /// # Errors
+    /// If the logs cannot be read.
+    pub async fn documents(&mut self, logs: &dyn LogStore) -> Result<Vec<LogLine>, Problem> {
+        let chunks = self.chunks(logs).await?;
+        Ok(chunks.iter().map(documents::log_line).collect())
+    }
+
     /// Gives all lines that are whole, each behind the name of its host.
     ///
     /// # Errors
@@ -65,15 +73,45 @@ impl LogTail {
                 return Ok(());
             }
             for chunk in chunks {
-                let begun = self.begun.entry((chunk.host.clone(), chunk.generation)).or_default();
-                begun.extend_from_slice(&chunk.bytes);
-                take_lines(begun, |line| each(&chunk.host, line));
+                let (host, generation) = (chunk.host.as_str(), chunk.generation.get());
+                self.cutter.take(host, generation, &chunk.bytes, |line| each(&chunk.host, line));
             }
         }
     }
 
     /// Gives what is left of lines that were never ended.
     pub fn rest(&mut self, mut each: impl FnMut(&HostName, &str)) {
+        self.cutter.rest(|host, line| {
+            if let Ok(host) = host.parse() {
+                each(&host, line);
+            }
+        });
+    }
+}
+
+/// Puts the output of attempts together in whole lines.
+#[derive(Debug, Default)]
+pub struct LineCutter {
+    /// What came of lines that are not whole yet, by host and attempt.
+    begun: BTreeMap<(String, u64), Vec<u8>>,
+}
+
+impl LineCutter {
+    /// Without anything.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { begun: BTreeMap::new() }
+    }
+
+    /// Takes the next bytes of an attempt; gives the lines that are whole with them.
+    pub fn take(&mut self, host: &str, generation: u64, bytes: &[u8], each: impl FnMut(&str)) {
+        let begun = self.begun.entry((host.to_owned(), generation)).or_default();
+        begun.extend_from_slice(bytes);
+        take_lines(begun, each);
+    }
+
+    /// Gives what is left of lines that were never ended, each behind the name of its host.
+    pub fn rest(&mut self, mut each: impl FnMut(&str, &str)) {
         for ((host, _), begun) in std::mem::take(&mut self.begun) {
             if !begun.is_empty() {
                 each(&host, &clean(&String::from_utf8_lossy(&begun)));

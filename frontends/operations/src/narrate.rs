@@ -27,6 +27,20 @@ pub enum Tone {
     Warning,
 }
 
+impl Tone {
+    /// A stable, lower-case name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Failure => "failure",
+            Self::Good => "good",
+            Self::Plain => "plain",
+            Self::Warning => "warning",
+        }
+    }
+}
+
 /// A sentence about what happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -102,7 +102,8 @@ async fn caller(state: &SharedState, headers: &HeaderMap) -> Answer<Caller> {
         (Arc::clone(&control.parts.authorizer), Arc::clone(&control.parts.inventory));
     let mut parts = control.parts.clone();
     parts.authorizer = Arc::new(ScopedAuthorizer::new(rules, token.scope.clone(), hosts));
-    let operations = Operations::new(Platform::new(parts), token.principal.clone());
+    let operations = Operations::new(Platform::new(parts), token.principal.clone())
+        .with_upkeep(control.upkeep.clone());
     Ok(Caller { operations, token: Arc::new(token), presented: secret })
 }
 

@@ -3,7 +3,6 @@ use crate::{
     limits::{Limits, Rates},
     metrics::Metrics,
     pool::{DriverPool, Holder},
-    random,
 };
 use deploy_core::{
     access::{Action, Resource},
@@ -14,7 +13,7 @@ use deploy_core::{
     token::{ApiToken, TokenScope},
 };
 use deploy_operations::{
-    Agents,
+    Agents, Upkeep, new_token,
     problem::{OrProblem as _, invalid},
 };
 use deploy_wire::Problem;
@@ -40,6 +39,8 @@ pub struct Control {
     pub credentials: Arc<dyn CredentialStore>,
     /// Knows the agents of hosts.
     pub agents: Agents,
+    /// What the platform's backends can do beyond their traits; what needs it is refused without.
+    pub upkeep: Option<Arc<dyn Upkeep>>,
 }
 
 /// The control plane, ready to be served.
@@ -132,7 +133,7 @@ impl Server {
         let platform = self.platform();
         let permit = platform.permit(&principal, Action::TokenWrite, Resource::System);
         let permit = permit.await.or_problem()?;
-        let (token, now) = (random::token()?, self.state.now());
+        let (token, now) = (new_token()?, self.state.now());
         let scope = TokenScope::new(Action::ALL);
         let (id, hash) = (token.id.clone(), token.secret.hash());
         let request = CreateToken::new(id, hash, principal, scope, now, now.after(FIRST_TOKEN))

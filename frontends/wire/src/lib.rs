@@ -24,13 +24,15 @@ pub use exit::Exit;
 pub use http::{PROBLEM_JSON, Page, ProblemDetails};
 pub use problem::{Problem, ProblemCode, ProblemDocument};
 pub use request::{
-    AgentDecision, HostSpec, HostsToImport, LabelChanges, NewHost, NewJoinToken, NewPlan,
-    NewRelease, NewRollout, NewToken, RolloutCommand, SeenPlan, ServiceSpec,
+    AgentDecision, GarbageToCollect, HostSpec, HostsToCheck, HostsToImport, HostsToRemove,
+    LabelChanges, NewHost, NewJoinToken, NewPlan, NewRelease, NewRollbackPlan, NewRollout, NewRun,
+    NewToken, RolloutCommand, SeenPlan, ServiceSpec,
 };
 pub use resource::{
     Agent, AgentFacts, Artifact, Backup, Budget, BudgetColumn, BudgetUse, Change, Connection,
-    Counts, DoctorCheck, DoctorReport, Explanation, FailureBudget, Garbage, Host, HostCheck,
-    HostStatus, Import, IssuedJoinToken, IssuedToken, JoinToken, LogLine, Order, Plan, PlanHost,
-    PlanWave, Release, ReleaseDiff, Removed, Retries, Rollout, RolloutEvent, RolloutSummary,
-    Service, Stagger, Status, Step, Strategy, Task, Token, Upload, Verification, Wave,
+    Context, Counts, DoctorCheck, DoctorReport, Explanation, FailureBudget, Garbage, Host,
+    HostCheck, HostStatus, Import, IssuedJoinToken, IssuedToken, JoinToken, LogLine, Order, Plan,
+    PlanHost, PlanWave, Release, ReleaseDiff, Removed, Retries, Rollout, RolloutEvent,
+    RolloutSummary, ServerInfo, Service, Stagger, Status, Step, Strategy, Task, Token, Upload,
+    Verification, Wave,
 };

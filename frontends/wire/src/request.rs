@@ -177,6 +177,9 @@ pub enum RolloutCommand {
         /// Why.
         #[serde(default)]
         note: String,
+        /// Of a rollout that is over: the plan that somebody has seen. Null plans anew.
+        #[serde(default)]
+        plan: Option<SeenPlan>,
     },
     /// Leave a host as it is.
     Skip {
@@ -240,4 +243,116 @@ pub enum AgentDecision {
         #[serde(default)]
         reason: String,
     },
+}
+
+/// What a rollout that is over did, to be taken back by a new one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NewRollbackPlan {
+    /// Which rollout, or a service for its newest one.
+    pub rollout: String,
+    /// Decides everything that is left to chance; null is another one each time.
+    #[serde(default)]
+    pub seed: Option<u64>,
+}
+
+/// A script to run on hosts, with the controls of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NewRun {
+    /// On which hosts.
+    pub selector: String,
+    /// What runs: a script for `sh`, or with a `#!` line of its own.
+    pub script: String,
+    /// The account it runs as; null is the one that logs in.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// How long it may take on a host.
+    #[serde(default = "run_timeout")]
+    pub timeout_ms: u64,
+    /// How hosts follow one another, such as `1,10%,*2`.
+    #[serde(default = "run_waves")]
+    pub waves: String,
+    /// On how many hosts of a wave at a time.
+    #[serde(default = "run_max_parallel")]
+    pub max_parallel: u32,
+    /// On how many hosts it may go wrong, in each way, before it starts on no more.
+    #[serde(default = "run_max_failed")]
+    pub max_failed: String,
+    /// A folder on the hosts that the account can write to.
+    #[serde(default = "run_path")]
+    pub path: String,
+    /// Decides everything that is left to chance; null is another one each time, or the plan's.
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// The plan that somebody has seen; null plans anew.
+    #[serde(default)]
+    pub plan: Option<SeenPlan>,
+}
+
+impl NewRun {
+    /// `script` on the hosts that `selector` selects, on all of them in one wave.
+    #[must_use]
+    pub fn new(selector: impl Into<String>, script: impl Into<String>) -> Self {
+        Self {
+            selector: selector.into(),
+            script: script.into(),
+            account: None,
+            timeout_ms: run_timeout(),
+            waves: run_waves(),
+            max_parallel: run_max_parallel(),
+            max_failed: run_max_failed(),
+            path: run_path(),
+            seed: None,
+            plan: None,
+        }
+    }
+}
+
+const fn run_timeout() -> u64 {
+    5 * 60 * 1_000
+}
+
+fn run_waves() -> String {
+    "100%".to_owned()
+}
+
+const fn run_max_parallel() -> u32 {
+    50
+}
+
+fn run_max_failed() -> String {
+    "100%".to_owned()
+}
+
+fn run_path() -> String {
+    "/var/tmp".to_owned()
+}
+
+/// Which hosts are to be checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostsToCheck {
+    /// Those that it selects; null is all of them.
+    #[serde(default)]
+    pub selector: Option<String>,
+}
+
+/// Hosts to remove from the inventory: all of them, or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostsToRemove {
+    /// Their names.
+    pub hosts: Vec<String>,
+}
+
+/// Old versions to remove from the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct GarbageToCollect {
+    /// How many of the newest versions of each repository stay.
+    pub keep: u64,
+    /// Whether nothing is really removed.
+    #[serde(default)]
+    pub dry_run: bool,
 }

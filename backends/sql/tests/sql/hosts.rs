@@ -14,22 +14,22 @@ async fn names(inventory: &SqlHostInventory) -> Vec<String> {
 
 async fn all_or_none(database: &Database) {
     let inventory = SqlHostInventory::new(database);
-    let permit = may(Action::HostWrite).await;
+    let permits = [may(Action::HostWrite).await];
     let new = |name| (sample::host(name), Expect::Absent);
-    inventory.put_all(&permit, vec![new("h3"), new("h1"), new("h2")]).await.unwrap();
+    inventory.put_all(&permits, vec![new("h3"), new("h1"), new("h2")]).await.unwrap();
     assert_eq!(names(&inventory).await, ["h1", "h2", "h3"]);
 
     let stale = (sample::host("h2"), Expect::At(Revision::new(9)));
-    let err = inventory.put_all(&permit, vec![new("h0"), stale, new("h9")]).await.unwrap_err();
+    let err = inventory.put_all(&permits, vec![new("h0"), stale, new("h9")]).await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::Conflict);
     assert!(err.to_string().contains("h2"), "{err}");
     assert_eq!(names(&inventory).await, ["h1", "h2", "h3"]);
 
     let set = |all: &[&str]| all.iter().map(|it| sample::name(it)).collect();
-    let err = inventory.remove_all(&permit, &set(&["h1", "h7"])).await.unwrap_err();
+    let err = inventory.remove_all(&permits, &set(&["h1", "h7"])).await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::NotFound);
     assert_eq!(names(&inventory).await, ["h1", "h2", "h3"]);
-    inventory.remove_all(&permit, &set(&["h1", "h3"])).await.unwrap();
+    inventory.remove_all(&permits, &set(&["h1", "h3"])).await.unwrap();
     assert_eq!(names(&inventory).await, ["h2"]);
 }
 
@@ -49,13 +49,21 @@ async fn hosts_change_together_on_postgres() {
 async fn a_permit_for_one_host_does_not_change_another() {
     let (database, _folder) = support::sqlite().await;
     let inventory = SqlHostInventory::new(&database);
-    let only = Resource::Host(sample::name("h1"), None);
-    let permit: Permit = deploy_core::conformance::permit(Action::HostWrite, only).await;
-    let hosts = ["h1", "h2"].map(|it| (sample::host(it), Expect::Absent));
-    let err = inventory.put_all(&permit, hosts.into()).await.unwrap_err();
+    let only = async |host: &str, action| -> Permit {
+        let resource = Resource::Host(sample::name(host), None);
+        deploy_core::conformance::permit(action, resource).await
+    };
+    let one = [only("h1", Action::HostWrite).await, only("h2", Action::HostObserve).await];
+    let hosts = || ["h1", "h2"].map(|it| (sample::host(it), Expect::Absent)).into();
+    let err = inventory.put_all(&one, hosts()).await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::PermissionDenied);
     let both = ["h1", "h2"].map(sample::name).into();
-    let err = inventory.remove_all(&permit, &both).await.unwrap_err();
+    let err = inventory.remove_all(&one, &both).await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::PermissionDenied);
+    assert!(names(&inventory).await.is_empty());
+
+    let each = [only("h1", Action::HostWrite).await, only("h2", Action::HostWrite).await];
+    inventory.put_all(&each, hosts()).await.unwrap();
+    inventory.remove_all(&each, &both).await.unwrap();
     assert!(names(&inventory).await.is_empty());
 }

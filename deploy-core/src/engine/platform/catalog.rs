@@ -83,7 +83,10 @@ impl Platform {
         for artifact in &artifacts {
             store.head(&artifact.digest).await?;
         }
-        let hold = self.permit(principal, Action::ArtifactWrite, Resource::System).await?;
+        // A service's artifacts are in the repository of its name: whoever may write there may keep some of them.
+        let repository = release.service.as_str().parse::<RepositoryName>();
+        let place = repository.map_or(Resource::System, Resource::Repository);
+        let hold = self.permit(principal, Action::ArtifactWrite, place).await?;
         let holder = Holder::Release(release.id.clone());
         // Held first: between the two, a hold too many is harmless, and an artifact too few is not.
         for artifact in &artifacts {

@@ -5,7 +5,7 @@ mod planning;
 
 pub use catalog::Applied;
 pub use control::Command;
-pub use planning::{PlanRelease, PlanRun};
+pub use planning::{PlanRelease, PlanRollback, PlanRun};
 
 use super::{Parts, PlatformError};
 use crate::{

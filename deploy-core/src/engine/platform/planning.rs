@@ -54,13 +54,49 @@ pub struct PlanRun {
     pub release: Release,
     /// Decides everything that is left to chance.
     pub seed: u64,
+    /// When a plan was made that is to be made again; `None` is now.
+    pub created_at: Option<Timestamp>,
 }
 
 impl PlanRun {
     /// A run of `release` as `service` has it.
     #[must_use]
     pub const fn new(service: Service, release: Release, seed: u64) -> Self {
-        Self { service, release, seed }
+        Self { service, release, seed, created_at: None }
+    }
+
+    /// As it was planned at `at`.
+    #[must_use]
+    pub const fn made_at(mut self, at: Timestamp) -> Self {
+        self.created_at = Some(at);
+        self
+    }
+}
+
+/// What a rollout did, to be taken back.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PlanRollback {
+    /// Which rollout. It is over.
+    pub rollout: RolloutId,
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// When a plan was made that is to be made again; `None` is now.
+    pub created_at: Option<Timestamp>,
+}
+
+impl PlanRollback {
+    /// All that `rollout` did.
+    #[must_use]
+    pub const fn new(rollout: RolloutId, seed: u64) -> Self {
+        Self { rollout, seed, created_at: None }
+    }
+
+    /// As it was planned at `at`.
+    #[must_use]
+    pub const fn made_at(mut self, at: Timestamp) -> Self {
+        self.created_at = Some(at);
+        self
     }
 }
 
@@ -100,7 +136,7 @@ impl Platform {
         request: PlanRun,
     ) -> Result<(Plan, PlanReport), PlatformError> {
         let hosts = self.parts.inventory.all_hosts().await?;
-        let now = self.parts.clock.now();
+        let now = request.created_at.unwrap_or_else(|| self.parts.clock.now());
         let input = PlanInput::new(request.service, request.release, hosts, now, principal.clone())
             .as_run()
             .with_seed(request.seed);
@@ -115,13 +151,12 @@ impl Platform {
     pub async fn plan_rollback(
         &self,
         principal: &Principal,
-        rollout: &RolloutId,
-        seed: u64,
+        request: PlanRollback,
     ) -> Result<(Plan, PlanReport), PlatformError> {
-        let undone = self.load(rollout).await?;
+        let undone = self.load(&request.rollout).await?;
         let back_to = changed_hosts(&undone);
         if back_to.is_empty() || undone.plan().work == crate::plan::Work::Run {
-            return Err(PlatformError::NothingToGoBackTo(rollout.clone()));
+            return Err(PlatformError::NothingToGoBackTo(request.rollout));
         }
         let name = &undone.plan().service;
         let registry = &self.parts.registry;
@@ -137,12 +172,12 @@ impl Platform {
         let releases = registry.releases(name, KNOWN_RELEASES).await?;
         let hosts = self.parts.inventory.all_hosts().await?;
         let installed = self.parts.inventory.installed(name).await?;
-        let now = self.parts.clock.now();
+        let now = request.created_at.unwrap_or_else(|| self.parts.clock.now());
         let input = PlanInput::new(service, release, hosts, now, principal.clone())
             .as_rollback(back_to)
             .with_releases(releases)
             .with_installed(installed)
-            .with_seed(seed)
+            .with_seed(request.seed)
             .with_parent(undone.plan().digest());
         Ok(plan(&input)?)
     }

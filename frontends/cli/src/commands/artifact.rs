@@ -1,19 +1,18 @@
 use crate::{
-    app::{App, Embedded},
+    app::App,
     output::{Output, Table, plural, size, styles, when},
-    packages::{Packed, pack_descriptor, pack_package},
-    problem::{IntoProblem as _, OrProblem as _, usage},
+    packages::{pack_descriptor, pack_package},
+    plane::{Listing, Place},
+    problem::usage,
 };
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
-use deploy_artifacts::CollectGarbage;
 use deploy_core::{
-    access::{Action, Resource},
-    backend::{ArtifactEntry, ArtifactKind, ListArtifacts, PutArtifact},
+    backend::ArtifactKind,
     digest::Digest,
-    error::ErrorKind,
     id::{RepositoryName, Version},
 };
-use deploy_wire::{Artifact, Exit, Garbage, Problem, ProblemCode, Verification};
+use deploy_operations::parse::field;
+use deploy_wire::{Exit, Garbage, GarbageToCollect, Problem, ProblemCode};
 use std::{collections::BTreeSet, path::PathBuf};
 
 /// Artifacts: packages and descriptors in the store
@@ -115,11 +114,10 @@ impl Push {
             Kind::Package => blocking(move || pack_package(&path)).await?,
             Kind::Descriptor => blocking(move || pack_descriptor(&path)).await?.1,
         };
-        let embedded = app.open().await?;
-        let entry =
-            put(&embedded, packed, self.kind.into(), self.repository, self.artifact_version)
-                .await?;
-        let document = document(&entry);
+        let plane = app.plane().await?;
+        let (repository, version) = (self.repository, self.artifact_version);
+        let place = Place { repository, kind: self.kind.into(), version };
+        let document = plane.put_artifact(packed, &place).await?;
         app.output.result(&document, |output| {
             output.line(format_args!(
                 "{} {} {} is {} ({})",
@@ -146,74 +144,10 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Puts a packed artifact into the store, going on where a put before was cut off.
-pub(crate) async fn put(
-    embedded: &Embedded,
-    mut packed: Packed,
-    kind: ArtifactKind,
-    repository: RepositoryName,
-    version: Version,
-) -> Result<ArtifactEntry, Problem> {
-    let store = &embedded.parts().artifacts;
-    let resource = Resource::Repository(repository.clone());
-    let permit = embedded
-        .platform
-        .permit(&embedded.principal, Action::ArtifactWrite, resource)
-        .await
-        .or_problem()?;
-    let now = embedded.parts().clock.now();
-    let kept = store.partial(&packed.digest).await.or_problem()?;
-    let sought = std::io::Seek::seek(&mut packed.file, std::io::SeekFrom::Start(kept));
-    sought.map_err(|err| crate::problem::io_problem("the artifact", &err))?;
-    let mut file = tokio::fs::File::from_std(packed.file);
-    let request = PutArtifact::new(
-        packed.digest,
-        packed.size,
-        repository.clone(),
-        kind,
-        version.clone(),
-        now,
-    );
-    let meta = store.put(&permit, request.with_offset(kept), &mut file).await.map_err(|err| {
-        if err.kind() == ErrorKind::AlreadyExists {
-            return another_already(&repository, kind, &version);
-        }
-        err.into_problem()
-    })?;
-    Ok(ArtifactEntry::new(repository, kind, version, meta, now))
-}
-
-/// What is wrong with putting something as a version that is something else.
-pub(crate) fn another_already(
-    repository: &RepositoryName,
-    kind: ArtifactKind,
-    version: &Version,
-) -> Problem {
-    let what = kind.as_str();
-    let message = format!("version `{version}` of `{repository}` is another {what} already");
-    Problem::new(ProblemCode::AlreadyExists, message)
-        .with_hint("a version never changes: give the new content a new version")
-}
-
-fn document(entry: &ArtifactEntry) -> Artifact {
-    Artifact {
-        repository: entry.repository.to_string(),
-        kind: entry.kind.as_str().to_owned(),
-        version: entry.version.to_string(),
-        digest: entry.meta.digest.to_string(),
-        size: entry.meta.size,
-        put_at: entry.put_at.to_string(),
-    }
-}
-
 impl List {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let mut request = ListArtifacts::new();
-        request.repository = self.repository;
-        request.kind = self.kind.map(Into::into);
-        let entries = embedded.parts().artifacts.list(&request).await.or_problem()?;
-        let documents: Vec<_> = entries.iter().map(document).collect();
+        let of = Listing { repository: self.repository, kind: self.kind.map(Into::into) };
+        let documents = app.plane().await?.artifacts(&of).await?;
         app.output.result(&documents, |output| {
             if documents.is_empty() {
                 output.note("no artifacts: `deploy artifact push` adds one");
@@ -234,26 +168,16 @@ impl List {
 
 impl Verify {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let store = &embedded.parts().artifacts;
+        let plane = app.plane().await?;
         let digests: BTreeSet<Digest> = if self.digests.is_empty() {
-            let entries = store.list(&ListArtifacts::new()).await.or_problem()?;
-            entries.into_iter().map(|it| it.meta.digest).collect()
+            let listed = plane.artifacts(&Listing::default()).await?.into_iter();
+            listed.map(|it| field("digest", &it.digest)).collect::<Result<_, _>>()?
         } else {
             self.digests.into_iter().collect()
         };
         let mut found = Vec::new();
         for digest in digests {
-            let reason = match store.verify(&digest).await {
-                Ok(()) => None,
-                Err(err) if err.kind() == ErrorKind::Corrupt => Some(err.chain()),
-                Err(err) => return Err(err).or_problem(),
-            };
-            found.push(Verification {
-                digest: digest.to_string(),
-                intact: reason.is_none(),
-                reason,
-            });
+            found.push(plane.verify_artifact(&digest).await?);
         }
         app.output.result(&found, |output| {
             for it in &found {
@@ -286,40 +210,12 @@ impl Gc {
                 "--keep 0 would remove every version that no release needs: keep at least 1",
             ));
         }
-        let embedded = app.open().await?;
-        let permit = embedded
-            .platform
-            .permit(&embedded.principal, Action::ArtifactWrite, Resource::System)
-            .await
-            .or_problem()?;
-        let request = CollectGarbage::new(self.keep, embedded.parts().clock.now())
-            .with_needed(at_work(&embedded).await?)
-            .with_dry_run(self.dry_run);
-        let report = embedded.store.collect(&permit, request).await.or_problem()?;
-        let garbage = Garbage {
-            entries: report.entries.iter().map(document).collect(),
-            held: report.held.iter().map(document).collect(),
-            removed: report.artifacts.iter().map(ToString::to_string).collect(),
-            bytes: report.bytes,
-            interrupted: report.partials,
-            dry_run: self.dry_run,
-        };
+        let keep = u64::try_from(self.keep).unwrap_or(u64::MAX);
+        let asked = GarbageToCollect { keep, dry_run: self.dry_run };
+        let garbage = app.plane().await?.collect_garbage(&asked).await?;
         app.output.result(&garbage, |output| show(output, &garbage));
         Ok(Exit::Succeeded)
     }
-}
-
-/// What rollouts and runs that are not over still bring to hosts: no release holds what a run does.
-async fn at_work(embedded: &Embedded) -> Result<BTreeSet<Digest>, Problem> {
-    let rollouts = embedded.parts().journal.rollouts(None, usize::MAX).await.or_problem()?;
-    let mut digests = BTreeSet::new();
-    for active in rollouts.into_iter().filter(|it| it.last.is_none()) {
-        let rollout = embedded.platform.load(&active.rollout).await.or_problem()?;
-        for release in rollout.plan().releases.values() {
-            digests.extend(release.package.iter().chain([&release.descriptor]).map(|it| it.digest));
-        }
-    }
-    Ok(digests)
 }
 
 fn show(output: &Output, garbage: &Garbage) {

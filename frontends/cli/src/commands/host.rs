@@ -1,22 +1,18 @@
 use crate::{
-    app::{App, Embedded},
+    app::App,
     commands::{agent::AgentCommand, join_token::JoinTokenCommand},
     files::hosts::{HostsFormat, check_address, read_hosts},
-    look::{Look, lacking_at, look_at},
     output::{Table, list, plural, styles},
-    problem::{OrProblem as _, invalid, usage},
 };
 use clap::{Args, Subcommand, ValueHint};
 use deploy_core::{
-    access::{Action, Resource},
-    backend::{Expect, Revision},
-    engine::Applied,
-    error::ErrorKind,
-    host::{Connection, Host, Labels, SshConnection},
-    id::{AccountName, HostName, LabelKey, LabelValue, ServiceName},
+    host::{Connection, Host, SshConnection},
+    id::{AccountName, HostName, LabelKey, LabelValue},
     spec::{AbsolutePath, Selector},
 };
-use deploy_wire::{self as wire, Exit, HostCheck, Import, Problem, ProblemCode, Removed};
+use deploy_wire::{
+    self as wire, Exit, HostsToImport, HostsToRemove, LabelChanges, NewHost, Problem, ProblemCode,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU16,
@@ -187,57 +183,39 @@ impl Add {
             }
         };
         let host = Host::new(self.name, connection).with_labels(self.labels.into_iter().collect());
-        let embedded = app.open().await?;
-        let permit = embedded.host_permit(&host.name).await?;
-        let revision =
-            match embedded.parts().inventory.put(&permit, host.clone(), Expect::Absent).await {
-                Ok(revision) => revision,
-                Err(err) if err.kind() == ErrorKind::AlreadyExists => {
-                    let message = format!("host `{}` is there already", host.name);
-                    return Err(Problem::new(ProblemCode::AlreadyExists, message)
-                        .with_hint(
-                            "`deploy host import` changes hosts, `deploy host label` their labels",
-                        )
-                        .with_context("host", &host.name));
-                }
-                Err(err) => return Err(err).or_problem(),
-            };
-        app.output.result(&wire::Host::new(&host, revision.get()), |output| {
-            output.line(format_args!("host {} is new", host.name));
+        let plane = app.plane().await?;
+        let added = plane.add_host(new_host(&host)).await.map_err(|problem| {
+            if problem.code != ProblemCode::AlreadyExists {
+                return problem;
+            }
+            let hint = "`deploy host import` changes hosts, `deploy host label` their labels";
+            problem.with_hint(hint)
+        })?;
+        app.output.result(&added, |output| {
+            output.line(format_args!("host {} is new", added.name));
         });
         Ok(Exit::Succeeded)
     }
 }
 
+/// A host, to be added.
+fn new_host(host: &Host) -> NewHost {
+    let wire::Host { name, connection, labels, .. } = wire::Host::new(host, 0);
+    NewHost { name, connection, labels }
+}
+
 impl ImportHosts {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
         let file = read_hosts(&self.file, self.format)?;
-        let embedded = app.open().await?;
-        let known = embedded.select(None).await?.into_iter();
-        let known: BTreeMap<_, _> = known.map(|it| (it.0.name.clone(), it)).collect();
-        let mut import =
-            Import { warnings: file.warnings, dry_run: self.dry_run, ..Import::default() };
-        let mut wanted = Vec::new();
-        for mut host in file.hosts {
+        let warnings = file.warnings;
+        let with_labels = |mut host: Host| {
             host.labels.extend(self.labels.iter().cloned());
-            match known.get(&host.name) {
-                Some((there, _)) if *there == host => import.unchanged += 1,
-                Some((_, revision)) => {
-                    import.changed.push(host.name.to_string());
-                    wanted.push((host, Expect::At(*revision)));
-                }
-                None => {
-                    import.added.push(host.name.to_string());
-                    wanted.push((host, Expect::Absent));
-                }
-            }
-        }
-        if !self.dry_run {
-            let all =
-                embedded.platform.permit(&embedded.principal, Action::HostWrite, Resource::System);
-            let permit = all.await.or_problem()?;
-            embedded.hosts.put_all(&permit, wanted).await.or_problem()?;
-        }
+            new_host(&host)
+        };
+        let hosts = file.hosts.into_iter().map(with_labels).collect();
+        let plane = app.plane().await?;
+        let mut import = plane.import_hosts(HostsToImport { hosts, dry_run: self.dry_run }).await?;
+        import.warnings.extend(warnings);
         import.warnings.iter().for_each(|it| app.output.warn(it));
         app.output.result(&import, |output| {
             for (what, names) in [("new", &import.added), ("changed", &import.changed)] {
@@ -259,10 +237,7 @@ impl ImportHosts {
 
 impl List {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let hosts = embedded.select(self.selector.as_ref()).await?;
-        let documents: Vec<_> =
-            hosts.iter().map(|(host, it)| wire::Host::new(host, it.get())).collect();
+        let documents = app.plane().await?.hosts(self.selector.as_ref()).await?;
         app.output.result(&documents, |output| {
             if documents.is_empty() {
                 output.note("no hosts: `deploy host add` and `deploy host import` add some");
@@ -284,9 +259,7 @@ impl List {
 
 impl Show {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let host = embedded.parts().inventory.host(&self.name).await.or_problem()?;
-        let document = wire::Host::new(&host.value, host.revision.get());
+        let document = app.plane().await?.host(&self.name).await?;
         app.output.result(&document, |output| {
             let name = |text| output.paint(styles::DIM, text);
             output.line(format_args!("{} {}", name("host      "), document.name));
@@ -304,14 +277,7 @@ impl Show {
 
 impl Check {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let hosts = embedded.select(self.selector.as_ref()).await?;
-        if hosts.is_empty() {
-            let problem = Problem::new(ProblemCode::EmptySelection, "it selects no host");
-            let hint = "a host is selected by `host=NAME`, others by labels: `deploy host list` shows both";
-            return Err(problem.with_hint(hint));
-        }
-        let checks = check(&embedded, hosts).await?;
+        let checks = app.plane().await?.check_hosts(self.selector.as_ref()).await?;
         let bad = checks.iter().filter(|it| it.code.is_some()).count();
         app.output.result(&checks, |output| {
             let mut table = Table::new(["HOST", "RESULT", "TIME", "REASON"]).wrapping();
@@ -337,47 +303,20 @@ impl Check {
     }
 }
 
-/// Asks each host what runs on it: an answer of any kind proves that commands can be run there. Then asks for what steps need.
-async fn check(
-    embedded: &Embedded,
-    hosts: Vec<(Host, Revision)>,
-) -> Result<Vec<HostCheck>, Problem> {
-    let service: ServiceName = "host-check".parse().map_err(usage)?;
-    let path: AbsolutePath = "/tmp".parse().map_err(usage)?;
-    let hosts: Vec<_> = hosts.into_iter().map(|(host, _)| host).collect();
-    let looks = look_at(embedded, &service, &path, None, hosts.clone()).await?;
-    let answered: BTreeSet<_> =
-        looks.iter().filter(|it| it.seen.is_ok()).map(|it| it.host.clone()).collect();
-    let hosts = hosts.into_iter().filter(|it| answered.contains(&it.name)).collect();
-    let mut lacking = lacking_at(embedded, hosts).await;
-    let check = |Look { host, seen, elapsed }: Look| {
-        let problem = match (seen.err(), lacking.remove(&host)) {
-            (Some(problem), _) | (None, Some(Err(problem))) => Some(problem),
-            (None, Some(Ok(tools))) if !tools.is_empty() => {
-                let message = format!("the host has no {}: install that there", tools.join(", "));
-                Some(Problem::new(ProblemCode::Unhealthy, message))
-            }
-            (None, _) => None,
-        };
-        let (code, reason) = problem.map(|it| (it.code.to_string(), it.message)).unzip();
-        let reachable = answered.contains(&host);
-        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        HostCheck { host: host.to_string(), reachable, code, reason, elapsed_ms }
-    };
-    Ok(looks.into_iter().map(check).collect())
-}
-
 impl Label {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let mut host = embedded.parts().inventory.host(&self.name).await.or_problem()?.value;
-        change(&mut host.labels, self.changes);
-        let applied =
-            embedded.platform.apply_host(&embedded.principal, host.clone()).await.or_problem()?;
-        let (Applied::Changed(revision) | Applied::Unchanged(revision)) = applied else {
-            return Err(invalid("the host was put in a way nobody knows"));
+        let plane = app.plane().await?;
+        let there = plane.host(&self.name).await?;
+        let text = |(key, value): (LabelKey, Option<LabelValue>)| {
+            (key.to_string(), value.map(|it| it.to_string()))
         };
-        let document = wire::Host::new(&host, revision.get());
+        let changes = LabelChanges { labels: self.changes.into_iter().map(text).collect() };
+        let mut wanted = there.labels.clone();
+        change(&mut wanted, &changes);
+        let document = match wanted == there.labels {
+            true => there,
+            false => plane.label_host(&self.name, &changes, there.revision).await?,
+        };
         app.output.result(&document, |output| {
             output.line(format_args!("host {}: {}", document.name, labels(&document.labels)));
         });
@@ -385,23 +324,20 @@ impl Label {
     }
 }
 
-fn change(labels: &mut Labels, changes: Vec<(LabelKey, Option<LabelValue>)>) {
-    for (key, value) in changes {
+fn change(labels: &mut BTreeMap<String, String>, changes: &LabelChanges) {
+    for (key, value) in &changes.labels {
         match value {
-            Some(value) => drop(labels.insert(key, value)),
-            None => drop(labels.remove(&key)),
+            Some(value) => drop(labels.insert(key.clone(), value.clone())),
+            None => drop(labels.remove(key)),
         }
     }
 }
 
 impl Remove {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
         let names: BTreeSet<HostName> = self.names.into_iter().collect();
-        let all =
-            embedded.platform.permit(&embedded.principal, Action::HostWrite, Resource::System);
-        embedded.hosts.remove_all(&all.await.or_problem()?, &names).await.or_problem()?;
-        let removed = Removed { removed: names.iter().map(ToString::to_string).collect() };
+        let hosts = names.iter().map(ToString::to_string).collect();
+        let removed = app.plane().await?.remove_hosts(&HostsToRemove { hosts }).await?;
         app.output.result(&removed, |output| {
             for name in &removed.removed {
                 output.line(format_args!("host {name} is gone from the inventory"));

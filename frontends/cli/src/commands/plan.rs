@@ -1,20 +1,20 @@
 use crate::{
     app::App,
-    documents,
     files::{Source, write_whole},
     output::{Output, list, plural, styles},
-    problem::OrProblem as _,
+    plane::Plane,
 };
 use clap::{Args, ValueHint};
 use deploy_core::{
     digest::Digest,
-    engine::PlanRelease,
     id::{ReleaseId, ServiceName},
-    plan::{Plan, PlanReport},
 };
-use deploy_wire::{self as wire, Exit, Problem};
+use deploy_wire::{Exit, NewPlan, Plan, PlanHost, Problem, ProblemCode, SeenPlan};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// The largest plan file, in bytes.
 const LARGEST: u64 = 512 << 20;
@@ -44,17 +44,14 @@ pub(crate) struct PlanCommand {
 
 impl PlanCommand {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let seed = self.seed.unwrap_or_else(|| embedded.parts().clock.now().as_millis());
-        let request = PlanRelease::new(self.service, self.release, seed);
-        let (plan, report) =
-            embedded.platform.plan(&embedded.principal, request).await.or_problem()?;
+        let plane = app.plane().await?;
+        let (service, release) = (self.service.to_string(), self.release.to_string());
+        let plan = plane.plan(&NewPlan { service, release, seed: self.seed }).await?;
         if let Some(path) = &self.save {
             write_whole(path, &text_of(&plan)?)?;
         }
-        let document = documents::plan(&plan, Some(&report));
-        app.output.result(&document, |output| {
-            show(output, &document, Some(&report));
+        app.output.result(&plan, |output| {
+            show(output, &plan);
             if let Some(path) = &self.save {
                 output.note(format_args!(
                     "saved: `deploy rollout start {}` starts it",
@@ -67,41 +64,90 @@ impl PlanCommand {
 }
 
 /// A saved plan, and the digest that shows whether somebody has changed it.
+///
+/// The plan is for people to read. It is started by being made again, and compared: so nobody need be trusted with it.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct PlanFile<P> {
+struct PlanFile {
     digest: Digest,
-    plan: P,
+    plan: Plan,
 }
 
 /// What a file says that holds `plan`.
 fn text_of(plan: &Plan) -> Result<String, Problem> {
-    let file = PlanFile { digest: plan.digest(), plan };
+    let text = serde_json::to_string(plan).map_err(crate::problem::invalid)?;
+    let file = PlanFile { digest: Digest::of(text.as_bytes()), plan: plan.clone() };
     Ok(serde_json::to_string_pretty(&file).map_err(crate::problem::invalid)? + "\n")
 }
 
 /// Reads a saved plan.
 pub(crate) fn load(path: &Path) -> Result<Plan, Problem> {
     let source = Source::read(path, LARGEST)?;
-    let file: PlanFile<Plan> = source.json()?;
-    file.plan.check().map_err(|err| source.problem(None, err))?;
-    let edited = |at, what: &str| {
-        let problem =
-            source.problem(at, format_args!("the plan is not the one that was saved: {what}"));
-        problem.with_hint("plans are not edited: make a new one with `deploy plan`")
-    };
-    if file.plan.digest() != file.digest {
-        return Err(edited(None, "its digest is another one"));
-    }
-    // What this program does not know is not in the digest either.
+    let file: PlanFile = source.json()?;
+    // Also what this program does not know is a change: it would not be in the digest.
     if let Some(at) = source.difference(&text_of(&file.plan)?) {
-        return Err(edited(Some(at), "here begins what this program would not have written"));
+        let what = "the plan is not the one that was saved: here begins what is another";
+        let problem = source.problem(Some(at), what);
+        return Err(problem.with_hint("plans are not edited: make a new one with `deploy plan`"));
     }
     Ok(file.plan)
 }
 
+/// What of a plan says that it is just this one.
+pub(crate) fn seen(plan: &Plan) -> SeenPlan {
+    SeenPlan { digest: plan.digest.clone(), created_at: plan.created_at.clone(), seed: plan.seed }
+}
+
+/// The problem of starting a plan, with what has changed since it was made, where that is the problem.
+pub(crate) async fn changed(plane: &dyn Plane, plan: &Plan, problem: Problem) -> Problem {
+    if problem.code != ProblemCode::InventoryChanged || problem.context.contains_key("change.1") {
+        return problem;
+    }
+    let (service, release) = (plan.service.clone(), plan.release.clone());
+    let Ok(now) = plane.plan(&NewPlan { service, release, seed: Some(plan.seed) }).await else {
+        return problem;
+    };
+    let changes = differences(plan, &now);
+    let mut problem = problem.with_hint("`deploy plan` makes a new one");
+    if !changes.is_empty() {
+        let message = format!("{}: {}", problem.message, list(&changes, NAMED));
+        problem.message = message;
+    }
+    let numbered = (1..).zip(changes);
+    numbered.fold(problem, |it, (at, change)| it.with_context(format!("change.{at}"), change))
+}
+
+/// What a plan says of hosts, and another does not.
+fn differences(was: &Plan, is: &Plan) -> Vec<String> {
+    let (before, now) = (by_host(was), by_host(is));
+    let mut changes = Vec::new();
+    for (host, (wave, target)) in &before {
+        match now.get(host) {
+            None => changes.push(format!("host {host} is not to be changed any more")),
+            Some((_, now)) if now != target => {
+                changes.push(format!("host {host} does not run what it ran"));
+            }
+            Some((now, _)) if now != wave => {
+                changes.push(format!("host {host} is in wave {now} and not in {wave}"));
+            }
+            Some(_) => {}
+        }
+    }
+    let new = now.keys().filter(|it| !before.contains_key(*it));
+    changes.extend(new.map(|host| format!("host {host} is new in it")));
+    if was.strategy != is.strategy {
+        changes.push("the service has another strategy".to_owned());
+    }
+    changes
+}
+
+fn by_host(plan: &Plan) -> BTreeMap<&str, (u32, &PlanHost)> {
+    let targets = plan.waves.iter().flat_map(|wave| wave.targets.iter().map(|it| (wave.wave, it)));
+    targets.map(|(wave, it)| (it.host.as_str(), (wave, it))).collect()
+}
+
 /// Shows a plan like a diff.
-pub(crate) fn show(output: &Output, plan: &wire::Plan, report: Option<&PlanReport>) {
+pub(crate) fn show(output: &Output, plan: &Plan) {
     let digest: String = plan.digest.chars().take(7 + 12).collect();
     let title = format!("plan {digest} of {} to {}", plan.service, plan.release);
     output.line(output.paint(styles::HEADER, title));
@@ -136,8 +182,8 @@ pub(crate) fn show(output: &Output, plan: &wire::Plan, report: Option<&PlanRepor
         let names: Vec<_> = plan.left_out.iter().map(|it| it.host.as_str()).collect();
         output.line(output.paint(styles::DIM, format_args!("  {}: left out", list(&names, NAMED))));
     }
-    if let Some(report) = report {
-        output.line(report);
+    if !plan.summary.is_empty() {
+        output.line(&plan.summary);
     }
     plan.warnings.iter().for_each(|it| output.warn(it));
 }

@@ -1,27 +1,25 @@
-use super::artifact::{another_already, blocking, put};
+use super::artifact::blocking;
 use crate::{
-    app::{App, Embedded},
+    app::App,
     output::{Output, Table, styles, when},
     packages::{Packed, pack_descriptor, pack_package},
-    problem::{OrProblem as _, chain, invalid, usage},
+    plane::{Listing, Place, Plane},
+    problem::{chain, invalid, usage},
 };
 use clap::{Args, Subcommand, ValueHint};
 use deploy_core::{
-    backend::{ArtifactEntry, ArtifactKind, ArtifactStoreExt as _, ListArtifacts},
+    backend::ArtifactKind,
     digest::Digest,
-    error::ErrorKind,
     id::{ReleaseId, RepositoryName, ServiceName, Version},
-    spec::{self, ArtifactRef, ParameterName},
+    spec::ParameterName,
 };
-use deploy_host::descriptor;
-use deploy_wire::{Exit, Problem, ProblemCode, Release};
+use deploy_host::descriptor::{self, Descriptor};
+use deploy_operations::{another_already, parse::field};
+use deploy_wire::{Exit, NewRelease, Problem, ProblemCode, Release};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
-
-/// The largest descriptor archive, in bytes.
-const LARGEST_DESCRIPTOR: u64 = 16 << 20;
 
 /// Releases: a package, a descriptor and parameters under a name, unchangeable
 #[derive(Debug, Subcommand)]
@@ -114,110 +112,91 @@ impl ReleaseCommand {
 
 impl Create {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
+        let plane = app.plane().await?;
         let id = match &self.id {
             Some(id) => id.clone(),
             None => format!("{}-{}", self.service, self.release_version).parse().map_err(usage)?,
         };
-        embedded.parts().registry.service(&self.service).await.or_problem()?;
-        let at =
-            Place { embedded: &embedded, service: &self.service, version: &self.release_version };
+        plane.service(&self.service).await?;
+        let parts =
+            Parts { plane: &*plane, service: &self.service, version: &self.release_version };
         // All is judged before anything is put: a release that is refused leaves nothing behind.
-        let (descriptor, described) = at.descriptor(&self.descriptor).await?;
-        let package = at.package(&self.package).await?;
+        let (descriptor, described) = parts.descriptor(&self.descriptor).await?;
+        let package = parts.package(&self.package).await?;
         let given: BTreeMap<_, _> = self.parameters.into_iter().collect();
-        let parameters = described.resolve(&given).map_err(|err| {
+        described.resolve(&given).map_err(|err| {
             invalid(chain(&err)).with_hint("`--parameter NAME=VALUE` gives a parameter its value")
         })?;
-        let now = embedded.parts().clock.now();
-        let principal = embedded.principal.clone();
-        let (service, version) = (self.service.clone(), self.release_version.clone());
-        let (steps, artifact) = (described.steps(), descriptor.artifact);
-        let release = spec::Release::new(id, service, version, artifact, steps, now, principal)
-            .with_package(package.artifact)
-            .with_parameters(parameters)
-            .with_provenance(self.provenance);
-        let release = match existing(&embedded, &release).await? {
-            Some(there) => there,
-            None => {
-                at.put([package, descriptor]).await?;
-                let created =
-                    embedded.platform.create_release(&embedded.principal, release.clone());
-                created.await.or_problem()?;
-                release
-            }
+        let asked = NewRelease {
+            id: Some(id.to_string()),
+            service: self.service.to_string(),
+            version: self.release_version.to_string(),
+            package: package.digest.clone(),
+            descriptor: descriptor.digest.clone(),
+            parameters: given.into_iter().map(|(name, it)| (name.to_string(), it)).collect(),
+            provenance: self.provenance,
         };
-        let document = Release::from(&release);
-        app.output.result(&document, |output| {
-            output.line(format_args!("release {} is made", document.id));
+        differs(&*plane, &id, &asked).await?;
+        parts.put([package, descriptor]).await?;
+        let release = plane.create_release(&asked).await?;
+        app.output.result(&release, |output| {
+            output.line(format_args!("release {} is made", release.id));
         });
         Ok(Exit::Succeeded)
     }
 }
 
-/// The release of this name that is there already, if it is the same but for when it was made and by whom.
-async fn existing(
-    embedded: &Embedded,
-    release: &spec::Release,
-) -> Result<Option<spec::Release>, Problem> {
-    let there = match embedded.parts().registry.release(&release.id).await {
+/// Refuses a release of a name that one with other artifacts has already.
+async fn differs(plane: &dyn Plane, id: &ReleaseId, asked: &NewRelease) -> Result<(), Problem> {
+    let there = match plane.release(id).await {
         Ok(there) => there,
-        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(err).or_problem(),
+        Err(problem) if problem.code == ProblemCode::NotFound => return Ok(()),
+        Err(problem) => return Err(problem),
     };
-    let mut same = release.clone();
-    same.created_at = there.created_at;
-    same.created_by = there.created_by.clone();
-    if same == there {
-        return Ok(Some(there));
+    let same = there.descriptor == asked.descriptor
+        && there.package.as_ref() == Some(&asked.package)
+        && there.service == asked.service;
+    if same {
+        return Ok(());
     }
-    let message = format!("release `{}` is there already, and is another one", release.id);
+    let message = format!("release `{id}` is there already, and is another one");
     let hint =
         "a release never changes: give the new one a new version, or another name with `--id`";
     Err(Problem::new(ProblemCode::AlreadyExists, message)
         .with_hint(hint)
-        .with_context("release", &release.id))
-}
-
-/// Reads a descriptor out of the store.
-async fn read_stored(
-    embedded: &Embedded,
-    digest: &Digest,
-) -> Result<descriptor::Descriptor, Problem> {
-    let bytes =
-        embedded.parts().artifacts.read_all(digest, LARGEST_DESCRIPTOR).await.or_problem()?;
-    let bundle = descriptor::read(&bytes).map_err(|err| {
-        Problem::new(ProblemCode::InvalidFile, format!("descriptor {digest}: {err}"))
-    })?;
-    Ok(bundle.descriptor)
+        .with_context("release", id))
 }
 
 /// An artifact of a release: in the store already, or still to be put there.
 #[derive(Debug)]
 struct Part {
     kind: ArtifactKind,
-    artifact: ArtifactRef,
+    digest: String,
     packed: Option<Packed>,
 }
 
 /// Where artifacts of a release are looked for, and put.
-struct Place<'a> {
-    embedded: &'a Embedded,
+struct Parts<'a> {
+    plane: &'a dyn Plane,
     service: &'a ServiceName,
     version: &'a Version,
 }
 
-impl Place<'_> {
+impl Parts<'_> {
     /// The descriptor that `named` means, and what it says.
-    async fn descriptor(&self, named: &str) -> Result<(Part, descriptor::Descriptor), Problem> {
+    async fn descriptor(&self, named: &str) -> Result<(Part, Descriptor), Problem> {
         const KIND: ArtifactKind = ArtifactKind::Descriptor;
         if let Some(part) = self.stored(named, KIND).await? {
-            let described = read_stored(self.embedded, &part.artifact.digest).await?;
-            return Ok((part, described));
+            let archive = self.plane.descriptor(&field("digest", &part.digest)?).await?;
+            let bundle = descriptor::read(&archive).map_err(|err| {
+                let message = format!("descriptor {}: {err}", part.digest);
+                Problem::new(ProblemCode::InvalidFile, message)
+            })?;
+            return Ok((part, bundle.descriptor));
         }
         let path = PathBuf::from(named);
         let (bundle, packed) = blocking(move || pack_descriptor(&path)).await?;
-        Ok((self.part(KIND, packed).await, bundle.descriptor))
+        Ok((self.part(KIND, packed).await?, bundle.descriptor))
     }
 
     /// The package that `named` means.
@@ -228,54 +207,57 @@ impl Place<'_> {
         }
         let path = PathBuf::from(named);
         let packed = blocking(move || pack_package(&path)).await?;
-        Ok(self.part(KIND, packed).await)
+        self.part(KIND, packed).await
     }
 
     /// The artifact in the store that `named` means: a digest, or a version in the service's repository. `None` if it is a path.
     async fn stored(&self, named: &str, kind: ArtifactKind) -> Result<Option<Part>, Problem> {
-        let store = &self.embedded.parts().artifacts;
-        let part = |digest, size| {
-            Some(Part { kind, artifact: ArtifactRef::new(digest, size), packed: None })
-        };
+        let part = |digest: &str| Some(Part { kind, digest: digest.to_owned(), packed: None });
         if let Ok(digest) = named.parse::<Digest>() {
-            let meta = store.head(&digest).await.or_problem()?;
-            return Ok(part(meta.digest, meta.size));
+            if self.plane.upload(&digest).await?.complete {
+                return Ok(part(named));
+            }
+            let message = format!("there is no artifact `{digest}`");
+            return Err(Problem::new(ProblemCode::NotFound, message)
+                .with_hint("`deploy artifact list` shows all artifacts")
+                .with_context("digest", digest));
         }
         if Path::new(named).exists() {
             return Ok(None);
         }
         let repository = self.repository()?;
-        let listed = ListArtifacts::new().with_repository(repository.clone()).with_kind(kind);
-        let entries = store.list(&listed).await.or_problem()?;
-        match entries.iter().find(|it| it.version.as_str() == named) {
-            Some(entry) => Ok(part(entry.meta.digest, entry.meta.size)),
-            None => Err(self.unknown(named, kind, &repository)),
+        let of = Listing { repository: Some(repository.clone()), kind: Some(kind) };
+        let entries = self.plane.artifacts(&of).await?;
+        match entries.iter().find(|it| it.version == named) {
+            Some(entry) => Ok(part(&entry.digest)),
+            None => Err(unknown(named, kind, &repository)),
         }
     }
 
     /// What is there under another version already is not listed a second time.
-    async fn part(&self, kind: ArtifactKind, packed: Packed) -> Part {
-        let artifact = ArtifactRef::new(packed.digest, packed.size);
-        let there = self.embedded.parts().artifacts.head(&packed.digest).await.is_ok();
-        Part { kind, artifact, packed: (!there).then_some(packed) }
+    async fn part(&self, kind: ArtifactKind, packed: Packed) -> Result<Part, Problem> {
+        let there = self.plane.upload(&packed.digest).await?.complete;
+        let digest = packed.digest.to_string();
+        Ok(Part { kind, digest, packed: (!there).then_some(packed) })
     }
 
     /// Puts what is not in the store yet, unless one of the two cannot be listed as this version.
     async fn put(&self, parts: [Part; 2]) -> Result<(), Problem> {
         let repository = self.repository()?;
-        let listed = ListArtifacts::new().with_repository(repository.clone());
-        let entries = self.embedded.parts().artifacts.list(&listed).await.or_problem()?;
-        let new = || parts.iter().filter(|it| it.packed.is_some());
-        if let Some(part) = new().find(|part| {
-            let same = |it: &&ArtifactEntry| it.kind == part.kind && it.version == *self.version;
-            entries.iter().find(same).is_some_and(|it| it.meta.digest != part.artifact.digest)
-        }) {
-            return Err(another_already(&repository, part.kind, self.version));
+        let of = Listing { repository: Some(repository.clone()), kind: None };
+        let entries = self.plane.artifacts(&of).await?;
+        for part in parts.iter().filter(|it| it.packed.is_some()) {
+            let same = entries
+                .iter()
+                .find(|it| it.kind == part.kind.as_str() && it.version == self.version.as_str());
+            if same.is_some_and(|it| it.digest != part.digest) {
+                return Err(another_already(&repository, part.kind, self.version));
+            }
         }
         for Part { kind, packed, .. } in parts {
             if let Some(packed) = packed {
-                let version = self.version.clone();
-                put(self.embedded, packed, kind, repository.clone(), version).await?;
+                let (repository, version) = (repository.clone(), self.version.clone());
+                self.plane.put_artifact(packed, &Place { repository, kind, version }).await?;
             }
         }
         Ok(())
@@ -284,26 +266,21 @@ impl Place<'_> {
     fn repository(&self) -> Result<RepositoryName, Problem> {
         self.service.as_str().parse().map_err(usage)
     }
+}
 
-    fn unknown(&self, named: &str, kind: ArtifactKind, repository: &RepositoryName) -> Problem {
-        let what = kind.as_str();
-        let message = format!(
-            "`{}` is no path, no digest, and no version of a {what} in repository `{repository}`",
-            named.escape_debug()
-        );
-        Problem::new(ProblemCode::NotFound, message).with_hint(format!(
-            "`deploy artifact list --repository {repository}` shows what there is"
-        ))
-    }
+fn unknown(named: &str, kind: ArtifactKind, repository: &RepositoryName) -> Problem {
+    let what = kind.as_str();
+    let message = format!(
+        "`{}` is no path, no digest, and no version of a {what} in repository `{repository}`",
+        named.escape_debug()
+    );
+    let hint = format!("`deploy artifact list --repository {repository}` shows what there is");
+    Problem::new(ProblemCode::NotFound, message).with_hint(hint)
 }
 
 impl List {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let registry = &embedded.parts().registry;
-        registry.service(&self.service).await.or_problem()?;
-        let releases = registry.releases(&self.service, self.limit).await.or_problem()?;
-        let documents: Vec<_> = releases.iter().map(Release::from).collect();
+        let documents = app.plane().await?.releases(&self.service, self.limit).await?;
         app.output.result(&documents, |output| {
             let mut table = Table::new(["RELEASE", "VERSION", "MADE AT", "BY", "FROM"]);
             for it in &documents {
@@ -322,9 +299,7 @@ impl List {
 
 impl Show {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let release =
-            Release::from(&embedded.parts().registry.release(&self.id).await.or_problem()?);
+        let release = app.plane().await?.release(&self.id).await?;
         app.output.result(&release, |output| show(output, &release));
         Ok(Exit::Succeeded)
     }
@@ -365,8 +340,7 @@ fn show(output: &Output, release: &Release) {
 
 impl Diff {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let diff = embedded.operations().release_diff(&self.from, &self.to).await?;
+        let diff = app.plane().await?.release_diff(&self.from, &self.to).await?;
         app.output.result(&diff, |output| {
             output.line(
                 output.paint(styles::HEADER, format_args!("--- {}\n+++ {}", diff.from, diff.to)),

@@ -1,34 +1,13 @@
-use super::{
-    artifact::put,
-    rollout::{CarryOut, carry_out, seed},
-};
-use crate::{
-    app::{App, Embedded},
-    files::Source,
-    packages::Packed,
-    problem::{OrProblem as _, invalid, io_problem, usage},
-};
+use super::rollout::{CarryOut, Work, carry_out};
+use crate::{app::App, files::Source};
 use clap::{Args, ValueHint};
 use deploy_core::{
-    backend::ArtifactKind,
-    digest::Digest,
-    engine::PlanRun,
-    id::{AccountName, ServiceName},
-    rollout::Outcome,
-    spec::{AbsolutePath, Limit, OnFailure, Release, Selector, Service, Strategy, Waves},
+    id::AccountName,
+    spec::{AbsolutePath, Limit, Selector, Waves},
 };
-use deploy_host::{
-    archive::{Limits, PackedFile, pack_files},
-    descriptor, duration,
-    quote::quote,
-};
-use deploy_wire::{Exit, Problem};
-use std::{
-    io::{Seek as _, Write as _},
-    num::NonZeroU32,
-    path::PathBuf,
-    time::Duration,
-};
+use deploy_host::{duration, quote::quote};
+use deploy_wire::{Exit, NewRun, Problem};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 /// The largest script, in bytes.
 const LARGEST_SCRIPT: u64 = 1 << 20;
@@ -80,20 +59,23 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 
 impl Run {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let script = self.script()?;
-        let embedded = app.open().await?;
-        let id = new_id(&embedded)?;
-        let release = release(&embedded, &id, &script, self.timeout).await?;
-        let service = self.service(&embedded, &id)?;
-        let request = PlanRun::new(service, release, seed(&embedded, None));
-        let planned =
-            embedded.platform.plan_run(&embedded.principal, request).await.or_problem()?;
+        let mut run = NewRun::new(self.selector.to_string(), self.script()?);
+        run.account = self.account.map(|it| it.to_string());
+        run.timeout_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+        run.waves = self.waves.to_string();
+        run.max_parallel = self.max_parallel.get();
+        run.max_failed = self.max_failed.to_string();
+        run.path = self.path.to_string();
+        let plane = app.plane().await?;
+        let plan = plane.plan_run(&run).await?;
         let how = CarryOut { yes: self.yes, logs: true, ..CarryOut::default() };
-        let exit = carry_out(app, &embedded, planned.0, Some(&planned.1), how).await?;
+        let work = Work::Run(Box::new(run));
+        let (exit, id) = carry_out(app, &*plane, plan, work, how).await?;
+        let Some(id) = id else { return Ok(exit) };
         // That something was allowed to go wrong does not make it right.
-        let rollout = embedded.platform.load(&id.clone().into()).await;
-        let outcome = rollout.ok().and_then(|it| it.outcome());
-        Ok(if outcome == Some(Outcome::SucceededWithDebt) { Exit::Other } else { exit })
+        let state = plane.rollout(&id, false).await.map(|it| it.state);
+        let debt = state.is_ok_and(|it| it == "succeeded_with_debt");
+        Ok(if debt { Exit::Other } else { exit })
     }
 
     fn script(&self) -> Result<String, Problem> {
@@ -106,68 +88,4 @@ impl Run {
             }
         }
     }
-
-    /// A service for this run alone.
-    fn service(&self, embedded: &Embedded, id: &ServiceName) -> Result<Service, Problem> {
-        let path = format!("{}/deploy-{id}", self.path).parse().map_err(usage)?;
-        let mut strategy = Strategy::new();
-        strategy.waves = self.waves.clone();
-        strategy.max_parallel = Some(self.max_parallel);
-        strategy.on_failure = OnFailure::Abort;
-        let budget = &mut strategy.failure_budget.rollout;
-        budget.max_failed = self.max_failed;
-        budget.max_timed_out = self.max_failed;
-        budget.max_unreachable = self.max_failed;
-        budget.max_unknown = self.max_failed;
-        strategy.progress_deadline = self.timeout.saturating_mul(2).max(strategy.progress_deadline);
-        let owner = embedded.principal.clone();
-        let mut service = Service::new(id.clone(), owner, path, self.selector.clone());
-        service.account.clone_from(&self.account);
-        Ok(service.with_strategy(strategy))
-    }
-}
-
-/// A name for a run: when it was started.
-fn new_id(embedded: &Embedded) -> Result<ServiceName, Problem> {
-    let now = embedded.parts().clock.now().to_string();
-    let digits: String = now.chars().filter(char::is_ascii_digit).collect();
-    let (day, time) = digits.split_at_checked(8).unwrap_or((&digits, ""));
-    format!("run-{day}-{time}").parse().map_err(usage)
-}
-
-/// What runs: a descriptor with the one step `run`.
-async fn release(
-    embedded: &Embedded,
-    id: &ServiceName,
-    script: &str,
-    timeout: Duration,
-) -> Result<Release, Problem> {
-    let timeout = duration::format(timeout);
-    let text = format!("format = 1\n\n[steps.run]\nscript = \"run.sh\"\ntimeout = \"{timeout}\"\n");
-    let executable = script.starts_with("#!");
-    let files = [
-        PackedFile { path: descriptor::FILE_NAME, executable: false, bytes: text.as_bytes() },
-        PackedFile { path: "run.sh", executable, bytes: script.as_bytes() },
-    ];
-    let bytes = pack_files(files, Limits::DESCRIPTOR, Vec::new()).map_err(invalid)?;
-    let bundle = descriptor::read(&bytes).map_err(invalid)?;
-    let packed = packed(&bytes).map_err(|err| io_problem("the script cannot be packed", &err))?;
-    let (repository, version) =
-        ("runs".parse().map_err(usage)?, id.as_str().parse().map_err(usage)?);
-    let entry = put(embedded, packed, ArtifactKind::Descriptor, repository, version).await?;
-    let artifact = deploy_core::spec::ArtifactRef::new(entry.meta.digest, entry.meta.size);
-    let (release_id, version) =
-        (id.as_str().parse().map_err(usage)?, id.as_str().parse().map_err(usage)?);
-    let now = embedded.parts().clock.now();
-    let steps = bundle.descriptor.steps();
-    let principal = embedded.principal.clone();
-    Ok(Release::new(release_id, id.clone(), version, artifact, steps, now, principal))
-}
-
-fn packed(bytes: &[u8]) -> std::io::Result<Packed> {
-    let mut file = tempfile::tempfile()?;
-    file.write_all(bytes)?;
-    file.rewind()?;
-    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    Ok(Packed { file, digest: Digest::of(bytes), size })
 }

@@ -2,16 +2,11 @@ use crate::{
     app::App,
     files::{Source, parse_service},
     output::{Output, Table, styles},
-    problem::OrProblem as _,
+    plane::Plane,
 };
 use clap::{Args, Subcommand, ValueHint};
-use deploy_core::{
-    backend::{ServiceRegistryExt as _, Versioned},
-    engine::Applied,
-    id::ServiceName,
-    spec,
-};
-use deploy_wire::{Exit, Problem, Service};
+use deploy_core::id::ServiceName;
+use deploy_wire::{Exit, Problem, ProblemCode, Service, ServiceSpec};
 use std::path::PathBuf;
 
 /// The largest service file, in bytes.
@@ -77,30 +72,54 @@ impl ServiceCommand {
 impl Apply {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
         let service = parse_service(&Source::read(&self.file, LARGEST)?)?;
-        let embedded = app.open().await?;
-        let name = service.name.clone();
-        let applied = embedded
-            .platform
-            .apply_service(&embedded.principal, service.clone())
-            .await
-            .or_problem()?;
-        let (revision, said) = match applied {
-            Applied::Changed(revision) if revision.get() == 1 => (revision, "is new"),
-            Applied::Changed(revision) => (revision, "is changed"),
-            Applied::Unchanged(revision) => (revision, "is like that already"),
-            _ => return Err(crate::problem::invalid("the service was put in a way nobody knows")),
-        };
-        app.output.result(&Service::new(&service, revision.get()), |output| {
+        let plane = app.plane().await?;
+        let (applied, said) = apply(&*plane, &service.name, &spec(&service)).await?;
+        app.output.result(&applied, |output| {
+            let Service { name, revision, .. } = &applied;
             output.line(format_args!("service {name} {said} (revision {revision})"));
         });
         Ok(Exit::Succeeded)
     }
 }
 
+/// Adds a service, or changes it, and says which.
+async fn apply(
+    plane: &dyn Plane,
+    name: &ServiceName,
+    spec: &ServiceSpec,
+) -> Result<(Service, &'static str), Problem> {
+    let there = match plane.service(name).await {
+        Ok(there) => there,
+        Err(problem) if problem.code == ProblemCode::NotFound => {
+            return Ok((plane.put_service(name, spec, None).await?, "is new"));
+        }
+        Err(problem) => return Err(problem),
+    };
+    if said_by(&there) == *spec {
+        return Ok((there, "is like that already"));
+    }
+    let changed = plane.put_service(name, spec, Some(there.revision)).await?;
+    Ok((changed, "is changed"))
+}
+
+fn spec(service: &deploy_core::spec::Service) -> ServiceSpec {
+    said_by(&Service::new(service, 0))
+}
+
+/// What a service is said to be by its document.
+fn said_by(service: &Service) -> ServiceSpec {
+    ServiceSpec {
+        owner: service.owner.clone(),
+        deploy_path: service.deploy_path.clone(),
+        account: service.account.clone(),
+        selector: service.selector.clone(),
+        count: service.count,
+        strategy: service.strategy.clone(),
+    }
+}
+
 async fn list(app: &App) -> Result<Exit, Problem> {
-    let embedded = app.open().await?;
-    let services = embedded.parts().registry.all_services().await.or_problem()?;
-    let documents: Vec<_> = services.iter().map(document).collect();
+    let documents = app.plane().await?.services().await?;
     app.output.result(&documents, |output| {
         if documents.is_empty() {
             output.note("no services yet: `deploy service apply FILE` adds one");
@@ -118,8 +137,7 @@ async fn list(app: &App) -> Result<Exit, Problem> {
 
 impl Show {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let service = document(&embedded.parts().registry.service(&self.name).await.or_problem()?);
+        let service = app.plane().await?.service(&self.name).await?;
         app.output.result(&service, |output| show(output, &service));
         Ok(Exit::Succeeded)
     }
@@ -127,10 +145,7 @@ impl Show {
 
 impl History {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let history =
-            embedded.parts().registry.history(&self.name, self.limit).await.or_problem()?;
-        let history: Vec<_> = history.iter().map(document).collect();
+        let history = app.plane().await?.history(&self.name, self.limit).await?;
         app.output.result(&history, |output| {
             for (at, service) in history.iter().enumerate() {
                 if at > 0 {
@@ -144,10 +159,6 @@ impl History {
         });
         Ok(Exit::Succeeded)
     }
-}
-
-fn document(service: &Versioned<spec::Service>) -> Service {
-    Service::new(&service.value, service.revision.get())
 }
 
 fn show(output: &Output, service: &Service) {

@@ -1,22 +1,14 @@
 use crate::{
-    app::{App, Embedded},
+    app::App,
     documents,
-    look::{Look, look_at},
     output::{Table, styles},
-    problem::OrProblem as _,
 };
 use clap::Args;
-use deploy_core::{
-    access::{Action, Resource},
-    backend::{HostInventoryExt as _, ServiceRegistryExt as _},
-    host::{Host, Installed},
-    id::{HostName, ServiceName},
-    spec::Service,
-};
+use deploy_core::id::ServiceName;
 use deploy_host::duration;
-use deploy_operations::status_of;
+use deploy_operations::parse::field;
 use deploy_wire::{Exit, Problem, Status};
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 /// Shows what hosts run, how old that knowledge is, and what is not as the last rollout left it
 #[derive(Debug, Args)]
@@ -32,21 +24,17 @@ pub(crate) struct StatusCommand {
 
 impl StatusCommand {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let registry = &embedded.parts().registry;
-        let services = match &self.service {
-            Some(name) => vec![registry.service(name).await.or_problem()?],
-            None => registry.all_services().await.or_problem()?,
+        let plane = app.plane().await?;
+        let services = match self.service {
+            Some(name) => vec![name],
+            None => {
+                let all = plane.services().await?.into_iter();
+                all.map(|it| field("service", &it.name)).collect::<Result<_, _>>()?
+            }
         };
-        let hosts = embedded.parts().inventory.all_hosts().await.or_problem()?;
         let mut all = Vec::new();
         for service in services {
-            let problems = if self.refresh {
-                refresh(&embedded, &service.value, &hosts).await?
-            } else {
-                BTreeMap::new()
-            };
-            all.push(status_of(embedded.parts(), &service.value, &hosts, problems).await?);
+            all.push(plane.status(&service, self.refresh).await?);
         }
         app.output.result(&all, |output| {
             for (at, status) in all.iter().enumerate() {
@@ -61,43 +49,6 @@ impl StatusCommand {
         });
         Ok(Exit::Succeeded)
     }
-}
-
-/// Looks at all hosts that `service` selects, and keeps what is seen. Gives what went wrong by host.
-async fn refresh(
-    embedded: &Embedded,
-    service: &Service,
-    hosts: &[Host],
-) -> Result<BTreeMap<HostName, String>, Problem> {
-    let parts = embedded.parts();
-    let selected = hosts.iter().filter(|it| service.selector.matches(it)).cloned().collect();
-    let looks =
-        look_at(embedded, &service.name, &service.deploy_path, service.account.as_ref(), selected)
-            .await?;
-    let mut problems = BTreeMap::new();
-    for Look { host, seen, .. } in looks {
-        let seen = match seen {
-            Ok(seen) => seen,
-            Err(problem) => {
-                problems.insert(host, problem.message);
-                continue;
-            }
-        };
-        let release = match &seen.release {
-            Some(id) => parts.registry.release(id).await.ok(),
-            None => None,
-        };
-        let package = release.and_then(|it| it.package).map(|it| it.digest);
-        let installed = Installed::new(seen.release, package, seen.fence, parts.clock.now());
-        let resource = Resource::Host(host.clone(), Some(service.name.clone()));
-        let permit = embedded
-            .platform
-            .permit(&embedded.principal, Action::HostObserve, resource)
-            .await
-            .or_problem()?;
-        parts.inventory.record(&permit, &host, &service.name, installed).await.or_problem()?;
-    }
-    Ok(problems)
 }
 
 fn show(output: &crate::output::Output, status: &Status) {

@@ -4,6 +4,7 @@ mod data_dir;
 mod notifier;
 mod owner;
 mod transport;
+mod upkeep;
 
 pub(crate) use authority::{open_authority, trusted, unusable};
 pub(crate) use data_dir::{DataDir, make_private};
@@ -11,31 +12,30 @@ pub(crate) use owner::{gone, own_host_name, own_name};
 
 use crate::{
     cli::GlobalArgs,
-    problem::{IntoProblem as _, OrProblem as _, chain, invalid},
+    problem::{IntoProblem as _, chain, invalid},
 };
 use authority::links_elsewhere;
 use deploy_artifacts::ObjectArtifactStore;
 use deploy_core::{
-    access::{Action, Permit, Resource},
-    backend::{ArtifactStore, Clock, Executor, Revision},
+    access::Action,
+    backend::{ArtifactStore, Clock, Executor},
     engine::{Parts, Platform},
     error::{BackendError, ErrorKind},
-    host::Host,
-    id::{AccountName, HostName, Principal},
+    id::{AccountName, Principal},
     memory::{MemoryAuthorizer, Rule, SpreadScheduler, SystemClock},
-    spec::Selector,
 };
 use deploy_host::executor::ShellExecutor;
-use deploy_operations::{Agents, Operations};
+use deploy_operations::{Agents, Operations, Upkeep};
 use deploy_sql::{
-    Database, OpenError, OpenReason, SqlAgentRegistry, SqlHostInventory, SqlJournal, SqlLeaseStore,
-    SqlLogStore, SqlServiceRegistry,
+    Database, OpenError, OpenReason, SqlAgentRegistry, SqlCredentialStore, SqlHostInventory,
+    SqlJournal, SqlLeaseStore, SqlLogStore, SqlServiceRegistry,
 };
 use deploy_ssh::{HostKeyPolicy, SshOptions, SshTransport};
 use deploy_wire::{Problem, ProblemCode};
 use notifier::TraceNotifier;
 use std::{path::PathBuf, sync::Arc};
 use transport::AnyTransport;
+use upkeep::EmbeddedUpkeep;
 
 /// An open platform, and who asks.
 #[derive(Debug)]
@@ -43,12 +43,10 @@ pub(crate) struct Embedded {
     pub(crate) platform: Platform,
     pub(crate) principal: Principal,
     pub(crate) data_dir: DataDir,
-    /// The executor as it is: it has the way to hosts on which anything can be asked.
-    pub(crate) executor: Arc<ShellExecutor<AnyTransport>>,
-    /// The artifact store as it is: it can collect garbage, which is no part of the trait.
-    pub(crate) store: Arc<ObjectArtifactStore>,
-    /// The inventory as it is: it can change many hosts at once, which is no part of the trait either.
-    pub(crate) hosts: SqlHostInventory,
+    /// What these backends can do beyond their traits.
+    pub(crate) upkeep: Arc<dyn Upkeep>,
+    /// Who may speak to a server over these backends.
+    pub(crate) credentials: SqlCredentialStore,
     /// The agents of hosts, which are no part of the platform: it knows executors.
     pub(crate) agent_registry: SqlAgentRegistry,
 }
@@ -61,6 +59,7 @@ impl Embedded {
     /// What every frontend does, in the name of whoever runs this program.
     pub(crate) fn operations(&self) -> Operations {
         Operations::new(self.platform.clone(), self.principal.clone())
+            .with_upkeep(Some(Arc::clone(&self.upkeep)))
     }
 
     /// What is known of agents without the server that they are connected to.
@@ -68,33 +67,6 @@ impl Embedded {
         let links = links_elsewhere(&self.data_dir, self.parts().clock.now())?;
         let registry = Arc::new(self.agent_registry.clone());
         Ok(Agents { registry, links: Arc::new(links) })
-    }
-
-    /// The right to change the record of a host.
-    pub(crate) async fn host_permit(&self, host: &HostName) -> Result<Permit, Problem> {
-        let resource = Resource::Host(host.clone(), None);
-        self.platform.permit(&self.principal, Action::HostWrite, resource).await.or_problem()
-    }
-
-    /// The hosts that `selector` selects, or all of them, in the order of their names.
-    pub(crate) async fn select(
-        &self,
-        selector: Option<&Selector>,
-    ) -> Result<Vec<(Host, Revision)>, Problem> {
-        const PAGE: usize = 1_000;
-        let inventory = &self.parts().inventory;
-        let mut selected = Vec::new();
-        let mut last = None;
-        loop {
-            let page = inventory.hosts(last.as_ref(), PAGE).await.or_problem()?;
-            let more = page.len() == PAGE;
-            last = page.last().map(|it| it.value.name.clone());
-            let hosts = page.into_iter().map(|it| (it.value, it.revision));
-            selected.extend(hosts.filter(|(host, _)| selector.is_none_or(|by| by.matches(host))));
-            if !more {
-                return Ok(selected);
-            }
-        }
     }
 }
 
@@ -126,12 +98,13 @@ pub(crate) async fn open_over(
     let executor =
         Arc::new(ShellExecutor::new(transport, Arc::clone(&artifacts), Arc::clone(&clock)));
     let for_platform: Arc<dyn Executor> = Arc::<ShellExecutor<AnyTransport>>::clone(&executor);
+    let upkeep = Arc::new(EmbeddedUpkeep { executor, store, hosts: hosts.clone() });
     let platform = Platform::new(Parts {
         artifacts,
         authorizer: Arc::new(MemoryAuthorizer::new(rules(&data_dir, &principal)?)),
         clock,
         executor: for_platform,
-        inventory: Arc::new(hosts.clone()),
+        inventory: Arc::new(hosts),
         journal: Arc::new(SqlJournal::new(&database)),
         leases: Arc::new(SqlLeaseStore::new(&database)),
         logs: Arc::new(SqlLogStore::new(&database)),
@@ -139,9 +112,9 @@ pub(crate) async fn open_over(
         registry: Arc::new(SqlServiceRegistry::new(&database)),
         scheduler: Arc::new(SpreadScheduler::new()),
     });
+    let credentials = SqlCredentialStore::new(&database);
     let agent_registry = SqlAgentRegistry::new(&database);
-    let embedded =
-        Embedded { platform, principal, data_dir, executor, store, hosts, agent_registry };
+    let embedded = Embedded { platform, principal, data_dir, upkeep, credentials, agent_registry };
     Ok((embedded, database))
 }
 

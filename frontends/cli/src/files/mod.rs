@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use std::{
     fmt,
     io::Read as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -185,6 +186,16 @@ pub(crate) fn extension(path: &Path) -> Option<String> {
 
 /// Writes `text` to `path`, whole or not at all.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), Problem> {
+    write_with_mode(path, text, 0o666)
+}
+
+/// Writes `text` to `path` for its owner alone, whole or not at all.
+pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), Problem> {
+    write_with_mode(path, text, 0o600)
+}
+
+/// Writes `text` to `path`, with that mode as far as the process's mask allows it.
+fn write_with_mode(path: &Path, text: &str, mode: u32) -> Result<(), Problem> {
     let failed = |err: &std::io::Error| {
         let code = match err.kind() {
             std::io::ErrorKind::StorageFull => ProblemCode::NoSpace,
@@ -196,7 +207,13 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), Problem> {
     let mut partial = PathBuf::from(path).into_os_string();
     partial.push(".part");
     let partial = PathBuf::from(partial);
-    let written = std::fs::File::create(&partial)
+    // What somebody has left there may be open to others.
+    drop(std::fs::remove_file(&partial));
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&partial)
         .and_then(|mut file| {
             std::io::Write::write_all(&mut file, text.as_bytes())?;
             file.sync_all()

@@ -1,5 +1,5 @@
 //! Driving on without a terminal.
-use super::{DriverNow, driver_of, follow::Follow};
+use super::{DriverNow, driver_of, how_to_go_on};
 use crate::{
     app::{App, Embedded},
     embedded::own_name,
@@ -39,7 +39,7 @@ pub(crate) async fn hand_over(
     let path = embedded.data_dir.background_log(rollout.as_str());
     let child = spawn(app, embedded, rollout, &path)
         .map_err(|err| io_problem("a process in the background could not be started", &err))
-        .map_err(|it| it.with_hint(Follow::how_to_go_on(rollout)))?;
+        .map_err(|it| it.with_hint(how_to_go_on(rollout.as_str())))?;
     begun(embedded, rollout, child, &path).await?;
     Ok(path)
 }
@@ -65,7 +65,7 @@ async fn begun(
     }
     let message =
         format!("the process in the background does not drive; {} says why", log.display());
-    Err(Problem::new(ProblemCode::Internal, message).with_hint(Follow::how_to_go_on(rollout)))
+    Err(Problem::new(ProblemCode::Internal, message).with_hint(how_to_go_on(rollout.as_str())))
 }
 
 fn spawn(app: &App, embedded: &Embedded, rollout: &RolloutId, path: &Path) -> io::Result<Child> {

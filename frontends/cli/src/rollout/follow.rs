@@ -1,64 +1,42 @@
 use super::{
-    DriverNow, LogTail, Tail, driver_of, exit_of, hand_over,
+    Lines, awaits_confirm,
+    driving::{Driving, Role},
+    exit_of, how_a_person_goes_on, how_to_go_on,
     interrupt::{Choice, Interrupt, Interrupts},
     view::View,
 };
 use crate::{
-    app::{App, Embedded},
+    app::App,
     commands::artifact::blocking,
-    documents,
-    embedded::own_name,
-    output::styles,
-    problem::OrProblem as _,
+    plane::{Plane, Watch},
 };
-use deploy_core::{
-    engine::{Command, DriveEnd, DriveOptions, NoObserver, PlatformError},
-    error::ErrorKind,
-    id::{HostName, RolloutId},
-    rollout::Rollout,
-    time::Timestamp,
-};
-use deploy_wire::{Exit, Problem, ProblemCode};
+use deploy_core::{backend::Clock as _, memory::SystemClock};
+use deploy_operations::parse::field;
+use deploy_wire::{Exit, Problem, ProblemCode, Rollout, RolloutCommand};
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
-/// How often the journal is looked at.
+/// How often it is looked for something new.
 const REFRESH: Duration = Duration::from_millis(100);
-
-/// How often it is looked whether anybody drives.
-const DRIVER_CHECK: Duration = Duration::from_secs(2);
-
-/// What this process has to do with a rollout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// It drives. As long as another process does, it watches; when that one is gone, it steps in.
-    Drive,
-    /// It watches.
-    Watch,
-}
 
 /// Follows a rollout to its end, or to where a person is needed.
 #[derive(Debug)]
 pub(crate) struct Follow<'a> {
     app: &'a App,
-    embedded: &'a Embedded,
-    id: RolloutId,
+    plane: &'a dyn Plane,
+    id: &'a str,
     role: Role,
     /// Whether to go on where a person is needed.
     wait: bool,
-    /// The output of attempts, if that is shown as it comes.
-    logs: Option<LogTail>,
-    /// Whether what happened before is told as well.
-    history: bool,
+    /// Whether the output of attempts is shown as it comes.
+    logs: bool,
+    /// The position after which it is told what happens.
+    after: u64,
 }
 
-/// A driver at work.
-type Driving = JoinHandle<Result<DriveEnd, PlatformError>>;
-
 impl<'a> Follow<'a> {
-    pub(crate) fn new(app: &'a App, embedded: &'a Embedded, id: RolloutId, role: Role) -> Self {
+    pub(crate) fn new(app: &'a App, plane: &'a dyn Plane, id: &'a str, role: Role) -> Self {
         let wait = app.output.is_live();
-        Self { app, embedded, id, role, wait, logs: None, history: true }
+        Self { app, plane, id, role, wait, logs: false, after: 0 }
     }
 
     /// Goes on, or not, where a person is needed; by default only somebody at a terminal waits.
@@ -67,202 +45,73 @@ impl<'a> Follow<'a> {
         self
     }
 
-    /// Tells only what happens from now on.
-    pub(crate) fn without_history(mut self) -> Self {
-        self.history = false;
+    /// Tells only what happens after `rollout` was as it is.
+    pub(crate) const fn from(mut self, rollout: &Rollout) -> Self {
+        self.after = rollout.seq;
         self
     }
 
-    /// Shows the output of attempts.
-    pub(crate) fn with_logs(mut self) -> Self {
-        self.logs = Some(LogTail::new(self.id.clone()));
+    /// Shows the output of attempts, if that is wanted.
+    pub(crate) const fn with_logs(mut self, logs: bool) -> Self {
+        self.logs = logs;
         self
     }
 
-    /// What to do about a rollout that nobody drives.
-    pub(crate) fn how_to_go_on(id: &RolloutId) -> String {
-        format!("`deploy rollout resume {id}` goes on from where it is")
-    }
-
-    /// What somebody can do about a rollout that waits for that; `None` if it does not.
-    pub(crate) fn how_a_person_goes_on(rollout: &Rollout) -> Option<String> {
-        let id = rollout.id();
-        if rollout.outcome().is_some() || !rollout.waits_for_person() {
-            return None;
-        }
-        if rollout.view().awaits_confirm {
-            return Some(format!(
-                "`deploy rollout confirm {id}` lets the next wave go, `rollback {id}` goes back, `abort {id}` ends it"
-            ));
-        }
-        let again = match rollout.tasks().any(|it| documents::needs_attention(&it)) {
-            true => format!("`retry {id} --failed` tries hosts in trouble again, "),
-            false => String::new(),
-        };
-        Some(format!(
-            "`deploy rollout resume {id}` goes on, {again}`rollback {id}` goes back, `abort {id}` ends it"
-        ))
-    }
-
-    pub(crate) async fn run(mut self) -> Result<Exit, Problem> {
+    pub(crate) async fn run(self) -> Result<Exit, Problem> {
         let mut interrupts = Interrupts::listen()?;
-        let mut driving = None;
-        let mut view = View::new(&self.app.output);
-        let (mut tail, records) = Tail::open(self.embedded.parts(), &self.id).await?;
-        if self.history {
-            view.happened(&records, &tail.rollout);
-        } else {
-            view.skip(&records, &tail.rollout);
-        }
-        let mut driven = Driven::default();
+        let mut driving = match self.plane.own() {
+            Some(own) => Some(Driving::new(own, field("rollout", self.id)?, self.role, self.wait)),
+            None => None,
+        };
+        let mut seen = self.open().await?;
         loop {
-            self.look(&mut tail, &mut view).await?;
-            if driving.is_none() && self.is_to_be_driven(&tail) {
-                driving = self.stand_by(&tail, &mut driven).await?;
-            }
-            let now = self.embedded.parts().clock.now();
-            view.now(&tail.rollout, now, driving.is_some() || driven.by_another);
-            if let Some(exit) = self.end_of(&tail, driving.as_ref()).await? {
-                self.finish(&mut tail, &mut view).await?;
+            let at_work = driving.as_ref().is_some_and(Driving::is_at_work);
+            if let Some(exit) = self.end_of(seen.watch.rollout()).filter(|_| !at_work) {
+                seen.finish(&self).await?;
                 return Ok(exit);
             }
-            let next = self.embedded.parts().clock.now().after(REFRESH);
+            if let Some(driving) = driving.as_mut().filter(|_| self.goes_on(seen.watch.rollout())) {
+                driving.stand_by(&self.app.output, seen.watch.rollout()).await?;
+            }
+            let driven = driving.as_ref().is_none_or(Driving::is_anywhere);
             tokio::select! {
                 biased;
                 interrupt = interrupts.next() => {
-                    view.clear();
-                    let awaits = tail.rollout.view().awaits_confirm;
-                    if let Some(end) = self.interrupted(interrupt, awaits, &mut interrupts, &mut driving).await {
+                    seen.view.clear();
+                    let awaits = awaits_confirm(seen.watch.rollout());
+                    let end = self.interrupted(interrupt, awaits, &mut interrupts, driving.as_mut());
+                    if let Some(end) = end.await {
                         return end;
                     }
                 }
-                ended = ended(&mut driving) => {
-                    driving = None;
-                    self.driver_ended(ended)?;
-                    driven.looked_at = self.embedded.parts().clock.now();
-                }
-                () = self.embedded.parts().clock.sleep_until(next) => {}
+                done = ended(driving.as_mut()) => done?,
+                looked = seen.look(&self, driven) => looked?,
             }
             if self.app.output.is_closed() {
-                return Err(stopped(&self.id, "whoever read the output has gone away"));
+                return Err(self.stopped("whoever read the output has gone away"));
             }
         }
     }
 
-    /// Whether there is anything to do for a driver.
-    fn is_to_be_driven(&self, tail: &Tail) -> bool {
-        let person = tail.rollout.waits_for_person() && !self.wait;
-        tail.rollout.outcome().is_none() && !person
-    }
-
-    /// Looks now and then whether another process drives. Where none does, this one begins to, if that is its role.
-    async fn stand_by(&self, tail: &Tail, driven: &mut Driven) -> Result<Option<Driving>, Problem> {
-        let (now, output) = (self.embedded.parts().clock.now(), &self.app.output);
-        if now.since(driven.looked_at) < DRIVER_CHECK {
-            return Ok(None);
-        }
-        let first = driven.looked_at == Timestamp::default();
-        driven.looked_at = now;
-        let driver = driver_of(self.embedded, &self.id).await?;
-        let another = matches!(driver, DriverNow::Alive(_));
-        let changed = std::mem::replace(&mut driven.by_another, another) != another;
-        match (self.role, driver) {
-            (Role::Drive, DriverNow::Alive(_)) if changed => {
-                output.note("another process drives this rollout: watching");
-            }
-            (_, DriverNow::Alive(_)) => {}
-            (Role::Drive, DriverNow::Gone(dead)) => {
-                // The lease is the service's: before the first wave, who is gone has driven another rollout.
-                if tail.rollout.wave().is_some() {
-                    output.note("the process that drove this rollout is gone: taking over");
-                }
-                return Ok(Some(self.drive(Some(dead))));
-            }
-            (Role::Drive, DriverNow::Nobody) => return Ok(Some(self.drive(None))),
-            (Role::Watch, DriverNow::Gone(_) | DriverNow::Nobody) => {
-                if (changed || first) && !output.is_live() {
-                    let how = Self::how_to_go_on(&self.id);
-                    output.warn(format_args!("nobody drives this rollout: {how}"));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Starts to drive, in the place of a process that is gone.
-    fn drive(&self, dead: Option<String>) -> Driving {
-        let options =
-            DriveOptions::new(own_name()).with_dead_holder(dead).with_wait_for_person(self.wait);
-        let platform = self.embedded.platform.clone();
-        let (principal, id) = (self.embedded.principal.clone(), self.id.clone());
-        tokio::spawn(async move { platform.drive(&principal, &id, options, &NoObserver).await })
-    }
-
-    /// Shows what is new.
-    async fn look(&mut self, tail: &mut Tail, view: &mut View<'_>) -> Result<(), Problem> {
-        let records = tail.advance(self.embedded.parts()).await?;
-        self.show_logs(view, false).await?;
-        view.happened(&records, &tail.rollout);
-        Ok(())
-    }
-
-    async fn show_logs(&mut self, view: &mut View<'_>, rest: bool) -> Result<(), Problem> {
-        let Some(logs) = &mut self.logs else { return Ok(()) };
-        let output = &self.app.output;
-        let mut show = |host: &HostName, line: &str| {
-            let host = output.paint(styles::ACTIVE, format_args!("{host} |"));
-            view.line(&format!("{host} {line}"));
+    async fn open(&self) -> Result<Seen<'a>, Problem> {
+        let watch = self.plane.watch(self.id, self.after).await?;
+        let lines = match self.logs {
+            true => Some(Lines::new(self.plane.printed(self.id, None).await?)),
+            false => None,
         };
-        logs.lines(&*self.embedded.parts().logs, &mut show).await?;
-        if rest {
-            logs.rest(show);
-        }
-        Ok(())
+        let mut seen = Seen { watch, lines, view: View::new(&self.app.output) };
+        seen.take(self, true).await?;
+        Ok(seen)
     }
 
-    /// What to end with, if there is nothing more to follow. A driver that is still at work ends first.
-    async fn end_of(
-        &self,
-        tail: &Tail,
-        driving: Option<&Driving>,
-    ) -> Result<Option<Exit>, Problem> {
-        if driving.is_some_and(|it| !it.is_finished()) {
-            return Ok(None);
-        }
-        if let Some(outcome) = tail.rollout.outcome() {
-            return Ok(Some(exit_of(outcome)));
-        }
-        Ok((!self.is_to_be_driven(tail)).then_some(Exit::Stuck))
+    /// Whether a rollout goes on, as far as this process waits for that.
+    const fn goes_on(&self, rollout: &Rollout) -> bool {
+        rollout.ended_at.is_none() && (self.wait || !rollout.waits_for_person)
     }
 
-    async fn finish(&mut self, tail: &mut Tail, view: &mut View<'_>) -> Result<(), Problem> {
-        let records = tail.advance(self.embedded.parts()).await?;
-        self.show_logs(view, true).await?;
-        view.happened(&records, &tail.rollout);
-        view.draw(&tail.rollout, self.embedded.parts().clock.now(), true);
-        if let Some(task) = tail.rollout.tasks().find(documents::needs_attention) {
-            let (id, host) = (&self.id, &task.host);
-            self.app.output.note(format_args!(
-                "`deploy rollout why {id} {host}` says what happened there, `deploy rollout logs {id} --host {host}` shows what was printed"
-            ));
-        }
-        if !self.app.output.is_live()
-            && let Some(how) = Self::how_a_person_goes_on(&tail.rollout)
-        {
-            self.app.output.note(how);
-        }
-        Ok(())
-    }
-
-    /// A driver that ended well leaves the journal to say how; for one that did not get its lease, or lost it, another drives.
-    fn driver_ended(&self, ended: Result<DriveEnd, PlatformError>) -> Result<(), Problem> {
-        match ended {
-            Ok(DriveEnd::NeedsPerson | DriveEnd::Over(_)) => Ok(()),
-            Err(PlatformError::Backend(err)) if err.kind() == ErrorKind::Conflict => Ok(()),
-            Err(err) => {
-                Err(err).or_problem().map_err(|it| it.with_hint(Self::how_to_go_on(&self.id)))
-            }
-        }
+    /// What to end with, if there is nothing more to follow.
+    fn end_of(&self, rollout: &Rollout) -> Option<Exit> {
+        exit_of(rollout).or_else(|| (!self.goes_on(rollout)).then_some(Exit::Stuck))
     }
 
     /// Does what somebody wants who pressed Ctrl-C; gives an end if there is one.
@@ -271,12 +120,13 @@ impl<'a> Follow<'a> {
         interrupt: Interrupt,
         awaits_confirm: bool,
         interrupts: &mut Interrupts,
-        driving: &mut Option<Driving>,
+        driving: Option<&mut Driving<'_>>,
     ) -> Option<Result<Exit, Problem>> {
         if interrupt == Interrupt::Stop {
-            return Some(Err(stopped(&self.id, "the process was told to end")));
+            return Some(Err(self.stopped("the process was told to end")));
         }
-        let (question, answers) = Choice::question(awaits_confirm, driving.is_some());
+        let here = driving.as_ref().is_some_and(|it| it.is_here());
+        let (question, answers) = Choice::question(awaits_confirm, here);
         let asked = self.ask(question, answers);
         let answer = tokio::select! {
             biased;
@@ -284,20 +134,18 @@ impl<'a> Follow<'a> {
             answer = asked => answer,
         };
         let Some(answer) = answer else {
-            return Some(Err(stopped(&self.id, "interrupted")));
+            return Some(Err(self.stopped("interrupted")));
         };
         let note = "Ctrl-C".to_owned();
         let command = match Choice::of(answer) {
-            Choice::Abort => Command::Abort { note, kill: false },
-            Choice::Confirm => Command::Confirm,
-            Choice::Pause => Command::Pause { note },
-            Choice::Rollback => Command::Rollback { note },
+            Choice::Abort => RolloutCommand::Abort { note, kill: false },
+            Choice::Confirm => RolloutCommand::Confirm,
+            Choice::Pause => RolloutCommand::Pause { note },
+            Choice::Rollback => RolloutCommand::Rollback { note, plan: None },
             Choice::Stay => return None,
-            Choice::Detach => return Some(self.detach(driving.take()).await),
+            Choice::Detach => return Some(self.detach(driving).await),
         };
-        let told =
-            self.embedded.platform.command(&self.embedded.principal, &self.id, command).await;
-        if let Err(problem) = told.or_problem() {
+        if let Err(problem) = self.plane.command(self.id, &command).await {
             self.app.output.problem(&problem);
         }
         None
@@ -308,46 +156,98 @@ impl<'a> Follow<'a> {
         blocking(move || Ok(asker.ask(question, answers))).await.ok().flatten()
     }
 
-    async fn detach(&self, driving: Option<Driving>) -> Result<Exit, Problem> {
-        let id = &self.id;
-        let Some(driving) = driving else {
-            self.app.output.note(format_args!(
-                "no longer watching: `deploy rollout watch {id}` shows it again"
-            ));
-            return Ok(Exit::Other);
+    async fn detach(&self, driving: Option<&mut Driving<'_>>) -> Result<Exit, Problem> {
+        let (output, id) = (&self.app.output, self.id);
+        let log = match driving {
+            Some(driving) => driving.detach(self.app).await?,
+            None => None,
         };
-        driving.abort();
-        // Whatever it ended with, it no longer drives.
-        drop(driving.await);
-        let log = hand_over(self.app, self.embedded, id).await?;
-        self.app.output.note(format_args!(
-            "the rollout goes on in the background, and writes to {}\n`deploy rollout watch {id}` shows it",
-            log.display()
-        ));
+        match log {
+            Some(log) => output.note(format_args!(
+                "the rollout goes on in the background, and writes to {}\n`deploy rollout watch {id}` shows it",
+                log.display()
+            )),
+            None => output.note(format_args!(
+                "no longer watching: `deploy rollout watch {id}` shows it again"
+            )),
+        }
         Ok(Exit::Other)
     }
-}
 
-/// Whether another process drives, and when that was looked at.
-#[derive(Debug, Default)]
-struct Driven {
-    by_another: bool,
-    looked_at: Timestamp,
-}
-
-/// Waits for the driver to end; for ever if there is none.
-async fn ended(driving: &mut Option<Driving>) -> Result<DriveEnd, PlatformError> {
-    match driving {
-        Some(task) => match task.await {
-            Ok(ended) => ended,
-            Err(err) => std::panic::resume_unwind(err.into_panic()),
-        },
-        None => std::future::pending().await,
+    /// The process ends before the rollout does.
+    fn stopped(&self, why: &str) -> Problem {
+        let id = self.id;
+        let how = match self.plane.own() {
+            Some(_) => how_to_go_on(id),
+            None => format!("the server drives it on: `deploy rollout watch {id}` shows it again"),
+        };
+        Problem::new(ProblemCode::Interrupted, why).with_hint(how).with_context("rollout", id)
     }
 }
 
-fn stopped(id: &RolloutId, why: &str) -> Problem {
-    Problem::new(ProblemCode::Interrupted, why)
-        .with_hint(Follow::how_to_go_on(id))
-        .with_context("rollout", id)
+/// What is seen of a rollout, and shown.
+struct Seen<'a> {
+    watch: Box<dyn Watch>,
+    lines: Option<Lines>,
+    view: View<'a>,
+}
+
+impl Seen<'_> {
+    /// Waits a moment, and shows what is new.
+    async fn look(&mut self, follow: &Follow<'_>, driven: bool) -> Result<(), Problem> {
+        let clock = SystemClock::new();
+        clock.sleep_until(clock.now().after(REFRESH)).await;
+        self.take(follow, driven).await
+    }
+
+    /// Shows what is new.
+    async fn take(&mut self, follow: &Follow<'_>, driven: bool) -> Result<(), Problem> {
+        let events = self.watch.look().await?;
+        if let Some(lines) = &mut self.lines {
+            let pieces = lines.pieces().await?;
+            for line in lines.take(&follow.app.output, &pieces) {
+                self.view.line(&line);
+            }
+        }
+        self.view.happened(&events, self.watch.rollout());
+        self.view.now(self.watch.rollout(), SystemClock::new().now(), driven);
+        Ok(())
+    }
+
+    /// Shows what is left to show, and what somebody can do now.
+    async fn finish(&mut self, follow: &Follow<'_>) -> Result<(), Problem> {
+        let output = &follow.app.output;
+        let events = self.watch.look().await?;
+        if let Some(lines) = &mut self.lines {
+            let pieces = lines.last_pieces().await?;
+            let mut all = lines.take(output, &pieces);
+            all.extend(lines.rest(output));
+            for line in all {
+                self.view.line(&line);
+            }
+        }
+        let rollout = self.watch.rollout();
+        self.view.happened(&events, rollout);
+        self.view.draw(rollout, SystemClock::new().now(), true);
+        if let Some(task) = rollout.attention.first() {
+            let (id, host) = (&rollout.id, &task.host);
+            output.note(format_args!(
+                "`deploy rollout why {id} {host}` says what happened there, `deploy rollout logs {id} --host {host}` shows what was printed"
+            ));
+        }
+        if !output.is_live()
+            && let Some(how) = how_a_person_goes_on(rollout)
+        {
+            output.note(how);
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the driver of this process has ended; for ever if there is none.
+async fn ended(driving: Option<&mut Driving<'_>>) -> Result<(), Problem> {
+    match driving {
+        Some(driving) => driving.ended().await,
+        None => std::future::pending().await,
+    }
 }

@@ -1,58 +1,56 @@
 //! Rollouts as a person follows them: driven or watched, live or line by line.
 mod background;
+mod driving;
 mod follow;
 mod interrupt;
+mod lines;
 mod progress;
 mod view;
 
 pub(crate) use background::hand_over;
-pub(crate) use deploy_operations::{LogTail, Tail};
-pub(crate) use follow::{Follow, Role};
+pub(crate) use driving::{DriverNow, Role, driver_of};
+pub(crate) use follow::Follow;
+pub(crate) use lines::{Lines, prefixed};
 
-use crate::{
-    app::Embedded,
-    embedded::{gone, own_name},
-    problem::OrProblem as _,
-};
-use deploy_core::{id::RolloutId, rollout::Outcome};
-use deploy_wire::{Exit, Problem};
+use deploy_wire::{Exit, Rollout};
 
-/// What a process ends with after a rollout that ended like this.
-pub(crate) const fn exit_of(outcome: Outcome) -> Exit {
-    match outcome {
-        Outcome::Failed => Exit::Stuck,
-        Outcome::RolledBack => Exit::RolledBack,
-        Outcome::Succeeded | Outcome::SucceededWithDebt => Exit::Succeeded,
+/// What a process ends with after a rollout that is over; `None` for one that is not.
+pub(crate) fn exit_of(rollout: &Rollout) -> Option<Exit> {
+    rollout.ended_at.as_ref()?;
+    Some(match rollout.state.as_str() {
+        "failed" => Exit::Stuck,
+        "rolled_back" => Exit::RolledBack,
+        "succeeded" | "succeeded_with_debt" => Exit::Succeeded,
         _ => Exit::Other,
-    }
-}
-
-/// The rollout that `named` means: its id, or the newest one of a service.
-pub(crate) async fn find(embedded: &Embedded, named: &str) -> Result<RolloutId, Problem> {
-    embedded.operations().find_rollout(named).await
-}
-
-/// Who drives a rollout.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum DriverNow {
-    /// A process that may be alive.
-    Alive(String),
-    /// A process that is known to be gone, and whose lease still stands.
-    Gone(String),
-    Nobody,
-}
-
-/// Who drives a rollout, apart from this process.
-pub(crate) async fn driver_of(
-    embedded: &Embedded,
-    rollout: &RolloutId,
-) -> Result<DriverNow, Problem> {
-    let lease = embedded.platform.driver_of(rollout).await.or_problem()?;
-    let now = embedded.parts().clock.now();
-    Ok(match lease.filter(|it| it.expires_at > now) {
-        None => DriverNow::Nobody,
-        Some(lease) if lease.holder == own_name() => DriverNow::Nobody,
-        Some(lease) if gone(&lease.holder) => DriverNow::Gone(lease.holder),
-        Some(lease) => DriverNow::Alive(lease.holder),
     })
+}
+
+/// Whether a person has to let the next wave go.
+pub(crate) fn awaits_confirm(rollout: &Rollout) -> bool {
+    rollout.waves.iter().any(|it| it.state == "awaiting_confirm")
+}
+
+/// What to do about a rollout that nobody drives.
+pub(crate) fn how_to_go_on(id: &str) -> String {
+    format!("`deploy rollout resume {id}` goes on from where it is")
+}
+
+/// What somebody can do about a rollout that waits for that; `None` if it does not.
+pub(crate) fn how_a_person_goes_on(rollout: &Rollout) -> Option<String> {
+    if !rollout.waits_for_person {
+        return None;
+    }
+    let id = &rollout.id;
+    if awaits_confirm(rollout) {
+        return Some(format!(
+            "`deploy rollout confirm {id}` lets the next wave go, `rollback {id}` goes back, `abort {id}` ends it"
+        ));
+    }
+    let again = match rollout.attention.is_empty() {
+        true => String::new(),
+        false => format!("`retry {id} --failed` tries hosts in trouble again, "),
+    };
+    Some(format!(
+        "`deploy rollout resume {id}` goes on, {again}`rollback {id}` goes back, `abort {id}` ends it"
+    ))
 }

@@ -1,14 +1,12 @@
 //! The block of lines that shows where a rollout is: a function of its state and the time.
+use super::awaits_confirm;
 use crate::{
     documents,
     output::{Style, fit, plural, styles, width, wrap},
 };
-use deploy_core::{
-    rollout::{RolloutState, RolloutView, TaskView, WaveView},
-    spec::Direction,
-    time::Timestamp,
-};
+use deploy_core::time::Timestamp;
 use deploy_operations::narrate::{clock, rounded};
+use deploy_wire::{Rollout, Task, Wave};
 use std::time::Duration;
 
 /// How many hosts that need attention are shown.
@@ -23,11 +21,8 @@ const EARLY: u64 = 5;
 /// What the block shows.
 #[derive(Debug)]
 pub(super) struct Progress<'a> {
-    pub(super) view: &'a RolloutView,
-    pub(super) tasks: &'a [TaskView],
+    pub(super) rollout: &'a Rollout,
     pub(super) now: Timestamp,
-    /// What is rolled out or run.
-    pub(super) what: &'a str,
     /// Whether some process drives the rollout.
     pub(super) driven: bool,
 }
@@ -61,21 +56,18 @@ impl Progress<'_> {
     }
 
     fn title(&self) -> Vec<Piece> {
-        let view = self.view;
-        let took = view.updated_at.max(self.now).since(view.accepted_at);
-        let style = match view.state {
-            RolloutState::Running | RolloutState::Scheduled => styles::ACTIVE,
-            RolloutState::Succeeded => styles::GOOD,
-            RolloutState::Paused | RolloutState::Pausing | RolloutState::SucceededWithDebt => {
-                styles::WARNING
-            }
+        let rollout = self.rollout;
+        let style = match rollout.state.as_str() {
+            "running" | "scheduled" => styles::ACTIVE,
+            "succeeded" => styles::GOOD,
+            "paused" | "pausing" | "succeeded_with_debt" => styles::WARNING,
             _ => styles::FAILURE,
         };
         let mut title = vec![
-            (styles::HEADER, self.what.to_owned()),
+            (styles::HEADER, what(rollout)),
             (styles::PLAIN, "  ".to_owned()),
-            (style, view.state.to_string()),
-            (styles::DIM, format!("  {}", rounded(took))),
+            (style, rollout.state.clone()),
+            (styles::DIM, format!("  {}", rounded(self.took()))),
         ];
         if let Some(left) = self.time_left() {
             title.push((styles::DIM, format!("  about {} left", rounded(left))));
@@ -83,40 +75,48 @@ impl Progress<'_> {
         title
     }
 
+    /// How long it took, or has taken until now.
+    fn took(&self) -> Duration {
+        let time = |text: &String| text.parse::<Timestamp>().ok();
+        let until = self.rollout.ended_at.as_ref().and_then(time).unwrap_or(self.now);
+        time(&self.rollout.started_at).map_or(Duration::ZERO, |from| until.since(from))
+    }
+
+    /// Until when the newest wave is watched.
+    fn bakes_until(&self) -> Option<Timestamp> {
+        self.rollout.bakes_until.as_ref()?.parse().ok()
+    }
+
+    /// How many targets are done, well or not.
+    fn settled(&self) -> u32 {
+        self.rollout.waves.iter().map(|it| Part::of(it).settled).sum()
+    }
+
     /// How long the rest takes if it goes on as it went. `None` where that says nothing.
     fn time_left(&self) -> Option<Duration> {
-        let view = self.view;
-        if view.state != RolloutState::Running || view.awaits_confirm || view.bakes_until.is_some()
-        {
+        let rollout = self.rollout;
+        if rollout.state != "running" || awaits_confirm(rollout) || rollout.bakes_until.is_some() {
             return None;
         }
-        let done: u32 = view.waves.iter().map(|it| it.settled).sum();
-        let enough = u64::from(done) * 100 >= u64::from(view.targets) * EARLY && done > 1;
-        let rest = view.targets.checked_sub(done).filter(|it| *it > 0 && enough)?;
-        let took = self.now.since(view.accepted_at);
-        took.checked_mul(rest)?.checked_div(done)
+        let (done, total) = (self.settled(), rollout.counts.total);
+        let enough = u64::from(done) * 100 >= u64::from(total) * EARLY && done > 1;
+        let rest = total.checked_sub(done).filter(|it| *it > 0 && enough)?;
+        self.took().checked_mul(rest)?.checked_div(done)
     }
 
     /// One bar over all waves, with a line between two of them as long as there is room.
     fn bar(&self, columns: usize) -> Vec<Piece> {
-        let view = self.view;
-        let label = format!("wave {}/{} ", view.wave, view.waves.len());
+        let rollout = self.rollout;
+        let label = format!("wave {}/{} ", rollout.wave, rollout.waves.len());
         let room = columns.saturating_sub(width(&label) + 8).min(WIDEST_BAR);
         let mut bar = vec![(styles::PLAIN, label)];
-        let divided = view.waves.len() * 3 <= room;
-        let total = view.targets.max(1);
+        let divided = rollout.waves.len() * 3 <= room;
+        let total = rollout.counts.total.max(1);
         let cells = |of: u32| {
             let cells = u64::from(of) * u64::try_from(room).unwrap_or(0) / u64::from(total);
             usize::try_from(cells).unwrap_or(0)
         };
-        let part = |of: &WaveView, wave: u32| Part {
-            succeeded: of.succeeded,
-            settled: of.settled,
-            running: self.in_flight(wave),
-            total: of.targets,
-        };
-        let parts: Vec<Part> =
-            view.waves.iter().zip(1..).map(|(it, wave)| part(it, wave)).collect();
+        let parts: Vec<Part> = rollout.waves.iter().map(Part::of).collect();
         if divided {
             for (at, part) in parts.iter().enumerate() {
                 if at > 0 {
@@ -127,21 +127,13 @@ impl Progress<'_> {
         } else {
             bar.extend(parts.iter().fold(Part::default(), Part::and).fill(room));
         }
-        let settled: u32 = view.waves.iter().map(|it| it.settled).sum();
-        bar.push((styles::PLAIN, format!(" {}%", u64::from(settled) * 100 / u64::from(total))));
+        let share = u64::from(self.settled()) * 100 / u64::from(total);
+        bar.push((styles::PLAIN, format!(" {share}%")));
         bar
     }
 
-    /// How many targets of a wave are worked on on their way forward.
-    fn in_flight(&self, wave: u32) -> u32 {
-        let worked_on = |it: &&TaskView| {
-            it.wave == wave && it.direction == Direction::Forward && it.state.is_in_flight()
-        };
-        u32::try_from(self.tasks.iter().filter(worked_on).count()).unwrap_or(u32::MAX)
-    }
-
     fn counts(&self) -> Vec<Piece> {
-        let counts = documents::counts(self.tasks.iter());
+        let counts = &self.rollout.counts;
         let mut pieces = Vec::new();
         for (count, style, name) in [
             (counts.succeeded, styles::GOOD, "done"),
@@ -160,21 +152,20 @@ impl Progress<'_> {
                 pieces.push((style, format!("{gap}{count} {name}")));
             }
         }
-        if self.view.no_ops > 0 {
-            pieces.push((styles::DIM, format!("  {} were there already", self.view.no_ops)));
+        if self.rollout.no_ops > 0 {
+            pieces.push((styles::DIM, format!("  {} were there already", self.rollout.no_ops)));
         }
         pieces
     }
 
     fn attention(&self, columns: usize) -> Vec<Vec<Piece>> {
-        let troubled: Vec<_> =
-            self.tasks.iter().filter(|it| documents::needs_attention(it)).collect();
+        let troubled = &self.rollout.attention;
         let widest = troubled.iter().take(ATTENTION).map(|it| width(it.host.as_str())).max();
         let name = widest.unwrap_or(0).min(columns / 3);
         let mut lines: Vec<_> =
             troubled.iter().take(ATTENTION).map(|it| trouble(it, name)).collect();
         if let Some(more) = troubled.len().checked_sub(ATTENTION).filter(|it| *it > 0) {
-            let more = format!("  and {more} more: `deploy rollout show {}`", self.view.id);
+            let more = format!("  and {more} more: `deploy rollout show {}`", self.rollout.id);
             lines.push(vec![(styles::DIM, more)]);
         }
         lines
@@ -182,26 +173,18 @@ impl Progress<'_> {
 
     /// What the rollout waits for, and what somebody can do about that.
     fn waits(&self) -> Vec<Piece> {
-        let view = self.view;
-        let id = &view.id;
-        let ended = matches!(
-            view.state,
-            RolloutState::Aborted
-                | RolloutState::Failed
-                | RolloutState::RolledBack
-                | RolloutState::Succeeded
-                | RolloutState::SucceededWithDebt
-        );
-        if ended {
+        let rollout = self.rollout;
+        let id = &rollout.id;
+        if rollout.ended_at.is_some() {
             return Vec::new();
         }
-        if view.awaits_confirm {
+        if awaits_confirm(rollout) {
             let text =
-                format!("wave {} waits for somebody: `deploy rollout confirm {id}`", view.wave);
+                format!("wave {} waits for somebody: `deploy rollout confirm {id}`", rollout.wave);
             return vec![(styles::WARNING, text)];
         }
-        if matches!(view.state, RolloutState::Paused) {
-            let why = documents::because(documents::reason(view).as_deref());
+        if rollout.state == "paused" {
+            let why = documents::because(rollout.reason.as_deref());
             let how =
                 format!("`deploy rollout resume {id}` goes on; or `retry`, `rollback`, `abort`");
             return vec![(styles::WARNING, format!("paused{why}")), (styles::DIM, how)];
@@ -210,21 +193,30 @@ impl Progress<'_> {
             let text = format!("nobody drives this rollout: `deploy rollout resume {id}` goes on");
             return vec![(styles::WARNING, text)];
         }
-        let Some(until) = view.bakes_until.filter(|it| *it > self.now) else { return Vec::new() };
+        let Some(until) = self.bakes_until().filter(|it| *it > self.now) else { return Vec::new() };
         let left = rounded(until.since(self.now));
-        let text = format!("wave {} is watched for {left}, until {}", view.wave, clock(until));
+        let text = format!("wave {} is watched for {left}, until {}", rollout.wave, clock(until));
         vec![(styles::ACTIVE, text)]
     }
 }
 
-fn trouble(task: &TaskView, name: usize) -> Vec<Piece> {
-    let host = fit(task.host.as_str(), name);
+/// What is rolled out or run.
+fn what(rollout: &Rollout) -> String {
+    let Rollout { id, service, work, release, .. } = rollout;
+    if work == "run" {
+        return format!("run {id}");
+    }
+    format!("rollout {id}: {service} {}", documents::bound(work, release))
+}
+
+fn trouble(task: &Task, name: usize) -> Vec<Piece> {
+    let host = fit(&task.host, name);
     let tries = if task.attempts > 1 {
         format!(" ({})", plural(task.attempts, "attempt"))
     } else {
         String::new()
     };
-    let reason = documents::task_reason(task).unwrap_or_else(|| task.state.to_string());
+    let reason = task.reason.clone().unwrap_or_else(|| task.state.clone());
     vec![
         (styles::FAILURE, "  ! ".to_owned()),
         (styles::PLAIN, format!("{host:<name$}  ")),
@@ -242,6 +234,16 @@ struct Part {
 }
 
 impl Part {
+    fn of(wave: &Wave) -> Self {
+        let counts = &wave.counts;
+        Self {
+            succeeded: counts.succeeded,
+            settled: counts.total.saturating_sub(counts.pending + counts.running),
+            running: counts.running,
+            total: counts.total,
+        }
+    }
+
     const fn and(self, other: &Self) -> Self {
         Self {
             succeeded: self.succeeded + other.succeeded,

@@ -1,25 +1,18 @@
 //! How somebody who follows a rollout sees it: as a live block, as lines, or as documents.
 use super::progress::Progress;
-use crate::{
-    documents,
-    output::{Output, Screen, Style, fit, styles},
-};
-use deploy_core::{
-    id::Seq,
-    rollout::{Record, Rollout, TaskView},
-    time::Timestamp,
-};
-use deploy_operations::narrate::{Narrator, Sentence, Tone, clock, what};
+use crate::output::{Output, Screen, Style, fit, styles};
+use deploy_core::time::Timestamp;
+use deploy_operations::narrate::clock;
+use deploy_wire::{Rollout, RolloutEvent};
 use std::time::Duration;
 
 /// Shows a rollout as it goes.
 #[derive(Debug)]
 pub(super) struct View<'a> {
     output: &'a Output,
-    narrator: Narrator,
     how: How<'a>,
     /// Which state was drawn last, and when.
-    drawn: (Seq, Timestamp),
+    drawn: (u64, Timestamp),
 }
 
 /// How often a block is drawn anew that shows nothing but the time.
@@ -45,49 +38,33 @@ impl<'a> View<'a> {
         } else {
             How::Lines
         };
-        Self {
-            output,
-            narrator: Narrator::default(),
-            how,
-            drawn: (Seq::ZERO, Timestamp::default()),
-        }
-    }
-
-    /// Takes in what happened before, without a word.
-    pub(super) fn skip(&mut self, records: &[Record], rollout: &Rollout) {
-        for record in records {
-            drop(self.narrator.tell(record, rollout));
-        }
+        Self { output, how, drawn: (0, Timestamp::default()) }
     }
 
     /// Shows what happened; `rollout` has it already.
-    pub(super) fn happened(&mut self, records: &[Record], rollout: &Rollout) {
+    pub(super) fn happened(&mut self, events: &[RolloutEvent], rollout: &Rollout) {
         if matches!(self.how, How::Json) {
-            if !records.is_empty() {
-                self.output.json(&documents::rollout(rollout, false));
+            if !events.is_empty() {
+                self.output.json(rollout);
             }
             return;
         }
-        for record in records {
-            if let Some(sentence) = self.narrator.tell(record, rollout) {
-                self.say(record, &sentence);
+        for event in events {
+            if let Some(text) = &event.text {
+                self.say(event, text);
             }
         }
     }
 
-    fn say(&mut self, record: &Record, sentence: &Sentence) {
-        let at = self.output.paint(styles::DIM, clock(record.at));
+    fn say(&mut self, event: &RolloutEvent, text: &str) {
+        let at = event.at.parse().map_or_else(|_| event.at.clone(), clock);
+        let at = self.output.paint(styles::DIM, at);
+        let text = fit(text, usize::MAX);
+        let text = self.output.paint(style_of(&event.tone), text);
         match &mut self.how {
             How::Json => {}
-            How::Lines => {
-                let text = self.output.paint(style_of(sentence.tone), &sentence.text);
-                self.output.line(format_args!("{at} {text}"));
-            }
-            How::Live(screen) if sentence.lasting => {
-                let text =
-                    self.output.paint(style_of(sentence.tone), fit(&sentence.text, usize::MAX));
-                screen.leave(&format!("{at} {text}"));
-            }
+            How::Lines => self.output.line(format_args!("{at} {text}")),
+            How::Live(screen) if event.lasting => screen.leave(&format!("{at} {text}")),
             How::Live(_) => {}
         }
     }
@@ -95,7 +72,7 @@ impl<'a> View<'a> {
     /// Shows where the rollout is, if that was not just shown.
     pub(super) fn now(&mut self, rollout: &Rollout, now: Timestamp, driven: bool) {
         let (head, at) = self.drawn;
-        let changed = rollout.head() != head && rollout.plan().target_count() <= MANY;
+        let changed = rollout.seq != head && rollout.counts.total <= MANY;
         if changed || now.since(at) >= CLOCK {
             self.draw(rollout, now, driven);
         }
@@ -104,11 +81,8 @@ impl<'a> View<'a> {
     /// Shows where the rollout is.
     pub(super) fn draw(&mut self, rollout: &Rollout, now: Timestamp, driven: bool) {
         let How::Live(screen) = &mut self.how else { return };
-        self.drawn = (rollout.head(), now);
-        let view = rollout.view();
-        let tasks: Vec<TaskView> = rollout.tasks().collect();
-        let what = what(rollout);
-        let progress = Progress { view: &view, tasks: &tasks, now, what: &what, driven };
+        self.drawn = (rollout.seq, now);
+        let progress = Progress { rollout, now, driven };
         let columns = self.output.width().unwrap_or(80);
         screen.draw(progress.lines(columns, &|style, text| self.output.paint(style, text)));
     }
@@ -126,17 +100,17 @@ impl<'a> View<'a> {
     pub(super) fn clear(&mut self) {
         if let How::Live(screen) = &mut self.how {
             screen.clear();
-            self.drawn = (Seq::ZERO, Timestamp::default());
+            self.drawn = (0, Timestamp::default());
         }
     }
 }
 
-const fn style_of(tone: Tone) -> Style {
+fn style_of(tone: &str) -> Style {
     match tone {
-        Tone::Active => styles::ACTIVE,
-        Tone::Failure => styles::FAILURE,
-        Tone::Good => styles::GOOD,
-        Tone::Plain => styles::PLAIN,
-        Tone::Warning => styles::WARNING,
+        "active" => styles::ACTIVE,
+        "failure" => styles::FAILURE,
+        "good" => styles::GOOD,
+        "warning" => styles::WARNING,
+        _ => styles::PLAIN,
     }
 }

@@ -103,7 +103,13 @@ async fn control(dir: &TempDir) -> Control {
     let links = LinksElsewhere::new(Digest::of(b"an authority"), Some("here:7444".to_owned()));
     let registry = Arc::new(SqlAgentRegistry::new(&database));
     let agents = Agents { registry, links: Arc::new(links) };
-    Control { parts, answers, credentials: Arc::new(SqlCredentialStore::new(&database)), agents }
+    Control {
+        parts,
+        answers,
+        credentials: Arc::new(SqlCredentialStore::new(&database)),
+        agents,
+        upkeep: None,
+    }
 }
 
 /// The service `web`, with a release `web-1`, on the hosts `h1` to `h3`.

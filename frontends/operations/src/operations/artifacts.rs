@@ -102,7 +102,7 @@ impl Operations {
     }
 }
 
-fn document(entry: &ArtifactEntry) -> Artifact {
+pub(super) fn document(entry: &ArtifactEntry) -> Artifact {
     Artifact {
         repository: entry.repository.to_string(),
         kind: entry.kind.as_str().to_owned(),
@@ -114,7 +114,12 @@ fn document(entry: &ArtifactEntry) -> Artifact {
 }
 
 /// What is wrong with putting something as a version that is something else.
-fn another_already(repository: &RepositoryName, kind: ArtifactKind, version: &Version) -> Problem {
+#[must_use]
+pub fn another_already(
+    repository: &RepositoryName,
+    kind: ArtifactKind,
+    version: &Version,
+) -> Problem {
     let what = kind.as_str();
     let message = format!("version `{version}` of `{repository}` is another {what} already");
     Problem::new(ProblemCode::AlreadyExists, message)

@@ -1,15 +1,18 @@
 use super::{Listed, Operations, expect, put_problem};
 use crate::{parse, problem::OrProblem as _};
 use deploy_core::{
-    access::{Action, Resource},
-    backend::{Revision, Versioned},
-    error::ErrorKind,
+    access::{Action, Permit, Resource},
+    backend::{Expect, Revision, Versioned},
+    engine::Parts,
     host::{self, Labels},
     id::HostName,
     spec::Selector,
 };
-use deploy_wire::{Host, HostSpec, HostsToImport, Import, LabelChanges, Problem, ProblemCode};
-use std::collections::BTreeSet;
+use deploy_wire::{
+    Host, HostSpec, HostsToImport, HostsToRemove, Import, LabelChanges, Problem, ProblemCode,
+    Removed,
+};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many hosts are read at a time.
 const PAGE: usize = 1_000;
@@ -88,38 +91,61 @@ impl Operations {
     /// Adds all hosts that are asked for, and changes those that are there and otherwise.
     ///
     /// # Errors
-    /// If the principal may not, or a field means nothing: then nothing is written. If a host is changed by somebody else
-    /// at the same time, those before it are written.
+    /// If the principal may not for one of them, a field means nothing, or a host is changed by somebody else at the same
+    /// time. Then nothing is written, where the backend can write all or nothing; else those before it are.
     pub async fn import_hosts(&self, asked: HostsToImport) -> Result<Import, Problem> {
-        let permit = self.permit(Action::HostWrite, Resource::System).await?;
         let mut import = Import { dry_run: asked.dry_run, ..Import::default() };
+        let asked = wanted_hosts(asked)?;
+        let known = select(self.parts(), None).await?.into_iter();
+        let known: BTreeMap<HostName, _> = known.map(|it| (it.value.name.clone(), it)).collect();
         let mut wanted = Vec::new();
-        for host in wanted_hosts(asked)? {
-            let there = match self.parts().inventory.host(&host.name).await {
-                Ok(there) => Some(there),
-                Err(err) if err.kind() == ErrorKind::NotFound => None,
-                Err(err) => return Err(err).or_problem(),
-            };
-            match there {
+        for host in asked {
+            match known.get(&host.name) {
                 Some(there) if there.value == host => import.unchanged += 1,
                 Some(there) => {
                     import.changed.push(host.name.to_string());
-                    wanted.push((host, Some(there.revision)));
+                    wanted.push((host, Expect::At(there.revision)));
                 }
                 None => {
                     import.added.push(host.name.to_string());
-                    wanted.push((host, None));
+                    wanted.push((host, Expect::Absent));
                 }
             }
         }
+        let permits = self.host_permits(wanted.iter().map(|(host, _)| &host.name)).await?;
         if !import.dry_run {
-            for (host, revision) in wanted {
-                let name = host.name.clone();
-                let put = self.parts().inventory.put(&permit, host, expect(revision));
-                put.await.map_err(|err| put_problem(err, "host", &name))?;
-            }
+            self.put_hosts(&permits, wanted).await?;
         }
         Ok(import)
+    }
+
+    async fn put_hosts(
+        &self,
+        permits: &[Permit],
+        wanted: Vec<(host::Host, Expect)>,
+    ) -> Result<(), Problem> {
+        if let Some(upkeep) = &self.upkeep {
+            return upkeep.put_hosts(permits, wanted).await.or_problem();
+        }
+        for (permit, (host, expect)) in permits.iter().zip(wanted) {
+            let name = host.name.clone();
+            let put = self.parts().inventory.put(permit, host, expect).await;
+            put.map_err(|err| put_problem(err, "host", &name))?;
+        }
+        Ok(())
+    }
+
+    /// The right to change each of the records of these hosts.
+    async fn host_permits(
+        &self,
+        names: impl Iterator<Item = &HostName> + Send,
+    ) -> Result<Vec<Permit>, Problem> {
+        let mut permits = Vec::new();
+        for name in names {
+            let resource = Resource::Host(name.clone(), None);
+            permits.push(self.permit(Action::HostWrite, resource).await?);
+        }
+        Ok(permits)
     }
 
     /// Removes a host from the inventory. What runs on it goes on running.
@@ -128,6 +154,43 @@ impl Operations {
     /// If the principal may not, or there is none.
     pub async fn remove_host(&self, name: &HostName) -> Result<(), Problem> {
         self.platform.remove_host(&self.principal, name).await.or_problem()
+    }
+
+    /// Removes hosts from the inventory: all of these, where the backend can, or none.
+    ///
+    /// # Errors
+    /// If the principal may not for one of them, or there is not one of them.
+    pub async fn remove_hosts(&self, asked: &HostsToRemove) -> Result<Removed, Problem> {
+        let names = asked.hosts.iter().map(|it| parse::field("hosts", it));
+        let names: BTreeSet<HostName> = names.collect::<Result<_, _>>()?;
+        let permits = self.host_permits(names.iter()).await?;
+        match &self.upkeep {
+            Some(upkeep) => upkeep.remove_hosts(&permits, &names).await.or_problem()?,
+            None => {
+                for (permit, name) in permits.iter().zip(&names) {
+                    self.parts().inventory.remove(permit, name).await.or_problem()?;
+                }
+            }
+        }
+        Ok(Removed { removed: names.iter().map(ToString::to_string).collect() })
+    }
+}
+
+/// All hosts that `selector` selects, or all there are, in the order of their names.
+pub(super) async fn select(
+    parts: &Parts,
+    selector: Option<&Selector>,
+) -> Result<Vec<Versioned<host::Host>>, Problem> {
+    let (mut selected, mut last) = (Vec::new(), None);
+    loop {
+        let page = parts.inventory.hosts(last.as_ref(), PAGE).await.or_problem()?;
+        let more = page.len() == PAGE;
+        last = page.last().map(|it| it.value.name.clone());
+        let fits = |it: &Versioned<host::Host>| selector.is_none_or(|by| by.matches(&it.value));
+        selected.extend(page.into_iter().filter(fits));
+        if !more {
+            return Ok(selected);
+        }
     }
 }
 

@@ -1,18 +1,23 @@
 //! Every operation, for one principal.
 mod agents;
 mod artifacts;
+mod checks;
+mod garbage;
 mod hosts;
 mod releases;
 mod rollouts;
+mod runs;
 mod services;
 mod status;
+mod tokens;
 
 pub use agents::{AgentLinks, Agents, LinksElsewhere};
-pub use artifacts::ArtifactUpload;
-pub use rollouts::why;
+pub use artifacts::{ArtifactUpload, another_already};
+pub use rollouts::{demand_target, why};
 pub use status::status_of;
+pub use tokens::{Tokens, new_token, token};
 
-use crate::problem::OrProblem as _;
+use crate::{Upkeep, problem::OrProblem as _};
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{Expect, Revision},
@@ -21,20 +26,28 @@ use deploy_core::{
     id::Principal,
 };
 use deploy_wire::{Problem, ProblemCode};
-use std::fmt::Display;
+use std::{fmt::Display, sync::Arc};
 
 /// What `principal` can do on a platform.
 #[derive(Clone, Debug)]
 pub struct Operations {
     platform: Platform,
     principal: Principal,
+    upkeep: Option<Arc<dyn Upkeep>>,
 }
 
 impl Operations {
     /// On `platform`, in the name of `principal`.
     #[must_use]
     pub const fn new(platform: Platform, principal: Principal) -> Self {
-        Self { platform, principal }
+        Self { platform, principal, upkeep: None }
+    }
+
+    /// With what these backends can do beyond their traits.
+    #[must_use]
+    pub fn with_upkeep(mut self, upkeep: Option<Arc<dyn Upkeep>>) -> Self {
+        self.upkeep = upkeep;
+        self
     }
 
     /// The platform.
@@ -51,6 +64,11 @@ impl Operations {
 
     const fn parts(&self) -> &Parts {
         self.platform.parts()
+    }
+
+    /// What the backends can do beyond their traits, or that they cannot.
+    fn upkeep(&self, otherwise: &str) -> Result<&dyn Upkeep, Problem> {
+        self.upkeep.as_deref().ok_or_else(|| Problem::new(ProblemCode::Unsupported, otherwise))
     }
 
     async fn permit(&self, action: Action, resource: Resource) -> Result<Permit, Problem> {

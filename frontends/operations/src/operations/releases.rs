@@ -114,15 +114,31 @@ impl Operations {
             return Ok(Some(there));
         }
         let message = format!("release `{}` is there already, and is another one", release.id);
-        let hint = "a release never changes: give the new one a new version, or another name";
+        let hint =
+            "a release never changes: give the new one a new version, or another name with `--id`";
         Err(Problem::new(ProblemCode::AlreadyExists, message)
             .with_hint(hint)
             .with_context("release", &release.id))
     }
 
+    /// The archive of a descriptor.
+    ///
+    /// # Errors
+    /// If there is none, or it is larger than a descriptor may be.
+    pub async fn descriptor_archive(&self, digest: &Digest) -> Result<Vec<u8>, Problem> {
+        let store = &self.parts().artifacts;
+        let size = store.head(digest).await.or_problem()?.size;
+        if size > LARGEST_DESCRIPTOR {
+            let message = format!(
+                "artifact {digest} is no descriptor: those have {LARGEST_DESCRIPTOR} bytes at the most"
+            );
+            return Err(invalid(message).with_context("digest", digest));
+        }
+        store.read_all(digest, LARGEST_DESCRIPTOR).await.or_problem()
+    }
+
     async fn descriptor(&self, digest: &Digest) -> Result<Descriptor, Problem> {
-        let bytes = self.parts().artifacts.read_all(digest, LARGEST_DESCRIPTOR).await;
-        let bundle = descriptor::read(&bytes.or_problem()?).map_err(|err| {
+        let bundle = descriptor::read(&self.descriptor_archive(digest).await?).map_err(|err| {
             let message = format!("descriptor {digest}: {err}");
             Problem::new(ProblemCode::InvalidFile, message).with_context("digest", digest)
         })?;

@@ -8,13 +8,16 @@ use crate::{
 use deploy_core::{
     backend::{JournalExt as _, RolloutRef},
     digest::Digest,
-    engine::{Command, Parts, PlanRelease, PlatformError},
+    engine::{Command, Parts, PlanRelease, PlanRollback, PlatformError},
     error::ErrorKind,
     id::{HostName, RolloutId, ServiceName, StreamId},
     plan::{Plan, PlanReport},
     rollout::{Event, Refusal, Rollout},
 };
-use deploy_wire::{self as wire, NewPlan, NewRollout, Problem, ProblemCode, RolloutCommand};
+use deploy_wire::{
+    self as wire, NewPlan, NewRollbackPlan, NewRollout, Problem, ProblemCode, RolloutCommand,
+    SeenPlan,
+};
 use std::collections::VecDeque;
 
 /// How many lines of a host in trouble are shown beside what happened to it.
@@ -44,28 +47,42 @@ impl Operations {
         if asked.seed.is_some_and(|it| it != seen.seed) {
             return Err(refused("seed", "the plan that was seen has another one"));
         }
-        let digest: Digest = field("plan.digest", &seen.digest)?;
         let made_at = field("plan.created_at", &seen.created_at)?;
         let request = self.request(&asked.service, &asked.release, Some(seen.seed))?;
         let (plan, _) = self.make_plan(request.made_at(made_at)).await?;
-        if plan.digest() != digest {
-            let message = "what the plan was made from has changed since: it would be another one";
-            return Err(Problem::new(ProblemCode::InventoryChanged, message)
-                .with_hint("make a new plan, and look at that")
-                .with_context("plan", digest)
-                .with_context("now", plan.digest()));
-        }
+        same_plan(&plan, seen)?;
         self.platform.start(&self.principal, plan).await.or_problem()
     }
 
-    /// Takes back what a rollout did that is over, by a new rollout.
+    /// Plans to take back what a rollout did that is over. Nothing is changed by that.
     ///
     /// # Errors
-    /// If the principal may not, or there is nothing to go back to.
-    async fn start_rollback(&self, rollout: &RolloutId) -> Result<RolloutId, Problem> {
-        let seed = self.parts().clock.now().as_millis();
-        let planned = self.platform.plan_rollback(&self.principal, rollout, seed).await;
+    /// If there is no such rollout, or nothing to go back to.
+    pub async fn plan_rollback(&self, asked: &NewRollbackPlan) -> Result<wire::Plan, Problem> {
+        let rollout = self.find_rollout(&asked.rollout).await?;
+        let seed = asked.seed.unwrap_or_else(|| self.parts().clock.now().as_millis());
+        let request = PlanRollback::new(rollout, seed);
+        let planned = self.platform.plan_rollback(&self.principal, request).await;
+        let (plan, report) = planned.or_problem()?;
+        Ok(documents::plan(&plan, Some(&report)))
+    }
+
+    /// Takes back what a rollout did that is over, by a new rollout: of the plan that was seen, or of a new one.
+    async fn start_rollback(
+        &self,
+        rollout: &RolloutId,
+        seen: Option<&SeenPlan>,
+    ) -> Result<RolloutId, Problem> {
+        let request = match seen {
+            Some(seen) => PlanRollback::new(rollout.clone(), seen.seed)
+                .made_at(field("plan.created_at", &seen.created_at)?),
+            None => PlanRollback::new(rollout.clone(), self.parts().clock.now().as_millis()),
+        };
+        let planned = self.platform.plan_rollback(&self.principal, request).await;
         let (plan, _) = planned.or_problem()?;
+        if let Some(seen) = seen {
+            same_plan(&plan, seen)?;
+        }
         self.platform.start(&self.principal, plan).await.or_problem()
     }
 
@@ -151,22 +168,18 @@ impl Operations {
         asked: &RolloutCommand,
     ) -> Result<wire::Rollout, Problem> {
         let command = command(asked)?;
-        if let Command::Rollback { note } = &command
+        if let RolloutCommand::Rollback { note, plan } = asked
             && self.platform.load(id).await.or_problem()?.outcome().is_some()
         {
             if !note.is_empty() {
                 let why = "it is for a rollout that is not over: this one is, and a new one takes its hosts back";
                 return Err(refused("note", why));
             }
-            let new = self.start_rollback(id).await?;
+            let new = self.start_rollback(id, plan.as_ref()).await?;
             return self.rollout(&new, false).await;
         }
         let told = self.platform.command(&self.principal, id, command).await;
-        let rollout = told.map_err(|err| {
-            let mut problem = err.into_problem().with_context("rollout", id);
-            problem.message = format!("rollout {id}: {}", problem.message);
-            problem
-        })?;
+        let rollout = told.map_err(|err| not_taken(err, id))?;
         Ok(documents::rollout(&rollout, false))
     }
 
@@ -178,6 +191,54 @@ impl Operations {
         let (tail, records) = Tail::open(self.parts(), id).await?;
         why(self.parts(), &tail.rollout, &records, host).await
     }
+}
+
+/// Whether a plan that was made again is still the one that somebody has seen.
+pub(super) fn same_plan(plan: &Plan, seen: &SeenPlan) -> Result<(), Problem> {
+    let digest: Digest = field("plan.digest", &seen.digest)?;
+    if plan.digest() == digest {
+        return Ok(());
+    }
+    let message = "what the plan was made from has changed since: it would be another one";
+    Err(Problem::new(ProblemCode::InventoryChanged, message)
+        .with_hint("make a new plan, and look at that")
+        .with_context("plan", digest)
+        .with_context("now", plan.digest()))
+}
+
+/// A rollout that does not take a command, with what it would take.
+fn not_taken(err: PlatformError, id: &RolloutId) -> Problem {
+    let hint = match &err {
+        PlatformError::Refused(Refusal::Over) => Some(format!(
+            "`deploy rollout start` starts a new one, `deploy rollout rollback {id}` takes its hosts back"
+        )),
+        PlatformError::Refused(Refusal::NotTarget(_)) => {
+            Some(format!("`deploy rollout show {id} --hosts` shows its hosts"))
+        }
+        PlatformError::Refused(Refusal::Running(host)) => {
+            Some(format!("`deploy rollout kill {id} {host}` ends what runs there"))
+        }
+        PlatformError::Refused(_) => Some(format!("`deploy rollout show {id}` shows where it is")),
+        _ => None,
+    };
+    let mut problem = err.into_problem().with_context("rollout", id);
+    problem.message = format!("rollout {id}: {}", problem.message);
+    match hint {
+        Some(hint) => problem.with_hint(hint),
+        None => problem,
+    }
+}
+
+/// What is asked about a host that is none of a rollout's.
+///
+/// # Errors
+/// If it is not.
+pub fn demand_target(rollout: &Rollout, host: &HostName) -> Result<(), Problem> {
+    if rollout.task_of(host).is_some() {
+        return Ok(());
+    }
+    let refusal = PlatformError::Refused(Refusal::NotTarget(host.clone()));
+    Err(not_taken(refusal, rollout.id()))
 }
 
 async fn replay(parts: &Parts, at: &RolloutRef) -> Result<Rollout, Problem> {
@@ -199,7 +260,7 @@ fn command(asked: &RolloutCommand) -> Result<Command, Problem> {
         RolloutCommand::Retry { host } => {
             Command::Retry(host.as_ref().map(|it| field("host", it)).transpose()?)
         }
-        RolloutCommand::Rollback { note } => Command::Rollback { note: note.clone() },
+        RolloutCommand::Rollback { note, .. } => Command::Rollback { note: note.clone() },
         RolloutCommand::Skip { host } => Command::Skip(field("host", host)?),
         _ => return Err(refused("command", "this program does not know it")),
     })
@@ -217,7 +278,7 @@ pub async fn why(
 ) -> Result<wire::Explanation, Problem> {
     let explanation = rollout.why(host, parts.clock.now());
     let not_target = || PlatformError::Refused(Refusal::NotTarget(host.clone()));
-    let explanation = explanation.ok_or_else(not_target).or_problem()?;
+    let explanation = explanation.ok_or_else(|| not_taken(not_target(), rollout.id()))?;
     let mut narrator = Narrator::default();
     let history = records.iter().filter_map(|record| {
         let told = narrator.tell(record, rollout).map(|it| it.text);

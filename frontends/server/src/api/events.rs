@@ -15,13 +15,15 @@ use axum::{
     },
 };
 use deploy_core::{
-    backend::{LogPosition, LogQuery},
+    backend::{LogChunk, LogPosition, LogQuery},
     engine::Parts,
     id::{HostName, RolloutId, Seq},
     time::Timestamp,
 };
-use deploy_operations::{EventFeed, Tail, parse::field, problem::OrProblem as _};
-use deploy_wire::{LogLine, Problem, ProblemCode, ProblemDetails};
+use deploy_operations::{
+    EventFeed, Tail, demand_target, documents, parse::field, problem::OrProblem as _,
+};
+use deploy_wire::{Problem, ProblemCode, ProblemDetails};
 use futures_util::Stream;
 use serde::Serialize;
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
@@ -97,11 +99,8 @@ impl Source {
         after: LogPosition,
     ) -> Answer<Self> {
         let (tail, _) = Tail::open(parts, id).await?;
-        if let Some(host) = &host
-            && tail.rollout.task_of(host).is_none()
-        {
-            let message = format!("host {host} is not a target of rollout {id}");
-            return Err(HttpProblem::new(ProblemCode::NotFound, message));
+        if let Some(host) = &host {
+            demand_target(&tail.rollout, host)?;
         }
         let mut query = LogQuery::new(id.clone()).with_after(after);
         query.host = host;
@@ -121,15 +120,8 @@ impl Source {
                 *over = tail.rollout.outcome().is_some();
                 let chunks = parts.logs.read(query).await.or_problem()?;
                 query.after = chunks.last().map_or(query.after, |(at, _)| *at);
-                let line = |(at, chunk): &(LogPosition, deploy_core::backend::LogChunk)| {
-                    let line = LogLine {
-                        host: chunk.host.to_string(),
-                        generation: chunk.generation.get(),
-                        offset: chunk.offset,
-                        at: chunk.at.to_string(),
-                        text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
-                    };
-                    event("log", at.get(), &line)
+                let line = |(at, chunk): &(LogPosition, LogChunk)| {
+                    event("log", at.get(), &documents::log_line(chunk))
                 };
                 Ok(chunks.iter().map(line).collect())
             }

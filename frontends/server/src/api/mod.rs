@@ -7,9 +7,11 @@ mod plans;
 mod query;
 mod releases;
 mod rollouts;
+mod runs;
 mod services;
 mod system;
 mod tokens;
+mod upkeep;
 
 use crate::{
     auth, idempotency, limits, openapi,
@@ -39,17 +41,26 @@ pub(crate) fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(services::show, services::put))
         .routes(routes!(services::history))
         .routes(routes!(services::status))
+        .routes(routes!(upkeep::refresh))
         .routes(routes!(releases::list))
         .routes(routes!(releases::create))
         .routes(routes!(releases::show))
         .routes(routes!(releases::diff))
         .routes(routes!(hosts::list, hosts::add))
         .routes(routes!(hosts::import))
+        .routes(routes!(upkeep::check))
+        .routes(routes!(upkeep::remove))
         .routes(routes!(hosts::show, hosts::put, hosts::label, hosts::remove))
         .routes(routes!(artifacts::list))
         .routes(routes!(artifacts::upload, artifacts::put))
         .routes(routes!(artifacts::verify))
+        .routes(routes!(upkeep::collect))
+        .routes(routes!(upkeep::descriptor))
         .routes(routes!(plans::create))
+        .routes(routes!(plans::rollback))
+        .routes(routes!(runs::plan))
+        .routes(routes!(runs::start))
+        .routes(routes!(system::server))
         .routes(routes!(rollouts::list, rollouts::start))
         .routes(routes!(rollouts::show))
         .routes(routes!(rollouts::command))

@@ -79,6 +79,6 @@ pub(super) async fn why(caller: Caller, named: Named) -> Answer<Json<Explanation
     Ok(Json(caller.operations.why(&id, &named.get("host")?).await?))
 }
 
-fn place(rollout: &Rollout) -> [(header::HeaderName, String); 1] {
+pub(super) fn place(rollout: &Rollout) -> [(header::HeaderName, String); 1] {
     [(header::LOCATION, format!("/api/v1/rollouts/{}", rollout.id))]
 }

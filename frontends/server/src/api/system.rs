@@ -11,7 +11,7 @@ use axum::{
     response::{Html, IntoResponse},
     routing::get,
 };
-use deploy_wire::ProblemCode;
+use deploy_wire::{ProblemCode, ServerInfo};
 use std::sync::Arc;
 use utoipa::openapi::OpenApi;
 
@@ -35,6 +35,16 @@ pub(super) async fn readyz(State(state): State<SharedState>) -> Answer<&'static 
     parts.journal.rollouts(None, 1).await.map_err(unready)?;
     state.control.credentials.tokens(None, 1).await.map_err(unready)?;
     Ok("ready\n")
+}
+
+/// What this server is
+#[utoipa::path(get, path = "/server", tag = "server", responses((status = 200, body = ServerInfo)))]
+pub(super) async fn server(State(state): State<SharedState>) -> Json<ServerInfo> {
+    Json(ServerInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        driven: u64::try_from(state.pool.count()).unwrap_or(u64::MAX),
+        now: state.now().to_string(),
+    })
 }
 
 /// What Prometheus asks for.

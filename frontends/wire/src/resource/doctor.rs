@@ -10,6 +10,18 @@ pub struct DoctorReport {
     pub checks: Vec<DoctorCheck>,
 }
 
+/// What a server is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ServerInfo {
+    /// Of which version.
+    pub version: String,
+    /// How many rollouts it drives.
+    pub driven: u64,
+    /// What time it is there.
+    pub now: String,
+}
+
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -2,6 +2,7 @@
 mod agent;
 mod artifact;
 mod backup;
+mod context;
 mod doctor;
 mod host;
 mod plan;
@@ -13,7 +14,8 @@ mod token;
 pub use agent::{Agent, AgentFacts, IssuedJoinToken, JoinToken};
 pub use artifact::{Artifact, Garbage, Upload, Verification};
 pub use backup::Backup;
-pub use doctor::{DoctorCheck, DoctorReport};
+pub use context::Context;
+pub use doctor::{DoctorCheck, DoctorReport, ServerInfo};
 pub use host::{Connection, Host, HostCheck, HostStatus, Import, Removed, Status};
 pub use plan::{Plan, PlanHost, PlanWave};
 pub use release::{Change, Release, ReleaseDiff, Step};

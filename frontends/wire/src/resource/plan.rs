@@ -27,10 +27,13 @@ pub struct Plan {
     pub waves: Vec<PlanWave>,
     /// The selected hosts that run the release already.
     pub no_ops: Vec<String>,
-    /// The hosts that are left out, and why; empty where a saved plan is shown.
+    /// The hosts that are left out, and why.
     pub left_out: Vec<PlanHost>,
-    /// What somebody should know before starting it; empty where a saved plan is shown.
+    /// What somebody should know before starting it.
     pub warnings: Vec<String>,
+    /// What it comes to, in a sentence.
+    #[serde(default)]
+    pub summary: String,
 }
 
 /// One wave of a plan.

@@ -40,6 +40,15 @@ pub struct Rollout {
     pub state: String,
     /// Why it is in that state, if there is more to say.
     pub reason: Option<String>,
+    /// Whether nothing goes on before a person decides.
+    #[serde(default)]
+    pub waits_for_person: bool,
+    /// Until when the newest wave is watched.
+    #[serde(default)]
+    pub bakes_until: Option<String>,
+    /// The position in the journal of the newest fact in this: events after it are not in it.
+    #[serde(default)]
+    pub seq: u64,
     /// How much of its failure budget is used up.
     pub budget: BudgetUse,
     /// When it was accepted.
@@ -50,12 +59,33 @@ pub struct Rollout {
     pub ended_at: Option<String>,
     /// Targets by state, over all waves.
     pub counts: Counts,
+    /// How many selected hosts ran the release before.
+    #[serde(default)]
+    pub no_ops: u32,
+    /// The newest wave that has begun, counted from 1; 0 if none has.
+    #[serde(default)]
+    pub wave: u32,
     /// Its waves, in order.
     pub waves: Vec<Wave>,
     /// The targets that somebody should look at.
     pub attention: Vec<Task>,
     /// Every target; null unless asked for with `--hosts`.
     pub tasks: Option<Vec<Task>>,
+}
+
+impl From<&Rollout> for RolloutSummary {
+    fn from(rollout: &Rollout) -> Self {
+        Self {
+            id: rollout.id.clone(),
+            service: rollout.service.clone(),
+            work: rollout.work.clone(),
+            release: rollout.release.clone(),
+            state: rollout.state.clone(),
+            started_at: rollout.started_at.clone(),
+            started_by: rollout.started_by.clone(),
+            ended_at: rollout.ended_at.clone(),
+        }
+    }
 }
 
 /// How many targets have ended badly on their way forward, and how many may, over the whole rollout.
@@ -154,6 +184,9 @@ pub struct Explanation {
     pub history: Vec<String>,
     /// The last lines that were printed there, where it is in trouble.
     pub last_lines: Vec<String>,
+    /// What to do about it, where it is in trouble.
+    #[serde(default)]
+    pub hint: Option<String>,
 }
 
 /// A piece of an attempt's output: `rollout logs` prints one on a line.
@@ -186,6 +219,12 @@ pub struct RolloutEvent {
     pub host: Option<String>,
     /// What it says, in a sentence; null where there is nothing to tell.
     pub text: Option<String>,
+    /// How that is meant: `active`, `failure`, `good`, `plain` or `warning`.
+    #[serde(default)]
+    pub tone: String,
+    /// Whether it matters also to somebody who sees where the rollout is.
+    #[serde(default)]
+    pub lasting: bool,
     /// The rollout's state after it.
     pub state: String,
 }

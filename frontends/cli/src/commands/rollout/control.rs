@@ -1,18 +1,16 @@
-use super::start::{CarryOut, Waiting, carry_out, seed};
+use super::start::{CarryOut, Waiting, Work, carry_out};
 use crate::{
-    app::{App, Embedded},
+    app::App,
     documents,
     output::plural,
-    problem::{IntoProblem as _, OrProblem as _, usage},
-    rollout::{DriverNow, Follow, Role, driver_of, exit_of, find},
+    plane::Plane,
+    problem::usage,
+    rollout::{DriverNow, Follow, Role, driver_of, exit_of, how_to_go_on},
 };
 use clap::Args;
-use deploy_core::{
-    engine::{Command, PlatformError},
-    id::{HostName, RolloutId},
-    rollout::{Refusal, Rollout, RolloutState},
-};
-use deploy_wire::{Exit, Problem};
+use deploy_core::id::HostName;
+use deploy_operations::parse::field;
+use deploy_wire::{Exit, NewRollbackPlan, Problem, Rollout, RolloutCommand};
 
 /// Which rollout a command is for.
 #[derive(Debug, Args)]
@@ -23,15 +21,21 @@ pub(crate) struct Which {
 }
 
 impl Which {
-    pub(super) async fn find(&self, embedded: &Embedded) -> Result<RolloutId, Problem> {
-        find(embedded, &self.rollout).await
+    pub(super) fn named(&self) -> &str {
+        &self.rollout
+    }
+
+    /// The rollout that is meant.
+    pub(super) async fn find(&self, plane: &dyn Plane) -> Result<Rollout, Problem> {
+        plane.rollout(&self.rollout, false).await
     }
 }
 
 /// Who acts on what a rollout was told.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Driving {
-    /// Leaves it to somebody else to drive; otherwise this command drives where nobody does
+    /// Leaves it to somebody else to drive, and does not follow; otherwise this command drives where nobody does, and follows where
+    /// a server does
     #[arg(long)]
     no_drive: bool,
     #[command(flatten)]
@@ -162,158 +166,146 @@ pub(crate) struct Rollback {
 
 impl Pause {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        tell(app, &self.which, Command::Pause { note: self.note }, None).await
+        tell(app, &self.which, RolloutCommand::Pause { note: self.note }, None).await
     }
 }
 
 impl Confirm {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        tell(app, &self.which, Command::Confirm, Some(self.driving)).await
+        tell(app, &self.which, RolloutCommand::Confirm, Some(self.driving)).await
     }
 }
 
 impl Skip {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        tell(app, &self.which, Command::Skip(self.host), Some(self.driving)).await
+        let command = RolloutCommand::Skip { host: self.host.to_string() };
+        tell(app, &self.which, command, Some(self.driving)).await
     }
 }
 
 impl Exclude {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        tell(app, &self.which, Command::Exclude(self.host), Some(self.driving)).await
+        let command = RolloutCommand::Exclude { host: self.host.to_string() };
+        tell(app, &self.which, command, Some(self.driving)).await
     }
 }
 
 impl Retry {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        tell(app, &self.which, Command::Retry(self.host), Some(self.driving)).await
+        let command = RolloutCommand::Retry { host: self.host.map(|it| it.to_string()) };
+        tell(app, &self.which, command, Some(self.driving)).await
     }
 }
 
 impl Kill {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        tell(app, &self.which, Command::Kill(self.host), Some(self.driving)).await
+        let command = RolloutCommand::Kill { host: self.host.to_string() };
+        tell(app, &self.which, command, Some(self.driving)).await
     }
 }
 
 impl Abort {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let command = Command::Abort { note: self.note, kill: self.kill };
+        let command = RolloutCommand::Abort { note: self.note, kill: self.kill };
         tell(app, &self.which, command, Some(self.driving)).await
     }
 }
 
-/// Tells a rollout what to do, and drives it from there where nobody does.
+/// Tells a rollout what to do. Follows it from there where a server drives it, and drives it where nobody does.
 async fn tell(
     app: &App,
     which: &Which,
-    command: Command,
+    command: RolloutCommand,
     driving: Option<Driving>,
 ) -> Result<Exit, Problem> {
-    let embedded = app.open().await?;
-    let id = which.find(&embedded).await?;
-    let host = match &command {
-        Command::Exclude(host) | Command::Kill(host) | Command::Skip(host) => Some(host.clone()),
-        Command::Retry(host) => host.clone(),
-        _ => None,
-    };
-    let pauses = matches!(command, Command::Pause { .. });
-    let told = embedded.platform.command(&embedded.principal, &id, command).await;
-    let rollout = told.map_err(|err| refused(err, &id))?;
-    let paused = rollout.state() == RolloutState::Paused;
-    if paused && !pauses {
+    let plane = app.plane().await?;
+    let id = which.find(&*plane).await?.id;
+    let host = host_of(&command);
+    let rollout = plane.command(&id, &command).await?;
+    let paused = rollout.state == "paused";
+    if paused && !matches!(command, RolloutCommand::Pause { .. }) {
         app.output.note(format_args!("it is paused: `deploy rollout resume {id}` lets it go on"));
     }
-    let acts = rollout.outcome().is_none() && !paused;
-    let driver = driver_of(&embedded, &id).await?;
-    if !acts || matches!(driver, DriverNow::Alive(_)) {
-        said(app, &rollout, host.as_ref());
-        return Ok(Exit::Succeeded);
-    }
-    match driving {
-        Some(driving) if !driving.no_drive => {
-            take_over(app, &embedded, id, driving.waiting.choice()).await
+    let acts = rollout.ended_at.is_none() && !paused;
+    let somebody_else = match plane.own() {
+        Some(own) => {
+            matches!(driver_of(own, &field("rollout", &id)?).await?, DriverNow::Alive(_))
         }
-        Some(_) | None => {
-            said(app, &rollout, host.as_ref());
-            app.output.warn(format_args!("nobody drives it: {}", Follow::how_to_go_on(&id)));
+        None => false,
+    };
+    match driving.filter(|it| !it.no_drive && acts && !somebody_else) {
+        Some(driving) => {
+            let follow = Follow::new(app, &*plane, &id, Role::Drive).from(&rollout);
+            follow.with_wait(driving.waiting.choice()).run().await
+        }
+        None => {
+            said(app, &*plane, &rollout, host).await?;
+            if acts && !somebody_else && plane.own().is_some() {
+                app.output.warn(format_args!("nobody drives it: {}", how_to_go_on(&id)));
+            }
             Ok(Exit::Succeeded)
         }
     }
 }
 
-/// Drives a rollout that nobody drives, and watches one that somebody else does.
-async fn take_over(
-    app: &App,
-    embedded: &Embedded,
-    id: RolloutId,
-    wait: Option<bool>,
-) -> Result<Exit, Problem> {
-    Follow::new(app, embedded, id, Role::Drive).without_history().with_wait(wait).run().await
+/// The host that a command is about.
+fn host_of(command: &RolloutCommand) -> Option<&str> {
+    match command {
+        RolloutCommand::Exclude { host }
+        | RolloutCommand::Kill { host }
+        | RolloutCommand::Skip { host } => Some(host),
+        RolloutCommand::Retry { host } => host.as_deref(),
+        _ => None,
+    }
 }
 
 /// Says where a rollout is, and a host of it.
-fn said(app: &App, rollout: &Rollout, host: Option<&HostName>) {
-    let view = rollout.view();
-    let task = host.and_then(|it| rollout.task_of(it));
-    let host = task.map_or_else(String::new, |it| format!("; host {} is {}", it.host, it.state));
-    app.output.result(&documents::rollout(rollout, false), |output| {
-        let why = documents::because(documents::reason(&view).as_deref());
-        output.line(format_args!("rollout {} is {}{why}{host}", rollout.id(), view.state));
-    });
-}
-
-/// A rollout that does not take a command, with what it would take.
-pub(super) fn refused(err: PlatformError, id: &RolloutId) -> Problem {
-    let hint = match &err {
-        PlatformError::Refused(Refusal::Over) => Some(format!(
-            "`deploy rollout start` starts a new one, `deploy rollout rollback {id}` takes its hosts back"
-        )),
-        PlatformError::Refused(Refusal::NotTarget(_)) => {
-            Some(format!("`deploy rollout show {id} --hosts` shows its hosts"))
+async fn said(
+    app: &App,
+    plane: &dyn Plane,
+    rollout: &Rollout,
+    host: Option<&str>,
+) -> Result<(), Problem> {
+    let of_host = match host {
+        Some(host) if !app.output.is_json() => {
+            let task = plane.why(&rollout.id, &field("host", host)?).await?;
+            format!("; host {host} is {}", task.state)
         }
-        PlatformError::Refused(Refusal::Running(host)) => {
-            Some(format!("`deploy rollout kill {id} {host}` ends what runs there"))
-        }
-        PlatformError::Refused(_) => Some(format!("`deploy rollout show {id}` shows where it is")),
-        _ => None,
+        _ => String::new(),
     };
-    let mut problem = err.into_problem().with_context("rollout", id);
-    problem.message = format!("rollout {id}: {}", problem.message);
-    match hint {
-        Some(hint) => problem.with_hint(hint),
-        None => problem,
-    }
+    app.output.result(rollout, |output| {
+        let why = documents::because(rollout.reason.as_deref());
+        output.line(format_args!("rollout {} is {}{why}{of_host}", rollout.id, rollout.state));
+    });
+    Ok(())
 }
 
 impl Resume {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let id = self.which.find(&embedded).await?;
-        let mut rollout = embedded.platform.load(&id).await.or_problem()?;
-        if let Some(outcome) = rollout.outcome() {
-            said(app, &rollout, None);
-            return Ok(exit_of(outcome));
+        let plane = app.plane().await?;
+        let mut rollout = self.which.find(&*plane).await?;
+        if let Some(exit) = exit_of(&rollout) {
+            said(app, &*plane, &rollout, None).await?;
+            return Ok(exit);
         }
-        if matches!(rollout.state(), RolloutState::Paused | RolloutState::Pausing) {
-            let told = embedded.platform.command(&embedded.principal, &id, Command::Resume).await;
-            rollout = told.map_err(|err| refused(err, &id))?;
+        if ["paused", "pausing"].contains(&rollout.state.as_str()) {
+            rollout = plane.command(&rollout.id, &RolloutCommand::Resume).await?;
         }
         if self.driving.no_drive {
-            said(app, &rollout, None);
+            said(app, &*plane, &rollout, None).await?;
             return Ok(Exit::Succeeded);
         }
-        take_over(app, &embedded, id, self.driving.waiting.choice()).await
+        let follow = Follow::new(app, &*plane, &rollout.id, Role::Drive).from(&rollout);
+        follow.with_wait(self.driving.waiting.choice()).run().await
     }
 }
 
 impl Rollback {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let id = self.which.find(&embedded).await?;
-        let rollout = embedded.platform.load(&id).await.or_problem()?;
-        if rollout.outcome().is_none() {
-            let command = Command::Rollback { note: self.note };
+        let plane = app.plane().await?;
+        let rollout = self.which.find(&*plane).await?;
+        if rollout.ended_at.is_none() {
+            let command = RolloutCommand::Rollback { note: self.note, plan: None };
             return tell(app, &self.which, command, Some(self.driving)).await;
         }
         if !self.note.is_empty() {
@@ -321,15 +313,16 @@ impl Rollback {
                 "--note is for a rollout that is not over: this one is, and a new one takes its hosts back",
             ));
         }
-        let planned =
-            embedded.platform.plan_rollback(&embedded.principal, &id, seed(&embedded, None)).await;
-        let (plan, report) = planned.or_problem()?;
+        let id = rollout.id;
+        let asked = NewRollbackPlan { rollout: id.clone(), seed: None };
+        let plan = plane.plan_rollback(&asked).await?;
+        let hosts = plan.waves.iter().map(|it| it.targets.len()).sum::<usize>();
         app.output.note(format_args!(
             "rollout {id} is over: a new one takes {} back",
-            plural(plan.target_count(), "host")
+            plural(u64::try_from(hosts).unwrap_or(u64::MAX), "host")
         ));
         let how =
             CarryOut { yes: self.yes, wait: self.driving.waiting.choice(), ..CarryOut::default() };
-        carry_out(app, &embedded, plan, Some(&report), how).await
+        Ok(carry_out(app, &*plane, plan, Work::Rollback(id), how).await?.0)
     }
 }

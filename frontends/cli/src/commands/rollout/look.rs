@@ -1,21 +1,22 @@
-use super::{
-    control::{Which, refused},
-    start::Waiting,
-};
+use super::{control::Which, start::Waiting};
 use crate::{
     app::App,
     documents,
     output::{Output, Table, styles, when},
-    problem::OrProblem as _,
-    rollout::{DriverNow, Follow, LogTail, Role, Tail, driver_of, exit_of},
+    plane::Plane,
+    rollout::{
+        DriverNow, Follow, Lines, Role, driver_of, exit_of, how_a_person_goes_on, how_to_go_on,
+        prefixed,
+    },
 };
 use clap::Args;
 use deploy_core::{
-    engine::PlatformError,
-    id::{HostName, ServiceName, StreamId},
-    rollout::{self, AttemptEnd, BudgetColumn, Refusal},
+    backend::Clock as _,
+    id::{HostName, ServiceName},
+    memory::SystemClock,
+    rollout::BudgetColumn,
 };
-use deploy_operations::why;
+use deploy_operations::parse::field;
 use deploy_wire::{self as wire, Exit, LogLine, Problem, Rollout, Task};
 use std::time::Duration;
 
@@ -86,20 +87,17 @@ pub(crate) struct Logs {
 
 impl Watch {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let id = self.which.find(&embedded).await?;
-        let follow = Follow::new(app, &embedded, id, Role::Watch);
+        let plane = app.plane().await?;
+        let id = self.which.find(&*plane).await?.id;
+        let follow = Follow::new(app, &*plane, &id, Role::Watch);
         follow.with_wait(self.waiting.choice()).run().await
     }
 }
 
 impl List {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let stream = self.service.map(StreamId::Service);
-        let rollouts =
-            embedded.platform.rollouts(stream.as_ref(), self.limit).await.or_problem()?;
-        let documents: Vec<_> = rollouts.iter().map(|it| documents::summary(it)).collect();
+        let plane = app.plane().await?;
+        let documents = plane.rollouts(self.service.as_ref(), self.limit).await?;
         app.output.result(&documents, |output| {
             if documents.is_empty() {
                 output.note("no rollouts yet: `deploy rollout start` starts one");
@@ -129,18 +127,21 @@ impl List {
 
 impl Show {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let id = self.which.find(&embedded).await?;
-        let rollout = embedded.platform.load(&id).await.or_problem()?;
-        let document = documents::rollout(&rollout, self.hosts);
-        let driver = driver_of(&embedded, &id).await?;
-        app.output.result(&document, |output| {
-            show(output, &document);
-            let driven = matches!(driver, DriverNow::Alive(_)) || rollout.outcome().is_some();
-            if let Some(how) = Follow::how_a_person_goes_on(&rollout) {
+        let plane = app.plane().await?;
+        let rollout = plane.rollout(self.which.named(), self.hosts).await?;
+        let id = &rollout.id;
+        let driven = match plane.own() {
+            Some(own) => {
+                matches!(driver_of(own, &field("rollout", id)?).await?, DriverNow::Alive(_))
+            }
+            None => true,
+        };
+        app.output.result(&rollout, |output| {
+            show(output, &rollout);
+            if let Some(how) = how_a_person_goes_on(&rollout) {
                 output.note(how);
-            } else if !driven {
-                output.warn(format_args!("nobody drives it: {}", Follow::how_to_go_on(&id)));
+            } else if !driven && rollout.ended_at.is_none() {
+                output.warn(format_args!("nobody drives it: {}", how_to_go_on(id)));
             }
         });
         Ok(Exit::Succeeded)
@@ -215,115 +216,74 @@ fn hosts(tasks: &[Task]) -> Table {
 
 impl Why {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let id = self.which.find(&embedded).await?;
-        let (tail, records) = Tail::open(embedded.parts(), &id).await?;
-        let rollout = &tail.rollout;
-        if rollout.task_of(&self.host).is_none() {
-            let refusal = PlatformError::Refused(Refusal::NotTarget(self.host));
-            return Err(refused(refusal, &id));
-        }
-        let document = why(embedded.parts(), rollout, &records, &self.host).await?;
-        app.output.result(&document, |output| {
-            output.line(format_args!("{}: {}", document.host, document.summary));
-            for line in &document.history {
+        let plane = app.plane().await?;
+        let told = plane.why(self.which.named(), &self.host).await?;
+        app.output.result(&told, |output| {
+            output.line(format_args!("{}: {}", told.host, told.summary));
+            for line in &told.history {
                 output.line(output.paint(styles::DIM, line));
             }
-            for line in &document.last_lines {
-                output.line(prefixed(output, &self.host, line));
+            for line in &told.last_lines {
+                output.line(prefixed(output, &told.host, line));
             }
-            if let Some(advice) = advice(rollout, &document) {
-                output.note(advice);
+            if let Some(hint) = &told.hint {
+                output.note(hint);
             }
         });
         Ok(Exit::Succeeded)
     }
 }
 
-/// What to do about a host in trouble.
-fn advice(rollout: &rollout::Rollout, told: &wire::Explanation) -> Option<String> {
-    let (id, host) = (&told.rollout, &told.host);
-    let task = rollout.task_of(&told.host.parse().ok()?)?;
-    if !documents::needs_attention(&task) {
-        return None;
-    }
-    let look = match &task.last_end {
-        Some(AttemptEnd::Unreachable { .. }) => {
-            format!("`deploy host check host={host}` says whether it can be reached now\n")
-        }
-        // Nothing has run that could have printed anything.
-        Some(AttemptEnd::Failed { step: None, .. }) => String::new(),
-        _ => {
-            format!("`deploy rollout logs {id} --host {host}` shows all that was printed there\n")
-        }
-    };
-    if rollout.outcome().is_some() {
-        return Some(format!("{look}a new rollout tries it again"));
-    }
-    Some(format!(
-        "{look}`deploy rollout retry {id} {host}` tries it again, `deploy rollout skip {id} {host}` leaves it as it is"
-    ))
-}
-
 impl Logs {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let parts = embedded.parts();
-        let id = self.which.find(&embedded).await?;
-        let (mut tail, _) = Tail::open(parts, &id).await?;
-        if let Some(host) = &self.host
-            && tail.rollout.task_of(host).is_none()
-        {
-            let refusal = PlatformError::Refused(Refusal::NotTarget(host.clone()));
-            return Err(refused(refusal, &id));
+        let plane = app.plane().await?;
+        let id = self.which.find(&*plane).await?.id;
+        let mut lines = Lines::new(plane.printed(&id, self.host.as_ref()).await?);
+        let exit = match self.follow {
+            true => self.follow(app, &*plane, &id, &mut lines).await?,
+            false => Exit::Succeeded,
+        };
+        // The state was read before the output: what a rollout that is over has printed is then all there.
+        let pieces = lines.last_pieces().await?;
+        print(&app.output, &mut lines, &pieces);
+        if !app.output.is_json() {
+            lines.rest(&app.output).into_iter().for_each(|it| app.output.line(it));
         }
-        let mut logs = LogTail::new(id).of_host(self.host);
+        if lines.is_empty() {
+            app.output.note("nothing was printed so far");
+        }
+        Ok(exit)
+    }
+
+    /// Prints what comes until the rollout is over, or nobody reads any more.
+    async fn follow(
+        &self,
+        app: &App,
+        plane: &dyn Plane,
+        id: &str,
+        lines: &mut Lines,
+    ) -> Result<Exit, Problem> {
+        let clock = SystemClock::new();
+        let mut watch = plane.watch(id, 0).await?;
         loop {
-            // The state is read before the output: what a rollout that is over has printed is then all there.
-            tail.advance(parts).await?;
-            let over = tail.rollout.outcome();
-            print(app, &mut logs, parts).await?;
-            if over.is_some() || !self.follow || app.output.is_closed() {
-                logs.rest(|host, line| app.output.line(prefixed(&app.output, host, line)));
-                if logs.is_empty() {
-                    app.output.note("nothing was printed so far");
-                }
-                let exit = over.filter(|_| self.follow).map_or(Exit::Succeeded, exit_of);
+            watch.look().await?;
+            if let Some(exit) = exit_of(watch.rollout()) {
                 return Ok(exit);
             }
-            parts.clock.sleep_until(parts.clock.now().after(REFRESH)).await;
+            let pieces = lines.pieces().await?;
+            print(&app.output, lines, &pieces);
+            if app.output.is_closed() {
+                return Ok(Exit::Succeeded);
+            }
+            clock.sleep_until(clock.now().after(REFRESH)).await;
         }
     }
 }
 
-async fn print(
-    app: &App,
-    logs: &mut LogTail,
-    parts: &deploy_core::engine::Parts,
-) -> Result<(), Problem> {
-    let output = &app.output;
-    if !output.is_json() {
-        return logs
-            .lines(&*parts.logs, |host, line| output.line(prefixed(output, host, line)))
-            .await;
+fn print(output: &Output, lines: &mut Lines, pieces: &[LogLine]) {
+    if output.is_json() {
+        pieces.iter().for_each(|it| output.json(it));
+        return;
     }
-    loop {
-        let chunks = logs.chunks(&*parts.logs).await?;
-        if chunks.is_empty() {
-            return Ok(());
-        }
-        for chunk in chunks {
-            output.json(&LogLine {
-                host: chunk.host.to_string(),
-                generation: chunk.generation.get(),
-                offset: chunk.offset,
-                at: chunk.at.to_string(),
-                text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
-            });
-        }
-    }
-}
-
-fn prefixed(output: &Output, host: &HostName, line: &str) -> String {
-    format!("{} {line}", output.paint(styles::ACTIVE, format_args!("{host} |")))
+    lines.take(output, pieces).into_iter().for_each(|it| output.line(it));
 }

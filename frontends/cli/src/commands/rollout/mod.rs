@@ -2,7 +2,7 @@ mod control;
 mod look;
 mod start;
 
-pub(crate) use start::{CarryOut, carry_out, seed};
+pub(crate) use start::{CarryOut, Work, carry_out};
 
 use crate::app::App;
 use clap::Subcommand;

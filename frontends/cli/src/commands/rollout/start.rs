@@ -1,17 +1,16 @@
 use crate::{
-    app::{App, Embedded},
-    commands::plan,
-    documents,
-    problem::{OrProblem as _, usage},
+    app::App,
+    commands::plan::{self, seen},
+    plane::Plane,
+    problem::usage,
     rollout::{Follow, Role, hand_over},
 };
 use clap::{Args, ValueHint};
-use deploy_core::{
-    engine::PlanRelease,
-    id::{ReleaseId, ServiceName},
-    plan::{Plan, PlanReport},
+use deploy_core::id::{ReleaseId, RolloutId, ServiceName};
+use deploy_operations::parse::field;
+use deploy_wire::{
+    Exit, NewPlan, NewRollout, NewRun, Plan, Problem, Rollout, RolloutCommand, RolloutSummary,
 };
-use deploy_wire::{Exit, Problem};
 use std::path::Path;
 
 /// Starts a rollout, and drives it
@@ -19,7 +18,8 @@ use std::path::Path;
 #[command(
     after_help = "Examples:\n  deploy rollout start web web-1.4.2\n  deploy rollout start plan.json --detach\n\n\
     Ctrl-C asks whether to pause, to abort, or to let it go on in the background.\n\
-    A process that is killed loses nothing: `deploy rollout resume` goes on from where it was."
+    A process that is killed loses nothing: `deploy rollout resume` goes on from where it was.\n\
+    A server drives it by itself, and this command follows: what ends it does not end the rollout."
 )]
 pub(crate) struct Start {
     /// A service, or a plan saved by `deploy plan -o`
@@ -75,15 +75,13 @@ impl Start {
                 .with_hint("`deploy release list SERVICE` shows its releases"));
             }
         };
-        let embedded = app.open().await?;
-        let (plan, report) = match (saved, self.release) {
-            (Some(plan), _) => (plan, None),
+        let plane = app.plane().await?;
+        let plan = match (saved, self.release) {
+            (Some(plan), _) => plan,
             (None, Some(release)) => {
                 let service: ServiceName = self.what.parse().map_err(usage)?;
-                let request = PlanRelease::new(service, release, seed(&embedded, self.seed));
-                let planned =
-                    embedded.platform.plan(&embedded.principal, request).await.or_problem()?;
-                (planned.0, Some(planned.1))
+                let (service, release) = (service.to_string(), release.to_string());
+                plane.plan(&NewPlan { service, release, seed: self.seed }).await?
             }
             (None, None) => return Err(usage("name a service and a release, or a plan file")),
         };
@@ -93,13 +91,17 @@ impl Start {
             wait: self.waiting.choice(),
             logs: false,
         };
-        carry_out(app, &embedded, plan, report.as_ref(), how).await
+        Ok(carry_out(app, &*plane, plan, Work::Release, how).await?.0)
     }
 }
 
-/// What decides everything that is left to chance.
-pub(crate) fn seed(embedded: &Embedded, given: Option<u64>) -> u64 {
-    given.unwrap_or_else(|| embedded.parts().clock.now().as_millis())
+/// What a plan is for, and what else it takes to start it.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    Release,
+    /// To take back what this rollout did.
+    Rollback(String),
+    Run(Box<NewRun>),
 }
 
 /// How a plan is carried out.
@@ -107,7 +109,7 @@ pub(crate) fn seed(embedded: &Embedded, given: Option<u64>) -> u64 {
 pub(crate) struct CarryOut {
     /// Without asking.
     pub(crate) yes: bool,
-    /// By a process in the background.
+    /// By a process in the background, where no server does it.
     pub(crate) detach: bool,
     /// Whether to go on where a person is needed.
     pub(crate) wait: Option<bool>,
@@ -115,46 +117,77 @@ pub(crate) struct CarryOut {
     pub(crate) logs: bool,
 }
 
-/// Carries a plan out, after somebody at a terminal has seen it.
+/// Carries a plan out, after somebody at a terminal has seen it. Gives the rollout, if there is one.
 pub(crate) async fn carry_out(
     app: &App,
-    embedded: &Embedded,
+    plane: &dyn Plane,
     plan: Plan,
-    report: Option<&PlanReport>,
+    work: Work,
     how: CarryOut,
-) -> Result<Exit, Problem> {
-    let document = documents::plan(&plan, report);
+) -> Result<(Exit, Option<String>), Problem> {
     if plan.waves.is_empty() {
-        app.output.result(&document, |output| {
+        app.output.result(&plan, |output| {
             output.line(format_args!(
                 "nothing to do: every selected host runs {} already",
                 plan.release
             ));
         });
-        return Ok(Exit::Succeeded);
+        return Ok((Exit::Succeeded, None));
     }
-    let asker = app.output.asker();
     if app.output.is_live() && !how.yes {
-        plan::show(&app.output, &document, report);
-        if asker.ask("Start it? [y]es or [n]o?", "yn") == Some('n') {
+        plan::show(&app.output, &plan);
+        if app.output.asker().ask("Start it? [y]es or [n]o?", "yn") == Some('n') {
             app.output.note("nothing was started");
-            return Ok(Exit::Other);
+            return Ok((Exit::Other, None));
         }
     }
-    let id = embedded.platform.start(&embedded.principal, plan).await.or_problem()?;
+    let rollout = start(plane, &plan, work).await?;
     if how.detach {
-        let log = hand_over(app, embedded, &id).await?;
-        let rollout = embedded.platform.load(&id).await.or_problem()?;
-        app.output.result(&documents::summary(&rollout), |output| {
-            output.line(format_args!("rollout {id} goes on in the background"));
-            output.note(format_args!(
-                "`deploy rollout watch {id}` shows it; it writes to {}",
-                log.display()
-            ));
-        });
-        return Ok(Exit::Succeeded);
+        return Ok((detached(app, plane, &rollout).await?, Some(rollout.id)));
     }
-    let follow = Follow::new(app, embedded, id, Role::Drive).with_wait(how.wait);
-    let follow = if how.logs { follow.with_logs() } else { follow };
-    follow.run().await
+    let follow = Follow::new(app, plane, &rollout.id, Role::Drive).with_wait(how.wait);
+    let exit = follow.with_logs(how.logs).run().await?;
+    Ok((exit, Some(rollout.id)))
+}
+
+/// Starts just the plan that was seen.
+async fn start(plane: &dyn Plane, plan: &Plan, work: Work) -> Result<Rollout, Problem> {
+    let seen = Some(seen(plan));
+    match work {
+        Work::Release => {
+            let (service, release) = (plan.service.clone(), plan.release.clone());
+            let asked = NewRollout { service, release, seed: None, plan: seen };
+            match plane.start(&asked).await {
+                Err(problem) => Err(plan::changed(plane, plan, problem).await),
+                started => started,
+            }
+        }
+        Work::Rollback(rollout) => {
+            let command = RolloutCommand::Rollback { note: String::new(), plan: seen };
+            plane.command(&rollout, &command).await
+        }
+        Work::Run(mut run) => {
+            run.plan = seen;
+            plane.start_run(&run).await
+        }
+    }
+}
+
+/// Lets a rollout go on without this process.
+async fn detached(app: &App, plane: &dyn Plane, rollout: &Rollout) -> Result<Exit, Problem> {
+    let id = &rollout.id;
+    let log = match plane.own() {
+        Some(own) => {
+            let id: RolloutId = field("rollout", id)?;
+            Some(hand_over(app, own, &id).await?)
+        }
+        None => None,
+    };
+    let now = plane.rollout(id, false).await?;
+    app.output.result(&RolloutSummary::from(&now), |output| {
+        output.line(format_args!("rollout {id} goes on in the background"));
+        let log = log.map_or_else(String::new, |it| format!("; it writes to {}", it.display()));
+        output.note(format_args!("`deploy rollout watch {id}` shows it{log}"));
+    });
+    Ok(Exit::Succeeded)
 }

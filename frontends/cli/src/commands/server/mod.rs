@@ -95,6 +95,7 @@ impl Serve {
             answers: Arc::new(SqlAnswerStore::new(&database)),
             credentials: Arc::new(SqlCredentialStore::new(&database)),
             agents: port.agents.clone(),
+            upkeep: Some(Arc::clone(&embedded.upkeep)),
         };
         let server = Server::new(control, pool.clone(), config.limits, stopping.clone());
         self.let_in(app, &server).await?;

@@ -8,7 +8,7 @@ use deploy_core::{
     host::{Connection, Host},
     plan::{PlanInput, plan},
     rollout::{Event, Record, Rollout},
-    spec::{ArtifactRef, Release, Service, Step, StepName},
+    spec::{ArtifactRef, Direction, Release, Service, Step, StepName},
 };
 
 /// A rollout on `hosts` hosts in waves of 2, then all.
@@ -63,11 +63,9 @@ fn attempt(host: &str, end: AttemptEnd, generation: u64) -> [Event; 2] {
 }
 
 fn lines(rollout: &Rollout, columns: usize, driven: bool) -> Vec<String> {
-    let view = rollout.view();
-    let tasks: Vec<_> = rollout.tasks().collect();
+    let rollout = documents::rollout(rollout, false);
     let now = Timestamp::from_millis(1_000_000 + 61_000);
-    Progress { view: &view, tasks: &tasks, now, what: "web to web-2", driven }
-        .lines(columns, &|_, text| text.to_owned())
+    Progress { rollout: &rollout, now, driven }.lines(columns, &|_, text| text.to_owned())
 }
 
 #[test]
@@ -82,7 +80,7 @@ fn a_rollout_under_way_is_shown_in_a_few_lines() {
     apply(&mut rollout, attempt("web-001", AttemptEnd::Succeeded, 3).into());
     apply(&mut rollout, attempt("web-002", failed, 5).into());
     let lines = lines(&rollout, 80, true);
-    assert_eq!(lines[0], "web to web-2  running  1m1s  about 3m3s left");
+    assert_eq!(lines[0], "rollout web-1234: web to web-2  running  1m1s  about 3m3s left");
     assert_eq!(
         lines[1],
         "wave 1/2 ███████████████│░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░ 25%"

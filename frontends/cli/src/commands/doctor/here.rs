@@ -1,18 +1,19 @@
+//! Whether an installation of this machine works.
+use super::{ok, wrong};
 use crate::{
     app::{App, Embedded},
     embedded::DataDir,
-    look::TOOLS,
-    output::{list, size, styles},
+    output::{list, size},
     problem::{IntoProblem as _, OrProblem as _},
     reason::os_error,
-    rollout::{DriverNow, Follow, driver_of},
+    rollout::{DriverNow, driver_of, how_to_go_on},
 };
-use clap::Args;
 use deploy_core::{
     backend::{HostInventoryExt as _, ListArtifacts},
     id::RolloutId,
 };
-use deploy_wire::{DoctorCheck, DoctorReport, Exit, Problem, ProblemCode};
+use deploy_operations::tools::TOOLS;
+use deploy_wire::{DoctorCheck, Problem, ProblemCode};
 use std::{
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
@@ -27,75 +28,23 @@ const NO_ROOM: u64 = 1 << 20;
 /// How many rollouts are looked at for drivers.
 const RECENT: usize = 100;
 
-/// Looks for what keeps this installation from working
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  deploy doctor")]
-pub(crate) struct Doctor {}
-
-impl Doctor {
-    pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let mut checks = Vec::new();
-        let data_dir = app.data_dir()?;
-        match app.open().await {
-            Ok(embedded) => {
-                checks.push(ok("data folder", data_dir.path().display().to_string()));
-                checks.push(artifacts(&embedded).await);
-                checks.push(hosts(&embedded).await);
-                checks.push(rollouts(&embedded).await);
-            }
-            Err(problem) => checks.push(unusable(&data_dir, problem)),
+/// Looks at the data folder, and at what this machine needs to reach hosts.
+pub(super) async fn checks(app: &App) -> Result<Vec<DoctorCheck>, Problem> {
+    let mut checks = Vec::new();
+    let data_dir = app.data_dir()?;
+    match app.open().await {
+        Ok(embedded) => {
+            checks.push(ok("data folder", data_dir.path().display().to_string()));
+            checks.push(artifacts(&embedded).await);
+            checks.push(hosts(&embedded).await);
+            checks.push(rollouts(&embedded).await);
         }
-        checks.extend(room(&data_dir));
-        checks.push(tools());
-        checks.extend(ssh(app));
-        let report =
-            DoctorReport { healthy: checks.iter().all(|it| it.result != "failed"), checks };
-        app.output.result(&report, |output| {
-            for check in &report.checks {
-                let (style, sign) = match check.result.as_str() {
-                    "ok" => (styles::GOOD, "ok     "),
-                    "warning" => (styles::WARNING, "warning"),
-                    _ => (styles::FAILURE, "failed "),
-                };
-                output.line(format_args!(
-                    "{} {}: {}",
-                    output.paint(style, sign),
-                    check.name,
-                    check.detail
-                ));
-                if let Some(hint) = &check.hint {
-                    output.line(output.paint(styles::DIM, format_args!("        {hint}")));
-                }
-            }
-        });
-        if report.healthy {
-            return Ok(Exit::Succeeded);
-        }
-        Err(Problem::new(ProblemCode::Unhealthy, "something is wrong: see above"))
+        Err(problem) => checks.push(unusable(&data_dir, problem)),
     }
-}
-
-fn ok(name: &str, detail: impl Into<String>) -> DoctorCheck {
-    DoctorCheck {
-        name: name.to_owned(),
-        result: "ok".to_owned(),
-        detail: detail.into(),
-        hint: None,
-    }
-}
-
-fn wrong(
-    name: &str,
-    result: &str,
-    detail: impl Into<String>,
-    hint: impl Into<String>,
-) -> DoctorCheck {
-    DoctorCheck {
-        name: name.to_owned(),
-        result: result.to_owned(),
-        detail: detail.into(),
-        hint: Some(hint.into()),
-    }
+    checks.extend(room(&data_dir));
+    checks.push(tools());
+    checks.extend(ssh(app));
+    Ok(checks)
 }
 
 fn unusable(data_dir: &DataDir, problem: Problem) -> DoctorCheck {
@@ -175,7 +124,7 @@ async fn rollouts(embedded: &Embedded) -> DoctorCheck {
         Ok(Left { alone, waiting }) => match (alone.first(), waiting.first()) {
             (Some(first), _) => {
                 let detail = format!("not over, and nobody drives: {}", list(&alone, 5));
-                wrong("rollouts", "warning", detail, Follow::how_to_go_on(first))
+                wrong("rollouts", "warning", detail, how_to_go_on(first.as_str()))
             }
             (None, Some(first)) => {
                 let detail = format!("waiting for somebody: {}", list(&waiting, 5));

@@ -1,0 +1,109 @@
+//! Uploads that show how far they are.
+use super::Place;
+use crate::{
+    output::{Output, Screen, size},
+    packages::Packed,
+};
+use deploy_client::{ArtifactUpload, Client, ClientError};
+use deploy_wire::Artifact;
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
+
+/// How often it is said how far an upload is.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// Uploads what is packed, going on where an upload before was cut off.
+pub(super) async fn upload(
+    client: &Client,
+    output: &Output,
+    packed: Packed,
+    place: &Place,
+) -> Result<Artifact, ClientError> {
+    let what = ArtifactUpload {
+        digest: packed.digest.to_string(),
+        size: packed.size,
+        repository: place.repository.to_string(),
+        kind: place.kind.as_str().to_owned(),
+        version: place.version.to_string(),
+    };
+    let reached = Arc::new(AtomicU64::new(0));
+    let file = Arc::new(packed.file);
+    let open = || {
+        let (file, reached) = (Arc::clone(&file), Arc::clone(&reached));
+        async move {
+            let file = tokio::fs::File::from_std(file.try_clone()?);
+            Ok(Counted { file, reached })
+        }
+    };
+    let uploading = client.upload(&what, open);
+    if !output.is_live() {
+        return uploading.await;
+    }
+    let mut screen = Screen::new(output);
+    let mut every = tokio::time::interval(EVERY);
+    // What is there already takes no time, and nothing need be said of it.
+    every.tick().await;
+    tokio::pin!(uploading);
+    loop {
+        tokio::select! {
+            uploaded = &mut uploading => {
+                screen.clear();
+                return uploaded;
+            }
+            _ = every.tick() => {
+                let done = reached.load(Ordering::Relaxed);
+                screen.draw(vec![format!(
+                    "uploading {} {} {}: {} of {}",
+                    what.kind,
+                    what.repository,
+                    what.version,
+                    size(done),
+                    size(what.size)
+                )]);
+            }
+        }
+    }
+}
+
+/// A file that counts how far it was read.
+#[derive(Debug)]
+struct Counted {
+    file: tokio::fs::File,
+    reached: Arc<AtomicU64>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.file).poll_read(context, buffer);
+        let read = buffer.filled().len().saturating_sub(before);
+        self.reached.fetch_add(u64::try_from(read).unwrap_or(0), Ordering::Relaxed);
+        polled
+    }
+}
+
+impl AsyncSeek for Counted {
+    fn start_seek(mut self: Pin<&mut Self>, position: io::SeekFrom) -> io::Result<()> {
+        if let io::SeekFrom::Start(at) = position {
+            self.reached.store(at, Ordering::Relaxed);
+        }
+        Pin::new(&mut self.file).start_seek(position)
+    }
+
+    fn poll_complete(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        Pin::new(&mut self.file).poll_complete(context)
+    }
+}
