@@ -1,3 +1,4 @@
+use super::{ConfirmRequest, Confirmation, Revert};
 use crate::{
     access::Permit,
     error::BackendResult,
@@ -62,6 +63,8 @@ pub struct AttemptRequest {
     pub first_step: StepName,
     /// What counts as healthy.
     pub health: HealthPolicy,
+    /// What the host does by itself unless it is told in time to keep the release; `None`: it keeps it.
+    pub revert: Option<Box<Revert>>,
     /// How much of the attempt's log is stored already: the first byte to deliver.
     pub log_offset: u64,
 }
@@ -87,6 +90,7 @@ impl AttemptRequest {
             previous: None,
             first_step: StepName::Fetch,
             health: HealthPolicy::default(),
+            revert: None,
             log_offset: 0,
         }
     }
@@ -106,6 +110,9 @@ impl AttemptRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttemptReport {
+    /// Its steps have ended with 0, and the host waits for [`Executor::confirm`]: the one report that is not the end. `run` it
+    /// again to follow it further.
+    AwaitsConfirm,
     /// A step ended with another code than 0.
     Failed {
         /// Which.
@@ -129,7 +136,21 @@ pub enum AttemptReport {
         /// The processes left, as `PID:NAME`.
         survivors: Vec<String>,
     },
-    /// Every step ended with 0.
+    /// It was not confirmed in time, and the host could not go back: what it runs now nobody knows.
+    RevertFailed {
+        /// The step of the way back that did not end well; `None` if not even that is known.
+        step: Option<StepName>,
+        /// Its exit code, where it has one.
+        code: Option<i32>,
+        /// What is worth knowing beyond the code.
+        reason: String,
+    },
+    /// It was not confirmed in time, and the host runs again what it ran before.
+    SelfReverted {
+        /// Why the host went back.
+        reason: String,
+    },
+    /// Every step ended with 0, and if the attempt had to be confirmed, it was.
     Succeeded,
     /// A step took longer than it may, or the host did not get healthy in time; its process tree is gone.
     TimedOut {
@@ -193,11 +214,13 @@ impl ProbeRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProbeReport {
+    /// Its steps have ended with 0, and the host waits for [`Executor::confirm`].
+    AwaitsConfirm,
     /// It has ended like this.
     Ended(AttemptReport),
     /// It never started, and from now on never will.
     NeverStarted,
-    /// It is under way: run it again under the same generation to follow it to its end.
+    /// It is under way, or the host goes back from it: run it again under the same generation to follow it to its end.
     Running,
 }
 
@@ -238,6 +261,8 @@ pub enum KillReport {
     },
     /// It never started, and from now on never will.
     NeverStarted,
+    /// It was not confirmed: the host goes back. Run the attempt again under the same generation to follow that to its end.
+    Reverting,
 }
 
 /// What to check.
@@ -329,6 +354,8 @@ impl Observed {
 pub struct ExecutorCapabilities {
     /// [`Executor::check`] works.
     pub check: bool,
+    /// Hosts go back by themselves where an attempt has a [`Revert`], unless [`Executor::confirm`] comes in time.
+    pub confirm: bool,
     /// [`Executor::kill`] works.
     pub kill: bool,
 }
@@ -338,6 +365,13 @@ impl ExecutorCapabilities {
     #[must_use]
     pub const fn with_check(mut self, check: bool) -> Self {
         self.check = check;
+        self
+    }
+
+    /// With or without [`Executor::confirm`], and hosts that go back by themselves.
+    #[must_use]
+    pub const fn with_confirm(mut self, confirm: bool) -> Self {
+        self.confirm = confirm;
         self
     }
 
@@ -365,6 +399,13 @@ impl ExecutorCapabilities {
 /// * `probe` raises the host's fence to at least the attempt's generation before it answers `NeverStarted`: an attempt that was not
 ///   started by then never will be. It changes nothing else, and gives the result of an attempt that has ended.
 /// * `kill` ends all processes of an attempt and looks: `Killed` means that none is left. It raises the fence as `probe` does.
+/// * An attempt with a [`Revert`] does not end with its last step: its host waits, and `run` and `probe` say `AwaitsConfirm`.
+/// * The verdict is the host's, durable, and **one**: `confirm` in time makes it `Succeeded`; else the host goes back by itself, and
+///   the attempt ends as `SelfReverted` or `RevertFailed`. Whoever asks, and however often, hears the same.
+/// * `confirm` answers `Confirmed` only once the verdict is durable on the host. While steps are still under way, or the host goes
+///   back already, it answers `Running` and changes nothing.
+/// * A host that is restarted while it waits goes back. What the way back needs was there before the first step was run.
+/// * `kill` of an attempt that waits to be confirmed makes the host go back at once; the way back itself is not ended.
 /// * `check` and `observe` change nothing on the host.
 /// * An attempt's result is kept on the host: `probe` and `run` give the same answer for it later.
 /// * What the capabilities leave out is `Unsupported`.
@@ -399,6 +440,11 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     /// What this executor offers.
     fn capabilities(&self) -> ExecutorCapabilities;
 
+    /// What it offers on `host`: less than all of it, where it reaches hosts in several ways.
+    fn capabilities_on(&self, _host: &Host) -> ExecutorCapabilities {
+        self.capabilities()
+    }
+
     /// Runs an attempt to its end, or follows one that runs.
     async fn run(
         &self,
@@ -412,6 +458,13 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
 
     /// Ends an attempt.
     async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport>;
+
+    /// Tells the host of an attempt that waits for it to keep what the attempt did, and says what the host's verdict is.
+    async fn confirm(
+        &self,
+        permit: &Permit,
+        request: &ConfirmRequest,
+    ) -> BackendResult<Confirmation>;
 
     /// Asks the service's own `verify` once.
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health>;

@@ -6,6 +6,7 @@ mod agent;
 mod answer;
 mod artifact;
 mod clock;
+mod confirm;
 mod credential;
 mod executor;
 mod inventory;
@@ -27,6 +28,7 @@ pub use artifact::{
     ArtifactStoreCapabilities, ArtifactStoreExt, Holder, ListArtifacts, PutArtifact,
 };
 pub use clock::Clock;
+pub use confirm::{ConfirmRequest, Confirmation, Revert};
 pub use credential::{CreateToken, CredentialStore, Token};
 pub use executor::{
     AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Executor, ExecutorCapabilities,

@@ -2,7 +2,7 @@ use crate::{
     backend::{AccessError, AppendError},
     digest::Digest,
     error::{BackendError, ErrorKind},
-    id::{Principal, ReleaseId, RolloutId, ServiceName},
+    id::{HostName, Principal, ReleaseId, RolloutId, ServiceName},
     plan::{InvalidPlan, InventoryChange, PlanError},
     rollout::{RecordError, Refusal},
     time::Timestamp,
@@ -35,6 +35,12 @@ pub enum PlatformError {
     /// A backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// Hosts would have to go back by themselves, and cannot.
+    #[error(
+        "{} cannot go back by itself, as `confirm_timeout` wants it: only hosts with an agent can; leave it out, or the hosts",
+        names(.0)
+    )]
+    CannotConfirm(Vec<HostName>),
     /// A plan does nothing.
     #[error("the plan changes no host: every selected host runs release `{0}` already")]
     NothingToDo(ReleaseId),
@@ -76,6 +82,15 @@ fn changes(changes: &[InventoryChange]) -> String {
     text.join("; ")
 }
 
+fn names(hosts: &[HostName]) -> String {
+    const SHOWN: usize = 5;
+    let mut text: Vec<String> = hosts.iter().take(SHOWN).map(|it| format!("host `{it}`")).collect();
+    if let Some(more) = hosts.len().checked_sub(SHOWN).filter(|it| *it > 0) {
+        text.push(format!("{more} more"));
+    }
+    text.join(", ")
+}
+
 impl PlatformError {
     /// A stable, lower-case name.
     #[must_use]
@@ -85,6 +100,7 @@ impl PlatformError {
             Self::Access(AccessError::Unchecked(_)) => "access_unchecked",
             Self::ActiveRollout { .. } => "active_rollout",
             Self::Backend(err) | Self::Journal(AppendError::Backend(err)) => err.kind().as_str(),
+            Self::CannotConfirm(_) => "cannot_confirm",
             Self::InvalidPlan(_) => "invalid_plan",
             Self::InventoryChanged(_) => "inventory_changed",
             Self::Journal(AppendError::Conflict { .. }) => "conflict",
@@ -108,6 +124,7 @@ impl PlatformError {
                 matches!(err.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists)
             }
             Self::Access(_)
+            | Self::CannotConfirm(_)
             | Self::InvalidPlan(_)
             | Self::NothingToDo(_)
             | Self::NothingToGoBackTo(_)

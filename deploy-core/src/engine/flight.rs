@@ -138,7 +138,9 @@ impl Drop for Flights {
 /// Whether an effect is a question that a host can answer at once, and not work that takes as long as it takes.
 const fn asks(kind: EffectKind) -> bool {
     match kind {
-        EffectKind::Kill | EffectKind::Probe | EffectKind::Resolve { .. } => true,
+        EffectKind::Confirm | EffectKind::Kill | EffectKind::Probe | EffectKind::Resolve { .. } => {
+            true
+        }
         EffectKind::Run | EffectKind::Watch { .. } => false,
     }
 }

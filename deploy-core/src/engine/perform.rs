@@ -6,8 +6,9 @@ use super::{
 use crate::{
     access::{Action, Permit, Resource},
     backend::{
-        AccessError, AttemptReport, AttemptRequest, CheckRequest, Health, HostRequest, KillReport,
-        KillRequest, ProbeReport, ProbeRequest, Resolution, ResolveRequest, authorize,
+        AccessError, AttemptReport, AttemptRequest, CheckRequest, ConfirmRequest, Confirmation,
+        Health, HostRequest, KillReport, KillRequest, ProbeReport, ProbeRequest, Resolution,
+        ResolveRequest, Revert, authorize,
     },
     digest::{Digest, Hasher},
     error::{BackendError, ErrorKind, Retry},
@@ -15,7 +16,7 @@ use crate::{
     id::{Principal, ReleaseId, RolloutId},
     plan::{Plan, Target},
     rollout::{AttemptEnd, Effect, EffectKind, Reply},
-    spec::StepName,
+    spec::{Direction, StepName},
     telemetry::{ERROR_KIND, GENERATION, HOST, TARGET_BACKEND, TARGET_EFFECT},
     time::Timestamp,
 };
@@ -54,6 +55,7 @@ impl Performer {
         };
         let at = Place { performer: self, permit, target, effect, fresh };
         match effect.kind {
+            EffectKind::Confirm => at.confirm().await,
             EffectKind::Kill => at.kill().await,
             EffectKind::Probe => at.probe().await,
             EffectKind::Resolve { step } => at.resolve(step).await,
@@ -98,9 +100,10 @@ impl Place<'_> {
             return Reply::Unknown { reason: err.chain() };
         }
         match ran {
+            Ok(AttemptReport::AwaitsConfirm) => Reply::AwaitsConfirm,
             Ok(report) => {
                 self.record(&request, &report).await;
-                Reply::Ended(end_of(report))
+                reply_of(report)
             }
             Err(err) if self.fresh => reply_to(&err),
             Err(err) => Reply::Unknown { reason: err.chain() },
@@ -110,6 +113,7 @@ impl Place<'_> {
     async fn probe(&self) -> Reply {
         let request = ProbeRequest::new(self.on(), self.effect.generation, self.token());
         match self.performer.parts.executor.probe(&self.permit, &request).await {
+            Ok(ProbeReport::AwaitsConfirm) => Reply::AwaitsConfirm,
             Ok(ProbeReport::Ended(report)) => self.collect(report).await,
             Ok(ProbeReport::NeverStarted) => Reply::NeverStarted,
             Ok(ProbeReport::Running) => Reply::StillRunning,
@@ -126,6 +130,17 @@ impl Place<'_> {
                 Reply::Ended(AttemptEnd::KillFailed { survivors })
             }
             Ok(KillReport::NeverStarted) => Reply::Ended(AttemptEnd::Killed),
+            Ok(KillReport::Reverting) => Reply::StillRunning,
+            Err(err) => Reply::Unknown { reason: err.chain() },
+        }
+    }
+
+    async fn confirm(&self) -> Reply {
+        let request = ConfirmRequest::new(self.on(), self.effect.generation, self.token());
+        match self.performer.parts.executor.confirm(&self.permit, &request).await {
+            Ok(Confirmation::Confirmed) => self.collect(AttemptReport::Succeeded).await,
+            Ok(Confirmation::Ended(report)) => self.collect(report).await,
+            Ok(Confirmation::Running) => Reply::StillRunning,
             Err(err) => Reply::Unknown { reason: err.chain() },
         }
     }
@@ -141,7 +156,7 @@ impl Place<'_> {
             }
             self.record(&request, &report).await;
         }
-        Reply::Ended(end_of(report))
+        reply_of(report)
     }
 
     /// Fetches what is missing of the output of an attempt that has ended. A connection may be cut in the middle of it; but
@@ -263,6 +278,10 @@ impl Place<'_> {
         request.previous = movement.previous.cloned();
         request.first_step = self.effect.first_step;
         request.health = plan.strategy.health;
+        if let Some(after) = plan.confirm_timeout(self.effect.direction) {
+            let back = plan.movement(self.target, Direction::Back)?;
+            request = request.with_revert(Revert::of(after, back));
+        }
         Some(request)
     }
 
@@ -306,17 +325,22 @@ const fn refused(reason: String) -> Reply {
     Reply::Ended(AttemptEnd::Failed { step: None, code: None, reason })
 }
 
-fn end_of(report: AttemptReport) -> AttemptEnd {
-    match report {
+fn reply_of(report: AttemptReport) -> Reply {
+    Reply::Ended(match report {
+        AttemptReport::AwaitsConfirm => return Reply::AwaitsConfirm,
         AttemptReport::Failed { step, code, reason } => {
             AttemptEnd::Failed { step: Some(step), code: Some(code), reason }
         }
         AttemptReport::KillFailed { survivors } => AttemptEnd::KillFailed { survivors },
         AttemptReport::Killed => AttemptEnd::Killed,
+        AttemptReport::RevertFailed { step, code, reason } => {
+            AttemptEnd::RevertFailed { step, code, reason }
+        }
+        AttemptReport::SelfReverted { reason } => AttemptEnd::SelfReverted { reason },
         AttemptReport::Lost { step, reason } => AttemptEnd::Lost { step, reason },
         AttemptReport::Succeeded => AttemptEnd::Succeeded,
         AttemptReport::TimedOut { step } => AttemptEnd::TimedOut { step },
-    }
+    })
 }
 
 /// What an executor's error means for the attempt. Only kinds that promise that nothing was started end it.

@@ -2,11 +2,12 @@ use super::{Layer, Layered, Operation};
 use crate::{
     access::Permit,
     backend::{
-        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Executor, ExecutorCapabilities,
-        Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest,
-        Resolution, ResolveRequest,
+        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, ConfirmRequest, Confirmation,
+        Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed,
+        ProbeReport, ProbeRequest, Resolution, ResolveRequest,
     },
     error::BackendResult,
+    host::Host,
 };
 use async_trait::async_trait;
 
@@ -14,6 +15,10 @@ use async_trait::async_trait;
 impl<B: Executor, L: Layer> Executor for Layered<B, L> {
     fn capabilities(&self) -> ExecutorCapabilities {
         self.backend.capabilities()
+    }
+
+    fn capabilities_on(&self, host: &Host) -> ExecutorCapabilities {
+        self.backend.capabilities_on(host)
     }
 
     async fn run(
@@ -34,6 +39,15 @@ impl<B: Executor, L: Layer> Executor for Layered<B, L> {
     async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport> {
         let operation = Operation::write("executor.kill").taking(request.grace);
         self.layer.around(operation, || self.backend.kill(permit, request)).await
+    }
+
+    async fn confirm(
+        &self,
+        permit: &Permit,
+        request: &ConfirmRequest,
+    ) -> BackendResult<Confirmation> {
+        let operation = Operation::write("executor.confirm");
+        self.layer.around(operation, || self.backend.confirm(permit, request)).await
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

@@ -6,12 +6,12 @@ use crate::{
         AcquireLease, AgentRegistry, Answer, AnswerClaim, AnswerStore, AppendError, ArtifactEntry,
         ArtifactMeta, ArtifactReader, ArtifactStore, ArtifactStoreCapabilities, AttemptLog,
         AttemptReport, AttemptRequest, Authorizer, BeginAnswer, Begun, CertifyAgent, CheckRequest,
-        Clock, CreateJoinToken, CreateToken, CredentialStore, EnrollAgent, Executor,
-        ExecutorCapabilities, Expect, Health, Holder, HostInventory, HostRequest, JoinGrant,
-        Journal, KillReport, KillRequest, Lease, LeaseStore, ListArtifacts, LogChunk, LogPosition,
-        LogQuery, LogStore, Notification, Notifier, Observed, Placement, PlacementRequest,
-        ProbeReport, ProbeRequest, PutArtifact, Resolution, ResolveRequest, Revision, RolloutRef,
-        Scheduler, ServiceRegistry, Token, Versioned,
+        Clock, ConfirmRequest, Confirmation, CreateJoinToken, CreateToken, CredentialStore,
+        EnrollAgent, Executor, ExecutorCapabilities, Expect, Health, Holder, HostInventory,
+        HostRequest, JoinGrant, Journal, KillReport, KillRequest, Lease, LeaseStore, ListArtifacts,
+        LogChunk, LogPosition, LogQuery, LogStore, Notification, Notifier, Observed, Placement,
+        PlacementRequest, ProbeReport, ProbeRequest, PutArtifact, Resolution, ResolveRequest,
+        Revision, RolloutRef, Scheduler, ServiceRegistry, Token, Versioned,
     },
     digest::Digest,
     error::BackendResult,
@@ -36,14 +36,14 @@ macro_rules! forward {
         forward!(@ Box $Trait { $($methods)+ });
     };
     (@ $Pointer:ident $Trait:ident {
-        $(fn $plain:ident(&self) -> $given:ty;)*
+        $(fn $plain:ident(&self $(, $about:ident: $sort:ty)*) -> $given:ty;)*
         $(async fn $method:ident(&self $(, $argument:ident: $kind:ty)*) $(-> $result:ty)?;)*
     }) => {
         #[async_trait]
         #[deny(clippy::missing_trait_methods)]
         impl<T: $Trait + ?Sized> $Trait for $Pointer<T> {
-            $(fn $plain(&self) -> $given {
-                (**self).$plain()
+            $(fn $plain(&self $(, $about: $sort)*) -> $given {
+                (**self).$plain($($about),*)
             })*
 
             $(async fn $method(&self $(, $argument: $kind)*) $(-> $result)? {
@@ -143,6 +143,7 @@ forward!(CredentialStore {
 
 forward!(Executor {
     fn capabilities(&self) -> ExecutorCapabilities;
+    fn capabilities_on(&self, host: &Host) -> ExecutorCapabilities;
     async fn run(
         &self,
         permit: &Permit,
@@ -151,6 +152,7 @@ forward!(Executor {
     ) -> BackendResult<AttemptReport>;
     async fn probe(&self, permit: &Permit, request: &ProbeRequest) -> BackendResult<ProbeReport>;
     async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport>;
+    async fn confirm(&self, permit: &Permit, request: &ConfirmRequest) -> BackendResult<Confirmation>;
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health>;
     async fn resolve(&self, permit: &Permit, request: &ResolveRequest) -> BackendResult<Resolution>;
     async fn observe(&self, permit: &Permit, request: &HostRequest) -> BackendResult<Observed>;

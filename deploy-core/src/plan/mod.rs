@@ -18,7 +18,7 @@ use crate::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 pub use drift::{InventoryChange, inventory_diff, inventory_digest};
 pub use error::PlanError;
@@ -238,6 +238,14 @@ impl Plan {
         };
         let release = goal.or(left)?;
         Some(Move { direction, release, keeps_release: goal.is_some(), previous: left })
+    }
+
+    /// How long a host that was changed in `direction` waits to be told to keep that, before it goes back by itself; `None` if it
+    /// need not be told. What puts a host back, or runs once, is never to be told.
+    #[must_use]
+    pub fn confirm_timeout(&self, direction: Direction) -> Option<Duration> {
+        let asks = self.work == Work::Release && direction == Direction::Forward;
+        self.strategy.health.confirm_timeout.filter(|_| asks)
     }
 
     /// The release it rolls out.

@@ -22,6 +22,9 @@ impl Rollout {
         if self.outcome.is_some() {
             return None;
         }
+        if let Some(event) = self.confirm_next() {
+            return Some(event);
+        }
         if self.aborting.is_some() {
             let over = self.in_flight.is_empty();
             return over.then_some(Event::Finished { outcome: Outcome::Aborted });

@@ -26,7 +26,9 @@ pub struct Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(clippy::exhaustive_enums, reason = "a driver that misses an effect must not build")]
 pub enum EffectKind {
-    /// End the attempt.
+    /// Tell the host to keep what the attempt did, and hear whether it does.
+    Confirm,
+    /// End the attempt. A host that waits to be told to keep what it did goes back at once.
     Kill,
     /// Find out what became of the attempt, and keep it from starting if it has not.
     Probe,
@@ -66,7 +68,7 @@ impl Rollout {
         }
         let host = self.name(ix)?.clone();
         let (direction, task, kind) = match (self.under_way(ix), self.phase) {
-            (Some((direction, task)), _) => (direction, task, kind_of(task)),
+            (Some((direction, task)), _) => (direction, task, self.kind_of(direction, task)),
             (None, Phase::Baking { until }) if self.watching.contains(&ix) => {
                 let task = self.slot(Direction::Forward, ix)?;
                 (Direction::Forward, task, EffectKind::Watch { until })
@@ -78,6 +80,17 @@ impl Rollout {
         };
         let (generation, first_step) = (task.generation, task.first_step);
         Some(Effect { host, generation, direction, first_step, kind })
+    }
+
+    fn kind_of(&self, direction: Direction, task: &Task) -> EffectKind {
+        match (task.state, task.unresolved) {
+            (TaskState::AwaitingConfirm, _) if self.withholds(direction) => EffectKind::Kill,
+            (TaskState::AwaitingConfirm, _) if task.confirmed => EffectKind::Confirm,
+            (TaskState::Killing, _) => EffectKind::Kill,
+            (TaskState::Resolving, Some(step)) => EffectKind::Resolve { step },
+            (TaskState::Running, _) => EffectKind::Run,
+            _ => EffectKind::Probe,
+        }
     }
 
     pub(super) fn under_way(&self, ix: TargetIx) -> Option<(Direction, &Task)> {
@@ -119,14 +132,5 @@ impl Rollout {
             return Some(at);
         }
         self.plan().strategy.schedule.next_allowed(at)
-    }
-}
-
-const fn kind_of(task: &Task) -> EffectKind {
-    match (task.state, task.unresolved) {
-        (TaskState::Killing, _) => EffectKind::Kill,
-        (TaskState::Resolving, Some(step)) => EffectKind::Resolve { step },
-        (TaskState::Running, _) => EffectKind::Run,
-        _ => EffectKind::Probe,
     }
 }

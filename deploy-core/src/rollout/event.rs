@@ -1,3 +1,4 @@
+use super::AttemptEnd;
 use crate::{
     id::{HostName, Principal, RolloutId, Seq},
     plan::{FORMAT, Plan},
@@ -106,65 +107,6 @@ pub enum BudgetScope {
     Wave(u32),
 }
 
-/// How an attempt ended, as a fact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "how", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum AttemptEnd {
-    /// A step ended with another code than 0, or the attempt was refused for good before it started.
-    Failed {
-        /// Which step; `None` if it never started.
-        step: Option<StepName>,
-        /// The step's exit code, where it has one.
-        code: Option<i32>,
-        /// What is worth knowing beyond it.
-        reason: String,
-    },
-    /// A kill left processes behind.
-    KillFailed {
-        /// They, as `PID:NAME`.
-        survivors: Vec<String>,
-    },
-    /// It was killed, and nothing of it is left.
-    Killed,
-    /// Nobody knows whether `step` took effect, and its descriptor does not say what then.
-    Lost {
-        /// Which step; `None` if not even that is known.
-        step: Option<StepName>,
-        /// Why nobody knows.
-        reason: String,
-    },
-    /// The host could not be asked for too long: the attempt may have ended, or go on. The host is asked on.
-    NoAnswer {
-        /// The step that is in doubt, where that is known.
-        step: Option<StepName>,
-        /// Why it could not be asked the last time.
-        reason: String,
-    },
-    /// Nobody knew whether `step` took effect, and it turns out that it did: what is left begins after it.
-    ResolvedDone {
-        /// Which step.
-        step: StepName,
-    },
-    /// Nobody knew whether `step` took effect, and it turns out that it did not, or that this does not matter.
-    ResolvedNotDone {
-        /// Which step.
-        step: StepName,
-    },
-    /// Every step ended with 0.
-    Succeeded,
-    /// A step took too long.
-    TimedOut {
-        /// Which.
-        step: StepName,
-    },
-    /// The host could not be reached, and nothing was started.
-    Unreachable {
-        /// Why.
-        reason: String,
-    },
-}
-
 /// How a person takes a target out of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -192,6 +134,21 @@ pub enum Event {
         plan: Box<Plan>,
         /// Who wants it.
         by: Principal,
+    },
+    /// An attempt has done all its steps, and its host waits to be told to keep what they did.
+    AttemptAwaitsConfirm {
+        /// On which host.
+        host: HostName,
+        /// Which attempt.
+        generation: Seq,
+    },
+    /// The host of an attempt is to keep what the attempt did, and is told so from here on. Whether that came in time is for
+    /// the host to say: its verdict is how the attempt ends.
+    AttemptConfirmed {
+        /// On which host.
+        host: HostName,
+        /// Which attempt.
+        generation: Seq,
     },
     /// An attempt has ended. A fact about an older generation than the target's is never written.
     AttemptEnded {
@@ -346,6 +303,8 @@ impl Event {
         match self {
             Self::AbortStarted { .. } => "abort_started",
             Self::Accepted { .. } => "accepted",
+            Self::AttemptAwaitsConfirm { .. } => "attempt_awaits_confirm",
+            Self::AttemptConfirmed { .. } => "attempt_confirmed",
             Self::AttemptEnded { .. } => "attempt_ended",
             Self::AttemptFound { .. } => "attempt_found",
             Self::AttemptStarted { .. } => "attempt_started",
@@ -374,7 +333,9 @@ impl Event {
     #[must_use]
     pub const fn host(&self) -> Option<&HostName> {
         match self {
-            Self::AttemptEnded { host, .. }
+            Self::AttemptAwaitsConfirm { host, .. }
+            | Self::AttemptConfirmed { host, .. }
+            | Self::AttemptEnded { host, .. }
             | Self::AttemptFound { host, .. }
             | Self::AttemptStarted { host, .. }
             | Self::AttemptUnanswered { host, .. }

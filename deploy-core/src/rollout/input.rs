@@ -8,6 +8,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
+    /// The attempt has done all its steps, and its host waits to be told to keep what they did.
+    AwaitsConfirm,
     /// The attempt has ended. From a run, a probe, or a kill that came too late.
     Ended(AttemptEnd),
     /// The host was healthy all the time its wave was watched.
@@ -16,7 +18,7 @@ pub enum Reply {
     NeverStarted,
     /// The check of a step whose outcome nobody knew cannot tell either.
     CannotTell,
-    /// A probe saw the attempt under way.
+    /// The attempt is under way: its steps, or its host's way back.
     StillRunning,
     /// The host got ill.
     Unhealthy {
@@ -110,24 +112,6 @@ impl Input {
         match self {
             Self::Replied { reply: Reply::Ended(end), .. } => end.step(),
             _ => None,
-        }
-    }
-}
-
-impl AttemptEnd {
-    /// The step it ended in, where that is known.
-    #[must_use]
-    pub const fn step(&self) -> Option<StepName> {
-        match self {
-            Self::Failed { step, .. } | Self::Lost { step, .. } | Self::NoAnswer { step, .. } => {
-                *step
-            }
-            Self::ResolvedDone { step }
-            | Self::ResolvedNotDone { step }
-            | Self::TimedOut { step } => Some(*step),
-            Self::KillFailed { .. } | Self::Killed | Self::Succeeded | Self::Unreachable { .. } => {
-                None
-            }
         }
     }
 }

@@ -22,10 +22,13 @@
 mod advance;
 mod agenda;
 mod apply;
+mod confirm;
 mod decide;
+mod end;
 mod event;
 mod input;
 mod refusal;
+mod retry;
 mod state;
 mod task;
 mod view;
@@ -33,9 +36,8 @@ mod why;
 
 pub use agenda::{Effect, EffectKind};
 pub use decide::Pending;
-pub use event::{
-    AttemptEnd, BudgetColumn, BudgetScope, Event, Outcome, Reason, Record, RecordError, SkipKind,
-};
+pub use end::AttemptEnd;
+pub use event::{BudgetColumn, BudgetScope, Event, Outcome, Reason, Record, RecordError, SkipKind};
 pub use input::{Input, Reply};
 pub use refusal::Refusal;
 pub use state::{LOST_AFTER, Phase, Rollout};

@@ -1,5 +1,5 @@
 use super::{
-    AttemptEnd, BudgetColumn, Event, Outcome, Reason, Record, RecordError, Task, TaskState,
+    Event, Outcome, Reason, Record, RecordError, Task, TaskState,
     task::{Counts, Row, Tally},
 };
 use crate::{
@@ -132,6 +132,8 @@ pub struct Rollout {
     pub(super) in_flight: BTreeSet<TargetIx>,
     /// Unknown because their hosts gave no answer: these are asked on, and nothing waits for them.
     pub(super) unanswered: BTreeSet<TargetIx>,
+    /// Their hosts wait to be told to keep what attempts did, and nobody has decided that yet.
+    pub(super) unconfirmed: BTreeSet<TargetIx>,
     /// Tasks in the current direction that the rollout waits for: of the waves begun, or of all touched hosts.
     pub(super) open: u32,
 
@@ -196,6 +198,7 @@ impl Rollout {
             delayed: BTreeSet::new(),
             in_flight: BTreeSet::new(),
             unanswered: BTreeSet::new(),
+            unconfirmed: BTreeSet::new(),
             open: 0,
             counts,
             back_counts: Counts::default(),
@@ -353,38 +356,4 @@ impl Frame {
     pub(super) fn first_step(&self, direction: Direction, ix: TargetIx) -> StepName {
         self.steps(direction, ix).next().map_or(StepName::Fetch, |it| it.name)
     }
-}
-
-/// Which column of the failure budget an end counts in, if it is the last word on its task.
-pub(super) const fn column_of(end: &AttemptEnd) -> Option<BudgetColumn> {
-    match end {
-        AttemptEnd::Failed { .. } | AttemptEnd::KillFailed { .. } => Some(BudgetColumn::Failed),
-        AttemptEnd::Lost { .. } | AttemptEnd::NoAnswer { .. } => Some(BudgetColumn::Unknown),
-        AttemptEnd::TimedOut { .. } => Some(BudgetColumn::TimedOut),
-        AttemptEnd::Unreachable { .. } => Some(BudgetColumn::Unreachable),
-        AttemptEnd::Killed
-        | AttemptEnd::ResolvedDone { .. }
-        | AttemptEnd::ResolvedNotDone { .. }
-        | AttemptEnd::Succeeded => None,
-    }
-}
-
-/// Where a task is after an attempt that was its last.
-pub(super) const fn state_after(end: &AttemptEnd) -> TaskState {
-    match end {
-        AttemptEnd::Failed { .. } => TaskState::Failed,
-        AttemptEnd::KillFailed { .. } => TaskState::KillFailed,
-        AttemptEnd::Killed => TaskState::Killed,
-        AttemptEnd::Lost { .. } | AttemptEnd::NoAnswer { .. } => TaskState::Unknown,
-        AttemptEnd::ResolvedDone { .. }
-        | AttemptEnd::ResolvedNotDone { .. }
-        | AttemptEnd::Succeeded => TaskState::Succeeded,
-        AttemptEnd::TimedOut { .. } => TaskState::TimedOut,
-        AttemptEnd::Unreachable { .. } => TaskState::Unreachable,
-    }
-}
-
-/// Whether an attempt that ended like this did anything on the host.
-pub(super) const fn touches(end: &AttemptEnd) -> bool {
-    !matches!(end, AttemptEnd::Failed { step: None, .. } | AttemptEnd::Unreachable { .. })
 }

@@ -15,6 +15,8 @@ use std::{
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TaskState {
+    /// Its steps are done, and its host waits to be told to keep what they did.
+    AwaitingConfirm,
     /// A person took it out for good.
     Excluded,
     /// A step failed, or the host got ill while its wave was watched.
@@ -31,6 +33,8 @@ pub enum TaskState {
     Resolving,
     /// An attempt is under way.
     Running,
+    /// Its host was not told in time to keep what it did, and went back by itself.
+    SelfReverted,
     /// A person took it out.
     Skipped,
     /// It runs what it should.
@@ -49,7 +53,8 @@ pub enum TaskState {
 
 impl TaskState {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
+        Self::AwaitingConfirm,
         Self::Excluded,
         Self::Failed,
         Self::KillFailed,
@@ -58,6 +63,7 @@ impl TaskState {
         Self::Pending,
         Self::Resolving,
         Self::Running,
+        Self::SelfReverted,
         Self::Skipped,
         Self::Succeeded,
         Self::TimedOut,
@@ -71,6 +77,7 @@ impl TaskState {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AwaitingConfirm => "awaiting_confirm",
             Self::Excluded => "excluded",
             Self::Failed => "failed",
             Self::KillFailed => "kill_failed",
@@ -79,6 +86,7 @@ impl TaskState {
             Self::Pending => "pending",
             Self::Resolving => "resolving",
             Self::Running => "running",
+            Self::SelfReverted => "self_reverted",
             Self::Skipped => "skipped",
             Self::Succeeded => "succeeded",
             Self::TimedOut => "timed_out",
@@ -92,7 +100,14 @@ impl TaskState {
     /// Whether something of it may be going on on the host.
     #[must_use]
     pub const fn is_in_flight(self) -> bool {
-        matches!(self, Self::Killing | Self::Resolving | Self::Running | Self::Uncertain)
+        matches!(
+            self,
+            Self::AwaitingConfirm
+                | Self::Killing
+                | Self::Resolving
+                | Self::Running
+                | Self::Uncertain
+        )
     }
 
     /// Whether the wave need not wait for it.
@@ -109,6 +124,7 @@ impl TaskState {
             Self::Failed
                 | Self::KillFailed
                 | Self::Killed
+                | Self::SelfReverted
                 | Self::TimedOut
                 | Self::Unknown
                 | Self::Unreachable
@@ -146,6 +162,8 @@ pub struct Task {
     pub unresolved: Option<StepName>,
     /// Why nobody knows how its attempt goes, while that is so.
     pub doubt: Option<Box<str>>,
+    /// Whether its newest attempt is to be kept, as far as that is for us to say.
+    pub confirmed: bool,
     /// How its newest finished attempt ended.
     pub last_end: Option<Box<AttemptEnd>>,
     /// Whether an attempt ever did anything on the host.
@@ -167,6 +185,7 @@ impl Task {
             at: Timestamp::from_millis(0),
             unresolved: None,
             doubt: None,
+            confirmed: false,
             last_end: None,
             touched: false,
             counted: None,

@@ -1,5 +1,5 @@
 //! Why a target is where it is, from the journal alone.
-use super::{AttemptEnd, BudgetScope, Phase, Reason, Rollout, TaskState, TaskView, state::Hold};
+use super::{BudgetScope, Phase, Reason, Rollout, TaskState, TaskView, state::Hold};
 use crate::{id::HostName, spec::Direction, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -30,6 +30,8 @@ pub enum WaitsFor {
         /// Its targets that are not done.
         open: u32,
     },
+    /// The verdict of its host, which was told to keep what the attempt did, or to go back.
+    HostVerdict,
     /// A person who resumes the rollout.
     Resume {
         /// Why it is paused.
@@ -83,6 +85,9 @@ impl Rollout {
     }
 
     fn waits_for(&self, task: &TaskView, now: Timestamp) -> Option<WaitsFor> {
+        if task.state == TaskState::AwaitingConfirm {
+            return Some(WaitsFor::HostVerdict);
+        }
         if task.state.is_in_flight() {
             return Some(WaitsFor::TheAttempt);
         }
@@ -154,7 +159,7 @@ impl fmt::Display for Explanation {
         match (state, taken_out_by) {
             (_, Some(by)) => write!(f, " by {by}")?,
             // Nobody takes a host out that is not there to be taken back.
-            (TaskState::Skipped, None) => f.write_str(": it was never touched")?,
+            (TaskState::Skipped, None) => f.write_str(": there is nothing to take back")?,
             (_, None) => {}
         }
         if *attempts > 1 {
@@ -189,6 +194,9 @@ impl fmt::Display for WaitsFor {
             Self::EarlierWave { current, open } => {
                 write!(f, "waits for wave {current}, of which {open} are not done")
             }
+            Self::HostVerdict => f.write_str(
+                "its host was told what becomes of the release, and has to say that it does so",
+            ),
             Self::Resume { reason } => write!(f, "the rollout is paused {reason}"),
             Self::Retry { at } => write!(f, "next retry {at}"),
             Self::Slot { in_flight, limit } => {
@@ -217,44 +225,6 @@ impl fmt::Display for Reason {
             Self::ProgressDeadline => {
                 f.write_str("because no target succeeded before the progress deadline")
             }
-        }
-    }
-}
-
-impl fmt::Display for AttemptEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed { step, code, reason } => {
-                match step {
-                    Some(step) => write!(f, "failed in {step}")?,
-                    None => f.write_str("was refused before it began")?,
-                }
-                if let Some(code) = code {
-                    write!(f, " with code {code}")?;
-                }
-                if reason.is_empty() { Ok(()) } else { write!(f, ": {reason}") }
-            }
-            Self::KillFailed { survivors } => {
-                write!(f, "could not be killed: left are {}", survivors.join(", "))
-            }
-            Self::Killed => f.write_str("was killed"),
-            Self::Lost { step: Some(step), reason } => {
-                write!(f, "was lost in {step}, and nobody knows how far it got: {reason}")
-            }
-            Self::Lost { step: None, reason } => write!(f, "was lost: {reason}"),
-            Self::NoAnswer { step: Some(step), reason } => {
-                write!(f, "gave no answer for too long about {step}: {reason}")
-            }
-            Self::NoAnswer { step: None, reason } => {
-                write!(f, "gave no answer for too long: {reason}")
-            }
-            Self::ResolvedDone { step } => write!(f, "was cut in {step}, which turned out done"),
-            Self::ResolvedNotDone { step } => {
-                write!(f, "was cut in {step}, which may be run again")
-            }
-            Self::Succeeded => f.write_str("succeeded"),
-            Self::TimedOut { step } => write!(f, "timed out in {step}"),
-            Self::Unreachable { reason } => write!(f, "could not reach the host: {reason}"),
         }
     }
 }

@@ -56,6 +56,10 @@ pub struct Health {
     pub healthy_deadline: Duration,
     /// How often a host is checked while its wave is watched.
     pub check_interval: Duration,
+    /// How long a host that is healthy waits to be told to keep the release, before it goes back by itself; `None`: it keeps
+    /// the release without being told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_timeout: Option<Duration>,
 }
 
 impl Default for Health {
@@ -64,6 +68,7 @@ impl Default for Health {
             min_healthy_time: Duration::from_secs(10),
             healthy_deadline: Duration::from_secs(300),
             check_interval: Duration::from_secs(10),
+            confirm_timeout: None,
         }
     }
 }

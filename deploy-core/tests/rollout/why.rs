@@ -83,7 +83,7 @@ fn a_host_that_was_taken_out_says_by_whom() {
 fn a_host_that_was_never_touched_says_so_on_the_way_back() {
     let mut play = Play::new(2, waves("1"));
     play.turn_back();
-    says(&play, 1, "wave 2 of 2: going back, skipped: it was never touched");
+    says(&play, 1, "wave 2 of 2: going back, skipped: there is nothing to take back");
 }
 
 #[test]

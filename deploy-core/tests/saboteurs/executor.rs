@@ -3,8 +3,9 @@ use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, BackendError, BackendResult, CheckRequest,
-        ErrorKind, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
-        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
+        ConfirmRequest, Confirmation, ErrorKind, Executor, ExecutorCapabilities, Health,
+        HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution,
+        ResolveRequest,
     },
     conformance::{Harness, executor::SimulatedHosts, permit, sample},
     id::{HostName, Seq},
@@ -204,6 +205,14 @@ impl Executor for Saboteur {
             }
             _ => self.hosts.kill(permit, request).await,
         }
+    }
+
+    async fn confirm(
+        &self,
+        permit: &Permit,
+        request: &ConfirmRequest,
+    ) -> BackendResult<Confirmation> {
+        self.hosts.confirm(permit, request).await
     }
 
     async fn check(&self, permit_: &Permit, request: &CheckRequest) -> BackendResult<Health> {

@@ -11,8 +11,13 @@ pub(crate) enum Mutant {
     /// All do what they should.
     None,
     BudgetOffByOne,
+    ConfirmsUnasked,
+    DecidesForTheHost,
     DispatchBeforeJournal,
+    ForgetsTheTimer,
+    ForgetsTheWayBack,
     ForgetsToAsk,
+    ForgetsToRevert,
     ForgetsToStagger,
     ForgetsToWatch,
     ForgetsWindows,
@@ -21,16 +26,22 @@ pub(crate) enum Mutant {
     ProbeDoesNotFence,
     RetriesTooOften,
     RowOffByOne,
+    TakesTwoVerdicts,
     TooManyAtOnce,
     UnknownIsFailed,
     WaveOverlap,
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::BudgetOffByOne,
+        Self::ConfirmsUnasked,
+        Self::DecidesForTheHost,
         Self::DispatchBeforeJournal,
+        Self::ForgetsTheTimer,
+        Self::ForgetsTheWayBack,
         Self::ForgetsToAsk,
+        Self::ForgetsToRevert,
         Self::ForgetsToStagger,
         Self::ForgetsToWatch,
         Self::ForgetsWindows,
@@ -39,6 +50,7 @@ impl Mutant {
         Self::ProbeDoesNotFence,
         Self::RetriesTooOften,
         Self::RowOffByOne,
+        Self::TakesTwoVerdicts,
         Self::TooManyAtOnce,
         Self::UnknownIsFailed,
         Self::WaveOverlap,
@@ -64,10 +76,16 @@ impl Mutant {
             }),
             Self::TooManyAtOnce => strategy.max_parallel = None,
             Self::WaveOverlap => overlap(&mut plan),
-            Self::DispatchBeforeJournal
+            Self::ConfirmsUnasked
+            | Self::DecidesForTheHost
+            | Self::DispatchBeforeJournal
+            | Self::ForgetsTheTimer
+            | Self::ForgetsTheWayBack
+            | Self::ForgetsToRevert
             | Self::NoFence
             | Self::None
             | Self::ProbeDoesNotFence
+            | Self::TakesTwoVerdicts
             | Self::UnknownIsFailed => {}
         }
         plan

@@ -58,6 +58,8 @@ fn strategy(rng: &mut Rng) -> Strategy {
     strategy.confirm = [Confirm::Never, Confirm::Never, Confirm::AfterFirst, Confirm::EveryWave]
         [rng.below(4) as usize];
     strategy.bake_time = Duration::from_millis([0, 0, 3_000, 60_000][rng.below(4) as usize]);
+    let confirm = [None, None, Some(2), Some(60)][rng.below(4) as usize];
+    strategy.health.confirm_timeout = confirm.map(Duration::from_secs);
     strategy.on_failure =
         [OnFailure::Pause, OnFailure::Rollback, OnFailure::Abort][rng.below(3) as usize];
     strategy.retries.retries = u32::try_from(rng.below(3)).unwrap();

@@ -27,6 +27,7 @@ stats! {
     aborted
     clock_jumps
     commands
+    confirmed
     crashes
     doubled
     failed
@@ -35,7 +36,9 @@ stats! {
     reboots
     records
     resolved
+    revert_failed
     rolled_back
+    self_reverted
     succeeded
     unanswered
     unknown

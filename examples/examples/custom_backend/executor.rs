@@ -4,8 +4,9 @@ use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, BackendError, BackendResult, CheckRequest,
-        Clock, ErrorKind, Executor, ExecutorCapabilities, Health, HostRequest, KillReport,
-        KillRequest, Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
+        Clock, ConfirmRequest, Confirmation, ErrorKind, Executor, ExecutorCapabilities, Health,
+        HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution,
+        ResolveRequest,
     },
     id::{HostName, ReleaseId, Seq, ServiceName},
     spec::{Step, StepName},
@@ -110,6 +111,9 @@ impl Executor for DeviceExecutor {
     ) -> BackendResult<AttemptReport> {
         permit.demand(Action::HostExecute, &resource(&request.on), RUN)?;
         check_token(&request.token, RUN)?;
+        if request.revert.is_some() {
+            return Err(BackendError::new(ErrorKind::Unsupported, RUN));
+        }
         let (attempt, is_new) = self.devices.start(request)?;
         if is_new {
             // Whoever asked may go; the device goes on.
@@ -136,6 +140,16 @@ impl Executor for DeviceExecutor {
         const KILL: &str = "executor.kill";
         permit.demand(Action::HostExecute, &resource(&request.on), KILL)?;
         Err(BackendError::new(ErrorKind::Unsupported, KILL))
+    }
+
+    async fn confirm(
+        &self,
+        permit: &Permit,
+        request: &ConfirmRequest,
+    ) -> BackendResult<Confirmation> {
+        const CONFIRM: &str = "executor.confirm";
+        permit.demand(Action::HostExecute, &resource(&request.on), CONFIRM)?;
+        Err(BackendError::new(ErrorKind::Unsupported, CONFIRM))
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

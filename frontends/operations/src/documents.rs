@@ -238,7 +238,8 @@ pub fn counts<'a>(tasks: impl Iterator<Item = &'a TaskView>) -> wire::Counts {
         let column = match (task.state, task.direction) {
             (TaskState::Pending | TaskState::Waiting, _) => &mut counts.pending,
             (
-                TaskState::Running
+                TaskState::AwaitingConfirm
+                | TaskState::Running
                 | TaskState::Resolving
                 | TaskState::Killing
                 | TaskState::Uncertain,
@@ -246,7 +247,9 @@ pub fn counts<'a>(tasks: impl Iterator<Item = &'a TaskView>) -> wire::Counts {
             ) => &mut counts.running,
             (TaskState::Succeeded, Direction::Forward) => &mut counts.succeeded,
             (TaskState::Succeeded, Direction::Back) => &mut counts.rolled_back,
-            (TaskState::Failed | TaskState::KillFailed, _) => &mut counts.failed,
+            (TaskState::Failed | TaskState::KillFailed | TaskState::SelfReverted, _) => {
+                &mut counts.failed
+            }
             (TaskState::TimedOut, _) => &mut counts.timed_out,
             (TaskState::Unreachable, _) => &mut counts.unreachable,
             (TaskState::Killed, _) => &mut counts.killed,

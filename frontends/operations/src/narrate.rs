@@ -146,6 +146,12 @@ pub fn what(rollout: &Rollout) -> String {
 /// What happened to one host.
 fn narrate_target(record: &Record) -> Option<Sentence> {
     match &record.event {
+        Event::AttemptAwaitsConfirm { host, .. } => {
+            routine(format!("{host}: its steps are done, and it waits to be confirmed"))
+        }
+        Event::AttemptConfirmed { host, .. } => {
+            routine(format!("{host}: confirmed; it is told so, and has the last word"))
+        }
         Event::AttemptEnded { host, end, retry_at, .. } => {
             let next = retry_at.map_or_else(String::new, |at| format!("; next try {}", clock(at)));
             turn(Tone::Failure, format!("{host}: {}{next}", readable(end)))

@@ -87,6 +87,9 @@ fn times(strategy: &mut spec::Strategy, asked: &wire::Strategy) -> Result<(), Pr
             return Err(refused(&format!("strategy.{name}"), "it must be longer than 0"));
         }
     }
+    if asked.confirm_timeout_ms == Some(0) {
+        return Err(refused("strategy.confirm_timeout_ms", "it must be longer than 0"));
+    }
     if asked.min_healthy_time_ms >= asked.healthy_deadline_ms {
         let why = "it must be shorter than `healthy_deadline_ms`";
         return Err(refused("strategy.min_healthy_time_ms", why));
@@ -100,6 +103,7 @@ fn times(strategy: &mut spec::Strategy, asked: &wire::Strategy) -> Result<(), Pr
     strategy.health.min_healthy_time = Duration::from_millis(asked.min_healthy_time_ms);
     strategy.health.healthy_deadline = Duration::from_millis(asked.healthy_deadline_ms);
     strategy.health.check_interval = Duration::from_millis(asked.check_interval_ms);
+    strategy.health.confirm_timeout = asked.confirm_timeout_ms.map(Duration::from_millis);
     strategy.retries.retries = asked.retries.retries;
     strategy.retries.backoff = Duration::from_millis(asked.retries.backoff_ms);
     strategy.retries.max_backoff = Duration::from_millis(asked.retries.max_backoff_ms);

@@ -26,6 +26,8 @@ pub fn readable(end: &AttemptEnd) -> AttemptEnd {
     match &mut end {
         AttemptEnd::Failed { reason, .. }
         | AttemptEnd::Lost { reason, .. }
+        | AttemptEnd::RevertFailed { reason, .. }
+        | AttemptEnd::SelfReverted { reason }
         | AttemptEnd::Unreachable { reason } => *reason = sentence(reason),
         _ => {}
     }

@@ -11,9 +11,9 @@ use deploy_agent_protocol::v1::{self, answer::Kind as Answer, order::Kind as Ord
 use deploy_core::{
     access::{Action, Permit},
     backend::{
-        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, Executor,
-        ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport,
-        ProbeRequest, Resolution, ResolveRequest,
+        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, ConfirmRequest,
+        Confirmation, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
+        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
     },
     digest::Digest,
     error::{BackendError, BackendResult, ErrorKind},
@@ -328,6 +328,15 @@ impl Executor for AgentExecutor {
             Answer::NeverStarted(_) => Ok(KillReport::NeverStarted),
             _ => Err(about.unexpected()),
         }
+    }
+
+    async fn confirm(
+        &self,
+        permit: &Permit,
+        request: &ConfirmRequest,
+    ) -> BackendResult<Confirmation> {
+        allow(permit, Action::HostExecute, &request.on, "executor.confirm")?;
+        Err(BackendError::new(ErrorKind::Unsupported, "executor.confirm"))
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

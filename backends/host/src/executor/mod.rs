@@ -15,11 +15,11 @@ use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
-        ArtifactStore, AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, Executor,
-        ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport,
-        ProbeRequest, Resolution, ResolveRequest,
+        ArtifactStore, AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock,
+        ConfirmRequest, Confirmation, Executor, ExecutorCapabilities, Health, HostRequest,
+        KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
     },
-    error::BackendResult,
+    error::{BackendError, BackendResult, ErrorKind},
     host::{Connection, Host},
     spec::AbsolutePath,
 };
@@ -91,6 +91,9 @@ impl<T: Transport> Executor for ShellExecutor<T> {
         log: &dyn AttemptLog,
     ) -> BackendResult<AttemptReport> {
         allow(permit, Action::HostExecute, &request.on, "executor.run")?;
+        if request.revert.is_some() {
+            return Err(stays("executor.run"));
+        }
         self.run_attempt(request, log).await
     }
 
@@ -102,6 +105,15 @@ impl<T: Transport> Executor for ShellExecutor<T> {
     async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport> {
         allow(permit, Action::HostExecute, &request.on, "executor.kill")?;
         self.kill_attempt(request).await
+    }
+
+    async fn confirm(
+        &self,
+        permit: &Permit,
+        request: &ConfirmRequest,
+    ) -> BackendResult<Confirmation> {
+        allow(permit, Action::HostExecute, &request.on, "executor.confirm")?;
+        Err(stays("executor.confirm"))
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {
@@ -136,6 +148,12 @@ pub fn allow(
 ) -> BackendResult<()> {
     let resource = Resource::Host(on.host.name.clone(), Some(on.service.clone()));
     permit.demand(action, &resource, operation)
+}
+
+/// Nothing lives on a host without an agent that could take back what nobody confirms.
+fn stays(operation: &'static str) -> BackendError {
+    BackendError::new(ErrorKind::Unsupported, operation)
+        .because("a host without an agent does not go back by itself")
 }
 
 /// Where a service lies on a host, with the host's own root before it.

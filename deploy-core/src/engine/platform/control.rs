@@ -87,6 +87,7 @@ impl Platform {
         }
         self.refuse_second(&plan.service, &stream).await?;
         self.check_inventory(&plan).await?;
+        self.check_confirm(&plan)?;
         self.check_artifacts(&plan).await?;
         let (id, service) = (rollout_id(&plan)?, plan.service.clone());
         let head = self.parts.journal.head(&stream).await?;

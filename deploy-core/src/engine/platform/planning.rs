@@ -123,7 +123,9 @@ impl Platform {
             .with_installed(installed)
             .with_seed(request.seed);
         input.placed = placed;
-        Ok(plan(&input)?)
+        let (plan, report) = plan(&input)?;
+        self.check_confirm(&plan)?;
+        Ok((plan, report))
     }
 
     /// Plans an ad-hoc run.
@@ -165,6 +167,7 @@ impl Platform {
         // that person too: to turn back would be to put there again what they want gone.
         service.strategy.confirm = Confirm::Never;
         service.strategy.schedule = Schedule::default();
+        service.strategy.health.confirm_timeout = None;
         if service.strategy.on_failure == OnFailure::Rollback {
             service.strategy.on_failure = OnFailure::Pause;
         }
@@ -188,6 +191,17 @@ impl Platform {
         let installed = self.parts.inventory.installed(&plan.service).await?;
         let changes = inventory_diff(plan, &hosts, &installed);
         if changes.is_empty() { Ok(()) } else { Err(PlatformError::InventoryChanged(changes)) }
+    }
+
+    /// Refuses a plan that wants more of hosts than can be had of them.
+    pub(super) fn check_confirm(&self, plan: &Plan) -> Result<(), PlatformError> {
+        if plan.confirm_timeout(Direction::Forward).is_none() {
+            return Ok(());
+        }
+        let cannot = |host: &&Host| !self.parts.executor.capabilities_on(host).confirm;
+        let cannot = plan.targets().map(|it| &it.host).filter(cannot);
+        let cannot: Vec<HostName> = cannot.map(|it| it.name.clone()).collect();
+        if cannot.is_empty() { Ok(()) } else { Err(PlatformError::CannotConfirm(cannot)) }
     }
 
     async fn place(

@@ -19,13 +19,24 @@ struct AttemptState {
     signal: Option<Signal>,
     ignores_term: bool,
     daemons: usize,
+    /// Whether its steps are done, and it has to be told to keep what they did.
+    waits: bool,
+    verdict: Option<Verdict>,
     report: Option<AttemptReport>,
+}
+
+/// What becomes of an attempt that waited to be confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Keep,
+    Revert(&'static str),
 }
 
 /// What a follower has not heard yet.
 struct News {
     steps: Vec<StepName>,
     bytes: Vec<u8>,
+    /// Its end, or that it waits to be confirmed.
     report: Option<AttemptReport>,
 }
 
@@ -84,16 +95,51 @@ impl Attempt {
             if it.report.is_some() {
                 return;
             }
-            if !matches!(report, AttemptReport::Failed { .. } | AttemptReport::Succeeded) {
+            if !leaves_daemons(&report) {
                 it.daemons = 0;
             }
             it.report = Some(report);
         });
     }
 
-    /// Ends all that is left of it, because the host was restarted.
-    pub(super) fn reboot(&self, lost: AttemptReport) {
-        self.end(lost);
+    /// From here on it has to be told to keep what it did.
+    pub(super) fn wait_to_be_confirmed(&self) {
+        self.state.send_modify(|it| it.waits = true);
+    }
+
+    /// Takes the verdict, unless there is one; gives the one there is. `None`: nobody has to be told anything.
+    pub(super) fn decide(&self, verdict: Verdict) -> Option<Verdict> {
+        let mut taken = None;
+        self.state.send_modify(|it| {
+            if it.waits {
+                taken = Some(*it.verdict.get_or_insert(verdict));
+            }
+        });
+        taken
+    }
+
+    /// Waits until there is a verdict.
+    pub(super) async fn decided(&self) {
+        self.wait_for(|it| it.verdict.is_some()).await;
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        self.state.borrow().waits()
+    }
+
+    /// Ends all that is left of it, because the host was restarted. A host that waited to be told something goes back.
+    pub(super) fn reboot(&self) {
+        const REASON: &str = "the host was restarted";
+        if self.waits() && self.decide(Verdict::Revert(REASON)).is_some() {
+            return;
+        }
+        let (step, reason) = (self.last_step(), REASON.to_owned());
+        let verdict = self.state.borrow().verdict;
+        self.end(match verdict {
+            Some(Verdict::Keep) => AttemptReport::Succeeded,
+            Some(Verdict::Revert(_)) => AttemptReport::RevertFailed { step, code: None, reason },
+            None => AttemptReport::Lost { step, reason },
+        });
         self.state.send_modify(|it| it.daemons = 0);
     }
 
@@ -137,7 +183,10 @@ impl Attempt {
                 return Ok(report);
             } else {
                 self.wait_for(|it| {
-                    it.report.is_some() || it.begun.len() > told || it.log.len() > offset
+                    it.report.is_some()
+                        || it.waits()
+                        || it.begun.len() > told
+                        || it.log.len() > offset
                 })
                 .await;
             }
@@ -154,7 +203,26 @@ impl Attempt {
         }
         let steps = state.begun.iter().skip(told).copied().collect();
         let bytes = state.log.iter().skip(offset).take(PIECE).copied().collect();
-        Ok(News { steps, bytes, report: state.report.clone() })
+        let report =
+            if state.waits() { Some(AttemptReport::AwaitsConfirm) } else { state.report.clone() };
+        Ok(News { steps, bytes, report })
+    }
+}
+
+/// Whether what steps have left running lives on.
+const fn leaves_daemons(report: &AttemptReport) -> bool {
+    matches!(
+        report,
+        AttemptReport::Failed { .. }
+            | AttemptReport::RevertFailed { .. }
+            | AttemptReport::SelfReverted { .. }
+            | AttemptReport::Succeeded
+    )
+}
+
+impl AttemptState {
+    const fn waits(&self) -> bool {
+        self.waits && self.verdict.is_none()
     }
 }
 

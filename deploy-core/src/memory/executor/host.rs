@@ -1,6 +1,6 @@
 use super::{HostFaults, Script, attempt::Attempt};
 use crate::{
-    backend::{AttemptReport, AttemptRequest, Clock, HostRequest, Observed},
+    backend::{AttemptRequest, Clock, HostRequest, Observed},
     error::{BackendError, BackendResult, ErrorKind},
     id::{HostName, ReleaseId, Seq, ServiceName},
     memory::lock,
@@ -118,8 +118,7 @@ impl World {
 
     pub(super) fn reboot(&self, host: &HostName) {
         for attempt in self.attempts_on(host) {
-            let reason = "the host was restarted".to_owned();
-            attempt.reboot(AttemptReport::Lost { step: attempt.last_step(), reason });
+            attempt.reboot();
         }
         self.cut(host);
     }
@@ -221,6 +220,21 @@ impl World {
         let place = state.place(on);
         place.fence = place.fence.max(generation);
         let found = place.attempts.get(&generation).cloned();
+        if let Some(attempt) = &found {
+            check_same(attempt, token, operation)?;
+        }
+        Ok(found)
+    }
+
+    /// The attempt, if it was started.
+    pub(super) fn find(
+        &self,
+        on: &HostRequest,
+        generation: Seq,
+        token: &str,
+        operation: &'static str,
+    ) -> BackendResult<Option<Arc<Attempt>>> {
+        let found = self.attempt(on, generation);
         if let Some(attempt) = &found {
             check_same(attempt, token, operation)?;
         }

@@ -7,9 +7,9 @@ mod script;
 use crate::{
     access::{Action, Permit, Resource},
     backend::{
-        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, Executor,
-        ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport,
-        ProbeRequest, Resolution, ResolveRequest,
+        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, ConfirmRequest,
+        Confirmation, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
+        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
     },
     error::{BackendError, BackendResult, ErrorKind},
     id::{HostName, ReleaseId, Seq, ServiceName},
@@ -36,7 +36,8 @@ impl MemoryExecutor {
     /// An executor that offers everything, and reaches every host there is.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let capabilities = ExecutorCapabilities::default().with_check(true).with_kill(true);
+        let capabilities =
+            ExecutorCapabilities::default().with_check(true).with_confirm(true).with_kill(true);
         Self { world: Arc::new(World::new(clock)), capabilities }
     }
 
@@ -119,6 +120,7 @@ impl Executor for MemoryExecutor {
         const RUN: &str = "executor.run";
         may_execute(permit, &request.on, RUN)?;
         check_token(&request.token, RUN)?;
+        self.offer(self.capabilities.confirm || request.revert.is_none(), RUN)?;
         let host = &request.on.host.name;
         let cut = self.world.cut_off(host);
         let reply = self.world.reach(host, RUN).await?;
@@ -146,7 +148,11 @@ impl Executor for MemoryExecutor {
         let Some(attempt) = found else {
             return Ok(ProbeReport::NeverStarted);
         };
-        Ok(attempt.report().map_or(ProbeReport::Running, ProbeReport::Ended))
+        Ok(match attempt.report() {
+            Some(report) => ProbeReport::Ended(report),
+            None if attempt.waits() => ProbeReport::AwaitsConfirm,
+            None => ProbeReport::Running,
+        })
     }
 
     async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport> {
@@ -161,6 +167,27 @@ impl Executor for MemoryExecutor {
             Some(attempt) => self.world.kill(&attempt, request.grace).await,
         };
         reply.deliver(Ok(report))
+    }
+
+    async fn confirm(
+        &self,
+        permit: &Permit,
+        request: &ConfirmRequest,
+    ) -> BackendResult<Confirmation> {
+        const CONFIRM: &str = "executor.confirm";
+        may_execute(permit, &request.on, CONFIRM)?;
+        self.offer(self.capabilities.confirm, CONFIRM)?;
+        check_token(&request.token, CONFIRM)?;
+        let reply = self.world.reach(&request.on.host.name, CONFIRM).await?;
+        let found = self.world.find(&request.on, request.generation, &request.token, CONFIRM)?;
+        let answer = match found {
+            Some(attempt) => self.world.confirm(&attempt).await,
+            None => Confirmation::Ended(AttemptReport::Lost {
+                step: None,
+                reason: "the host knows nothing of it".to_owned(),
+            }),
+        };
+        reply.deliver(Ok(answer))
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

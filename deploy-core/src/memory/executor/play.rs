@@ -1,10 +1,10 @@
 use super::{
     Act,
-    attempt::{Attempt, Signal},
+    attempt::{Attempt, Signal, Verdict},
     host::World,
 };
 use crate::{
-    backend::{AttemptReport, Health, KillReport},
+    backend::{AttemptReport, AttemptRequest, Confirmation, Health, KillReport},
     spec::{Step, StepName},
 };
 use std::{sync::Arc, time::Duration};
@@ -16,7 +16,7 @@ impl World {
             biased;
             () = attempt.ended() => return,
             () = attempt.killed() => self.after_kill(&attempt, AttemptReport::Killed),
-            report = self.run_steps(&attempt) => report,
+            report = self.run_all(&attempt) => report,
         };
         attempt.end(report);
     }
@@ -27,12 +27,46 @@ impl World {
         if survivors.is_empty() { gone } else { AttemptReport::KillFailed { survivors } }
     }
 
-    async fn run_steps(&self, attempt: &Attempt) -> AttemptReport {
-        for step in attempt.request.steps() {
+    async fn run_all(&self, attempt: &Attempt) -> AttemptReport {
+        let done = self.run_steps(attempt, &attempt.request).await;
+        match (done, &attempt.request.revert) {
+            (AttemptReport::Succeeded, Some(revert)) => self.settle(attempt, revert.after).await,
+            (done, _) => done,
+        }
+    }
+
+    /// Waits to be told to keep what the attempt did, and goes back if nobody says so in time.
+    async fn settle(&self, attempt: &Attempt, wait: Duration) -> AttemptReport {
+        let until = self.clock.now().after(wait);
+        attempt.wait_to_be_confirmed();
+        tokio::select! {
+            biased;
+            () = attempt.decided() => {}
+            () = self.clock.sleep_until(until) => {}
+        }
+        let verdict = attempt.decide(Verdict::Revert("nobody confirmed it in time"));
+        let (Some(Verdict::Revert(reason)), Some(back)) = (verdict, attempt.request.way_back())
+        else {
+            return AttemptReport::Succeeded;
+        };
+        match self.run_steps(attempt, &back).await {
+            AttemptReport::Failed { step, code, reason } => {
+                AttemptReport::RevertFailed { step: Some(step), code: Some(code), reason }
+            }
+            AttemptReport::Succeeded => AttemptReport::SelfReverted { reason: reason.to_owned() },
+            _ => {
+                let (step, reason) = (attempt.last_step(), "it took too long".to_owned());
+                AttemptReport::RevertFailed { step, code: None, reason }
+            }
+        }
+    }
+
+    async fn run_steps(&self, attempt: &Attempt, request: &AttemptRequest) -> AttemptReport {
+        for step in request.steps() {
             attempt.begin(step.name);
             let ended = match step.name {
-                StepName::Verify => self.verify(attempt, step).await,
-                _ => self.run_step(attempt, step).await,
+                StepName::Verify => self.verify(attempt, request, step).await,
+                _ => self.run_step(attempt, request, step).await,
             };
             match ended {
                 Some(0) => {}
@@ -48,23 +82,33 @@ impl World {
     }
 
     /// Runs a step once; gives its exit code, or `None` if its time was up.
-    async fn run_step(&self, attempt: &Attempt, step: &Step) -> Option<i32> {
-        self.count_run(&attempt.request.on.host.name, step.name);
+    async fn run_step(
+        &self,
+        attempt: &Attempt,
+        request: &AttemptRequest,
+        step: &Step,
+    ) -> Option<i32> {
+        self.count_run(&request.on.host.name, step.name);
         let end = self.clock.now().after(step.timeout);
         tokio::select! {
             biased;
-            code = self.play(attempt, step.name) => Some(code),
+            code = self.play(attempt, request, step.name) => Some(code),
             () = self.clock.sleep_until(end) => None,
         }
     }
 
     /// Repeats `verify` once a second until it has passed for long enough on end, or the time for that is up.
-    async fn verify(&self, attempt: &Attempt, step: &Step) -> Option<i32> {
-        let health = attempt.request.health;
+    async fn verify(
+        &self,
+        attempt: &Attempt,
+        request: &AttemptRequest,
+        step: &Step,
+    ) -> Option<i32> {
+        let health = request.health;
         let begun = self.clock.now();
         let mut healthy_since = None;
         loop {
-            let code = self.run_step(attempt, step).await;
+            let code = self.run_step(attempt, request, step).await;
             let now = self.clock.now();
             healthy_since = if code == Some(0) { healthy_since.or(Some(now)) } else { None };
             if healthy_since.is_some_and(|since| now.since(since) >= health.min_healthy_time) {
@@ -77,8 +121,7 @@ impl World {
         }
     }
 
-    async fn play(&self, attempt: &Attempt, step: StepName) -> i32 {
-        let request = &attempt.request;
+    async fn play(&self, attempt: &Attempt, request: &AttemptRequest, step: StepName) -> i32 {
         let script = self.script_of(step, &request.on.host.name, &request.release.id);
         if !script.takes.is_zero() {
             self.clock.sleep_until(self.clock.now().after(script.takes)).await;
@@ -113,6 +156,9 @@ impl World {
         if let Some(report) = attempt.report() {
             return KillReport::Ended(report);
         }
+        if let Some(Verdict::Revert(_)) = attempt.decide(Verdict::Revert("somebody killed it")) {
+            return KillReport::Reverting;
+        }
         attempt.send(Signal::Term);
         let end = self.clock.now().after(grace);
         tokio::select! {
@@ -125,6 +171,18 @@ impl World {
             Some(AttemptReport::KillFailed { survivors }) => KillReport::KillFailed { survivors },
             Some(AttemptReport::Killed) | None => KillReport::Killed,
             Some(report) => KillReport::Ended(report),
+        }
+    }
+
+    /// Tells the host to keep what an attempt did.
+    pub(super) async fn confirm(&self, attempt: &Attempt) -> Confirmation {
+        if attempt.report().is_none() && attempt.decide(Verdict::Keep) != Some(Verdict::Keep) {
+            return Confirmation::Running;
+        }
+        attempt.ended().await;
+        match attempt.report() {
+            Some(AttemptReport::Succeeded) | None => Confirmation::Confirmed,
+            Some(report) => Confirmation::Ended(report),
         }
     }
 

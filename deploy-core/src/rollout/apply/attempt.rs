@@ -2,10 +2,7 @@
 use super::{Applied, Touched};
 use crate::{
     id::{HostName, Seq},
-    rollout::{
-        AttemptEnd, BudgetColumn, Rollout, TaskState,
-        state::{TargetIx, column_of, state_after, touches},
-    },
+    rollout::{AttemptEnd, BudgetColumn, Rollout, TaskState, state::TargetIx},
     spec::{Direction, StepName},
     time::Timestamp,
 };
@@ -36,6 +33,7 @@ impl Rollout {
         task.tries = if task.first_step == first_step { task.tries + 1 } else { 1 };
         task.first_step = first_step;
         task.generation = seq;
+        task.confirmed = false;
         task.attempts += 1;
         self.delayed.remove(&waited);
         if idle {
@@ -145,7 +143,7 @@ impl Rollout {
         self.uncount(direction, ix);
         let next_step = self.step_after(direction, ix, end);
         let task = self.edit(direction, ix)?;
-        task.touched |= touches(end);
+        task.touched = end.touched(task.touched);
         (task.unresolved, task.doubt) = (None, None);
         task.last_end = Some(Box::new(end.clone()));
         if let Some(retry_at) = retry_at {
@@ -159,7 +157,7 @@ impl Rollout {
             self.set(direction, ix, TaskState::Waiting, retry_at)?;
             self.delayed.insert((retry_at, ix));
         } else {
-            self.set(direction, ix, state_after(end), at)?;
+            self.set(direction, ix, end.state(), at)?;
             if direction == self.direction && matches!(end, AttemptEnd::NoAnswer { .. }) {
                 self.unanswered.insert(ix);
             }
@@ -187,7 +185,7 @@ impl Rollout {
         at: Timestamp,
     ) {
         if direction == Direction::Forward {
-            match column_of(end) {
+            match end.column() {
                 Some(column) => self.count(ix, column),
                 None if matches!(end, AttemptEnd::Succeeded) => self.row.clear(),
                 None => {}
@@ -210,6 +208,8 @@ impl Rollout {
         if touched && waits {
             self.ready.insert(ix);
         } else if waits {
+            // It may have been ready, if the attempt was given up before its host said that it had gone back.
+            self.ready.remove(&ix);
             self.open = self.open.saturating_sub(1);
             let _known = self.set(Direction::Back, ix, TaskState::Skipped, at);
         }

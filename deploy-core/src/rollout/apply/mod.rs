@@ -1,5 +1,6 @@
 //! What a fact does to the state. Nothing else changes it.
 mod attempt;
+mod confirm;
 mod person;
 mod wave;
 
@@ -28,14 +29,17 @@ impl Touched {
     }
 
     fn and(self, ix: TargetIx) -> Self {
-        match self {
-            Self::Many(mut all) => {
-                all.push(ix);
-                Self::Many(all)
-            }
-            Self::Nothing => Self::One(ix),
-            Self::One(one) => Self::Many(vec![one, ix]),
-        }
+        self.and_all([ix])
+    }
+
+    fn and_all(self, more: impl IntoIterator<Item = TargetIx>) -> Self {
+        let mut all = match self {
+            Self::Many(all) => all,
+            Self::Nothing => Vec::new(),
+            Self::One(one) => vec![one],
+        };
+        all.extend(more);
+        Self::Many(all)
     }
 }
 
@@ -73,6 +77,10 @@ impl Rollout {
     fn take_event(&mut self, event: &Event, seq: Seq, at: Timestamp) -> Applied {
         match event {
             Event::Accepted { .. } => Err("a plan is accepted once"),
+            Event::AttemptAwaitsConfirm { host, generation } => {
+                self.await_confirm(host, *generation, at)
+            }
+            Event::AttemptConfirmed { host, generation } => self.confirm(host, *generation),
             Event::AttemptEnded { host, generation, end, retry_at } => {
                 self.end_attempt(host, *generation, end, *retry_at, at)
             }
@@ -116,7 +124,7 @@ impl Rollout {
             Event::AbortStarted { reason } => {
                 self.aborting = Some(reason.clone());
                 self.hold = Hold::None;
-                Ok(self.stop_watching())
+                Ok(self.stop_watching().and_all(self.awaiting()))
             }
             Event::Finished { outcome } => {
                 self.outcome = Some(*outcome);
@@ -145,7 +153,7 @@ impl Rollout {
                     return Err("a rollout turns back once");
                 }
                 self.turned_back = Some(reason.clone());
-                Ok(self.turn_back(at))
+                Ok(self.turn_back(at).and_all(self.awaiting()))
             }
             _ => Err("not a fact about the rollout"),
         }
@@ -176,6 +184,7 @@ impl Rollout {
         at: Timestamp,
     ) -> Result<(), &'static str> {
         self.unanswered.remove(&ix);
+        self.unconfirmed.remove(&ix);
         let task = self.edit(direction, ix)?;
         let old = std::mem::replace(&mut task.state, state);
         task.at = at;

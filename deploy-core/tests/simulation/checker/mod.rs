@@ -51,6 +51,9 @@ pub(crate) struct Checker {
     unanswered: Option<String>,
     row: Row,
     pace: Pace,
+    /// The attempts that wait to be confirmed, and those that are.
+    awaiting: BTreeSet<Seq>,
+    kept: BTreeSet<Seq>,
     pub(crate) starts: BTreeMap<Seq, HostName>,
 }
 
@@ -77,6 +80,8 @@ impl Checker {
             unanswered: None,
             row: Row::default(),
             pace: Pace::default(),
+            awaiting: BTreeSet::new(),
+            kept: BTreeSet::new(),
             starts: BTreeMap::new(),
         }
     }
@@ -111,6 +116,10 @@ impl Checker {
                 self.settle(self.direction, host, Last::Open);
                 Ok(())
             }
+            Event::AttemptAwaitsConfirm { host, generation } => {
+                self.awaits_confirm(host, *generation)
+            }
+            Event::AttemptConfirmed { host, generation } => self.keep(host, *generation),
             Event::WaveStarted { wave } => self.wave_started(*wave),
             Event::BakePassed { wave } => {
                 self.baked.insert(*wave);
@@ -214,6 +223,32 @@ impl Checker {
         Ok(())
     }
 
+    fn is_in_flight(&self, host: &HostName, generation: Seq) -> bool {
+        let last = self.last.get(&(Direction::Forward, host.clone()));
+        last == Some(&Last::InFlight(generation))
+    }
+
+    fn awaits_confirm(&mut self, host: &HostName, generation: Seq) -> Checked {
+        let waits = self.plan.strategy.health.confirm_timeout.is_some();
+        if !waits || !self.is_in_flight(host, generation) {
+            return Err(format!("attempt {generation} of {host} has nothing to wait for"));
+        }
+        self.awaiting.insert(generation);
+        Ok(())
+    }
+
+    /// Only what waits for it is confirmed, once, and only while the release is to stay.
+    fn keep(&mut self, host: &HostName, generation: Seq) -> Checked {
+        let may = self.is_in_flight(host, generation) && self.awaiting.contains(&generation);
+        if !may || self.aborting || self.direction == Direction::Back {
+            return Err(format!("attempt {generation} of {host} was confirmed"));
+        }
+        if !self.kept.insert(generation) {
+            return Err(format!("attempt {generation} of {host} was confirmed twice"));
+        }
+        Ok(())
+    }
+
     fn skipped(&mut self, host: &HostName, kind: SkipKind) -> Checked {
         let at = self.last.get(&(self.direction, host.clone())).copied();
         if matches!(at, Some(Last::InFlight(_))) {
@@ -295,9 +330,10 @@ impl Checker {
 
 const fn last_after(end: &AttemptEnd) -> Last {
     match end {
-        AttemptEnd::Failed { .. } | AttemptEnd::KillFailed { .. } => {
-            Last::Failed(BudgetColumn::Failed)
-        }
+        AttemptEnd::Failed { .. }
+        | AttemptEnd::KillFailed { .. }
+        | AttemptEnd::RevertFailed { .. }
+        | AttemptEnd::SelfReverted { .. } => Last::Failed(BudgetColumn::Failed),
         AttemptEnd::Lost { .. } | AttemptEnd::NoAnswer { .. } => {
             Last::Failed(BudgetColumn::Unknown)
         }

@@ -13,6 +13,11 @@ impl World {
             return self.crash();
         }
         let (host, generation) = (effect.host.clone(), effect.generation);
+        if self.mutant == Mutant::ConfirmsUnasked && reply == Reply::AwaitsConfirm {
+            let mut effect = effect.clone();
+            effect.kind = EffectKind::Confirm;
+            self.send(0, Message::ToHost { effect, incarnation: u32::MAX });
+        }
         self.tell(format_args!("{host} answers {generation}: {reply:?}"));
         self.decide(&[Input::Replied { host, generation, reply }])?;
         if self.flights.get(&effect.host) == Some(&effect) {
@@ -93,9 +98,14 @@ impl World {
     }
 
     fn count(&mut self, event: &Event) {
+        self.stats.confirmed += u64::from(matches!(event, Event::AttemptConfirmed { .. }));
         let Event::AttemptEnded { host, generation, end, .. } = event else {
             return;
         };
+        let is_reverted = matches!(end, AttemptEnd::SelfReverted { .. });
+        self.stats.self_reverted += u64::from(is_reverted);
+        let is_stuck = matches!(end, AttemptEnd::RevertFailed { .. });
+        self.stats.revert_failed += u64::from(is_stuck);
         if matches!(end, AttemptEnd::NoAnswer { .. }) {
             self.stats.unanswered += 1;
             // Some come back just after they were given up.
@@ -153,6 +163,10 @@ impl World {
             };
             self.send(after, Message::ToDriver { effect, reply, incarnation });
             return;
+        }
+        if self.mutant == Mutant::DecidesForTheHost && effect.kind == EffectKind::Confirm {
+            let (effect, reply) = (effect.clone(), Reply::Ended(AttemptEnd::Succeeded));
+            self.send(after, Message::ToDriver { effect, reply, incarnation });
         }
         if self.hosts[&effect.host].unreachable {
             let reason = "no route to host".to_owned();

@@ -1,5 +1,5 @@
 //! What hosts do with what reaches them, and what becomes of their answers.
-use super::{Message, World};
+use super::{Checked, Message, World};
 use crate::{
     host::{Answer, Fate, Order, SimHost},
     mutant::Mutant,
@@ -7,7 +7,7 @@ use crate::{
 use deploy_core::{
     id::{HostName, Seq},
     rollout::{AttemptEnd, Effect, EffectKind, Reply},
-    spec::StepName,
+    spec::{Direction, StepName},
 };
 
 impl World {
@@ -22,9 +22,14 @@ impl World {
     }
 
     pub(super) fn reboot_one(&mut self) {
-        let names: Vec<HostName> = self.hosts.keys().cloned().collect();
+        let deciding = self.hosts.iter().filter(|(_, it)| it.is_deciding());
+        let mut names: Vec<HostName> = deciding.map(|(name, _)| name.clone()).collect();
+        if names.is_empty() || self.rng.one_in(3) {
+            names = self.hosts.keys().cloned().collect();
+        }
         let name = self.rng.pick(&names).clone();
-        let cut = self.hosts.get_mut(&name).unwrap().reboot(&mut self.rng);
+        let host = self.hosts.get_mut(&name).unwrap();
+        let cut = host.reboot(self.mutant, self.now, &mut self.rng);
         if let Some(generation) = cut {
             self.stats.reboots += 1;
             self.tell(format_args!("{name} reboots in attempt {generation}"));
@@ -47,15 +52,17 @@ impl World {
     }
 
     fn tell_followers(&mut self, name: &HostName, generation: Seq) {
-        let Some(Fate::Ended(end)) = self.hosts[name].attempts.get(&generation).cloned() else {
-            return;
+        let reply = match self.hosts[name].attempts.get(&generation) {
+            Some(Fate::Awaiting { .. }) => Reply::AwaitsConfirm,
+            Some(Fate::Ended(end)) => Reply::Ended(end.clone()),
+            Some(Fate::Reverting { .. } | Fate::Running { .. }) | None => return,
         };
         let (tell, keep): (Vec<_>, Vec<_>) = std::mem::take(&mut self.followers)
             .into_iter()
             .partition(|(effect, _)| effect.host == *name && effect.generation == generation);
         self.followers = keep;
         for (effect, incarnation) in tell {
-            self.answer(effect, Reply::Ended(end.clone()), incarnation);
+            self.answer(effect, reply.clone(), incarnation);
         }
     }
 
@@ -87,12 +94,15 @@ impl World {
     }
 
     /// A request arrives at its host.
-    pub(super) fn reach(&mut self, effect: Effect, incarnation: u32) {
+    pub(super) fn reach(&mut self, effect: Effect, incarnation: u32) -> Checked {
         match effect.kind {
+            EffectKind::Confirm => return self.reach_confirm(effect, incarnation),
             EffectKind::Kill => {
                 let (name, generation) = (effect.host.clone(), effect.generation);
-                let end = self.hosts.get_mut(&name).unwrap().kill(generation, &mut self.rng);
-                self.answer(effect, Reply::Ended(end), incarnation);
+                let host = self.hosts.get_mut(&name).unwrap();
+                let end = host.kill(generation, self.now, &mut self.rng);
+                let reply = end.map_or(Reply::StillRunning, Reply::Ended);
+                self.answer(effect, reply, incarnation);
                 self.tell_followers(&name, generation);
             }
             EffectKind::Probe => self.reach_probe(effect, incarnation),
@@ -100,6 +110,21 @@ impl World {
             EffectKind::Run => self.reach_run(effect, incarnation),
             EffectKind::Watch { .. } => {}
         }
+        Ok(())
+    }
+
+    /// A host may keep only what the journal has asked it to keep, and in time.
+    fn reach_confirm(&mut self, effect: Effect, incarnation: u32) -> Checked {
+        let (name, generation) = (effect.host.clone(), effect.generation);
+        let host = self.hosts.get_mut(&name).unwrap();
+        let before = host.kept.len();
+        let reply = host.confirm(generation, self.now, self.mutant, &mut self.rng);
+        if let Some((_, waited)) = host.kept.get(before).copied() {
+            self.check_kept(&name, generation, waited)?;
+        }
+        self.answer(effect, reply, incarnation);
+        self.tell_followers(&name, generation);
+        Ok(())
     }
 
     fn reach_run(&mut self, effect: Effect, incarnation: u32) {
@@ -136,7 +161,8 @@ impl World {
         let reply = match host.attempts.get(&effect.generation) {
             None => Reply::NeverStarted,
             Some(Fate::Ended(end)) => Reply::Ended(end.clone()),
-            Some(Fate::Running { .. }) => Reply::StillRunning,
+            Some(Fate::Awaiting { .. }) => Reply::AwaitsConfirm,
+            Some(Fate::Reverting { .. } | Fate::Running { .. }) => Reply::StillRunning,
         };
         self.answer(effect, reply, incarnation);
     }
@@ -159,7 +185,14 @@ impl World {
         let target = self.plan.targets().find(|it| it.host.name == effect.host).unwrap();
         let moved = self.plan.movement(target, effect.direction).unwrap();
         let steps = moved.steps().map(|it| it.name).filter(|it| *it >= effect.first_step);
+        let wait = self.plan.strategy.health.confirm_timeout;
+        let wait = wait.filter(|_| effect.direction == Direction::Forward);
+        let wait = wait.map(|it| match self.mutant {
+            Mutant::ForgetsTheTimer => u64::MAX / 4,
+            _ => u64::try_from(it.as_millis()).unwrap(),
+        });
         Order {
+            confirm: wait.map(|it| (target.from.clone(), it)),
             generation: effect.generation,
             direction: effect.direction,
             steps: steps.collect(),

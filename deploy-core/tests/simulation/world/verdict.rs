@@ -1,11 +1,14 @@
 //! How a rollout ended, beside what really happened on hosts.
 use super::{Checked, World};
 use deploy_core::{
-    id::HostName,
+    id::{HostName, Seq},
     rollout::{AttemptEnd, Event, Outcome, TaskState},
     spec::{Direction, Effect as StepEffect, StepName},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 impl World {
     pub(super) fn check_hosts(&self, outcome: Outcome) -> Checked {
@@ -18,6 +21,7 @@ impl World {
             let want = match (newest, forward.state) {
                 (Some(task), _) if task.state == TaskState::Succeeded => &target.from,
                 (Some(_), _) => continue,
+                (None, TaskState::SelfReverted) => &target.from,
                 (None, TaskState::Succeeded) => &target.to,
                 (None, _) if !forward.touched => &self.before[name],
                 (None, _) => continue,
@@ -26,6 +30,7 @@ impl World {
                 return Err(format!("{outcome:?}: {name} runs {runs:?}, and should run {want:?}"));
             }
         }
+        self.check_verdicts()?;
         match outcome {
             Outcome::RolledBack => self.check_all_well(Direction::Back),
             Outcome::Succeeded => self.check_all_well(Direction::Forward),
@@ -42,6 +47,54 @@ impl World {
             Some(target) => Err(format!("it ended well, and not so did {}", target.host.name)),
             None => Ok(()),
         }
+    }
+
+    /// What a host keeps the journal has told it to keep before, and the host did not wait for longer than it may.
+    pub(super) fn check_kept(&self, name: &HostName, generation: Seq, waited: u64) -> Checked {
+        let told = |event: &Event| matches!(event, Event::AttemptConfirmed { host, generation: of } if host == name && *of == generation);
+        if !self.journal.iter().any(|it| told(&it.event)) {
+            return Err(format!(
+                "{name} keeps attempt {generation}, and the journal does not say so"
+            ));
+        }
+        let most = self.plan.strategy.health.confirm_timeout.unwrap_or_default();
+        if Duration::from_millis(waited) > most {
+            return Err(format!("{name} keeps attempt {generation} after {waited} ms"));
+        }
+        Ok(())
+    }
+
+    /// Each attempt has at most one verdict, and what succeeded was kept where that has to be said.
+    fn check_verdicts(&self) -> Checked {
+        let waits = self.plan.strategy.health.confirm_timeout.is_some();
+        for (name, host) in &self.hosts {
+            let kept = host.kept.iter().map(|it| it.0);
+            let mut verdicts: Vec<Seq> = kept.chain(host.reverts.iter().copied()).collect();
+            verdicts.sort_unstable();
+            if let Some(two) = verdicts.windows(2).find(|it| it[0] == it[1]) {
+                return Err(format!("{name} has two verdicts on attempt {}", two[0]));
+            }
+            let ends = self.journal.iter().filter_map(|record| match &record.event {
+                Event::AttemptEnded { host, generation, end, .. } if host == name => {
+                    Some((*generation, end))
+                }
+                _ => None,
+            });
+            for (generation, end) in ends {
+                if *end == AttemptEnd::Succeeded && host.reverts.contains(&generation) {
+                    return Err(format!(
+                        "attempt {generation} of {name} succeeded, and {name} went back"
+                    ));
+                }
+            }
+            if !waits && !verdicts.is_empty() {
+                return Err(format!("{name} has a verdict that nobody asked for"));
+            }
+            if let Some(generation) = host.unasked().find(|_| waits) {
+                return Err(format!("{name} keeps attempt {generation}, and was not told to"));
+            }
+        }
+        Ok(())
     }
 
     /// What ran on hosts is what the journal asked for, and what must not run twice did not.

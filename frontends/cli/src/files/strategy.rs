@@ -18,6 +18,7 @@ pub(super) struct StrategyFile {
     min_healthy_time: Option<Spanned<Human>>,
     healthy_deadline: Option<Spanned<Human>>,
     check_interval: Option<Spanned<Human>>,
+    confirm_timeout: Option<Spanned<Human>>,
     progress_deadline: Option<Spanned<Human>>,
     failure_budget: Option<FailureBudgetFile>,
     on_failure: Option<OnFailure>,
@@ -127,11 +128,13 @@ impl StrategyFile {
         set(&mut health.min_healthy_time, self.min_healthy_time.as_ref());
         set(&mut health.healthy_deadline, self.healthy_deadline.as_ref());
         set(&mut health.check_interval, self.check_interval.as_ref());
+        health.confirm_timeout = self.confirm_timeout.as_ref().map(|it| it.get_ref().0);
         set(&mut strategy.progress_deadline, self.progress_deadline.as_ref());
         strategy.bake_time = self.bake_time.map_or(strategy.bake_time, |it| it.0);
         for (field, given) in [
             ("healthy_deadline", &self.healthy_deadline),
             ("check_interval", &self.check_interval),
+            ("confirm_timeout", &self.confirm_timeout),
             ("progress_deadline", &self.progress_deadline),
         ] {
             if let Some(given) = given

@@ -60,6 +60,9 @@ pub struct Strategy {
     pub healthy_deadline_ms: u64,
     /// How often a host is checked while its wave is watched.
     pub check_interval_ms: u64,
+    /// How long a healthy host waits to be confirmed before it goes back by itself; left out if it need not be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm_timeout_ms: Option<u64>,
     /// How long a rollout may go without any target succeeding.
     pub progress_deadline_ms: u64,
     /// How much may go wrong.
@@ -191,6 +194,7 @@ impl From<&spec::Strategy> for Strategy {
             min_healthy_time_ms: millis(strategy.health.min_healthy_time),
             healthy_deadline_ms: millis(strategy.health.healthy_deadline),
             check_interval_ms: millis(strategy.health.check_interval),
+            confirm_timeout_ms: strategy.health.confirm_timeout.map(millis),
             progress_deadline_ms: millis(strategy.progress_deadline),
             failure_budget: FailureBudget {
                 rollout: Budget::from(&strategy.failure_budget.rollout),

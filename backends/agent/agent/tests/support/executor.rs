@@ -6,9 +6,9 @@ use deploy_agent_protocol::v1::{self, answer::Kind};
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
-        ArtifactStore, AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Executor,
-        ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport,
-        ProbeRequest, Resolution, ResolveRequest,
+        ArtifactStore, AttemptLog, AttemptReport, AttemptRequest, CheckRequest, ConfirmRequest,
+        Confirmation, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
+        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
     },
     error::{BackendError, BackendResult, ErrorKind},
     host::Connection,
@@ -227,6 +227,15 @@ impl Executor for LocalAgent {
             Kind::Died(died) => Ok(KillReport::Ended(lost(&died))),
             other => unexpected(other),
         }
+    }
+
+    async fn confirm(
+        &self,
+        permit: &Permit,
+        request: &ConfirmRequest,
+    ) -> BackendResult<Confirmation> {
+        allow(permit, Action::HostExecute, &request.on)?;
+        Err(BackendError::new(ErrorKind::Unsupported, "executor.confirm"))
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

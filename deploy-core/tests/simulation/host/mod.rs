@@ -1,5 +1,7 @@
 //! A host as the machine may rely on it: it keeps the newest generation, and what became of every attempt.
-use crate::rng::Rng;
+mod revert;
+
+use crate::{mutant::Mutant, rng::Rng};
 use deploy_core::{
     id::{ReleaseId, Seq},
     rollout::AttemptEnd,
@@ -10,17 +12,54 @@ use std::collections::BTreeMap;
 /// One attempt, as it is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
+    /// What the host ran before, if it is to wait for a confirmation, and for how long it does.
+    pub(crate) confirm: Option<(Option<ReleaseId>, u64)>,
     pub(crate) generation: Seq,
     pub(crate) direction: Direction,
     pub(crate) steps: Vec<StepName>,
     pub(crate) goal: Option<ReleaseId>,
 }
 
+impl Order {
+    /// What the host is to run again if it goes back by itself.
+    fn before(&self) -> Option<ReleaseId> {
+        self.confirm.as_ref().and_then(|(before, _)| before.clone())
+    }
+}
+
 /// What became of an attempt.
 #[derive(Clone, Debug)]
 pub(crate) enum Fate {
+    /// Its steps are done, and the host has waited since then to be told to keep what they did.
+    Awaiting {
+        order: Order,
+        since: u64,
+    },
     Ended(AttemptEnd),
-    Running { order: Order, next: usize, ends_at: u64 },
+    /// The host's verdict is that it goes back.
+    Reverting {
+        order: Order,
+        reason: &'static str,
+        ends_at: u64,
+    },
+    Running {
+        order: Order,
+        next: usize,
+        ends_at: u64,
+    },
+}
+
+impl Fate {
+    /// When something happens to it by itself.
+    fn due(&self) -> Option<u64> {
+        match self {
+            Self::Awaiting { order, since } => {
+                Some(since + order.confirm.as_ref().map_or(0, |(_, wait)| *wait))
+            }
+            Self::Ended(_) => None,
+            Self::Reverting { ends_at, .. } | Self::Running { ends_at, .. } => Some(*ends_at),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +77,10 @@ pub(crate) struct SimHost {
     pub(crate) attempts: BTreeMap<Seq, Fate>,
     /// Every execution of a step, the oracle outside the system under test.
     pub(crate) executions: Vec<(Seq, Direction, StepName)>,
+    /// The attempts that it was told to keep, and did, and how long it had waited.
+    pub(crate) kept: Vec<(Seq, u64)>,
+    /// The attempts that it went back from, or tried to.
+    pub(crate) reverts: Vec<Seq>,
     /// One in so many steps fails.
     pub(crate) fails: u64,
     /// One in so many steps hangs.
@@ -54,6 +97,8 @@ impl SimHost {
             fence: Seq::ZERO,
             attempts: BTreeMap::new(),
             executions: Vec::new(),
+            kept: Vec::new(),
+            reverts: Vec::new(),
             fails: *rng.pick(&[5, 30, 1_000, 1_000]),
             hangs: *rng.pick(&[20, 1_000, 1_000]),
             slowest: *rng.pick(&[400, 400, 400, 20_000]),
@@ -62,7 +107,7 @@ impl SimHost {
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        self.attempts.values().any(|it| matches!(it, Fate::Running { .. }))
+        self.attempts.values().any(|it| !matches!(it, Fate::Ended(_)))
     }
 
     /// Takes an order, fencing as the contract has it unless the world has that broken.
@@ -92,25 +137,35 @@ impl SimHost {
 
     /// The time at which something happens next.
     pub(crate) fn next_at(&self) -> Option<u64> {
-        let running = self.attempts.values().filter_map(|it| match it {
-            Fate::Running { ends_at, .. } => Some(*ends_at),
-            Fate::Ended(_) => None,
-        });
-        running.min()
+        self.attempts.values().filter_map(Fate::due).min()
     }
 
-    /// Lets a step that is due end. Gives the attempt if that was its end.
+    /// Lets what is due end. Gives the attempt if whoever follows it has to be told.
     pub(crate) fn advance(&mut self, now: u64, rng: &mut Rng) -> Option<Seq> {
-        let due = self.attempts.iter().find_map(|(generation, fate)| match fate {
-            Fate::Running { ends_at, .. } if *ends_at <= now => Some(*generation),
-            _ => None,
-        })?;
-        let Some(Fate::Running { order, next, .. }) = self.attempts.get(&due).cloned() else {
-            return None;
-        };
+        let is_due = |it: &Fate| it.due().is_some_and(|at| at <= now);
+        let (due, fate) = self.attempts.iter().find(|(_, it)| is_due(it))?;
+        let (due, fate) = (*due, fate.clone());
+        match fate {
+            Fate::Awaiting { order, .. } => {
+                self.revert(due, order, "nobody confirmed", now, rng);
+                None
+            }
+            Fate::Ended(_) => None,
+            Fate::Reverting { order, reason, .. } => Some(self.come_back(due, &order, reason, rng)),
+            Fate::Running { order, next, .. } => self.advance_step(due, order, next, now, rng),
+        }
+    }
+
+    fn advance_step(
+        &mut self,
+        due: Seq,
+        order: Order,
+        next: usize,
+        now: u64,
+        rng: &mut Rng,
+    ) -> Option<Seq> {
         let Some(step) = order.steps.get(next).copied() else {
-            self.attempts.insert(due, Fate::Ended(AttemptEnd::Succeeded));
-            return Some(due);
+            return Some(self.finish_steps(due, order, now));
         };
         if rng.one_in(self.fails) {
             let end = AttemptEnd::Failed { step: Some(step), code: Some(1), reason: String::new() };
@@ -125,8 +180,7 @@ impl SimHost {
             self.release = order.goal.clone();
         }
         if next + 1 == order.steps.len() {
-            self.attempts.insert(due, Fate::Ended(AttemptEnd::Succeeded));
-            return Some(due);
+            return Some(self.finish_steps(due, order, now));
         }
         self.begin(due, &order, next + 1);
         let ends_at = now + 1 + rng.below(self.slowest);
@@ -135,12 +189,25 @@ impl SimHost {
     }
 
     /// The power goes: what runs is cut, half way or just after the deed.
-    pub(crate) fn reboot(&mut self, rng: &mut Rng) -> Option<Seq> {
+    pub(crate) fn reboot(&mut self, mutant: Mutant, now: u64, rng: &mut Rng) -> Option<Seq> {
         let (generation, fate) =
-            self.attempts.iter().find(|(_, it)| matches!(it, Fate::Running { .. }))?;
+            self.attempts.iter().find(|(_, it)| !matches!(it, Fate::Ended(_)))?;
         let (generation, fate) = (*generation, fate.clone());
-        let Fate::Running { order, next, .. } = fate else {
-            return None;
+        let (order, next) = match fate {
+            Fate::Running { order, next, .. } => (order, next),
+            Fate::Awaiting { .. } if mutant == Mutant::ForgetsToRevert => {
+                self.attempts.insert(generation, Fate::Ended(AttemptEnd::Succeeded));
+                return Some(generation);
+            }
+            Fate::Awaiting { order, .. } => {
+                self.revert(generation, order, "rebooted", now, rng);
+                return None;
+            }
+            Fate::Reverting { order, .. } => {
+                self.cut_revert(generation, &order, mutant, rng);
+                return Some(generation);
+            }
+            Fate::Ended(_) => return None,
         };
         let step = order.steps.get(next).copied();
         let deed = matches!(step, Some(StepName::Install | StepName::Rollback)) && rng.one_in(2);
@@ -152,10 +219,16 @@ impl SimHost {
         Some(generation)
     }
 
-    /// Ends an attempt. A kill that comes too late gives what it was too late for.
-    pub(crate) fn kill(&mut self, generation: Seq, rng: &mut Rng) -> AttemptEnd {
+    /// Ends an attempt; `None` if the host goes back. A kill that comes too late gives what it was too late for.
+    pub(crate) fn kill(&mut self, generation: Seq, now: u64, rng: &mut Rng) -> Option<AttemptEnd> {
         self.fence = self.fence.max(generation);
-        match self.attempts.get(&generation) {
+        Some(match self.attempts.get(&generation) {
+            Some(Fate::Awaiting { order, .. }) => {
+                let order = order.clone();
+                self.revert(generation, order, "killed", now, rng);
+                return None;
+            }
+            Some(Fate::Reverting { .. }) => return None,
             Some(Fate::Ended(end)) => end.clone(),
             Some(Fate::Running { .. }) => {
                 let end = if rng.one_in(6) {
@@ -167,6 +240,6 @@ impl SimHost {
                 end
             }
             None => AttemptEnd::Killed,
-        }
+        })
     }
 }
