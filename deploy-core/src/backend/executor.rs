@@ -401,10 +401,9 @@ impl ExecutorCapabilities {
 /// * `kill` ends all processes of an attempt and looks: `Killed` means that none is left. It raises the fence as `probe` does.
 /// * An attempt with a [`Revert`] does not end with its last step: its host waits, and `run` and `probe` say `AwaitsConfirm`.
 /// * The verdict is the host's, durable, and **one**: `confirm` in time makes it `Succeeded`; else the host goes back by itself, and
-///   the attempt ends as `SelfReverted` or `RevertFailed`. Whoever asks, and however often, hears the same.
+///   the attempt ends as `SelfReverted` or `RevertFailed`. A host that is restarted while it waits goes back.
 /// * `confirm` answers `Confirmed` only once the verdict is durable on the host. While steps are still under way, or the host goes
 ///   back already, it answers `Running` and changes nothing.
-/// * A host that is restarted while it waits goes back. What the way back needs was there before the first step was run.
 /// * `kill` of an attempt that waits to be confirmed makes the host go back at once; the way back itself is not ended.
 /// * `check` and `observe` change nothing on the host.
 /// * An attempt's result is kept on the host: `probe` and `run` give the same answer for it later.

@@ -24,8 +24,12 @@ sabotages! {
     AcceptsAnyToken,
     BeginsAtTheFirstStep,
     CallsFailuresSuccesses,
+    ConfirmsAgainstItsWord,
+    ConfirmsNothing,
     FencesByChecking,
+    FencesByConfirming,
     DeliversFromTheStart,
+    DeniesThatItGoesBack,
     DeniesThatItKills,
     DiesWithItsCaller,
     DiesWithItsExecutor,
@@ -33,6 +37,9 @@ sabotages! {
     FindsAllHealthy,
     ForgetsAtACrash,
     ForgetsResults,
+    ForgetsThatItWaits,
+    ForgetsToGoBack,
+    GoesBackByProbing,
     GuessesOutcomes,
     IgnoresPermits,
     IgnoresTheFence,
@@ -40,8 +47,10 @@ sabotages! {
     KillsByProbing,
     KillsNothing,
     KillsWithoutFencing,
+    KillsWithoutGoingBack,
     LosesAByte,
     ProbesWithoutFencing,
+    PraisesTheWayBack,
     PromisesChecks,
     RunsAgain,
     RunsBackwards,
@@ -139,7 +148,8 @@ impl Saboteur {
 impl Executor for Saboteur {
     fn capabilities(&self) -> ExecutorCapabilities {
         let kills = self.sabotage != Sabotage::DeniesThatItKills;
-        self.hosts.capabilities().with_kill(kills)
+        let returns = self.sabotage != Sabotage::DeniesThatItGoesBack;
+        self.hosts.capabilities().with_kill(kills).with_confirm(returns)
     }
 
     async fn run(
@@ -154,6 +164,9 @@ impl Executor for Saboteur {
         let mut leash = None;
         match self.sabotage {
             Sabotage::BeginsAtTheFirstStep => request.first_step = StepName::Fetch,
+            Sabotage::ForgetsToGoBack => {
+                request.revert.iter_mut().for_each(|it| it.after = Duration::from_secs(86_400));
+            }
             Sabotage::DeliversFromTheStart => request.log_offset = 0,
             Sabotage::DiesWithItsCaller => {
                 leash = Some(Leash(&self.hosts, request.on.host.name.clone()));
@@ -170,6 +183,12 @@ impl Executor for Saboteur {
             (Sabotage::CallsFailuresSuccesses, Ok(AttemptReport::Failed { .. })) => {
                 Ok(AttemptReport::Succeeded)
             }
+            (Sabotage::ForgetsThatItWaits, Ok(AttemptReport::AwaitsConfirm)) => {
+                Ok(AttemptReport::Succeeded)
+            }
+            (Sabotage::PraisesTheWayBack, Ok(AttemptReport::RevertFailed { reason, .. })) => {
+                Ok(AttemptReport::SelfReverted { reason })
+            }
             (_, Err(err)) => self.run_anyway(err, request, log).await,
             (_, done) => done,
         }
@@ -183,7 +202,8 @@ impl Executor for Saboteur {
         let report = self.hosts.probe(permit, request).await?;
         match (self.sabotage, &report) {
             (Sabotage::ForgetsResults, ProbeReport::Ended(_)) => Ok(ProbeReport::NeverStarted),
-            (Sabotage::KillsByProbing, ProbeReport::Running) => {
+            (Sabotage::GoesBackByProbing, ProbeReport::AwaitsConfirm)
+            | (Sabotage::KillsByProbing, ProbeReport::Running) => {
                 let ProbeRequest { on, generation, token, .. } = request.clone();
                 self.hosts.kill(permit, &KillRequest::new(on, generation, token)).await?;
                 Ok(report)
@@ -196,6 +216,14 @@ impl Executor for Saboteur {
         let started = self.was_started(&request.on, request.generation);
         match self.sabotage {
             Sabotage::KillsNothing if started => Ok(KillReport::Killed),
+            Sabotage::KillsWithoutGoingBack => {
+                let KillRequest { on, generation, token, .. } = request.clone();
+                let probe = ProbeRequest::new(on, generation, token);
+                match self.hosts.probe(permit, &probe).await? {
+                    ProbeReport::AwaitsConfirm => Ok(KillReport::Killed),
+                    _ => self.hosts.kill(permit, request).await,
+                }
+            }
             Sabotage::KillsWithoutFencing if !started => Ok(KillReport::NeverStarted),
             Sabotage::SparesWhatIgnoresTerm => {
                 let mut request = request.clone();
@@ -212,7 +240,20 @@ impl Executor for Saboteur {
         permit: &Permit,
         request: &ConfirmRequest,
     ) -> BackendResult<Confirmation> {
-        self.hosts.confirm(permit, request).await
+        if self.sabotage == Sabotage::FencesByConfirming {
+            let ConfirmRequest { on, generation, token, .. } = request.clone();
+            self.hosts.probe(permit, &ProbeRequest::new(on, generation, token)).await?;
+        }
+        let started = self.was_started(&request.on, request.generation);
+        if self.sabotage == Sabotage::ConfirmsNothing && started {
+            return Ok(Confirmation::Confirmed);
+        }
+        match (self.sabotage, self.hosts.confirm(permit, request).await?) {
+            (Sabotage::ConfirmsAgainstItsWord, Confirmation::Ended(_) | Confirmation::Running) => {
+                Ok(Confirmation::Confirmed)
+            }
+            (_, answer) => Ok(answer),
+        }
     }
 
     async fn check(&self, permit_: &Permit, request: &CheckRequest) -> BackendResult<Health> {

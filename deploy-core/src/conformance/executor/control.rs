@@ -5,8 +5,8 @@ use super::{
 use crate::{
     access::{Action, Resource},
     backend::{
-        AttemptReport, CheckRequest, Health, KillReport, KillRequest, Observed, ProbeReport,
-        ProbeRequest, Resolution, ResolveRequest,
+        AttemptReport, CheckRequest, ConfirmRequest, Health, KillReport, KillRequest, Observed,
+        ProbeReport, ProbeRequest, Resolution, ResolveRequest,
     },
     conformance::{eventually, permit, refused, sample::name},
     error::ErrorKind,
@@ -220,6 +220,7 @@ pub async fn reaching_a_host_takes_a_permit<H: ExecutorHarness>(harness: &H) {
     }
     let probe = ProbeRequest::new(on.clone(), Seq::new(1), scene.token(1));
     let kill = KillRequest::new(on.clone(), Seq::new(1), scene.token(1));
+    let confirm = ConfirmRequest::new(on.clone(), Seq::new(1), scene.token(1));
     let check = CheckRequest::new(on.clone(), Seq::new(1), GRACE);
     let resolve = ResolveRequest::new(attempt.clone(), StepName::Install);
     for permit in &execute {
@@ -227,6 +228,7 @@ pub async fn reaching_a_host_takes_a_permit<H: ExecutorHarness>(harness: &H) {
         refused(executor.run(permit, &attempt, &Log::from(0)).await, ErrorKind::PermissionDenied);
         refused(executor.probe(permit, &probe).await, ErrorKind::PermissionDenied);
         refused(executor.kill(permit, &kill).await, ErrorKind::PermissionDenied);
+        refused(executor.confirm(permit, &confirm).await, ErrorKind::PermissionDenied);
         refused(executor.check(permit, &check).await, ErrorKind::PermissionDenied);
         refused(executor.resolve(permit, &resolve).await, ErrorKind::PermissionDenied);
     }

@@ -1,4 +1,5 @@
 //! Cases for [`Executor`].
+mod confirm;
 mod control;
 mod run;
 mod scene;
@@ -14,6 +15,7 @@ use crate::{
 use std::time::Duration;
 
 pub use crate::memory::Act;
+pub use confirm::*;
 pub use control::*;
 pub use run::*;
 
@@ -241,6 +243,13 @@ macro_rules! executor_conformance {
             check_tells_ill_from_healthy
             resolve_asks_the_step
             results_are_kept
+            what_is_confirmed_stays
+            what_nobody_confirms_goes_back
+            nothing_is_confirmed_in_advance
+            kill_takes_back_what_waits
+            a_way_back_that_fails_is_told
+            a_host_has_one_verdict
+            hosts_that_stay_say_so
             capabilities_tell_the_truth
             reaching_a_host_takes_a_permit
         }
@@ -249,6 +258,7 @@ macro_rules! executor_conformance {
         $($then)+! {
             executor, $harness;
             an_attempt_outlives_the_executor
+            a_host_waits_without_an_executor
         }
     };
     (@concurrent [$($then:tt)+] $harness:expr) => {

@@ -156,10 +156,14 @@ impl World {
         if let Some(report) = attempt.report() {
             return KillReport::Ended(report);
         }
-        if let Some(Verdict::Revert(_)) = attempt.decide(Verdict::Revert("somebody killed it")) {
-            return KillReport::Reverting;
+        match attempt.decide(Verdict::Revert("somebody killed it")) {
+            Some(Verdict::Keep) => {
+                attempt.ended().await;
+                return KillReport::Ended(AttemptReport::Succeeded);
+            }
+            Some(Verdict::Revert(_)) => return KillReport::Reverting,
+            None => attempt.send(Signal::Term),
         }
-        attempt.send(Signal::Term);
         let end = self.clock.now().after(grace);
         tokio::select! {
             biased;
