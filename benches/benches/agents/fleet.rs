@@ -6,8 +6,8 @@ use deploy_agent::{
     JournaledHost, Names, Policy, Session, enrol,
 };
 use deploy_agent_protocol::v1::{
-    Accepted, Attempt, AttemptId, Check, Checked, Ended, Follow, Kill, NeverStarted, Observe,
-    Observed, Outcome, Probe, Refused, Resolve, Resolved, answer::Kind,
+    Accepted, Attempt, AttemptId, Check, Checked, Confirm, Ended, Follow, Kill, NeverStarted,
+    Observe, Observed, Outcome, Probe, Refused, Resolve, Resolved, answer::Kind,
 };
 use deploy_benches::Failure;
 use deploy_core::{backend::Clock, memory::SystemClock};
@@ -113,6 +113,10 @@ impl HostSide for Nothing {
     }
 
     async fn kill(&self, _kill: Kill) -> Kind {
+        Kind::NeverStarted(NeverStarted {})
+    }
+
+    async fn confirm(&self, _confirm: Confirm) -> Kind {
         Kind::NeverStarted(NeverStarted {})
     }
 

@@ -91,22 +91,28 @@ impl Folder {
         v1::Attempt::decode(&*bytes).map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))
     }
 
-    /// Says who supervises it. Fails if somebody did before: an attempt is started at most once.
-    pub(crate) fn write_started(&self, this: &Supervisor) -> io::Result<()> {
-        self.take_place(&format!("{} {} {}\n", this.pid, this.start, this.boot_id))
+    /// Says who supervises it, as the first or, where one has gone while the host waited, as the next. Fails if somebody did before: each place is
+    /// taken at most once.
+    pub(crate) fn write_started(&self, place: u32, this: &Supervisor) -> io::Result<()> {
+        self.take_place(place, &format!("{} {} {}\n", this.pid, this.start, this.boot_id))
     }
 
     /// Keeps whoever has not said yet that it supervises from starting: its place is taken.
-    pub(crate) fn keep_from_starting(&self) {
+    pub(crate) fn keep_from_starting(&self, place: u32) {
         // Somebody has said so, or there is nothing that could be started.
-        drop(self.take_place("nobody\n"));
+        drop(self.take_place(place, "nobody\n"));
+    }
+
+    /// The first place that nobody has taken.
+    pub(crate) fn next_place(&self) -> u32 {
+        (0..).find(|it| !self.0.join(place_name(*it)).exists()).unwrap_or(u32::MAX)
     }
 
     /// The first to come takes it, with a line that is whole from the beginning.
-    fn take_place(&self, line: &str) -> io::Result<()> {
-        let own = self.0.join(format!("started.{}", std::process::id()));
+    fn take_place(&self, place: u32, line: &str) -> io::Result<()> {
+        let own = self.0.join(format!("starting.{}", std::process::id()));
         write(&own, line.as_bytes())?;
-        let taken = fs::hard_link(&own, self.0.join("started"));
+        let taken = fs::hard_link(&own, self.0.join(place_name(place)));
         fs::remove_file(own)?;
         taken
     }
@@ -123,8 +129,13 @@ impl Folder {
         Some((index, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
     }
 
+    /// Who supervises it: the last who said so.
     pub(crate) fn started(&self) -> Option<Supervisor> {
-        let text = fs::read_to_string(self.0.join("started")).ok()?;
+        (0..self.next_place()).rev().find_map(|it| self.started_as(it))
+    }
+
+    fn started_as(&self, place: u32) -> Option<Supervisor> {
+        let text = fs::read_to_string(self.0.join(place_name(place))).ok()?;
         let mut words = text.strip_suffix('\n')?.split(' ');
         let (pid, start) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         Some(Supervisor { pid, start, boot_id: words.next()?.to_owned() })
@@ -185,11 +196,16 @@ impl Folder {
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(err),
             _ => {}
         }
+        self.ring();
+        Ok(())
+    }
+
+    /// Has the shim look at what was left for it.
+    pub(crate) fn ring(&self) {
         let mut bell = OpenOptions::new();
         let bell = bell.write(true).custom_flags(nonblocking()).open(self.bell());
         // Nobody listens when it has just ended.
         drop(bell.and_then(|mut it| it.write_all(b"\n")));
-        Ok(())
     }
 
     /// The grace with which the attempt is to be ended, if it is.
@@ -197,6 +213,13 @@ impl Folder {
         let text = fs::read_to_string(self.0.join("kill")).ok()?;
         // Whatever is in it: it is to be ended.
         Some(text.trim().parse().unwrap_or(0))
+    }
+}
+
+fn place_name(place: u32) -> String {
+    match place {
+        0 => "started".to_owned(),
+        again => format!("started.{again}"),
     }
 }
 

@@ -28,11 +28,15 @@ pub trait HostSide: fmt::Debug + Send + Sync + 'static {
     /// does not know, it is said that it [never started](Followed::NeverStarted).
     async fn follow(&self, follow: v1::Follow) -> Result<Following, v1::Refused>;
 
-    /// What became of an attempt; raises the fence. One of `running`, `ended`, `died`, `never_started` or `refused`.
+    /// What became of an attempt; raises the fence. One of `running`, `awaits_confirm`, `ended`, `died`, `never_started` or `refused`.
     async fn probe(&self, probe: v1::Probe) -> v1::answer::Kind;
 
-    /// Ends an attempt, and proves it; raises the fence. One of `killed`, `kill_failed`, `ended`, `died`, `never_started` or `refused`.
+    /// Ends an attempt, and proves it; raises the fence. One that waits to be confirmed is not ended: the host goes back from it.
+    /// One of `killed`, `kill_failed`, `reverting`, `ended`, `died`, `never_started` or `refused`.
     async fn kill(&self, kill: v1::Kill) -> v1::answer::Kind;
+
+    /// Keeps what an attempt did that waits to be confirmed, and says what the verdict is. One of `ended`, `running`, `died`, `never_started` or `refused`.
+    async fn confirm(&self, confirm: v1::Confirm) -> v1::answer::Kind;
 
     /// Runs the service's own `verify` once. `checked` or `refused`.
     async fn check(&self, check: v1::Check) -> v1::answer::Kind;
@@ -77,6 +81,8 @@ pub trait ArtifactBytes: Send {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Followed {
+    /// Its steps are done, and the host waits to be told to keep what they did. Nothing comes after this: follow it again.
+    AwaitsConfirm,
     /// It was started and nothing of it is alive, but it has no exit record. Nothing comes after this.
     Died(v1::Died),
     /// It has ended. Nothing comes after this.

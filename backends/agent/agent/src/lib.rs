@@ -19,6 +19,7 @@ mod session;
 mod shim;
 mod spec;
 mod time;
+mod verdict;
 
 pub use agent::{HostOptions, JournaledHost, OpenError};
 pub use connect::GatewayConnector;
@@ -40,9 +41,8 @@ pub fn run_helper(arguments: &[OsString]) -> io::Result<()> {
     let (word, rest) = arguments.split_first().ok_or_else(usage)?;
     match word.to_str() {
         Some("shim") => {
-            let (launch, _) =
-                shim::Launch::parse(rest).filter(|it| it.1.is_empty()).ok_or_else(usage)?;
-            shim::supervise(launch)
+            let (launch, rest) = shim::Launch::parse(rest).ok_or_else(usage)?;
+            shim::supervise(launch, shim::parse_place(rest).ok_or_else(usage)?)
         }
         Some("ask") => {
             let (launch, rest) = shim::Launch::parse(rest).ok_or_else(usage)?;

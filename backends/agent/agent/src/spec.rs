@@ -80,6 +80,13 @@ impl StepSpec {
     }
 }
 
+/// What the host does by itself unless it is told in time to keep what the steps did.
+#[derive(Clone, PartialEq)]
+pub(crate) struct RevertSpec {
+    pub(crate) after: Duration,
+    pub(crate) back: Spec,
+}
+
 /// An attempt that makes sense.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Spec {
@@ -89,6 +96,7 @@ pub(crate) struct Spec {
     pub(crate) steps: Vec<StepSpec>,
     pub(crate) descriptor: Artifact,
     pub(crate) package: Option<Artifact>,
+    pub(crate) revert: Option<Box<RevertSpec>>,
     /// All of it, as it came.
     pub(crate) order: v1::Attempt,
 }
@@ -107,10 +115,12 @@ impl Spec {
         if steps.is_empty() {
             return Err(BadOrder::new("it has no steps"));
         }
+        let revert = order.revert.as_deref().map(|it| revert(it, &order)).transpose()?;
         Ok(Self {
             key: place.attempt(order.generation)?,
             place,
             release,
+            revert: revert.map(Box::new),
             steps,
             descriptor: artifact(descriptor)?,
             package: order.package.as_ref().map(artifact).transpose()?,
@@ -120,6 +130,13 @@ impl Spec {
 
     pub(crate) fn step(&self, name: &str) -> Option<(usize, &StepSpec)> {
         self.steps.iter().enumerate().find(|(_, it)| it.name.as_str() == name)
+    }
+
+    /// How much is fetched for it.
+    pub(crate) fn size(&self) -> u64 {
+        let package = self.package.map_or(0, |it| it.size);
+        let back = self.revert.as_ref().map_or(0, |it| it.back.size());
+        self.descriptor.size.saturating_add(package).saturating_add(back)
     }
 
     /// By what the processes of a step are marked, and found.
@@ -142,6 +159,26 @@ impl fmt::Debug for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spec").field("key", &self.key).finish_non_exhaustive()
     }
+}
+
+/// The way back belongs to the very attempt that it leads back from, and ends there.
+fn revert(revert: &v1::Revert, order: &v1::Attempt) -> Result<RevertSpec, BadOrder> {
+    let back = revert.back.as_deref();
+    let back = back.ok_or_else(|| BadOrder::new("it does not say how to go back"))?;
+    let same = back.place == order.place
+        && back.generation == order.generation
+        && back.token == order.token
+        && back.masked == order.masked;
+    if !same || back.direction != "back" || order.direction == "back" || back.revert.is_some() {
+        return Err(BadOrder::new("its way back is that of another attempt"));
+    }
+    if revert.after_ms == 0 {
+        return Err(BadOrder::new("it leaves no time to be told to stay"));
+    }
+    Ok(RevertSpec {
+        after: Duration::from_millis(revert.after_ms),
+        back: Spec::parse(back.clone())?,
+    })
 }
 
 /// A token stands in the environment of every step.

@@ -36,6 +36,14 @@ impl Identity<'_> {
             (Outcome::Succeeded, _) => AttemptReport::Succeeded,
             (Outcome::Killed, _) => AttemptReport::Killed,
             (Outcome::KillFailed, _) => AttemptReport::KillFailed { survivors: record.survivors },
+            (Outcome::SelfReverted, _) => {
+                AttemptReport::SelfReverted { reason: went_back(&record.reason).to_owned() }
+            }
+            (Outcome::RevertFailed, step) => AttemptReport::RevertFailed {
+                step,
+                code: Some(record.code),
+                reason: recorded_reason(&record.reason),
+            },
             (Outcome::Failed, Some(step)) => AttemptReport::Failed {
                 step,
                 code: record.code,
@@ -93,7 +101,23 @@ pub(crate) fn died(died: &v1::Died) -> AttemptReport {
         reason.push_str("; still there: ");
         reason.push_str(&died.survivors.join(", "));
     }
-    lost(step(&died.step), reason)
+    let step = step(&died.step);
+    if died.reverting {
+        // Where a way back was cut, no step may be taken up again as if it had gone forward.
+        return AttemptReport::RevertFailed { step, code: None, reason };
+    }
+    lost(step, reason)
+}
+
+/// Why a host went back, for people.
+fn went_back(reason: &str) -> &str {
+    match reason {
+        "confirm_timeout" => "nobody confirmed it in time",
+        "kill_request" => "somebody asked for it",
+        "not_durable" => "the host could not write down that it waits",
+        "rebooted" => "the host was restarted while it waited",
+        other => other,
+    }
 }
 
 /// The host had begun the attempt, and knows nothing of it any more.

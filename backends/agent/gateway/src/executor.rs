@@ -1,7 +1,8 @@
 //! Runs attempts over the sessions of agents.
 use crate::{
-    answers::{self, Identity, died, forgotten},
-    conversation::{Conversation, Heard, Silence},
+    answers::{Identity, died, forgotten},
+    conversation::Silence,
+    follower::{Follower, START_WITHIN},
     gateway::Gateway,
     order,
     session::Session,
@@ -17,27 +18,22 @@ use deploy_core::{
     },
     digest::Digest,
     error::{BackendError, BackendResult, ErrorKind},
+    host::Host,
     id::{HostName, ReleaseId, Seq},
     time::Timestamp,
 };
 use deploy_host::{
     archive::Limits,
-    executor::{Releases, allow, doubtful, harmless},
+    executor::{Releases, allow, harmless},
 };
 use std::{sync::Arc, time::Duration};
 
 /// How long an agent that is not connected is waited for where nothing has begun.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// How long an agent may take to begin: it may have gigabytes to fetch and to hash.
-const START_WITHIN: Duration = Duration::from_secs(600);
 /// How long a question may take that the agent answers by itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// An attempt of which nothing is heard for so long is followed anew.
-const FOLLOW_ANEW: Duration = Duration::from_secs(3600);
 /// How much longer than it may take a script, or a kill, is waited for.
 const SLACK: Duration = Duration::from_secs(60);
-/// How often a log that ends early is asked for again.
-const SHORT_LOGS: u32 = 5;
 
 /// Runs attempts on hosts whose agents are connected to a [`Gateway`].
 ///
@@ -126,16 +122,12 @@ impl AgentExecutor {
     ) -> BackendResult<AttemptReport> {
         let about = identity(&request.on, request.generation, &request.token, "executor.run");
         let attempt = self.attempt(request).await.map_err(harmless)?;
-        let mut follower = Follower {
-            about,
-            log,
-            offset: request.log_offset,
-            attached: false,
-            doubt: false,
-            short_logs: 0,
-        };
+        let mut follower = Follower::new(about, log, request.log_offset);
         let mut session = self.session(about.host, about.operation).await?;
         loop {
+            if request.revert.is_some() && !session.reverts() {
+                return Err(too_old(&follower));
+            }
             session.offer(artifacts(request));
             let order = if follower.attached {
                 Order::Follow(v1::Follow {
@@ -150,7 +142,10 @@ impl AgentExecutor {
             if let Some(mut conversation) = session.order(order, START_WITHIN).await {
                 follower.doubt = true;
                 if let Some(ended) = follower.follow(self.clock(), &mut conversation).await? {
-                    conversation.confirm_end(request.on.service.as_str(), attempt.generation).await;
+                    if !matches!(ended, Ok(AttemptReport::AwaitsConfirm)) {
+                        let service = request.on.service.as_str();
+                        conversation.confirm_end(service, attempt.generation).await;
+                    }
                     return ended;
                 }
             }
@@ -173,6 +168,15 @@ impl AgentExecutor {
     }
 
     async fn attempt(&self, request: &AttemptRequest) -> BackendResult<v1::Attempt> {
+        let mut attempt = self.one_way(request).await?;
+        if let (Some(revert), Some(back)) = (&request.revert, request.way_back()) {
+            let back = self.one_way(&back).await?;
+            attempt.revert = Some(order::revert(revert.after, back));
+        }
+        Ok(attempt)
+    }
+
+    async fn one_way(&self, request: &AttemptRequest) -> BackendResult<v1::Attempt> {
         let parts = self.releases.descriptor(request.release.descriptor.digest).await?;
         let attempt = order::attempt(request, parts.descriptor())?;
         if let Some(package) = request.release.package.filter(|_| request.keeps_release) {
@@ -182,104 +186,16 @@ impl AgentExecutor {
     }
 }
 
-/// Follows one attempt over as many sessions as it takes.
-struct Follower<'a> {
-    about: Identity<'a>,
-    log: &'a dyn AttemptLog,
-    /// The next byte of the log.
-    offset: u64,
-    /// The host has said that it has the attempt.
-    attached: bool,
-    /// Something may have been started.
-    doubt: bool,
-    short_logs: u32,
-}
-
-impl Follower<'_> {
-    /// Listens to its end; `None` if it has to be followed further over another session, or asked anew.
-    async fn follow(
-        &mut self,
-        clock: &dyn Clock,
-        conversation: &mut Conversation,
-    ) -> BackendResult<Option<BackendResult<AttemptReport>>> {
-        let first = if self.attached { FOLLOW_ANEW } else { START_WITHIN };
-        let mut until = clock.now().after(first);
-        loop {
-            match conversation.next(clock, until).await {
-                Err(Silence::Gone) => return Ok(None),
-                Err(Silence::TooLong) if self.attached => return Ok(None),
-                Err(Silence::TooLong) => {
-                    let err = self.about.error(ErrorKind::OutcomeUnknown);
-                    return Err(err.because("its agent does not answer"));
-                }
-                Ok(Heard::Step(name)) => {
-                    if let Some(step) = answers::step(&name) {
-                        self.log.step(step);
-                    }
-                }
-                Ok(Heard::Log { offset, bytes }) => {
-                    self.store(conversation, offset, &bytes).await?;
-                }
-                Ok(Heard::Answer(Answer::Accepted(_))) => {
-                    self.attached = true;
-                    // From now on the agent speaks when there is something to say, and the session ends when it is gone.
-                    until = clock.now().after(FOLLOW_ANEW);
-                }
-                Ok(Heard::Answer(answer)) => return Ok(self.conclude(answer)),
-            }
-        }
-    }
-
-    async fn store(
-        &mut self,
-        conversation: &Conversation,
-        offset: u64,
-        bytes: &[u8],
-    ) -> BackendResult<()> {
-        if offset != self.offset {
-            return Err(self
-                .about
-                .error(ErrorKind::OutcomeUnknown)
-                .with("expected", self.offset)
-                .with("got", offset)
-                .because("the host's agent left out a part of the log"));
-        }
-        self.log.write(offset, bytes).await.map_err(|err| doubtful(err, true))?;
-        self.offset += bytes.len() as u64;
-        conversation.acknowledge(self.offset, bytes.len() as u64).await;
-        Ok(())
-    }
-
-    /// What an answer means that is the last one; `None` if the attempt has to be asked for again.
-    fn conclude(&mut self, answer: Answer) -> Option<BackendResult<AttemptReport>> {
-        Some(match answer {
-            Answer::Ended(record) => {
-                self.attached = true;
-                if self.offset < record.log_length && self.short_logs < SHORT_LOGS {
-                    self.short_logs += 1;
-                    return None;
-                }
-                self.about.ended(record)
-            }
-            Answer::Died(record) => Ok(died(&record)),
-            Answer::NeverStarted(_) if self.attached => Ok(forgotten()),
-            Answer::NeverStarted(_) => Err(self
-                .about
-                .error(ErrorKind::Unavailable)
-                .because("the attempt ended on the host before anything was started")),
-            Answer::Refused(refused) if self.attached => {
-                Err(doubtful(self.about.refused(refused), true))
-            }
-            Answer::Refused(refused) => Err(self.about.refused(refused)),
-            _ => Err(self.about.unexpected()),
-        })
-    }
-}
-
 #[async_trait]
 impl Executor for AgentExecutor {
     fn capabilities(&self) -> ExecutorCapabilities {
-        ExecutorCapabilities::default().with_check(true).with_kill(true)
+        ExecutorCapabilities::default().with_check(true).with_confirm(true).with_kill(true)
+    }
+
+    fn capabilities_on(&self, host: &Host) -> ExecutorCapabilities {
+        // Of one that is not connected it is seen when something is wanted of it.
+        let session = self.gateway.sessions().current(&host.name);
+        self.capabilities().with_confirm(session.is_none_or(|it| it.reverts()))
     }
 
     async fn run(
@@ -303,6 +219,7 @@ impl Executor for AgentExecutor {
         match self.ask(&about, order, ANSWER_WITHIN).await? {
             Answer::Ended(record) => Ok(ProbeReport::Ended(about.ended(record)?)),
             Answer::Died(record) => Ok(ProbeReport::Ended(died(&record))),
+            Answer::AwaitsConfirm(_) => Ok(ProbeReport::AwaitsConfirm),
             Answer::NeverStarted(_) => Ok(ProbeReport::NeverStarted),
             Answer::Running(_) => Ok(ProbeReport::Running),
             _ => Err(about.unexpected()),
@@ -326,6 +243,7 @@ impl Executor for AgentExecutor {
                 Ok(KillReport::KillFailed { survivors: failed.survivors })
             }
             Answer::NeverStarted(_) => Ok(KillReport::NeverStarted),
+            Answer::Reverting(_) => Ok(KillReport::Reverting),
             _ => Err(about.unexpected()),
         }
     }
@@ -336,7 +254,22 @@ impl Executor for AgentExecutor {
         request: &ConfirmRequest,
     ) -> BackendResult<Confirmation> {
         allow(permit, Action::HostExecute, &request.on, "executor.confirm")?;
-        Err(BackendError::new(ErrorKind::Unsupported, "executor.confirm"))
+        let about = identity(&request.on, request.generation, &request.token, "executor.confirm");
+        let order = Order::Confirm(v1::Confirm {
+            place: Some(order::place(&request.on)),
+            generation: request.generation.get(),
+            token: request.token.clone(),
+        });
+        match self.ask(&about, order, ANSWER_WITHIN).await? {
+            Answer::Ended(record) => Ok(match about.ended(record)? {
+                AttemptReport::Succeeded => Confirmation::Confirmed,
+                report => Confirmation::Ended(report),
+            }),
+            Answer::Died(record) => Ok(Confirmation::Ended(died(&record))),
+            Answer::NeverStarted(_) => Ok(Confirmation::Ended(forgotten())),
+            Answer::Running(_) => Ok(Confirmation::Running),
+            _ => Err(about.unexpected()),
+        }
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {
@@ -410,6 +343,12 @@ const fn identity<'a>(
 
 /// What a host may fetch for an attempt.
 fn artifacts(request: &AttemptRequest) -> impl Iterator<Item = Digest> {
-    let release = &request.release;
-    release.package.iter().chain([&release.descriptor]).map(|it| it.digest)
+    let back = request.revert.iter().map(|it| &it.release);
+    let releases = back.chain([&request.release]);
+    releases.flat_map(|it| it.package.iter().chain([&it.descriptor]).map(|it| it.digest))
+}
+
+fn too_old(follower: &Follower<'_>) -> BackendError {
+    let err = follower.about.error(ErrorKind::Unsupported);
+    err.because("its agent is too old to go back by itself: install a newer one, or leave out `confirm_timeout`")
 }

@@ -168,8 +168,8 @@ impl Gateway {
         let heartbeat_ms = u32::try_from(self.0.options.heartbeat.as_millis()).unwrap_or(u32::MAX);
         let welcome = Welcome { protocol, session: id.clone(), heartbeat_ms };
         let signer = Arc::clone(&self.0.signer);
-        let session =
-            Arc::new(Session::new(host, hello.boot_id.clone(), id, signer, outbox.clone()));
+        let session = Session::new(host, hello.boot_id.clone(), id, signer, outbox.clone());
+        let session = Arc::new(session.speaking(protocol));
         // The outbox is empty, and nobody else has it yet.
         let _first = outbox.try_send(GatewayFrame { kind: Some(ToAgent::Welcome(welcome)) });
         if let Some(before) = self.0.sessions.enter(Arc::clone(&session)) {

@@ -10,6 +10,7 @@ mod answers;
 mod conversation;
 mod enrolment;
 mod executor;
+mod follower;
 mod gateway;
 mod listener;
 mod order;

@@ -11,6 +11,7 @@ use deploy_host::{
     duration::whole_seconds,
     executor::environment,
 };
+use std::time::Duration;
 
 /// How long processes have between TERM and KILL when a step's time is up.
 const KILL_GRACE_SECONDS: u32 = 10;
@@ -53,7 +54,14 @@ pub(crate) fn attempt(
         log_limit: LOG_LIMIT,
         log_offset: request.log_offset,
         masked: Vec::new(),
+        revert: None,
     })
+}
+
+/// The way back that goes with an attempt.
+pub(crate) fn revert(after: Duration, back: v1::Attempt) -> Box<v1::Revert> {
+    let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    Box::new(v1::Revert { after_ms, back: Some(Box::new(back)) })
 }
 
 fn step(step: &Step, descriptor: &Descriptor) -> BackendResult<v1::Step> {
@@ -82,7 +90,7 @@ pub(crate) fn place(on: &HostRequest) -> v1::Place {
 }
 
 /// Whole seconds, rounded up, as the protocol has them.
-pub(crate) fn seconds(duration: std::time::Duration) -> u32 {
+pub(crate) fn seconds(duration: Duration) -> u32 {
     u32::try_from(whole_seconds(duration)).unwrap_or(u32::MAX)
 }
 

@@ -1,7 +1,7 @@
 //! The connection of one agent, for as long as it lasts.
 use crate::conversation::{Conversation, Heard};
 use deploy_agent_protocol::{
-    LOG_WINDOW, OrderSigner,
+    LOG_WINDOW, NEWEST_PROTOCOL, OrderSigner, REVERT_SINCE,
     v1::{
         self, AgentFrame, GatewayFrame, Order, agent_frame::Kind as FromAgent,
         gateway_frame::Kind as ToAgent, order,
@@ -37,6 +37,7 @@ pub struct Boots {
 pub(crate) struct Session {
     host: HostName,
     boot_id: String,
+    protocol: u32,
     id: Vec<u8>,
     signer: Arc<OrderSigner>,
     state: Mutex<State>,
@@ -78,7 +79,18 @@ impl Session {
             offers: Vec::new(),
         };
         let (state, closing, heard) = (Mutex::new(state), Notify::new(), Notify::new());
-        Self { host, boot_id, id, signer, state, closing, heard }
+        Self { host, boot_id, protocol: NEWEST_PROTOCOL, id, signer, state, closing, heard }
+    }
+
+    /// In another version of the protocol.
+    pub(crate) const fn speaking(mut self, protocol: u32) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// Whether its host goes back by itself from what nobody confirms.
+    pub(crate) const fn reverts(&self) -> bool {
+        self.protocol >= REVERT_SINCE
     }
 
     pub(crate) const fn host(&self) -> &HostName {

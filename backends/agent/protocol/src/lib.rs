@@ -43,7 +43,10 @@ pub mod v1 {
 }
 
 /// The newest version of the protocol that this program speaks.
-pub const NEWEST_PROTOCOL: u32 = 1;
+pub const NEWEST_PROTOCOL: u32 = 2;
+
+/// The oldest version in which hosts go back by themselves where an attempt has a `revert`.
+pub const REVERT_SINCE: u32 = 2;
 
 /// The oldest version of the protocol that this program still speaks.
 pub const OLDEST_PROTOCOL: u32 = 1;

@@ -87,7 +87,11 @@ impl Follower {
             loop {
                 news.borrow_and_update();
                 self.tell_steps().await?;
+                let waits = self.folder.awaits_confirm();
                 self.tell_log(u64::MAX).await?;
+                if waits {
+                    return self.tell(Followed::AwaitsConfirm).await;
+                }
                 let over = tokio::select! {
                     biased;
                     changed = news.changed() => changed.is_err(),

@@ -5,6 +5,7 @@ use crate::{
     folder::{Folder, nonblocking, write},
     journal::{Decided, record::Record},
     shim,
+    spec::Spec,
 };
 use deploy_core::telemetry::{GENERATION, TARGET_BACKEND};
 use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt as _, process::Stdio, sync::Arc};
@@ -36,7 +37,7 @@ impl Host {
             let (boot_id, cgroup) = (self.boot_id.clone(), cgroups.to_string());
             let starting = Record::Starting { attempt: key.clone(), boot_id, cgroup };
             self.journal.write(vec![starting]).await.map_err(io::Error::other)?;
-            self.spawn_shim(&launch)
+            self.spawn_shim(&launch, 0)
         };
         match begin.await {
             Ok(news) => self.supervise(key, Some(news)).await,
@@ -51,7 +52,21 @@ impl Host {
         }
     }
 
-    fn spawn_shim(&self, launch: &shim::Launch) -> io::Result<pipe::Receiver> {
+    /// Starts a shim that goes on for one that was lost while the attempt waited to be confirmed.
+    pub(super) fn resume_shim(&self, folder: &Folder) -> io::Result<pipe::Receiver> {
+        let spec = Spec::parse(folder.order()?).map_err(io::Error::other)?;
+        let launch = shim::Launch {
+            host: shim::Host {
+                name: self.options.name.clone(),
+                cgroups: self.cgroups.group(&spec.group()),
+                log_cap: self.options.policy.log_cap(),
+            },
+            folder: folder.clone(),
+        };
+        self.spawn_shim(&launch, folder.next_place())
+    }
+
+    fn spawn_shim(&self, launch: &shim::Launch, place: u32) -> io::Result<pipe::Receiver> {
         let folder = &launch.folder;
         // First this end, so that the shim's never finds nobody.
         let news = listen(folder)?;
@@ -63,6 +78,7 @@ impl Host {
         Command::new(&self.options.program)
             .arg("shim")
             .args(launch.arguments())
+            .arg(place.to_string())
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::null())

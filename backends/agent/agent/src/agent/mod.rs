@@ -1,5 +1,6 @@
 //! The agent proper: orders become records of the journal, and these become shims.
 mod answers;
+mod confirm;
 mod follow;
 mod launch;
 mod prepare;
@@ -198,6 +199,10 @@ impl HostSide for JournaledHost {
 
     async fn kill(&self, kill: v1::Kill) -> v1::answer::Kind {
         answers::or_refused(self.host.kill(&kill).await)
+    }
+
+    async fn confirm(&self, confirm: v1::Confirm) -> v1::answer::Kind {
+        answers::or_refused(self.host.confirm(&confirm).await)
     }
 
     async fn check(&self, check: v1::Check) -> v1::answer::Kind {

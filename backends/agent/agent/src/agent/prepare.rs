@@ -26,7 +26,7 @@ use std::{
         fd::OwnedFd,
         unix::fs::{OpenOptionsExt as _, chown},
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::Ordering,
 };
 
@@ -38,6 +38,13 @@ const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::RD
 pub(super) struct Prepared {
     folder: Folder,
     placed: bool,
+}
+
+/// What an attempt needs, as it lies in the cache.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) descriptor: PathBuf,
+    pub(super) package: Option<PathBuf>,
 }
 
 impl Host {
@@ -55,55 +62,21 @@ impl Prepared {
         folder: Folder,
         spec: &Spec,
         account: &Account,
-        descriptor: &Path,
-        package: Option<&Path>,
+        fetched: &Fetched,
+        back: Option<&Fetched>,
         policy: &Policy,
     ) -> io::Result<Self> {
         let prepared = Self { folder, placed: false };
         prepared.folder.prepare(&spec.order)?;
-        fs::hard_link(descriptor, prepared.folder.descriptor())?;
-        prepared.write_work(spec, account, descriptor, package)?;
+        fs::hard_link(&fetched.descriptor, prepared.folder.descriptor())?;
+        write_work(&prepared.folder, spec, account, fetched)?;
+        if let (Some(revert), Some(fetched)) = (&spec.revert, back) {
+            let folder = prepared.folder.back();
+            make(folder.path(), 0o711)?;
+            write_work(&folder, &revert.back, account, fetched)?;
+        }
         make_deploy_path(&spec.place.deploy_path, policy, account)?;
         Ok(prepared)
-    }
-
-    /// What the steps read. Only the service's account can look into it, and change nothing but `tmp`.
-    fn write_work(
-        &self,
-        spec: &Spec,
-        account: &Account,
-        descriptor: &Path,
-        package: Option<&Path>,
-    ) -> io::Result<()> {
-        let work = self.folder.work();
-        for folder in ["", "descriptor", "lib", "steps"] {
-            make(&work.join(folder), 0o755)?;
-        }
-        write(&work.join("lib/deployutils.sh"), shell::LIBRARY.as_bytes(), false)?;
-        for step in spec.steps.iter().filter(|it| it.script.is_none()) {
-            let text = shell::default_step(step.name).unwrap_or_default();
-            write(&work.join(step.path()), text.as_bytes(), false)?;
-        }
-        unpack(&fs::read(descriptor)?, &work.join("descriptor"))?;
-        let scripts = spec.steps.iter().flat_map(|it| it.script.iter().chain(&it.check));
-        for script in scripts {
-            if !work.join("descriptor").join(script).is_file() {
-                let message = format!("the descriptor has no file `{script}`");
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-            }
-        }
-        if let Some(package) = package {
-            let path = work.join("package.tar.gz");
-            fs::hard_link(package, &path)?;
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-        }
-        make(&work.join("tmp"), 0o700)?;
-        make(&work, 0o750)?;
-        if !account.is_own() {
-            chown(work.join("tmp"), Some(account.uid), Some(account.gid))?;
-            chown(&work, None, Some(account.gid))?;
-        }
-        Ok(())
     }
 
     /// Gives it its place. That is durable once the shim says that something begins. This blocks.
@@ -132,6 +105,44 @@ impl Drop for Prepared {
             drop(fs::remove_dir_all(self.folder.path()));
         }
     }
+}
+
+/// What the steps read. Only the service's account can look into it, and change nothing but `tmp`.
+fn write_work(
+    folder: &Folder,
+    spec: &Spec,
+    account: &Account,
+    fetched: &Fetched,
+) -> io::Result<()> {
+    let work = folder.work();
+    for folder in ["", "descriptor", "lib", "steps"] {
+        make(&work.join(folder), 0o755)?;
+    }
+    write(&work.join("lib/deployutils.sh"), shell::LIBRARY.as_bytes(), false)?;
+    for step in spec.steps.iter().filter(|it| it.script.is_none()) {
+        let text = shell::default_step(step.name).unwrap_or_default();
+        write(&work.join(step.path()), text.as_bytes(), false)?;
+    }
+    unpack(&fs::read(&fetched.descriptor)?, &work.join("descriptor"))?;
+    let scripts = spec.steps.iter().flat_map(|it| it.script.iter().chain(&it.check));
+    for script in scripts {
+        if !work.join("descriptor").join(script).is_file() {
+            let message = format!("the descriptor has no file `{script}`");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+    }
+    if let Some(package) = &fetched.package {
+        let path = work.join("package.tar.gz");
+        fs::hard_link(package, &path)?;
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    }
+    make(&work.join("tmp"), 0o700)?;
+    make(&work, 0o750)?;
+    if !account.is_own() {
+        chown(work.join("tmp"), Some(account.uid), Some(account.gid))?;
+        chown(&work, None, Some(account.gid))?;
+    }
+    Ok(())
 }
 
 /// The descriptor's files.

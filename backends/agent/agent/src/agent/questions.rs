@@ -11,8 +11,8 @@ use crate::{
     spec::{Place, Spec, check_token},
 };
 use deploy_agent_protocol::v1::{
-    Check, Checked, Kill, KillFailed, NeverStarted, Observe, Observed, Probe, Refused, Resolution,
-    Resolve, Resolved, answer::Kind,
+    AwaitsConfirm, Check, Checked, Kill, KillFailed, NeverStarted, Observe, Observed, Probe,
+    Refused, Resolution, Resolve, Resolved, answer::Kind,
 };
 use deploy_core::digest::Digest;
 use deploy_host::{
@@ -24,7 +24,7 @@ use std::{fs, io, process::Stdio, time::Duration};
 use tokio::{process::Command, task::spawn_blocking, time::timeout};
 
 /// How long a shim may take to end a tree, beyond the grace.
-const KILL_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const KILL_WITHIN: Duration = Duration::from_secs(20);
 
 impl Host {
     pub(super) async fn probe(&self, probe: &Probe) -> Result<Kind, Refused> {
@@ -33,10 +33,14 @@ impl Host {
         let Some(attempt) = self.fence_off(&key, &probe.token).await? else {
             return Ok(Kind::NeverStarted(NeverStarted {}));
         };
+        let folder = self.folder(&key);
         Ok(match attempt.state {
             State::Exited { end, .. } => answers::end(end),
+            State::Starting { .. } if folder.awaits_confirm() => {
+                Kind::AwaitsConfirm(AwaitsConfirm {})
+            }
             State::Accepted { .. } | State::Starting { .. } => {
-                answers::running(self.folder(&key).last_begun())
+                answers::running(folder.last_begun())
             }
         })
     }
@@ -68,6 +72,9 @@ impl Host {
         if let State::Exited { end, .. } = attempt.state {
             return Ok(answers::end(end));
         }
+        if let Some(answer) = self.take_back(&key).await? {
+            return Ok(answer);
+        }
         let within = Duration::from_secs(kill.grace_s.into()) + KILL_WITHIN;
         match timeout(within, self.end(&key, kill.grace_s)).await {
             Ok(ended) => ended,
@@ -89,7 +96,11 @@ impl Host {
                 folder.ask_to_kill(grace_s).map_err(failing)?;
                 self.wake(&folder);
             }
-            while news.changed().await.is_ok() {}
+            while news.changed().await.is_ok() {
+                if let Some(answer) = self.take_back(key).await? {
+                    return Ok(answer);
+                }
+            }
         }
         Ok(match self.attempt(key).await? {
             Some(Attempt { state: State::Exited { end, .. }, .. }) => answers::killed(end),
@@ -99,7 +110,7 @@ impl Host {
     }
 
     /// A shim that somebody has stopped can end nothing.
-    fn wake(&self, folder: &Folder) {
+    pub(super) fn wake(&self, folder: &Folder) {
         let shim = folder.shim(&self.boot_id).and_then(|it| Pid::from_raw(it.pid));
         if let Some(shim) = shim {
             _ = kill_process(shim, Signal::CONT);

@@ -2,7 +2,7 @@
 use super::{
     Host,
     answers::{failing, invalid, refused},
-    prepare::Prepared,
+    prepare::{Fetched, Prepared},
 };
 use crate::{
     FetchArtifact,
@@ -37,9 +37,11 @@ impl Host {
         let spec = Spec::parse(attempt)?;
         if self.is_new(&spec).await? {
             let account = self.allowed(&spec).await?;
+            if let Some(revert) = &spec.revert {
+                self.allowed(&revert.back).await?;
+            }
             self.leave_alone_what_is_left(&spec).await?;
-            let size = spec.descriptor.size.saturating_add(spec.package.map_or(0, |it| it.size));
-            has_room(&self.options.state, size)?;
+            has_room(&self.options.state, spec.size())?;
             let prepared = self.prepare(&spec, &account, artifacts).await?;
             self.accept(&spec, prepared).await?;
         }
@@ -131,6 +133,21 @@ impl Host {
         account: &Account,
         artifacts: &dyn FetchArtifact,
     ) -> Result<Prepared, Refused> {
+        let fetched = self.fetch(spec, artifacts).await?;
+        // What the way back needs is there before anything is changed.
+        let back = match &spec.revert {
+            Some(revert) => Some(self.fetch(&revert.back, artifacts).await?),
+            None => None,
+        };
+        let folder = self.unfinished(&spec.key);
+        let (spec, account, policy) = (spec.clone(), account.clone(), self.options.policy.clone());
+        let prepared = spawn_blocking(move || {
+            Prepared::new(folder, &spec, &account, &fetched, back.as_ref(), &policy)
+        });
+        prepared.await.map_err(failing)?.map_err(|err| self.not_written(&err))
+    }
+
+    async fn fetch(&self, spec: &Spec, artifacts: &dyn FetchArtifact) -> Result<Fetched, Refused> {
         let descriptor = self.cache.get(spec.descriptor, artifacts).await;
         let descriptor = descriptor.map_err(|err| self.not_fetched(&err))?;
         let package = match spec.package {
@@ -140,12 +157,7 @@ impl Host {
             }
             None => None,
         };
-        let folder = self.unfinished(&spec.key);
-        let (spec, account, policy) = (spec.clone(), account.clone(), self.options.policy.clone());
-        let prepared = spawn_blocking(move || {
-            Prepared::new(folder, &spec, &account, &descriptor, package.as_deref(), &policy)
-        });
-        prepared.await.map_err(failing)?.map_err(|err| self.not_written(&err))
+        Ok(Fetched { descriptor, package })
     }
 
     fn not_fetched(&self, err: &FetchError) -> Refused {

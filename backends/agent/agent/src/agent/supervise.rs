@@ -26,6 +26,8 @@ use tokio::{net::unix::pipe, sync::watch, task::spawn_blocking, time::interval};
 
 /// How often to look whether a shim that is about to be gone is.
 const GOING: Duration = Duration::from_millis(20);
+/// So many have supervised an attempt, or were kept from it, before nobody does any more.
+const MOST_PLACES: u32 = 32;
 
 impl Host {
     /// Goes on with what the journal says is under way.
@@ -49,10 +51,18 @@ impl Host {
 
     /// Listens to a shim until it is done, and then writes how the attempt ended.
     pub(super) async fn supervise(self: Arc<Self>, key: AttemptKey, news: Option<pipe::Receiver>) {
-        if let Some(news) = news {
-            self.listen(&key, news).await;
-        }
-        match self.settle(&key).await {
+        let mut news = news;
+        let settled = loop {
+            if let Some(news) = news.take() {
+                self.listen(&key, news).await;
+            }
+            match self.settle(&key).await {
+                Ok(Some(resumed)) => news = Some(resumed),
+                Ok(None) => break Ok(()),
+                Err(err) => break Err(err),
+            }
+        };
+        match settled {
             Ok(()) => _ = self.live().remove(&key),
             Err(err) => {
                 // What is not written is not said. Whoever waits for it waits for an agent that can write again.
@@ -82,18 +92,20 @@ impl Host {
         }
     }
 
-    /// Finds out how an attempt ended, sees to it that nothing of it is left that must not be, and writes it down.
-    async fn settle(&self, key: &AttemptKey) -> io::Result<()> {
+    /// Finds out how an attempt ended, sees to it that nothing of it is left that must not be, and writes it down. If it has not, and only its shim is
+    /// gone, another goes on for that one: then this gives what to listen to.
+    async fn settle(&self, key: &AttemptKey) -> io::Result<Option<pipe::Receiver>> {
         let folder = self.folder(key);
         loop {
             let Some(attempt) = self.journal.look(|it| it.attempt(key).cloned()).0 else {
-                return Ok(());
+                return Ok(None);
             };
             let (of, seen_by) = (folder.clone(), self.boot_id.clone());
             let (look_at, shim) = (attempt.clone(), folder.shim(&self.boot_id));
             let found = spawn_blocking(move || verdict(&look_at, &look(&of, &look_at, &seen_by)));
             let record = match found.await.map_err(io::Error::other)? {
-                Verdict::Settled => return Ok(()),
+                Verdict::Settled => return Ok(None),
+                Verdict::Resume => return self.resume_shim(&folder).map(Some),
                 Verdict::Running => {
                     wait_for(shim).await;
                     continue;
@@ -110,7 +122,8 @@ impl Host {
                     Record::Exited { attempt: key.clone(), end }
                 }
             };
-            return self.journal.write(vec![record]).await.map_err(io::Error::other);
+            let written = self.journal.write(vec![record]).await;
+            return written.map(|()| None).map_err(io::Error::other);
         }
     }
 
@@ -119,8 +132,9 @@ impl Host {
         let last = folder.last_begun();
         let step = last.as_ref().map(|it| it.1.clone()).unwrap_or_default();
         let reason = cause.as_str().to_owned();
+        let reverting = folder.has_waited();
         let (Cause::ShimLost, Some((index, _))) = (cause, last) else {
-            return Ok(Died { reason, step, survivors: Vec::new() });
+            return Ok(Died { reason, step, survivors: Vec::new(), reverting });
         };
         let index = index.to_string();
         let cgroups = match &attempt.state {
@@ -131,7 +145,7 @@ impl Host {
         let grace = Spec::parse(of.order()?).map_err(io::Error::other)?.grace();
         let survivors = spawn_blocking(move || Ending::new(tree, grace, uptime()).run());
         let survivors = survivors.await.map_err(io::Error::other)??;
-        Ok(Died { reason, step, survivors })
+        Ok(Died { reason, step, survivors, reverting })
     }
 
     /// What could not be ended of the newest attempt of a service and is still there, as `PID:NAME`. This blocks.
@@ -176,7 +190,9 @@ impl Host {
     /// Lets go of what an attempt that is over needs no more.
     fn tidy(&self, folder: &Folder) {
         // The package, which would be on the disk for as long as this name of it is; and control groups that are empty by now.
-        drop(fs::remove_file(folder.work().join("package.tar.gz")));
+        for work in [folder.work(), folder.back().work()] {
+            drop(fs::remove_file(work.join("package.tar.gz")));
+        }
         if let Some(spec) = folder.order().ok().and_then(|it| Spec::parse(it).ok()) {
             self.cgroups.group(&spec.group()).remove();
         }
@@ -185,14 +201,29 @@ impl Host {
 
 /// What there is to see of an attempt. A shim that has not said yet that it is there never will be: its place is taken. This blocks.
 fn look(folder: &Folder, attempt: &Attempt, boot_id: &str) -> Seen {
+    if folder.shim(boot_id).is_none() {
+        folder.keep_from_starting(folder.next_place());
+    }
+    let shim_alive = folder.shim(boot_id).is_some();
+    let last_boot = folder.started().map(|it| it.boot_id);
     let rebooted = match &attempt.state {
-        State::Starting { boot_id: of_start, .. } => of_start != boot_id,
+        State::Starting { boot_id: of_start, .. } => {
+            last_boot.as_ref().unwrap_or(of_start) != boot_id
+        }
         State::Accepted { .. } | State::Exited { .. } => false,
     };
-    folder.keep_from_starting();
-    let shim_alive = folder.shim(boot_id).is_some();
     let exit = folder.exit().filter(|it| it.token == attempt.token);
-    Seen { rebooted, shim_alive, begun: folder.last_begun().is_some(), exit }
+    let last = folder.last_begun().map(|it| it.0);
+    let steps = folder.order().map_or(0, |it| it.steps.len());
+    Seen {
+        rebooted,
+        shim_alive,
+        begun: last.is_some(),
+        exit,
+        waited: folder.has_waited(),
+        going_back: last.is_some_and(|it| it >= steps),
+        resumable: folder.next_place() < MOST_PLACES,
+    }
 }
 
 /// Why an attempt did not start, where its shim has said something.

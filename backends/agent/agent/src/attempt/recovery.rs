@@ -13,6 +13,12 @@ pub(crate) struct Seen {
     pub(crate) begun: bool,
     /// Its exit record, if there is a whole one.
     pub(crate) exit: Option<v1::Ended>,
+    /// Whether its steps were done, and it waited to be confirmed.
+    pub(crate) waited: bool,
+    /// Whether the shim has written, durably, that a step of the way back begins.
+    pub(crate) going_back: bool,
+    /// Whether another shim may go on for one that was lost: not again and again.
+    pub(crate) resumable: bool,
 }
 
 /// Why an attempt has no exit record.
@@ -45,6 +51,8 @@ pub(crate) enum Verdict {
     Ended(v1::Ended),
     /// It was about to be started, and was not.
     NeverStarted,
+    /// It waits to be confirmed, or is to go back and has not begun to: another shim is to see to that.
+    Resume,
     /// It runs: follow it.
     Running,
     /// It was over before, and what is known of its end stands.
@@ -60,6 +68,9 @@ pub(crate) fn verdict(attempt: &Attempt, seen: &Seen) -> Verdict {
             Verdict::Running
         }
         (State::Starting { .. }, Seen { exit: Some(exit), .. }) => Verdict::Ended(exit.clone()),
+        (State::Starting { .. }, Seen { waited: true, going_back: false, resumable: true, .. }) => {
+            Verdict::Resume
+        }
         (State::Starting { .. }, Seen { begun: false, .. }) => Verdict::NeverStarted,
         (State::Starting { .. }, Seen { rebooted: true, .. }) => Verdict::Died(Cause::Rebooted),
         (State::Starting { .. }, Seen { rebooted: false, .. }) => Verdict::Died(Cause::ShimLost),

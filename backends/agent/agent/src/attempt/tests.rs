@@ -126,23 +126,26 @@ fn the_recovery_table() {
     let accepted = State::Accepted { stalled: true };
     let starting = State::Starting { boot_id: "b".to_owned(), cgroup: String::new() };
     let exited = State::Exited { end: End::Ended(ended()), closed: false, log_stored: false };
-    let row = |state: &State, rebooted, shim_alive, begun, exit: bool| {
-        let attempt = Attempt { token: "t".to_owned(), state: state.clone() };
-        let exit = exit.then(ended);
-        verdict(&attempt, &Seen { rebooted, shim_alive, begun, exit })
-    };
-    for seen in 0..16_u8 {
-        let bit = |at: u8| seen & (1 << at) != 0;
-        let (rebooted, alive, begun, exit) = (bit(0), bit(1), bit(2), bit(3));
-        assert_eq!(row(&accepted, rebooted, alive, begun, exit), Verdict::Await);
-        assert_eq!(row(&exited, rebooted, alive, begun, exit), Verdict::Settled);
-        let expected = match (rebooted, alive, begun, exit) {
+    for bits in 0..128_u8 {
+        let bit = |at: u8| bits & (1 << at) != 0;
+        let (rebooted, shim_alive, begun, exit) = (bit(0), bit(1), bit(2), bit(3));
+        let (waited, going_back, resumable) = (bit(4), bit(5), bit(6));
+        let row = |state: &State| {
+            let attempt = Attempt { token: "t".to_owned(), state: state.clone() };
+            let exit = exit.then(ended);
+            let seen = Seen { rebooted, shim_alive, begun, exit, waited, going_back, resumable };
+            verdict(&attempt, &seen)
+        };
+        assert_eq!(row(&accepted), Verdict::Await);
+        assert_eq!(row(&exited), Verdict::Settled);
+        let expected = match (rebooted, shim_alive, begun, exit) {
             (false, true, ..) => Verdict::Running,
             (.., true) => Verdict::Ended(ended()),
+            _ if waited && !going_back && resumable => Verdict::Resume,
             (_, _, false, _) => Verdict::NeverStarted,
             (true, ..) => Verdict::Died(Cause::Rebooted),
             (false, false, true, false) => Verdict::Died(Cause::ShimLost),
         };
-        assert_eq!(row(&starting, rebooted, alive, begun, exit), expected);
+        assert_eq!(row(&starting), expected);
     }
 }

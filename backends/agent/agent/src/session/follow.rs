@@ -5,7 +5,7 @@ use bytes::Bytes;
 use deploy_agent_protocol::{
     LOG_WINDOW, LONGEST_CHUNK,
     v1::{
-        AgentFrame, Answer, Follow, LogChunk, NeverStarted, StepBegun,
+        AgentFrame, Answer, AwaitsConfirm, Follow, LogChunk, NeverStarted, StepBegun,
         agent_frame::Kind as FromAgent, answer::Kind,
     },
 };
@@ -95,6 +95,7 @@ async fn send_all(host: &dyn HostSide, wanted: Follow, to: &mut Wanted) -> Resul
                 to.say(FromAgent::Step(StepBegun { sequence: to.sequence, step })).await?;
                 continue;
             }
+            Followed::AwaitsConfirm => Kind::AwaitsConfirm(AwaitsConfirm {}),
             Followed::Ended(ended) => Kind::Ended(ended),
             Followed::Died(died) => Kind::Died(died),
             Followed::NeverStarted => Kind::NeverStarted(NeverStarted {}),

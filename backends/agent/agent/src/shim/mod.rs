@@ -8,6 +8,7 @@ pub(crate) mod exec;
 mod mask;
 mod output;
 mod runner;
+mod settle;
 pub(crate) mod spool;
 mod supervise;
 
@@ -43,7 +44,7 @@ pub(crate) struct Question {
 }
 
 impl Launch {
-    /// As arguments of a program, after `shim` or `ask`.
+    /// As arguments of a program, after `shim` or `ask`, and before what these want beside it.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
         let Host { name, cgroups, log_cap } = &self.host;
         let words = [name.clone(), cgroups.to_string(), log_cap.to_string()];
@@ -73,6 +74,12 @@ impl Question {
         let (step, path) = (step.to_str()?.to_owned(), path.to_str()?.to_owned());
         Some(Self { step, path, seconds: seconds.to_str()?.parse().ok()? })
     }
+}
+
+/// Which place a shim is to take among those that have supervised its attempt.
+pub(crate) fn parse_place(arguments: &[OsString]) -> Option<u32> {
+    let [place] = arguments else { return None };
+    place.to_str()?.parse().ok()
 }
 
 /// Rouses the agent: there is something to read. A pipe that is full, or that nobody reads, is as good.

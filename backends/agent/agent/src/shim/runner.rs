@@ -21,6 +21,7 @@ use std::{
     fs::File,
     io::{self, Read as _},
     os::fd::OwnedFd,
+    path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -58,9 +59,13 @@ pub(super) struct Runner {
     pub(super) host: Host,
     pub(super) account: Account,
     pub(super) folder: Folder,
+    /// What the steps read.
+    pub(super) work: PathBuf,
     pub(super) output: Output,
     /// Rings when the attempt is to be ended; nobody can ring where there is none.
     pub(super) bell: Option<File>,
+    /// Whether a run is ended when somebody asks for it: a way back is not.
+    pub(super) heeds_kill: bool,
 }
 
 /// A run under way.
@@ -87,7 +92,7 @@ impl Runner {
 
     fn start(&self, index: &str, step: &str, path: &str, limit: Duration) -> io::Result<Running> {
         let cgroup = self.host.cgroups.group(index);
-        let work = self.folder.work();
+        let work = &self.work;
         let account = (!self.account.is_own())
             .then(|| Ok((self.account.uid, self.account.gid, self.account.groups()?)));
         let exec = Exec {
@@ -98,7 +103,7 @@ impl Runner {
         };
         let reaper = (cgroup == Cgroups::None).then(Reaper::this).transpose()?;
         let environment =
-            environment::of_step(&self.spec, &self.host, &self.account, &work, index, step);
+            environment::of_step(&self.spec, &self.host, &self.account, work, index, step);
         // Whatever has become of the file since, this is the program that runs now.
         let child = Command::new("/proc/self/exe")
             .arg("exec")
@@ -172,7 +177,7 @@ impl Runner {
 
     /// The grace with which the attempt is to be ended, if somebody has asked for it.
     pub(super) fn kill(&self) -> Option<Duration> {
-        self.bell.as_ref()?;
+        self.bell.as_ref().filter(|_| self.heeds_kill)?;
         self.folder.kill().map(|it| Duration::from_secs(it.into()))
     }
 

@@ -56,6 +56,30 @@ impl Spool {
         })
     }
 
+    /// The log of an attempt whose shim was lost, to be gone on with.
+    pub(crate) fn reopen(folder: &Folder, cap: u64, now: Duration) -> io::Result<Self> {
+        let mut hasher = Hasher::new();
+        let kept = fs::read(folder.log())?;
+        hasher.update(&kept);
+        let names = fs::read_dir(folder.path())?.flatten().map(|it| it.file_name());
+        let numbers = names.filter_map(|it| it.to_str()?.strip_prefix("log.")?.parse::<u64>().ok());
+        let piece = numbers.max().map(|number| {
+            let file = append(path(folder, number))?;
+            Ok::<_, io::Error>(Piece { number, length: file.metadata()?.len(), file })
+        });
+        Ok(Self {
+            log: append(folder.log())?,
+            folder: folder.clone(),
+            hasher,
+            length: kept.len() as u64,
+            half: (cap / 2).max(PIECES),
+            piece: piece.transpose()?,
+            lost: 0,
+            unsynced: 0,
+            synced_at: now,
+        })
+    }
+
     /// Adds bytes. A disk that takes no more does not end the step: what is lost is counted.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         let room = usize::try_from(self.half - self.length.min(self.half)).unwrap_or(usize::MAX);
@@ -161,6 +185,10 @@ fn path(folder: &Folder, number: u64) -> PathBuf {
 
 fn create(path: PathBuf) -> io::Result<File> {
     OpenOptions::new().create_new(true).append(true).mode(0o600).open(path)
+}
+
+fn append(path: PathBuf) -> io::Result<File> {
+    OpenOptions::new().append(true).open(path)
 }
 
 #[cfg(test)]

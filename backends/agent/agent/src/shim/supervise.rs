@@ -36,38 +36,54 @@ const LINGER: Duration = Duration::from_secs(60);
 /// The code of a question that took too long.
 const TOO_LONG: i32 = 124;
 
-/// Why a step, and so the attempt, did not succeed.
-struct Failure {
-    outcome: Outcome,
-    reason: &'static str,
-    code: i32,
-    survivors: Vec<String>,
+/// How an attempt ended, and where it is not a success, by which step.
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) reason: &'static str,
+    pub(super) code: i32,
+    pub(super) survivors: Vec<String>,
 }
 
 /// Runs the steps of an attempt.
-struct Shim {
-    runner: Runner,
+pub(super) struct Shim {
+    pub(super) runner: Runner,
     progress: File,
     began: Duration,
     /// The last step that began.
     last: Option<StepName>,
 }
 
-/// Owns an attempt to its end. What fails here has started nothing, and never will.
-pub(crate) fn supervise(launch: Launch) -> io::Result<()> {
+/// Owns an attempt to its end. What fails here has started nothing, and never will: but where the attempt waits to be confirmed already, this goes on
+/// for one that was lost meanwhile.
+pub(crate) fn supervise(launch: Launch, place: u32) -> io::Result<()> {
     detach()?;
     let folder = launch.folder.clone();
     let mut bell = OpenOptions::new();
     let bell = bell.read(true).write(true).custom_flags(nonblocking()).open(folder.bell())?;
     let cap = launch.host.log_cap;
-    let spool = |folder: &Folder| Ok(Sink::Spool(Box::new(Spool::create(folder, cap, uptime())?)));
-    let runner = runner(launch, spool, Some(bell))?;
-    let mut progress = OpenOptions::new();
-    let progress =
-        progress.create_new(true).append(true).mode(0o600).open(folder.path().join("progress"))?;
     let this = getpid().as_raw_pid();
     let start = Process::of(this).map_or(0, |it| it.start);
-    folder.write_started(&Supervisor { pid: this, start, boot_id: boot_id()? })?;
+    let this = Supervisor { pid: this, start, boot_id: boot_id()? };
+    let resumed = place > 0;
+    if resumed {
+        // From here on nobody else is in its log.
+        folder.write_started(place, &this)?;
+    }
+    let spool = |folder: &Folder| {
+        let open = if resumed { Spool::reopen } else { Spool::create };
+        Ok(Sink::Spool(Box::new(open(folder, cap, uptime())?)))
+    };
+    let runner = runner(launch, spool, Some(bell))?;
+    let mut progress = OpenOptions::new();
+    let progress = progress.create_new(!resumed).append(true).mode(0o600);
+    let progress = progress.open(folder.path().join("progress"))?;
+    if resumed {
+        let last = folder.last_begun();
+        let last =
+            last.and_then(|(_, name)| StepName::ALL.into_iter().find(|it| it.as_str() == name));
+        return Shim { runner, progress, began: uptime(), last }.settle_again();
+    }
+    folder.write_started(place, &this)?;
     Shim { runner, progress, began: uptime(), last: None }.run()
 }
 
@@ -109,27 +125,39 @@ fn runner(
     let masker = masker.map_err(io::Error::other)?;
     let owner = (!account.is_own()).then_some(account.uid);
     let output = Output::new(masker, sink(&folder)?, owner)?;
-    Ok(Runner { spec, host, account, folder, output, bell })
+    let work = folder.work();
+    Ok(Runner { spec, host, account, folder, work, output, bell, heeds_kill: true })
 }
 
 impl Shim {
     fn run(mut self) -> io::Result<()> {
         let steps = self.runner.spec.steps.clone();
+        match self.run_steps(&steps, 0)? {
+            Err(failure) => self.finish(failure),
+            Ok(()) => self.settle(),
+        }
+    }
+
+    /// Runs `steps`, the first of them as number `first` of the attempt. Fails only if nothing has begun, and nothing is to begin.
+    pub(super) fn run_steps(
+        &mut self,
+        steps: &[StepSpec],
+        first: usize,
+    ) -> io::Result<Result<(), End>> {
         let mut before = None::<&StepSpec>;
-        for (index, step) in steps.iter().enumerate() {
+        for (index, step) in (first..).zip(steps) {
             if self.runner.kill().is_some() {
                 if before.is_none() {
                     return Err(io::Error::other("it was ended before anything began"));
                 }
-                let failure = Failure::plain(Outcome::Killed, "kill_request", 0);
-                return self.finish(Err(failure));
+                return Ok(Err(End::plain(Outcome::Killed, "kill_request", 0)));
             }
             if let Err(err) = self.begin(index, step, before) {
                 if before.is_none() {
                     // Nothing has begun: whoever looks finds an attempt that never started.
                     return Err(err);
                 }
-                return self.finish(Err(Failure::plain(Outcome::Failed, "not_durable", 0)));
+                return Ok(Err(End::plain(Outcome::Failed, "not_durable", 0)));
             }
             let done = match step.name {
                 StepName::Verify => self.verify(index, step),
@@ -139,12 +167,12 @@ impl Shim {
             let line = format!("end {index} {} {code} {}\n", step.name, millis(uptime()));
             // What ended is seen by what comes next, too.
             drop(self.progress.write_all(line.as_bytes()));
-            if let Err(failure) = done {
-                return self.finish(Err(failure));
+            if done.is_err() {
+                return Ok(done);
             }
             before = Some(step);
         }
-        self.finish(Ok(()))
+        Ok(Ok(()))
     }
 
     /// Says that a step begins: durably, unless both it and the one before may simply be run again. The first time this is the exec mark.
@@ -172,22 +200,22 @@ impl Shim {
         self.runner.folder.path().ancestors().take(2).try_for_each(sync_folder)
     }
 
-    fn run_step(&mut self, index: usize, step: &StepSpec) -> Result<(), Failure> {
+    fn run_step(&mut self, index: usize, step: &StepSpec) -> Result<(), End> {
         let run =
             self.runner.run(&index.to_string(), step.name.as_str(), &step.path(), step.timeout);
         let how = run.how;
         let failure = match how {
             How::Ended if run.code == 0 => return Ok(()),
-            How::Ended => Failure::of(run, Outcome::Failed, "exit_code"),
-            How::Killed => Failure::of(run, Outcome::Killed, "kill_request"),
-            How::LogLimit => Failure::of(run, Outcome::Failed, "log_limit"),
-            How::TimedOut => Failure::of(run, Outcome::TimedOut, "step_timeout"),
+            How::Ended => End::of(run, Outcome::Failed, "exit_code"),
+            How::Killed => End::of(run, Outcome::Killed, "kill_request"),
+            How::LogLimit => End::of(run, Outcome::Failed, "log_limit"),
+            How::TimedOut => End::of(run, Outcome::TimedOut, "step_timeout"),
         };
         Err(failure)
     }
 
     /// Runs `verify` again and again until it has passed for long enough on end.
-    fn verify(&mut self, index: usize, step: &StepSpec) -> Result<(), Failure> {
+    fn verify(&mut self, index: usize, step: &StepSpec) -> Result<(), End> {
         let order = &self.runner.spec.order;
         let min_healthy = Duration::from_secs(order.min_healthy_s.into());
         let deadline = uptime() + Duration::from_secs(order.healthy_deadline_s.into());
@@ -199,10 +227,10 @@ impl Shim {
             let run = self.runner.run(&index.to_string(), "verify", &step.path(), limit);
             let (how, code, now) = (run.how, run.code, uptime());
             match how {
-                How::Killed => return Err(Failure::of(run, Outcome::Killed, "kill_request")),
-                How::LogLimit => return Err(Failure::of(run, Outcome::Failed, "log_limit")),
+                How::Killed => return Err(End::of(run, Outcome::Killed, "kill_request")),
+                How::LogLimit => return Err(End::of(run, Outcome::Failed, "log_limit")),
                 How::Ended | How::TimedOut if !run.survivors.is_empty() => {
-                    return Err(Failure::of(run, Outcome::KillFailed, "unhealthy"));
+                    return Err(End::of(run, Outcome::KillFailed, "unhealthy"));
                 }
                 How::Ended if code == 0 => {
                     if now.saturating_sub(*since.get_or_insert(now)) >= min_healthy {
@@ -212,11 +240,11 @@ impl Shim {
                 How::Ended | How::TimedOut => since = None,
             }
             if now >= deadline {
-                return Err(Failure::plain(Outcome::TimedOut, "healthy_deadline", code));
+                return Err(End::plain(Outcome::TimedOut, "healthy_deadline", code));
             }
             self.pause(began + VERIFY_EVERY);
             if self.runner.kill().is_some() {
-                return Err(Failure::plain(Outcome::Killed, "kill_request", code));
+                return Err(End::plain(Outcome::Killed, "kill_request", code));
             }
         }
     }
@@ -228,9 +256,8 @@ impl Shim {
         _ = poll(&mut bell, Some(&timespec(until.saturating_sub(uptime()))));
     }
 
-    fn finish(mut self, result: Result<(), Failure>) -> io::Result<()> {
-        let success = || Failure::plain(Outcome::Succeeded, "", 0);
-        let Failure { outcome, reason, code, survivors } = result.err().unwrap_or_else(success);
+    pub(super) fn finish(mut self, end: End) -> io::Result<()> {
+        let End { outcome, reason, code, survivors } = end;
         drop(self.runner.output.drain(uptime()));
         let Runner { spec, host, folder, mut output, .. } = self.runner;
         let sink = std::mem::replace(&mut output.sink, Sink::Last(Vec::new(), 0));
@@ -257,8 +284,8 @@ impl Shim {
     }
 }
 
-impl Failure {
-    const fn plain(outcome: Outcome, reason: &'static str, code: i32) -> Self {
+impl End {
+    pub(super) const fn plain(outcome: Outcome, reason: &'static str, code: i32) -> Self {
         Self { outcome, reason, code, survivors: Vec::new() }
     }
 

@@ -31,6 +31,16 @@ pub(crate) struct LocalAgent {
 impl LocalAgent {
     /// The order that a request becomes.
     pub(crate) async fn order(&self, request: &AttemptRequest) -> BackendResult<v1::Attempt> {
+        let mut order = self.one_way(request).await?;
+        if let (Some(revert), Some(back)) = (&request.revert, request.way_back()) {
+            let after_ms = u64::try_from(revert.after.as_millis()).unwrap();
+            let back = Some(Box::new(self.one_way(&back).await?));
+            order.revert = Some(Box::new(v1::Revert { after_ms, back }));
+        }
+        Ok(order)
+    }
+
+    async fn one_way(&self, request: &AttemptRequest) -> BackendResult<v1::Attempt> {
         let release = &request.release;
         let mut bytes = Vec::new();
         let mut reader = self.store.open(&release.descriptor.digest, 0).await?;
@@ -75,6 +85,7 @@ impl LocalAgent {
             log_limit: self.log_limit,
             log_offset: request.log_offset,
             masked: Vec::new(),
+            revert: None,
         })
     }
 
@@ -94,6 +105,7 @@ impl LocalAgent {
             match said {
                 Followed::Log { offset, bytes } => log.write(offset, &bytes).await?,
                 Followed::Step(begun) => log.step(step(&begun).unwrap()),
+                Followed::AwaitsConfirm => return Ok(AttemptReport::AwaitsConfirm),
                 Followed::Ended(ended) => {
                     assert_eq!(ended.token, request.token);
                     return Ok(report(&ended));
@@ -138,12 +150,22 @@ fn report(ended: &v1::Ended) -> AttemptReport {
         v1::Outcome::TimedOut => AttemptReport::TimedOut { step: step.unwrap() },
         v1::Outcome::Killed => AttemptReport::Killed,
         v1::Outcome::KillFailed => AttemptReport::KillFailed { survivors: ended.survivors.clone() },
+        v1::Outcome::RevertFailed => AttemptReport::RevertFailed {
+            step,
+            code: Some(ended.code),
+            reason: ended.reason.clone(),
+        },
+        v1::Outcome::SelfReverted => AttemptReport::SelfReverted { reason: ended.reason.clone() },
         v1::Outcome::Unspecified => panic!("no outcome"),
     }
 }
 
 fn lost(died: &v1::Died) -> AttemptReport {
-    AttemptReport::Lost { step: step(&died.step), reason: died.reason.clone() }
+    let (step, reason) = (step(&died.step), died.reason.clone());
+    if died.reverting {
+        return AttemptReport::RevertFailed { step, code: None, reason };
+    }
+    AttemptReport::Lost { step, reason }
 }
 
 fn error(kind: ErrorKind, why: &str) -> BackendError {
@@ -179,7 +201,7 @@ fn unexpected<T>(answer: Kind) -> BackendResult<T> {
 #[async_trait]
 impl Executor for LocalAgent {
     fn capabilities(&self) -> ExecutorCapabilities {
-        ExecutorCapabilities::default().with_check(true).with_kill(true)
+        ExecutorCapabilities::default().with_check(true).with_confirm(true).with_kill(true)
     }
 
     async fn run(
@@ -203,6 +225,7 @@ impl Executor for LocalAgent {
             token: request.token.clone(),
         };
         match self.host.probe(probe).await {
+            Kind::AwaitsConfirm(_) => Ok(ProbeReport::AwaitsConfirm),
             Kind::Running(_) => Ok(ProbeReport::Running),
             Kind::NeverStarted(_) => Ok(ProbeReport::NeverStarted),
             Kind::Ended(ended) => Ok(ProbeReport::Ended(report(&ended))),
@@ -223,6 +246,7 @@ impl Executor for LocalAgent {
             Kind::Killed(_) => Ok(KillReport::Killed),
             Kind::KillFailed(failed) => Ok(KillReport::KillFailed { survivors: failed.survivors }),
             Kind::NeverStarted(_) => Ok(KillReport::NeverStarted),
+            Kind::Reverting(_) => Ok(KillReport::Reverting),
             Kind::Ended(ended) => Ok(KillReport::Ended(report(&ended))),
             Kind::Died(died) => Ok(KillReport::Ended(lost(&died))),
             other => unexpected(other),
@@ -235,7 +259,24 @@ impl Executor for LocalAgent {
         request: &ConfirmRequest,
     ) -> BackendResult<Confirmation> {
         allow(permit, Action::HostExecute, &request.on)?;
-        Err(BackendError::new(ErrorKind::Unsupported, "executor.confirm"))
+        let confirm = v1::Confirm {
+            place: Some(place(&request.on)),
+            generation: request.generation.get(),
+            token: request.token.clone(),
+        };
+        Ok(match self.host.confirm(confirm).await {
+            Kind::Ended(ended) => match report(&ended) {
+                AttemptReport::Succeeded => Confirmation::Confirmed,
+                report => Confirmation::Ended(report),
+            },
+            Kind::Died(died) => Confirmation::Ended(lost(&died)),
+            Kind::NeverStarted(_) => {
+                let reason = "it is not known".to_owned();
+                Confirmation::Ended(AttemptReport::Lost { step: None, reason })
+            }
+            Kind::Running(_) => Confirmation::Running,
+            other => return unexpected(other),
+        })
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {
