@@ -28,7 +28,11 @@ pub use report::{ChangeKind, HostReport, OutReason, PlanReport, Verdict};
 pub use warning::Warning;
 
 /// The newest format of plans and journal records that this program reads and writes.
-pub const FORMAT: u32 = 1;
+///
+/// What is written has the oldest format that can say it: only what has to be confirmed needs the second.
+pub const FORMAT: u32 = 2;
+/// The format of what is not confirmed.
+pub(crate) const UNCONFIRMED: u32 = 1;
 
 /// What a plan needs of a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! The planner: a pure function from what is wanted and what is known to a plan.
 use super::{
     ChangeKind, FORMAT, HostReport, OutReason, Plan, PlanError, PlanInput, PlanReport,
-    PlannedRelease, Target, Verdict, Warning, Work,
+    PlannedRelease, Target, UNCONFIRMED, Verdict, Warning, Work,
     drift::planned_digest,
     order::{Arranged, arrange},
     warning,
@@ -216,8 +216,9 @@ impl<'a> Planner<'a> {
         let named: BTreeSet<&ReleaseId> = ends.chain([&release.id]).collect();
         let described = named.into_iter().filter_map(|it| self.releases.get(it));
         let releases = described.map(|it| (it.id.clone(), PlannedRelease::from(*it))).collect();
+        let confirms = service.strategy.health.confirm_timeout.is_some();
         Plan {
-            format: FORMAT,
+            format: if confirms { FORMAT } else { UNCONFIRMED },
             work: *work,
             service: service.name.clone(),
             deploy_path: service.deploy_path.clone(),

@@ -1,7 +1,7 @@
 use super::AttemptEnd;
 use crate::{
     id::{HostName, Principal, RolloutId, Seq},
-    plan::{FORMAT, Plan},
+    plan::{FORMAT, Plan, UNCONFIRMED},
     spec::{Direction, StepName},
     time::Timestamp,
 };
@@ -329,6 +329,20 @@ impl Event {
         }
     }
 
+    /// The oldest format that has it.
+    const fn format(&self) -> u32 {
+        match self {
+            Self::Accepted { plan, .. } => plan.format,
+            Self::AttemptAwaitsConfirm { .. }
+            | Self::AttemptConfirmed { .. }
+            | Self::AttemptEnded {
+                end: AttemptEnd::RevertFailed { .. } | AttemptEnd::SelfReverted { .. },
+                ..
+            } => FORMAT,
+            _ => UNCONFIRMED,
+        }
+    }
+
     /// The one host that this is about; `None` if it is about a wave, or the rollout.
     #[must_use]
     pub const fn host(&self) -> Option<&HostName> {
@@ -390,7 +404,7 @@ impl Record {
     /// `event` of `rollout`, decided at `at`, to stand at `seq`.
     #[must_use]
     pub const fn new(seq: Seq, at: Timestamp, rollout: RolloutId, event: Event) -> Self {
-        Self { format: FORMAT, seq, at, rollout, event }
+        Self { format: event.format(), seq, at, rollout, event }
     }
 
     /// Whether it begins a rollout.

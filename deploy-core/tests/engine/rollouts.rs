@@ -189,3 +189,80 @@ async fn retries_wait_longer_each_time_and_begin_where_it_failed() {
     assert_eq!(fleet.executor.runs(&host(0), StepName::Install), 1);
     assert_eq!(fleet.executor.runs(&host(0), StepName::Start), 3);
 }
+
+/// Hosts that wait a minute to be told to keep a release.
+fn to_be_confirmed() -> deploy_core::spec::Strategy {
+    let mut strategy = waves("100%");
+    strategy.health.confirm_timeout = Some(Duration::from_secs(60));
+    strategy
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_are_told_to_keep_what_they_have_put_in_place() {
+    let fleet = Fleet::new(3, to_be_confirmed()).await;
+    let rollout = fleet.start("1").await;
+    fleet.executor.set_faults(&host(1), HostFaults::new().with_lost_replies(4));
+    assert_eq!(fleet.drive(&rollout).await, DriveEnd::Over(Outcome::Succeeded));
+    assert_eq!(fleet.runs().await, vec![Some(parse("web-1")); 3]);
+    assert_eq!(fleet.executor.runs(&host(1), StepName::Rollback), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_out_of_reach_once_it_is_changed_goes_back() {
+    let fleet = Fleet::new(2, to_be_confirmed()).await;
+    let first = fleet.start("1").await;
+    fleet.drive(&first).await;
+    // The release itself takes the host off the network.
+    let slow = Script::new(StepName::Verify, []).on_host(host(1)).taking(Duration::from_secs(20));
+    fleet.executor.script(slow.of_release(parse("web-2")));
+    let second = fleet.start("2").await;
+    let (driven, ()) = tokio::join!(fleet.drive(&second), async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        fleet.executor.set_faults(&host(1), HostFaults::new().with_unreachable());
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        fleet.executor.set_faults(&host(1), HostFaults::new());
+    });
+    assert_eq!(driven, DriveEnd::NeedsPerson);
+    assert_eq!(fleet.state(&second, 1).await, TaskState::SelfReverted);
+    assert_eq!(fleet.runs().await, [Some(parse("web-2")), Some(parse("web-1"))]);
+    assert_eq!(fleet.executor.runs(&host(1), StepName::Rollback), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_takes_back_what_waits() {
+    let mut strategy = to_be_confirmed();
+    strategy.health.confirm_timeout = Some(Duration::from_secs(3_000));
+    let fleet = Fleet::new(1, strategy).await;
+    fleet.executor.script(Script::new(StepName::Verify, []).taking(Duration::from_secs(20)));
+    let rollout = fleet.start("1").await;
+    let (driven, ()) = tokio::join!(fleet.drive(&rollout), async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        fleet.executor.set_faults(&host(0), HostFaults::new().with_unreachable());
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let (note, kill) = (String::new(), false);
+        fleet.command(&rollout, Command::Abort { note, kill }).await;
+        fleet.executor.set_faults(&host(0), HostFaults::new());
+    });
+    assert_eq!(driven, DriveEnd::Over(Outcome::Aborted));
+    assert_eq!(fleet.state(&rollout, 0).await, TaskState::SelfReverted);
+    assert_eq!(fleet.runs().await, [None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_wants_more_than_hosts_can_do_is_refused() {
+    let fleet = Fleet::new(1, to_be_confirmed()).await;
+    let release = fleet.release("1").await;
+    let request = deploy_core::engine::PlanRelease::new(parse("web"), release, 7);
+    let mut parts = fleet.platform.parts().clone();
+    let plan = fleet.platform.plan(&fleet.me, request.clone()).await.unwrap().0;
+    let plain = deploy_core::backend::ExecutorCapabilities::default();
+    parts.executor = std::sync::Arc::new(fleet.executor.clone().with_capabilities(plain));
+    let platform = deploy_core::engine::Platform::new(parts);
+    let err = platform.plan(&fleet.me, request).await.unwrap_err();
+    crate::fleet::refused(&err, "cannot_confirm");
+    assert_eq!(
+        err.to_string(),
+        "host `host-000` cannot go back by itself, as `confirm_timeout` wants it: only hosts with an agent can; leave it out, or the hosts"
+    );
+    crate::fleet::refused(&platform.start(&fleet.me, plan).await.unwrap_err(), "cannot_confirm");
+}

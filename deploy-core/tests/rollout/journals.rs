@@ -89,17 +89,38 @@ fn unanswered() -> Play {
     play
 }
 
-fn journals() -> [(&'static str, Play); 4] {
+/// One whose hosts wait to be told to keep the release, and go back.
+fn reverted() -> Play {
+    let mut strategy = waves("1,*2");
+    strategy.health.confirm_timeout = Some(secs(60));
+    let mut play = Play::new(3, strategy);
+    play.reply(0, Reply::AwaitsConfirm);
+    play.succeed(0);
+    play.reply(1, Reply::AwaitsConfirm);
+    play.reply(1, Reply::StillRunning);
+    let reason = "nobody confirmed it in time".to_owned();
+    play.reply(1, Reply::Ended(AttemptEnd::SelfReverted { reason }));
+    play.reply(2, Reply::AwaitsConfirm);
+    let (step, reason) = (Some(StepName::Start), String::new());
+    play.reply(2, Reply::Ended(AttemptEnd::RevertFailed { step, code: Some(1), reason }));
+    play.turn_back();
+    play.succeed(0);
+    play.succeed(2);
+    play
+}
+
+fn journals() -> [(&'static str, Play); 5] {
     [
-        ("eventful", eventful()),
-        ("paused", paused()),
-        ("turned_back", turned_back()),
-        ("unanswered", unanswered()),
+        ("v1/eventful", eventful()),
+        ("v1/paused", paused()),
+        ("v2/reverted", reverted()),
+        ("v1/turned_back", turned_back()),
+        ("v1/unanswered", unanswered()),
     ]
 }
 
 fn folder() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "rollout", "journals", "v1"].iter().collect()
+    [env!("CARGO_MANIFEST_DIR"), "tests", "rollout", "journals"].iter().collect()
 }
 
 fn line(value: &impl serde::Serialize) -> String {
@@ -111,7 +132,9 @@ fn line(value: &impl serde::Serialize) -> String {
 #[test]
 #[ignore = "writes what the tests below read, once for each format"]
 fn write_journals() {
-    fs::create_dir_all(folder()).unwrap();
+    for format in ["v1", "v2"] {
+        fs::create_dir_all(folder().join(format)).unwrap();
+    }
     for (name, play) in journals() {
         let records: String = play.journal().iter().map(line).collect();
         fs::write(folder().join(format!("{name}.jsonl")), records).unwrap();
@@ -121,7 +144,7 @@ fn write_journals() {
 }
 
 #[test]
-fn journals_of_the_first_format_say_what_they_always_said() {
+fn journals_of_every_format_say_what_they_always_said() {
     for (name, play) in journals() {
         let text = fs::read_to_string(folder().join(format!("{name}.jsonl"))).unwrap();
         let records: Vec<Record> =

@@ -7,6 +7,7 @@
 )]
 mod bake;
 mod budget;
+mod confirm;
 mod doubt;
 mod journals;
 mod play;
