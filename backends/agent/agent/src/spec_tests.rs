@@ -45,6 +45,34 @@ fn a_step_without_a_default_needs_a_script() {
     assert_eq!(refused.to_string(), "the step `drain` has no default script");
 }
 
+#[test]
+fn a_way_back_is_that_of_its_attempt() {
+    let with = |change: fn(&mut v1::Attempt, &mut v1::Revert)| {
+        let mut order = order();
+        let back = v1::Attempt { direction: "back".to_owned(), ..order.clone() };
+        let mut revert = v1::Revert { after_ms: 1, back: Some(Box::new(back)) };
+        change(&mut order, &mut revert);
+        order.revert = Some(Box::new(revert));
+        Spec::parse(order)
+    };
+    assert!(with(|_, _| {}).unwrap().revert.is_some());
+    let wrong: [fn(&mut v1::Attempt, &mut v1::Revert); 7] = [
+        |order, _| order.generation += 1,
+        |order, _| order.token = "1".repeat(32),
+        |order, _| order.masked.clear(),
+        |order, _| order.direction = "back".to_owned(),
+        |_, revert| revert.after_ms = 0,
+        |_, revert| revert.back = None,
+        |_, revert| {
+            let nested = revert.clone();
+            revert.back.as_mut().unwrap().revert = Some(Box::new(nested));
+        },
+    ];
+    for (at, change) in wrong.into_iter().enumerate() {
+        assert!(with(change).is_err(), "{at}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_an_order_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {

@@ -218,6 +218,25 @@ mod tests {
     }
 
     #[test]
+    fn a_log_is_gone_on_with() {
+        for (cap, pieces) in [(1_000, 1), (800, 3), (16, 9)] {
+            let texts: Vec<Vec<u8>> = (0..pieces).map(|it| vec![b'a' + it; 300]).collect();
+            let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+            let whole = spool(cap, &texts);
+            let dir = tempfile::tempdir().unwrap();
+            let folder = Folder::at(dir.path().to_owned());
+            let mut again = Spool::create(&folder, cap, Duration::ZERO).unwrap();
+            for text in texts {
+                again.write(text);
+                drop(again);
+                again = Spool::reopen(&folder, cap, Duration::ZERO).unwrap();
+            }
+            let (length, digest) = again.finish().unwrap();
+            assert_eq!((fs::read(folder.log()).unwrap(), length, digest), whole);
+        }
+    }
+
+    #[test]
     fn of_a_long_log_both_ends_are_kept() {
         let text: Vec<u8> = (0..1_000_u32).flat_map(|it| format!("{it:04}").into_bytes()).collect();
         for step in [1, 7, 100, 4_000] {
