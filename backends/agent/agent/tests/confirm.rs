@@ -1,10 +1,5 @@
 //! What a host does with an attempt that has to be confirmed, when agent, shim or host are lost meanwhile.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod support;
 
 use deploy_agent::{Followed, HostSide as _};
