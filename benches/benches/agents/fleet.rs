@@ -109,15 +109,15 @@ impl HostSide for Nothing {
     }
 
     async fn probe(&self, _probe: Probe) -> Kind {
-        Kind::NeverStarted(NeverStarted {})
+        Kind::NeverStarted(NeverStarted::default())
     }
 
     async fn kill(&self, _kill: Kill) -> Kind {
-        Kind::NeverStarted(NeverStarted {})
+        Kind::NeverStarted(NeverStarted::default())
     }
 
     async fn confirm(&self, _confirm: Confirm) -> Kind {
-        Kind::NeverStarted(NeverStarted {})
+        Kind::NeverStarted(NeverStarted::default())
     }
 
     async fn check(&self, _check: Check) -> Kind {

@@ -4,4 +4,5 @@ pub mod real_service;
 pub mod releases;
 pub mod scripted;
 pub mod sshd;
+pub mod strace;
 pub mod zoo;

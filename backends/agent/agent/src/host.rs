@@ -95,7 +95,10 @@ pub enum Followed {
         bytes: Bytes,
     },
     /// It never started. Nothing comes after this.
-    NeverStarted,
+    NeverStarted {
+        /// Whether the journal proves it; otherwise there is merely nothing known of the attempt.
+        proved: bool,
+    },
     /// A step has begun: its name.
     Step(String),
 }

@@ -104,7 +104,7 @@ impl Follower<'_> {
                 self.about.ended(record)
             }
             Answer::Died(record) => Ok(died(&record)),
-            Answer::NeverStarted(_) if self.attached => Ok(forgotten()),
+            Answer::NeverStarted(it) if self.attached && !it.proved => Ok(forgotten()),
             Answer::NeverStarted(_) => Err(self
                 .about
                 .error(ErrorKind::Unavailable)

@@ -23,7 +23,7 @@ impl Host {
                 return Err(invalid("an attempt of that generation has another token"));
             }
             Some(it) => it,
-            None => return Ok(Kind::NeverStarted(NeverStarted {})),
+            None => return Ok(Kind::NeverStarted(NeverStarted::default())),
         };
         match (attempt.state, self.decide(&key, Verdict::Keep).await?) {
             (State::Exited { end, .. }, _) => Ok(answers::end(end)),

@@ -75,6 +75,11 @@ impl Host {
         }
     }
 
+    /// Whether an attempt that there is none of may not be started any more: it was withdrawn before it began, or never accepted.
+    fn is_fenced(&self, key: &AttemptKey) -> bool {
+        self.journal.look(|it| it.fence(&key.service) >= key.generation).0
+    }
+
     /// Who listens to an attempt that is under way.
     pub(super) fn listener(&self, key: &AttemptKey) -> Option<watch::Receiver<u64>> {
         self.live().get(key).map(watch::Sender::subscribe)
@@ -103,10 +108,12 @@ impl Follower {
             }
         }
         let end = match host.attempt(&self.key).await.map_err(|_poisoned| Over)? {
-            None => Followed::NeverStarted,
+            None => Followed::NeverStarted { proved: host.is_fenced(&self.key) },
             Some(Attempt { state: State::Exited { end, .. }, .. }) => self.tell_rest(end).await?,
             // Accepted by an agent that was killed then: it is not under way.
-            Some(Attempt { state: State::Accepted { .. }, .. }) => Followed::NeverStarted,
+            Some(Attempt { state: State::Accepted { .. }, .. }) => {
+                Followed::NeverStarted { proved: true }
+            }
             // Its end could not be written down.
             Some(Attempt { state: State::Starting { .. }, .. }) => return Err(Over),
         };

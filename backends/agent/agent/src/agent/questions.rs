@@ -31,7 +31,7 @@ impl Host {
         let place = Place::parse(probe.place.as_ref())?;
         let key = place.attempt(probe.generation)?;
         let Some(attempt) = self.fence_off(&key, &probe.token).await? else {
-            return Ok(Kind::NeverStarted(NeverStarted {}));
+            return Ok(Kind::NeverStarted(NeverStarted::default()));
         };
         let folder = self.folder(&key);
         Ok(match attempt.state {
@@ -67,7 +67,7 @@ impl Host {
         let place = Place::parse(kill.place.as_ref())?;
         let key = place.attempt(kill.generation)?;
         let Some(attempt) = self.fence_off(&key, &kill.token).await? else {
-            return Ok(Kind::NeverStarted(NeverStarted {}));
+            return Ok(Kind::NeverStarted(NeverStarted::default()));
         };
         if let State::Exited { end, .. } = attempt.state {
             return Ok(answers::end(end));
@@ -105,7 +105,7 @@ impl Host {
         Ok(match self.attempt(key).await? {
             Some(Attempt { state: State::Exited { end, .. }, .. }) => answers::killed(end),
             Some(_) => return Err(failing("the end of the attempt cannot be written down")),
-            None => Kind::NeverStarted(NeverStarted {}),
+            None => Kind::NeverStarted(NeverStarted::default()),
         })
     }
 

@@ -98,7 +98,7 @@ async fn send_all(host: &dyn HostSide, wanted: Follow, to: &mut Wanted) -> Resul
             Followed::AwaitsConfirm => Kind::AwaitsConfirm(AwaitsConfirm {}),
             Followed::Ended(ended) => Kind::Ended(ended),
             Followed::Died(died) => Kind::Died(died),
-            Followed::NeverStarted => Kind::NeverStarted(NeverStarted {}),
+            Followed::NeverStarted { proved } => Kind::NeverStarted(NeverStarted { proved }),
         };
         to.answer(end).await;
         return Ok(());

@@ -71,12 +71,12 @@ impl Registrar for Book {
 }
 
 /// A control plane, as far as agents see it.
-struct Plane {
+pub(crate) struct Plane {
     agents: Arc<MemoryAgentRegistry>,
     authority: Arc<Authority>,
     book: Arc<Book>,
     clock: Arc<dyn Clock>,
-    gateway: Gateway,
+    pub(crate) gateway: Gateway,
     /// Where agents and strangers are let in.
     door: String,
     revocations: watch::Sender<Revocations>,
@@ -93,7 +93,7 @@ impl Drop for Plane {
 }
 
 impl Plane {
-    async fn new(fixture: &Fixture) -> Self {
+    pub(crate) async fn new(fixture: &Fixture) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let authority = Arc::new(Authority::open(folder.path(), clock.now()).unwrap());
@@ -145,7 +145,7 @@ impl Plane {
     }
 
     /// A join token for so many hosts.
-    async fn token(&self, uses: u32) -> String {
+    pub(crate) async fn token(&self, uses: u32) -> String {
         let permit = permit(Action::HostEnroll, Resource::System).await;
         let (id, secret) = (TokenId::from_bits(7), TokenSecret::from_bytes([9; 32]));
         let now = self.clock.now();
@@ -321,10 +321,10 @@ async fn whoever_is_revoked_gets_no_connection() {
 }
 
 /// The program itself.
-struct Program(Child);
+pub(crate) struct Program(Child);
 
 impl Program {
-    fn enrol(plane: &Plane, state: &Path, token: &str) {
+    pub(crate) fn enrol(plane: &Plane, state: &Path, token: &str) {
         let mut enrol = Command::new(env!("CARGO_BIN_EXE_deploy-agent"))
             .args(["enrol", "--server", &plane.door, "--state-dir"])
             .arg(state)

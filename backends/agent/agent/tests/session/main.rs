@@ -1,6 +1,7 @@
 //! The session of an agent with a gateway: real connections, and real processes at the end of them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod conformance;
+mod crash;
 mod enrolled;
 mod link;
 mod sessions;

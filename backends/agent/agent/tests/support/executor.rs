@@ -111,7 +111,7 @@ impl LocalAgent {
                     return Ok(report(&ended));
                 }
                 Followed::Died(died) => return Ok(lost(&died)),
-                Followed::NeverStarted => {
+                Followed::NeverStarted { .. } => {
                     return Err(error(ErrorKind::Unavailable, "never started"));
                 }
                 other => panic!("{other:?}"),
