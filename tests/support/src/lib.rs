@@ -1,8 +1,10 @@
 //! What tests share: servers on loopback and disks of their own, which are gone with the test, and releases for executors.
+pub mod disk;
 pub mod mounts;
 pub mod real_service;
 pub mod releases;
 pub mod scripted;
+pub mod served;
 pub mod sshd;
 pub mod strace;
 pub mod zoo;

@@ -7,9 +7,7 @@
 )]
 mod support;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use deploy_agent::{ArtifactBytes, FetchArtifact, Followed, HostSide as _};
+use deploy_agent::{Followed, HostSide as _};
 use deploy_agent_protocol::v1::{self, Outcome, Refusal, answer::Kind};
 use deploy_core::{backend::ArtifactStore as _, digest::Digest};
 use prost::Message as _;
@@ -23,7 +21,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
-use support::{Fixture, scripts::*};
+use support::{Fixture, FromFolder, scripts::*};
 use tokio::io::AsyncReadExt as _;
 
 #[tokio::test]
@@ -188,27 +186,6 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         drop(Command::new("umount").arg("-l").arg(&self.0).status());
-    }
-}
-
-/// Artifacts out of a folder, which another process can read, too.
-#[derive(Debug)]
-struct FromFolder(PathBuf);
-
-struct Once(Option<Vec<u8>>);
-
-#[async_trait]
-impl FetchArtifact for FromFolder {
-    async fn fetch(&self, digest: Digest, offset: u64) -> io::Result<Box<dyn ArtifactBytes>> {
-        let bytes = fs::read(self.0.join(digest.hex()))?;
-        Ok(Box::new(Once(Some(bytes[usize::try_from(offset).unwrap()..].to_vec()))))
-    }
-}
-
-#[async_trait]
-impl ArtifactBytes for Once {
-    async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        Ok(self.0.take().map(Bytes::from))
     }
 }
 

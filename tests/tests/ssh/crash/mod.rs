@@ -2,6 +2,7 @@
 mod calls;
 mod evidence;
 mod moments;
+mod served;
 
 use crate::fleet::{Fleet, Said};
 use evidence::{Journaled, assert_sound};
@@ -100,7 +101,13 @@ impl Round<'_> {
         };
         let Said { code, out, err } = &resumed;
         assert_eq!(*code, 0, "{what}: {out}\n{err}");
+        self.look(&what);
+    }
+
+    /// Looks at what has become of it.
+    #[track_caller]
+    fn look(&self, what: &str) {
         let rollout = self.rollout().unwrap_or_else(|| panic!("{what}: there is no rollout"));
-        assert_sound(self.fleet, &rollout, &self.release, &what);
+        assert_sound(self.fleet, &rollout, &self.release, what);
     }
 }

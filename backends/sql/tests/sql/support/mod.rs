@@ -1,10 +1,9 @@
 //! Databases for tests.
-mod disk;
 mod postgres;
 pub(crate) mod sample;
 
+pub(crate) use deploy_test_support::disk::{Disk, has_power};
 pub(crate) use deploy_test_support::mounts::{Memory, ReadOnly, own_mounts};
-pub(crate) use disk::Disk;
 pub(crate) use postgres::{Server, TestDatabase};
 
 use deploy_core::{

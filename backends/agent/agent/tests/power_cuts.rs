@@ -1,0 +1,193 @@
+//! The power goes, again and again, while an agent takes attempts in: nothing that it has said is forgotten.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod support;
+
+use deploy_agent::{Followed, HostOptions, HostSide as _, JournaledHost, Policy};
+use deploy_agent_protocol::v1::{self, answer::Kind};
+use deploy_core::{backend::ArtifactStore as _, digest::Digest};
+use deploy_test_support::{
+    disk::{Disk, has_power},
+    mounts::own_mounts,
+    strace::asked_for,
+};
+use prost::Message as _;
+use std::{
+    collections::BTreeSet,
+    env,
+    fmt::Write as _,
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+use support::{Fixture, FromFolder, scripts::*};
+use tokio::io::AsyncReadExt as _;
+
+/// Where the agent finds what it needs, which survives the power.
+const FOLDER: &str = "DEPLOY_TEST_POWER_FOLDER";
+/// How many of the newest attempts are asked about: older ones may be forgotten.
+const ASKED: usize = 12;
+
+/// Two hundred cuts, or as many as `POWER_CUTS` says.
+#[test]
+fn a_power_cut_takes_back_nothing_that_an_agent_has_said() {
+    const NAME: &str = "a_power_cut_takes_back_nothing_that_an_agent_has_said";
+    if has_power("the power cuts of agents") && own_mounts(NAME) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(cut_power(asked_for("POWER_CUTS", 200).unwrap()));
+    }
+}
+
+async fn cut_power(cuts: usize) {
+    let fixture = Fixture::new("none").await;
+    let folder = fixture.dir.path();
+    put_order(&fixture).await;
+    let disk = Disk::new(folder, 256).unwrap();
+    let (mut said, mut checked) = (Vec::<String>::new(), 0);
+    for cut in 0..cuts {
+        let newest = said.len().saturating_sub(2 * ASKED);
+        fs::write(folder.join("said"), said.split_off(newest).join("\n")).unwrap();
+        said =
+            fs::read_to_string(folder.join("said")).unwrap().lines().map(str::to_owned).collect();
+        let switch = disk.switch().unwrap();
+        let mut agent = Agent::start(folder);
+        checked += agent.checked();
+        // Of what it says after that nothing is known.
+        said.extend(agent.says().take(1 + cut * 7 % 5));
+        switch.cut_power().unwrap();
+        agent.end(folder);
+        disk.pull_out().unwrap();
+        disk.plug_in().unwrap();
+    }
+    let mut last = Agent::start(folder);
+    checked += last.checked();
+    last.end(folder);
+    disk.pull_out().unwrap();
+    let ran = fixture.trace("ran");
+    let (runs, attempts) = (ran.lines().count(), ran.lines().collect::<BTreeSet<_>>().len());
+    assert_eq!(runs, attempts, "something ran twice");
+    eprintln!("{cuts} power cuts, {checked} answers as they were");
+    assert!(checked > cuts, "only {checked} answers were looked at");
+}
+
+/// Puts an attempt where the agent finds it: all are alike but for their generation.
+async fn put_order(fixture: &Fixture) {
+    let folder = fixture.dir.path();
+    let script = "echo $DEPLOY_GENERATION >>$P_DIR/ran; sync $P_DIR/ran";
+    let order = fixture.order(1, &[("install", script)]).await;
+    let digest = order.descriptor.as_ref().unwrap().digest.as_slice().try_into().unwrap();
+    let digest = Digest::from_bytes(digest);
+    let mut bytes = Vec::new();
+    fixture.store.open(&digest, 0).await.unwrap().read_to_end(&mut bytes).await.unwrap();
+    fs::write(folder.join(digest.hex()), bytes).unwrap();
+    fs::write(folder.join("order"), order.encode_to_vec()).unwrap();
+    fs::write(folder.join("policy"), &fixture.policy).unwrap();
+}
+
+/// An agent that runs.
+struct Agent {
+    process: Child,
+    lines: Box<dyn Iterator<Item = String>>,
+}
+
+impl Agent {
+    fn start(folder: &Path) -> Self {
+        let mut process = Command::new(env::current_exe().unwrap())
+            .args(["agent_process", "--exact", "--ignored", "--nocapture"])
+            .env(FOLDER, folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let said = lines.filter_map(|it| it.split_once("said ").map(|(_, it)| it.to_owned()));
+        Self { process, lines: Box::new(said) }
+    }
+
+    /// How many of the answers of earlier agents it has found to be as they were.
+    fn checked(&mut self) -> usize {
+        let line = self.lines.next().unwrap_or_else(|| panic!("something was forgotten"));
+        line.strip_prefix("checked ").unwrap().parse().unwrap()
+    }
+
+    fn says(&mut self) -> impl Iterator<Item = String> {
+        &mut self.lines
+    }
+
+    /// Ends it, with all that it has started: nothing outlives a power cut.
+    fn end(mut self, folder: &Path) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        let folder = folder.to_string_lossy().into_owned();
+        let mark = folder.as_bytes();
+        let running = |pid: &i32| {
+            let of = |file| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let words = [of("cmdline"), of("environ")].concat();
+            words.windows(mark.len()).any(|it| it == mark)
+        };
+        loop {
+            let all = fs::read_dir("/proc").unwrap().flatten();
+            let numbers = all.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
+            let left: Vec<_> = numbers.filter(running).collect();
+            if left.is_empty() {
+                return;
+            }
+            for pid in left {
+                let pid = rustix::process::Pid::from_raw(pid).unwrap();
+                // It may have ended meanwhile.
+                let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+/// The agent, in a process of its own: looks whether all is as earlier ones have said, and runs attempts until it is killed.
+#[tokio::test]
+#[ignore = "the other half of the test above, which starts it"]
+async fn agent_process() {
+    let Ok(folder) = env::var(FOLDER).map(PathBuf::from) else { return };
+    let policy = fs::read_to_string(folder.join("policy")).unwrap();
+    let options =
+        HostOptions::new("h1", folder.join("disk/state"), Policy::parse(&policy).unwrap())
+            .with_program(env!("CARGO_BIN_EXE_deploy-agent"));
+    let host = JournaledHost::open(options).await.unwrap();
+    let template = v1::Attempt::decode(&*fs::read(folder.join("order")).unwrap()).unwrap();
+    let order = |generation| v1::Attempt {
+        generation,
+        token: format!("{}{generation:016x}", &template.token[..16]),
+        release: format!("web-{generation}"),
+        ..template.clone()
+    };
+    let said = fs::read_to_string(folder.join("said")).unwrap();
+    let fence = check(&host, &said, order).await;
+    say(&format!("checked {}", said.lines().count()));
+    for generation in fence + 1.. {
+        let order = order(generation);
+        host.start(order.clone(), &FromFolder(folder.clone())).await.unwrap();
+        say(&format!("{generation} accepted"));
+        let Followed::Ended(ended) = told(&host, &order).await.end else { panic!() };
+        say(&format!("{generation} ended {:?} {}", ended.outcome(), ended.log_length));
+    }
+}
+
+/// Looks whether all is as it was said, and gives the newest generation that the host has seen.
+async fn check(host: &JournaledHost, said: &str, order: impl Fn(u64) -> v1::Attempt) -> u64 {
+    let place = order(1).place;
+    let Kind::Observed(seen) = host.observe(v1::Observe { place }).await else { panic!() };
+    for line in said.lines() {
+        let (generation, what) = line.split_once(' ').unwrap();
+        let generation = generation.parse().unwrap();
+        assert!(seen.fence >= generation, "{line}: the fence is at {}", seen.fence);
+        let mut now = String::new();
+        if let Kind::Ended(ended) = host.probe(probe_of(&order(generation))).await {
+            write!(now, "ended {:?} {}", ended.outcome(), ended.log_length).unwrap();
+        }
+        assert!(what == "accepted" || what == now, "{line}: and now `{now}`");
+    }
+    seen.fence
+}
+
+fn say(what: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "said {what}").unwrap();
+    out.flush().unwrap();
+}
