@@ -1,7 +1,9 @@
 //! What developers and CI run. `cargo xtask help` lists the tasks.
 //!
 //! Without dependencies, so that the first thing a newcomer types answers at once.
+mod fuzz;
 mod packages;
+mod schemathesis;
 mod test;
 
 use std::{
@@ -14,6 +16,8 @@ const HELP: &str = "\
 Tasks:
   test [-- FILTER]   install what the tests need (as root on a Debian-like system; otherwise say what is missing), run all tests
   packages           the same, without the tests
+  schemathesis       install what sends a server whatever its description allows (from PyPI, beside what is built)
+  fuzz               run each target of fuzz/ for FUZZ_SECONDS, 10 if that is not set
   help               this text
 
 Example:
@@ -24,6 +28,8 @@ fn main() -> ExitCode {
     let mut args = env::args().skip(1);
     let done = match args.next().as_deref() {
         Some("packages") => packages::provide(),
+        Some("schemathesis") => schemathesis::provide(),
+        Some("fuzz") => fuzz::all(),
         Some("test") => test::all(&args.filter(|it| it != "--").collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") | None => say(HELP),
         Some(other) => Err(format!("there is no task `{other}`; see `cargo xtask help`")),

@@ -19,6 +19,7 @@ const NEEDS: &[Need] = &[
     Need { program: "cc", package: "gcc", what_for: "SQLite is built from source" },
     Need { program: "curl", package: "curl", what_for: "health checks over HTTP" },
     Need { program: "dash", package: "dash", what_for: "the host's side is tested under it" },
+    Need { program: "mkfs.ext4", package: "e2fsprogs", what_for: "disks whose power is cut" },
     Need { program: "flock", package: "util-linux", what_for: "the host's side needs it" },
     Need {
         program: "python3",

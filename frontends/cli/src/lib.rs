@@ -96,3 +96,20 @@ pub(crate) async fn dispatch(app: &App, command: Command) -> Result<Exit, Proble
         Command::ServeDemo(command) => command.run(app).await,
     }
 }
+
+/// What reads files that others may have written, for the targets of `fuzz/`.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use crate::files::{
+        Source,
+        hosts::{HostsFormat, parse_hosts},
+    };
+    use clap::ValueEnum as _;
+
+    /// Reads a file of hosts, in each format.
+    pub fn hosts(text: &str) {
+        for format in HostsFormat::value_variants() {
+            drop(parse_hosts(&Source::new("hosts", text), *format));
+        }
+    }
+}

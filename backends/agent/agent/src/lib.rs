@@ -52,3 +52,19 @@ pub fn run_helper(arguments: &[OsString]) -> io::Result<()> {
         _ => Err(usage()),
     }
 }
+
+/// What reads bytes that others may have written, for the targets of `fuzz/`.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use deploy_agent_protocol::v1;
+
+    /// Judges an order.
+    pub fn attempt(attempt: v1::Attempt) {
+        drop(crate::spec::Spec::parse(attempt));
+    }
+
+    /// Reads a segment of a journal, of which `synced` bytes were surely written.
+    pub fn segment(bytes: &[u8], synced: usize) {
+        crate::journal::replay(bytes, synced);
+    }
+}

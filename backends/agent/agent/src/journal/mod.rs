@@ -228,5 +228,11 @@ fn write(mut writer: Writer, shared: &Shared, synced: &watch::Sender<Synced>) {
     }
 }
 
+/// Reads a segment, for a fuzzer.
+#[cfg(fuzzing)]
+pub(crate) fn replay(bytes: &[u8], synced: usize) {
+    drop(segment::replay(bytes, synced));
+}
+
 #[cfg(test)]
 mod tests;
