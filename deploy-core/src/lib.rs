@@ -16,6 +16,7 @@ pub mod layer;
 #[cfg(feature = "engine")]
 pub mod memory;
 pub mod plan;
+pub mod repair;
 pub mod rollout;
 pub mod spec;
 #[cfg(feature = "engine")]

@@ -74,6 +74,7 @@ pub fn plan(service: &str) -> Plan {
         inventory: Digest::of(b"inventory"),
         seed: 7,
         parent: None,
+        repairs: None,
         created_at: at(1),
         created_by: principal("ann"),
     }

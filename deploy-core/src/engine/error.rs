@@ -4,6 +4,7 @@ use crate::{
     error::{BackendError, ErrorKind},
     id::{HostName, Principal, ReleaseId, RolloutId, ServiceName},
     plan::{InvalidPlan, InventoryChange, PlanError},
+    repair::Hold,
     rollout::{RecordError, Refusal},
     time::Timestamp,
 };
@@ -56,6 +57,9 @@ pub enum PlatformError {
     /// A rollout cannot be undone because it is not over, or changed nothing.
     #[error("rollout `{0}` changed no host that could go back")]
     NothingToGoBackTo(RolloutId),
+    /// No host of the service is owed anything that could be repaired.
+    #[error("no host of service `{0}` is owed anything that a repair could bring")]
+    NothingOwed(ServiceName),
     /// No plan can be made.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -71,6 +75,24 @@ pub enum PlatformError {
     /// The rollout does not take the command as it stands.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Nothing of a service can be repaired as it stands.
+    #[error("service `{service}` cannot be repaired: {hold}")]
+    RepairHeld {
+        /// Which service.
+        service: ServiceName,
+        /// Why.
+        hold: Hold,
+    },
+    /// A repair was planned after another rollout than the newest.
+    #[error(
+        "rollout `{rollout}` of service `{service}` has come since the repair was planned; make a new plan"
+    )]
+    Superseded {
+        /// Of which service.
+        service: ServiceName,
+        /// The newest rollout.
+        rollout: RolloutId,
+    },
 }
 
 fn changes(changes: &[InventoryChange]) -> String {
@@ -105,10 +127,13 @@ impl PlatformError {
             Self::InventoryChanged(_) => "inventory_changed",
             Self::Journal(AppendError::Conflict { .. }) => "conflict",
             Self::NothingToDo(_) => "nothing_to_do",
+            Self::NothingOwed(_) => "nothing_owed",
             Self::NothingToGoBackTo(_) => "nothing_to_go_back_to",
             Self::Plan(err) => err.code(),
             Self::Record { .. } => "corrupt",
             Self::Refused(refusal) => refusal.code(),
+            Self::RepairHeld { .. } => "repair_held",
+            Self::Superseded { .. } => "superseded",
         }
     }
 
@@ -119,13 +144,16 @@ impl PlatformError {
             Self::ActiveRollout { .. }
             | Self::InventoryChanged(_)
             | Self::Journal(AppendError::Conflict { .. })
-            | Self::Refused(_) => true,
+            | Self::Refused(_)
+            | Self::RepairHeld { .. }
+            | Self::Superseded { .. } => true,
             Self::Backend(err) | Self::Journal(AppendError::Backend(err)) => {
                 matches!(err.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists)
             }
             Self::Access(_)
             | Self::CannotConfirm(_)
             | Self::InvalidPlan(_)
+            | Self::NothingOwed(_)
             | Self::NothingToDo(_)
             | Self::NothingToGoBackTo(_)
             | Self::Plan(_)

@@ -5,13 +5,15 @@
 mod driver;
 mod error;
 mod flight;
+mod keeper;
 mod log;
 mod perform;
 mod platform;
 
 pub use driver::{DriveEnd, DriveError, DriveOptions, Driver, NoObserver, Observer};
 pub use error::PlatformError;
-pub use platform::{Applied, Command, PlanRelease, PlanRollback, PlanRun, Platform};
+pub use keeper::{Keeper, Kept};
+pub use platform::{Applied, Command, PlanRelease, PlanRepair, PlanRollback, PlanRun, Platform};
 
 use crate::backend::{
     ArtifactStore, Authorizer, Clock, Executor, HostInventory, Journal, LeaseStore, LogStore,

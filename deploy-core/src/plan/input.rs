@@ -3,7 +3,7 @@ use super::Work;
 use crate::{
     digest::Digest,
     host::{Host, Installed},
-    id::{HostName, Principal, ReleaseId},
+    id::{HostName, Principal, ReleaseId, RolloutId},
     spec::{Release, Service},
     time::Timestamp,
 };
@@ -33,6 +33,8 @@ pub struct PlanInput {
     pub seed: u64,
     /// The plan that this one takes the place of.
     pub parent: Option<Digest>,
+    /// The rollout that is made good.
+    pub repairs: Option<RolloutId>,
     /// When the plan is made: how old knowledge is counts from here.
     pub created_at: Timestamp,
     /// By whom.
@@ -60,6 +62,7 @@ impl PlanInput {
             back_to: BTreeMap::new(),
             seed: 0,
             parent: None,
+            repairs: None,
             created_at,
             created_by,
         }
@@ -98,6 +101,14 @@ impl PlanInput {
     #[must_use]
     pub fn with_placed(mut self, placed: BTreeSet<HostName>) -> Self {
         self.placed = Some(placed);
+        self
+    }
+
+    /// To make `rollout` good on `hosts` and no others.
+    #[must_use]
+    pub fn as_repair(mut self, rollout: RolloutId, hosts: BTreeSet<HostName>) -> Self {
+        self.repairs = Some(rollout);
+        self.placed = Some(hosts);
         self
     }
 

@@ -10,7 +10,7 @@ mod warning;
 use crate::{
     digest::Digest,
     host::{Host, Installed},
-    id::{AccountName, HostName, Principal, ReleaseId, ServiceName, StreamId, Version},
+    id::{AccountName, HostName, Principal, ReleaseId, RolloutId, ServiceName, StreamId, Version},
     spec::{
         AbsolutePath, ArtifactRef, Direction, ParameterName, Release, Selector, Step, StepName,
         Strategy,
@@ -186,6 +186,9 @@ pub struct Plan {
     pub seed: u64,
     /// The plan this one takes the place of.
     pub parent: Option<Digest>,
+    /// The rollout that it makes good on some hosts; `None` for a rollout in its own right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repairs: Option<RolloutId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// By whom.

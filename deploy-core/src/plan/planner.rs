@@ -143,7 +143,10 @@ impl<'a> Planner<'a> {
         match self.input.work {
             Work::Rollback => OutReason::NotGoingBack,
             Work::Release | Work::Run if self.input.service.selector.matches(host) => {
-                OutReason::NotPlaced
+                match self.input.repairs {
+                    Some(_) => OutReason::NotOwed,
+                    None => OutReason::NotPlaced,
+                }
             }
             Work::Release | Work::Run => OutReason::NotSelected,
         }
@@ -232,6 +235,7 @@ impl<'a> Planner<'a> {
             inventory: Digest::of(b""),
             seed: self.input.seed,
             parent: self.input.parent,
+            repairs: self.input.repairs.clone(),
             created_at: self.input.created_at,
             created_by: self.input.created_by.clone(),
         }

@@ -89,6 +89,8 @@ pub enum OutReason {
     NoDescriptor,
     /// The rollback does not name it.
     NotGoingBack,
+    /// The rollout that is made good owes it nothing.
+    NotOwed,
     /// It is selected, and the scheduler chose others.
     NotPlaced,
     /// The selector does not match it.
@@ -213,6 +215,7 @@ impl fmt::Display for OutReason {
         f.write_str(match self {
             Self::NoDescriptor => "nothing says how to take off what it runs",
             Self::NotGoingBack => "the rollback does not name it",
+            Self::NotOwed => "it is owed nothing",
             Self::NotPlaced => "the scheduler chose others",
             Self::NotSelected => "the selector does not match it",
         })

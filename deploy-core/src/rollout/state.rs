@@ -248,6 +248,12 @@ impl Rollout {
         self.accepted_at
     }
 
+    /// When the last record taken in was written: for a rollout that is over, its end.
+    #[must_use]
+    pub const fn updated_at(&self) -> Timestamp {
+        self.updated_at
+    }
+
     /// The position of the last record taken in.
     #[must_use]
     pub const fn head(&self) -> Seq {

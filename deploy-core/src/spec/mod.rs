@@ -1,6 +1,7 @@
 //! What people declare: services, releases, and how a rollout is to go.
 mod budget;
 mod release;
+mod repair;
 mod selector;
 mod service;
 mod step;
@@ -10,6 +11,7 @@ mod window;
 
 pub use budget::{Budget, FailureBudget, Limit, ParseLimitError};
 pub use release::{ArtifactRef, ParameterName, ParseParameterNameError, Release};
+pub use repair::{OnDrift, Repair};
 pub use selector::{ParseSelectorError, Selector};
 pub use service::{AbsolutePath, ParsePathError, Service};
 pub use step::{Direction, Effect, Step, StepName};

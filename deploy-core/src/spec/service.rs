@@ -1,5 +1,5 @@
 //! Services: what is deployed, where to, and how.
-use super::{Selector, Strategy};
+use super::{Repair, Selector, Strategy};
 use crate::id::{AccountName, Principal, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::{fmt, num::NonZeroU32, str::FromStr};
@@ -89,6 +89,9 @@ pub struct Service {
     pub count: Option<NonZeroU32>,
     /// How a rollout goes.
     pub strategy: Strategy,
+    /// What is made good after a rollout.
+    #[serde(default)]
+    pub repair: Repair,
 }
 
 impl Service {
@@ -108,6 +111,7 @@ impl Service {
             selector,
             count: None,
             strategy: Strategy::new(),
+            repair: Repair::default(),
         }
     }
 
@@ -129,6 +133,13 @@ impl Service {
     #[must_use]
     pub fn with_strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
+        self
+    }
+
+    /// With this made good after a rollout.
+    #[must_use]
+    pub const fn with_repair(mut self, repair: Repair) -> Self {
+        self.repair = repair;
         self
     }
 }

@@ -85,12 +85,14 @@ impl Platform {
         if plan.waves.is_empty() {
             return Err(PlatformError::NothingToDo(plan.release));
         }
+        // Whatever somebody else starts from here on is behind this position.
+        let head = self.parts.journal.head(&stream).await?;
         self.refuse_second(&plan.service, &stream).await?;
+        self.refuse_late_repair(&plan, &stream).await?;
         self.check_inventory(&plan).await?;
         self.check_confirm(&plan)?;
         self.check_artifacts(&plan).await?;
         let (id, service) = (rollout_id(&plan)?, plan.service.clone());
-        let head = self.parts.journal.head(&stream).await?;
         let event = Event::Accepted { plan: Box::new(plan), by: principal.clone() };
         let record = Record::new(head.next(), self.parts.clock.now(), id.clone(), event);
         let Err(err) = self.parts.journal.append(&permit, &stream, head, &[record]).await else {
@@ -121,6 +123,27 @@ impl Platform {
             at: active.accepted_at(),
             plan: active.plan().digest(),
         })
+    }
+
+    /// A repair goes by what hosts were owed after the newest rollout: after another one, that may be anything.
+    async fn refuse_late_repair(
+        &self,
+        plan: &Plan,
+        stream: &StreamId,
+    ) -> Result<(), PlatformError> {
+        if plan.repairs.is_none() {
+            return Ok(());
+        }
+        let newest = self.rollouts(Some(stream), 1).await?;
+        match newest.first() {
+            Some(newest) if Some(newest.plan().digest()) != plan.parent => {
+                Err(PlatformError::Superseded {
+                    service: plan.service.clone(),
+                    rollout: newest.id().clone(),
+                })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn check_artifacts(&self, plan: &Plan) -> Result<(), PlatformError> {
@@ -205,7 +228,7 @@ impl Platform {
         self.load_at(&at).await
     }
 
-    async fn load_at(&self, at: &RolloutRef) -> Result<Rollout, PlatformError> {
+    pub(super) async fn load_at(&self, at: &RolloutRef) -> Result<Rollout, PlatformError> {
         let records = self.parts.journal.records(at).await?;
         Rollout::replay(&records)
             .map_err(|source| PlatformError::Record { rollout: at.rollout.clone(), source })

@@ -2,10 +2,12 @@
 mod catalog;
 mod control;
 mod planning;
+mod repair;
 
 pub use catalog::Applied;
 pub use control::Command;
 pub use planning::{PlanRelease, PlanRollback, PlanRun};
+pub use repair::PlanRepair;
 
 use super::{Parts, PlatformError};
 use crate::{

@@ -13,7 +13,7 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many releases of a service a plan may go back to.
-const KNOWN_RELEASES: usize = 1_000;
+pub(super) const KNOWN_RELEASES: usize = 1_000;
 
 /// What to plan.
 #[derive(Clone, Debug)]
