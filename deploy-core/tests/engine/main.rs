@@ -9,4 +9,5 @@
 mod control;
 mod fleet;
 mod recovery;
+mod repairs;
 mod rollouts;

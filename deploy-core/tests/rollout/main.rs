@@ -10,6 +10,7 @@ mod budget;
 mod confirm;
 mod doubt;
 mod journals;
+mod ledger;
 mod play;
 mod progress;
 mod verbs;

@@ -60,9 +60,13 @@ impl Play {
     }
 
     fn of(plan: &Plan) -> Self {
-        let now = Timestamp::from_millis(START);
+        Self::begin(plan, "web-1", Timestamp::from_millis(START))
+    }
+
+    /// Carries `plan` out as the rollout `id` from `now` on.
+    pub(crate) fn begin(plan: &Plan, id: &str, now: Timestamp) -> Self {
         let accepted = Event::Accepted { plan: Box::new(plan.clone()), by: parse("ann") };
-        let journal = vec![Record::new(Seq::new(1), now, parse("web-1"), accepted)];
+        let journal = vec![Record::new(Seq::new(1), now, parse(id), accepted)];
         let rollout = Some(Rollout::replay(&journal).unwrap());
         let mut play = Self { rollout, journal, now };
         play.tick();
