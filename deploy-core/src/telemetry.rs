@@ -23,6 +23,8 @@ pub const HOST: &str = "deploy.host";
 pub const OPERATION: &str = "deploy.operation";
 /// Field: the rollout's id.
 pub const ROLLOUT_ID: &str = "deploy.rollout.id";
+/// Field: the service's name.
+pub const SERVICE: &str = "deploy.service";
 /// Field: the step of a descriptor.
 pub const STEP: &str = "deploy.step";
 /// Field: the stream that the rollout is journaled in: its service, or an ad-hoc run.

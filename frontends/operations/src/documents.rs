@@ -27,7 +27,7 @@ pub fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
     wire::Plan {
         digest: plan.digest().to_string(),
         service: plan.service.to_string(),
-        work: work(plan.work).to_owned(),
+        work: work(plan).to_owned(),
         release: plan.release.to_string(),
         parent: plan.parent.map(|it| it.to_string()),
         created_at: plan.created_at.to_string(),
@@ -43,8 +43,9 @@ pub fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
     }
 }
 
-const fn work(work: Work) -> &'static str {
-    match work {
+const fn work(plan: &Plan) -> &'static str {
+    match plan.work {
+        Work::Release if plan.repairs.is_some() => "repair",
         Work::Release => "release",
         Work::Rollback => "rollback",
         Work::Run => "run",
@@ -79,7 +80,7 @@ pub fn rollout(rollout: &Rollout, hosts: bool) -> wire::Rollout {
     wire::Rollout {
         id: view.id.to_string(),
         service: view.service.to_string(),
-        work: work(rollout.plan().work).to_owned(),
+        work: work(rollout.plan()).to_owned(),
         release: view.release.to_string(),
         plan: rollout.plan().digest().to_string(),
         state: view.state.to_string(),
@@ -128,7 +129,7 @@ pub fn summary(rollout: &Rollout) -> wire::RolloutSummary {
     wire::RolloutSummary {
         id: view.id.to_string(),
         service: view.service.to_string(),
-        work: work(rollout.plan().work).to_owned(),
+        work: work(rollout.plan()).to_owned(),
         release: view.release.to_string(),
         state: view.state.to_string(),
         started_at: view.accepted_at.to_string(),

@@ -137,6 +137,9 @@ fn narrate(record: &Record, rollout: &Rollout) -> Option<Sentence> {
 pub fn what(rollout: &Rollout) -> String {
     let (id, plan) = (rollout.id(), rollout.plan());
     match plan.work {
+        Work::Release if plan.repairs.is_some() => {
+            format!("repair {id}: {} to {}, for hosts without it", plan.service, plan.release)
+        }
         Work::Release => format!("rollout {id}: {} to {}", plan.service, plan.release),
         Work::Rollback => format!("rollout {id}: {} back from {}", plan.service, plan.release),
         Work::Run => format!("run {id}"),

@@ -3,7 +3,7 @@ use crate::problem::invalid;
 use deploy_core::{
     host::{Connection, Host, Labels, SshConnection},
     id::{HostName, ServiceName},
-    spec::{self, Confirm, OnFailure, Order, WaveSize, Waves},
+    spec::{self, Confirm, OnDrift, OnFailure, Order, WaveSize, Waves},
 };
 use deploy_wire::{self as wire, Problem};
 use std::{collections::BTreeMap, fmt::Display, num::NonZeroU32, str::FromStr, time::Duration};
@@ -51,7 +51,21 @@ pub fn service(name: ServiceName, asked: &wire::ServiceSpec) -> Result<spec::Ser
     );
     service.account = optional("account", asked.account.as_ref())?;
     service.count = positive("count", asked.count)?;
-    Ok(service.with_strategy(strategy(&asked.strategy)?))
+    Ok(service.with_strategy(strategy(&asked.strategy)?).with_repair(repair(&asked.repair)?))
+}
+
+fn repair(asked: &wire::Repair) -> Result<spec::Repair, Problem> {
+    let drift = match asked.drift.as_str() {
+        "repair" => OnDrift::Repair,
+        "report" => OnDrift::Report,
+        _ => return Err(refused("repair.drift", "it must be `report` or `repair`")),
+    };
+    if asked.debt_ms == Some(0) {
+        return Err(refused("repair.debt_ms", "it must be longer than 0"));
+    }
+    let mut repair = spec::Repair::default().with_drift(drift);
+    repair.debt = asked.debt_ms.map(Duration::from_millis);
+    Ok(repair)
 }
 
 /// The strategy that is asked for.
@@ -249,6 +263,7 @@ mod tests {
             selector: "role=web".to_owned(),
             count: None,
             strategy: wire::Strategy::default(),
+            repair: wire::Repair::default(),
         }
     }
 
@@ -274,6 +289,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_made_good_comes_back_as_it_went() {
+        let week = Duration::from_secs(7 * 86_400);
+        for there in [
+            spec::Repair::default(),
+            spec::Repair::default().with_debt(week).with_drift(OnDrift::Repair),
+        ] {
+            assert_eq!(repair(&wire::Repair::from(&there)).unwrap(), there);
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         assert_eq!(named(|it| it.deploy_path = "srv".to_owned()), "deploy_path");
         assert_eq!(named(|it| it.count = Some(0)), "count");
@@ -281,6 +307,8 @@ mod tests {
         assert_eq!(named(|it| it.strategy.waves[0] = "x".to_owned()), "strategy.waves[0]");
         assert_eq!(named(|it| it.strategy.confirm = "maybe".to_owned()), "strategy.confirm");
         assert_eq!(named(|it| it.strategy.order.by = "group".to_owned()), "strategy.order.labels");
+        assert_eq!(named(|it| it.repair.drift = "forget".to_owned()), "repair.drift");
+        assert_eq!(named(|it| it.repair.debt_ms = Some(0)), "repair.debt_ms");
         assert_eq!(
             named(|it| it.strategy.min_healthy_time_ms = 600_000),
             "strategy.min_healthy_time_ms"

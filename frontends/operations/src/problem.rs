@@ -184,11 +184,16 @@ impl IntoProblem for PlatformError {
                 Problem::new(ProblemCode::EmptySelection, message)
                     .with_hint("`deploy host list SELECTOR` shows what a selector selects")
             }
+            Self::NothingOwed(service) => Problem::new(ProblemCode::InvalidInput, message)
+                .with_context("service", &service)
+                .with_hint(format!("`deploy status {service} --refresh` looks what hosts run")),
             Self::Record { .. } => Problem::new(ProblemCode::Corrupt, message),
             Self::Refused(Refusal::NotTarget(host)) => {
                 Problem::new(ProblemCode::NotFound, message).with_context("host", host)
             }
-            Self::Refused(_) => Problem::new(ProblemCode::Conflict, message),
+            Self::Refused(_) | Self::RepairHeld { .. } | Self::Superseded { .. } => {
+                Problem::new(ProblemCode::Conflict, message)
+            }
             _ => Problem::new(ProblemCode::InvalidInput, message),
         };
         problem.with_context("reason", detail)

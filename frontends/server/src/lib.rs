@@ -21,6 +21,7 @@ mod routed;
 mod serve;
 mod state;
 mod trace;
+mod upkeep;
 
 pub use limits::Limits;
 pub use openapi::document;
@@ -29,3 +30,4 @@ pub use routed::RoutedExecutor;
 pub use serve::{Transport, serve};
 pub use state::{Control, FirstToken, Server};
 pub use tokio_rustls::rustls::ServerConfig;
+pub use upkeep::Upkeep;

@@ -1,10 +1,14 @@
 //! What Prometheus is told.
+use deploy_core::{
+    id::ServiceName,
+    repair::{Cause, Ledger},
+};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use std::{fmt, sync::atomic::Ordering, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::atomic::Ordering, time::Duration};
 
 /// How long answers take, in seconds, in steps that tell the quick from the slow.
 const STEPS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
@@ -21,6 +25,12 @@ struct Routed {
     route: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OwedBy {
+    service: String,
+    cause: &'static str,
+}
+
 /// What is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -31,6 +41,7 @@ pub(crate) struct Metrics {
     pub(crate) driven: Gauge,
     agents_connected: Gauge,
     agents_refused: Counter,
+    owed: Family<OwedBy, Gauge>,
 }
 
 impl fmt::Debug for Metrics {
@@ -46,6 +57,8 @@ impl Metrics {
         let durations = Family::<Routed, Histogram>::new_with_constructor(|| Histogram::new(STEPS));
         let (in_flight, streams, driven) = (Gauge::default(), Gauge::default(), Gauge::default());
         let (connected, refused) = (Gauge::default(), Counter::default());
+        let owed = Family::<OwedBy, Gauge>::default();
+        registry.register("hosts_owed", "Hosts that do not run what they should", owed.clone());
         registry.register("http_requests", "Requests that were answered", requests.clone());
         registry.register("http_request_seconds", "How long answers took", durations.clone());
         registry.register("http_in_flight", "Requests that are worked on", in_flight.clone());
@@ -60,6 +73,7 @@ impl Metrics {
             in_flight,
             streams,
             driven,
+            owed,
             agents_connected: connected,
             agents_refused: refused,
         }
@@ -70,6 +84,19 @@ impl Metrics {
         self.agents_connected.set(i64::try_from(connected).unwrap_or(i64::MAX));
         // It only grows, there as here.
         self.agents_refused.inner().store(refused, Ordering::Relaxed);
+    }
+
+    /// Counts the hosts that are owed something, in the place of all that was counted before.
+    pub(crate) fn owed(&self, ledgers: &BTreeMap<ServiceName, Ledger>) {
+        self.owed.clear();
+        for (service, ledger) in ledgers {
+            let drifted = ledger.hosts.iter().filter(|it| it.cause == Cause::Drift).count();
+            let indebted = ledger.hosts.len() - drifted;
+            for (cause, hosts) in [("debt", indebted), ("drift", drifted)] {
+                let by = OwedBy { service: service.to_string(), cause };
+                self.owed.get_or_create(&by).set(i64::try_from(hosts).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     /// Counts an answer.

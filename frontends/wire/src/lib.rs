@@ -31,8 +31,8 @@ pub use request::{
 pub use resource::{
     Agent, AgentFacts, Artifact, Backup, Budget, BudgetColumn, BudgetUse, Change, Connection,
     Context, Counts, DoctorCheck, DoctorReport, Explanation, FailureBudget, Garbage, Host,
-    HostCheck, HostStatus, Import, IssuedJoinToken, IssuedToken, JoinToken, LogLine, Order, Plan,
-    PlanHost, PlanWave, Release, ReleaseDiff, Removed, Retries, Rollout, RolloutEvent,
-    RolloutSummary, ServerInfo, Service, Stagger, Status, Step, Strategy, Task, Token, Upload,
-    Verification, Wave,
+    HostCheck, HostOwed, HostStatus, Import, IssuedJoinToken, IssuedToken, JoinToken, LogLine,
+    Order, Plan, PlanHost, PlanWave, Release, ReleaseDiff, Removed, Repair, Retries, Rollout,
+    RolloutEvent, RolloutSummary, ServerInfo, Service, Stagger, Status, Step, Strategy, Task,
+    Token, Upload, Verification, Wave,
 };

@@ -1,5 +1,5 @@
 //! What is asked for over HTTP. What may be left out has a default, and what is not known is refused.
-use crate::{Connection, Strategy};
+use crate::{Connection, Repair, Strategy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,6 +22,9 @@ pub struct ServiceSpec {
     /// How a rollout goes.
     #[serde(default)]
     pub strategy: Strategy,
+    /// What is made good after a rollout.
+    #[serde(default)]
+    pub repair: Repair,
 }
 
 /// What a host is to be.

@@ -6,8 +6,9 @@ use crate::{
 };
 use clap::{Args, Subcommand, ValueHint};
 use deploy_core::id::ServiceName;
+use deploy_host::duration;
 use deploy_wire::{Exit, Problem, ProblemCode, Service, ServiceSpec};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// The largest service file, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -115,6 +116,7 @@ fn said_by(service: &Service) -> ServiceSpec {
         selector: service.selector.clone(),
         count: service.count,
         strategy: service.strategy.clone(),
+        repair: service.repair.clone(),
     }
 }
 
@@ -161,6 +163,13 @@ impl History {
     }
 }
 
+/// `debt within 7d, drift: report`.
+fn repair(service: &Service) -> String {
+    let debt = service.repair.debt_ms.map(|it| duration::format(Duration::from_millis(it)));
+    let debt = debt.map_or_else(|| "no debt".to_owned(), |it| format!("debt within {it}"));
+    format!("{debt}, drift: {}", service.repair.drift)
+}
+
 fn show(output: &Output, service: &Service) {
     let strategy = &service.strategy;
     let budget = &strategy.failure_budget.rollout;
@@ -195,6 +204,7 @@ fn show(output: &Output, service: &Service) {
             ),
         ),
         ("when", when),
+        ("repair", repair(service)),
     ] {
         output
             .line(format_args!("{} {value}", output.paint(styles::DIM, format_args!("{name:<9}"))));

@@ -1,11 +1,12 @@
-use super::{Source, strategy::StrategyFile};
+use super::{Human, Source, strategy::StrategyFile};
 use deploy_core::{
     id::{AccountName, Principal, ServiceName},
-    spec::{AbsolutePath, Selector, Service},
+    spec::{AbsolutePath, OnDrift, Repair, Selector, Service},
 };
 use deploy_wire::Problem;
 use serde::Deserialize;
 use std::num::NonZeroU32;
+use toml::Spanned;
 
 /// `service.toml`, as it is written.
 #[derive(Deserialize)]
@@ -19,16 +20,42 @@ struct ServiceFile {
     count: Option<NonZeroU32>,
     #[serde(default)]
     strategy: StrategyFile,
+    #[serde(default)]
+    repair: RepairFile,
+}
+
+/// The `[repair]` table, as it is written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RepairFile {
+    debt: Option<Spanned<Human>>,
+    drift: Option<OnDrift>,
+}
+
+impl RepairFile {
+    fn check(self, source: &Source) -> Result<Repair, Problem> {
+        let mut repair = Repair::default().with_drift(self.drift.unwrap_or_default());
+        if let Some(debt) = self.debt {
+            if debt.get_ref().0.is_zero() {
+                let at = source.position_of(debt.span().start);
+                let message = "`debt` must be longer than 0; without it, debt is left to people";
+                return Err(source.problem(Some(at), message));
+            }
+            repair.debt = Some(debt.get_ref().0);
+        }
+        Ok(repair)
+    }
 }
 
 /// Reads a `service.toml`. `docs/files.md` describes it.
 pub(crate) fn parse_service(source: &Source) -> Result<Service, Problem> {
     let file: ServiceFile = source.toml()?;
     let strategy = file.strategy.check(source)?;
+    let repair = file.repair.check(source)?;
     let mut service = Service::new(file.name, file.owner, file.deploy_path, file.selector);
     service.account = file.account;
     service.count = file.count;
-    Ok(service.with_strategy(strategy))
+    Ok(service.with_strategy(strategy).with_repair(repair))
 }
 
 #[cfg(test)]
@@ -68,6 +95,10 @@ max_failed = "5%"
 max_unreachable = 3
 max_consecutive = 4
 wave = { max_failed = "50%" }
+
+[repair]
+debt = "7d"
+drift = "repair"
 "#;
 
     fn read(text: &str) -> Result<Service, Problem> {
@@ -99,11 +130,14 @@ wave = { max_failed = "50%" }
         assert!(matches!(&strategy.order, Order::Spread(labels) if labels.len() == 2));
         assert_eq!(strategy.stagger.random, Duration::from_millis(500));
         assert_eq!(strategy.schedule.windows.len(), 1);
+        let week = Duration::from_secs(7 * 86_400);
+        assert_eq!(service.repair, Repair::default().with_debt(week).with_drift(OnDrift::Repair));
     }
 
     #[test]
     fn what_is_left_out_is_the_default() {
-        assert_eq!(read(&minimal("")).unwrap().strategy, Strategy::new());
+        let service = read(&minimal("")).unwrap();
+        assert_eq!((service.strategy, service.repair), (Strategy::new(), Repair::default()));
     }
 
     #[test]
@@ -139,6 +173,10 @@ wave = { max_failed = "50%" }
                 minimal("").replace("/srv/web", "srv"),
                 "service.toml:3:15: `srv` is not a usable path",
             ),
+            (minimal("[repair]\ndebt = \"0s\""), "service.toml:6:8: `debt` must be longer than 0"),
+            (minimal("[repair]\ndebt = 7"), "service.toml:6:8: "),
+            (minimal("[repair]\ndrift = \"forget\""), "service.toml:6:9: unknown value `forget`"),
+            (minimal("[repair]\nage = \"7d\""), "service.toml:6:1: unknown field `age`"),
             (minimal("name = \"again\""), "service.toml:5:1: duplicate key"),
         ] {
             let message = read(&text).unwrap_err().message;

@@ -21,7 +21,7 @@ use deploy_sql::{
     Database, SqlAgentRegistry, SqlAnswerStore, SqlCredentialStore, SqlHostInventory, SqlJournal,
     SqlLeaseStore, SqlLogStore, SqlServiceRegistry,
 };
-use deploy_wire::{Artifact, Connection, NewHost, NewRelease, ServiceSpec, Strategy};
+use deploy_wire::{Artifact, Connection, NewHost, NewRelease, Repair, ServiceSpec, Strategy};
 use std::{collections::BTreeMap, io::Cursor, net::SocketAddr, sync::Arc};
 use tempfile::TempDir;
 use tokio::{
@@ -123,6 +123,7 @@ pub(crate) async fn fleet(client: &Client) {
         selector: "*".to_owned(),
         count: None,
         strategy,
+        repair: Repair::default(),
     };
     assert_eq!(client.put_service("web", &spec, None).await.unwrap().revision, 1);
     for name in ["h1", "h2", "h3"] {

@@ -1,16 +1,15 @@
 use super::Operations;
 use crate::{documents, problem::OrProblem as _};
 use deploy_core::{
-    backend::{HostInventoryExt as _, JournalExt as _},
-    engine::{Parts, PlatformError},
+    backend::HostInventoryExt as _,
+    engine::{Parts, Platform},
     host::{Host, Installed},
-    id::{HostName, ReleaseId, ServiceName, StreamId},
-    plan::Work,
-    rollout::{Rollout, TaskState},
-    spec::{Direction, Service},
+    id::{HostName, ServiceName, StreamId},
+    repair::{Cause, Ledger, Next, Owed},
+    spec::Service,
     time::Timestamp,
 };
-use deploy_wire::{HostStatus, Problem, Status};
+use deploy_wire::{HostOwed, HostStatus, Problem, Status};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Operations {
@@ -36,32 +35,41 @@ pub async fn status_of(
     mut problems: BTreeMap<HostName, String>,
 ) -> Result<Status, Problem> {
     let installed = parts.inventory.installed(&service.name).await.or_problem()?;
-    let newest = newest_rollout(parts, &service.name).await?;
-    let expected = newest.as_ref().map(expectations).unwrap_or_default();
+    let platform = Platform::new(parts.clone());
+    let stream = StreamId::Service(service.name.clone());
+    let newest = platform.rollouts(Some(&stream), 1).await.or_problem()?;
+    let ledger = platform.ledger(&service.name).await.or_problem()?;
     let selected: BTreeSet<_> =
         hosts.iter().filter(|it| service.selector.matches(it)).map(|it| &it.name).collect();
     let runs = installed.iter().filter(|(_, it)| it.release.is_some()).map(|(host, _)| host);
     let shown: BTreeSet<_> = selected.iter().copied().chain(runs).collect();
     let now = parts.clock.now();
     let hosts = shown.into_iter().map(|host| {
-        let seen = installed.get(host);
-        let mut status = host_status(host, seen, expected.get(host), now);
+        let owed = ledger.as_ref().and_then(|it| it.entry(host));
+        let mut status = host_status(host, installed.get(host), owed, now);
         status.selected = selected.contains(host);
         status.problem = problems.remove(host);
         status
     });
     Ok(Status {
         service: service.name.to_string(),
-        rollout: newest.as_ref().map(documents::summary),
+        rollout: newest.first().map(|it| documents::summary(it)),
         hosts: hosts.collect(),
+        hold: ledger.as_ref().and_then(hold),
     })
 }
 
-/// What one host was `seen` to run, beside what it was `expected` to.
+/// What is in the way of repairs, where there is anything to repair.
+fn hold(ledger: &Ledger) -> Option<String> {
+    let waiting = ledger.hosts.iter().any(|it| !matches!(it.next, Next::Left { .. }));
+    ledger.hold.as_ref().filter(|_| waiting).map(ToString::to_string)
+}
+
+/// What one host was `seen` to run, and what it is `owed`.
 fn host_status(
     host: &HostName,
     seen: Option<&Installed>,
-    expected: Option<&Option<ReleaseId>>,
+    owed: Option<&Owed>,
     now: Timestamp,
 ) -> HostStatus {
     let release = seen.and_then(|it| it.release.as_ref());
@@ -71,35 +79,25 @@ fn host_status(
         release: release.map(ToString::to_string),
         seen_at: seen.map(|it| it.seen_at.to_string()),
         age_ms: age.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
-        drift: seen.is_some() && expected.is_some_and(|it| it.as_ref() != release),
+        drift: owed.is_some_and(|it| it.cause == Cause::Drift),
         selected: false,
         problem: None,
+        owed: owed.map(host_owed),
     }
 }
 
-async fn newest_rollout(parts: &Parts, service: &ServiceName) -> Result<Option<Rollout>, Problem> {
-    let stream = StreamId::Service(service.clone());
-    let newest = parts.journal.rollouts(Some(&stream), 1).await.or_problem()?;
-    let Some(at) = newest.first() else { return Ok(None) };
-    let records = parts.journal.records(at).await.or_problem()?;
-    let in_rollout = |source| PlatformError::Record { rollout: at.rollout.clone(), source };
-    Rollout::replay(&records).map(Some).map_err(in_rollout).or_problem()
-}
-
-/// What hosts run by the last rollout, of those whose part in it is over.
-fn expectations(rollout: &Rollout) -> BTreeMap<HostName, Option<ReleaseId>> {
-    let plan = rollout.plan();
-    let mut expected = BTreeMap::new();
-    if plan.work == Work::Release {
-        expected.extend(plan.no_ops.iter().map(|it| (it.clone(), Some(plan.release.clone()))));
+fn host_owed(owed: &Owed) -> HostOwed {
+    let (next, at) = match &owed.next {
+        Next::At { at } => ("at", Some(at)),
+        Next::Due => ("due", None),
+        Next::Left { .. } => ("left", None),
+    };
+    HostOwed {
+        cause: owed.cause.to_string(),
+        release: owed.should_run.as_ref().map(ToString::to_string),
+        since: owed.since.to_string(),
+        next: next.to_owned(),
+        next_at: at.map(ToString::to_string),
+        note: owed.next.to_string(),
     }
-    for task in rollout.tasks().filter(|it| it.state == TaskState::Succeeded) {
-        let Some(target) = rollout.target(&task.host) else { continue };
-        let release = match task.direction {
-            Direction::Back => target.from.clone(),
-            Direction::Forward => target.to.clone(),
-        };
-        expected.insert(task.host, release);
-    }
-    expected
 }

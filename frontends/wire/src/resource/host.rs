@@ -117,6 +117,9 @@ pub struct Status {
     pub rollout: Option<RolloutSummary>,
     /// Every host that is selected or was seen to run the service.
     pub hosts: Vec<HostStatus>,
+    /// Why nothing is repaired by itself now, whatever hosts are owed; null if nothing is in the way.
+    #[serde(default)]
+    pub hold: Option<String>,
 }
 
 /// What one host is known to run of a service.
@@ -137,4 +140,25 @@ pub struct HostStatus {
     pub selected: bool,
     /// Why it could not be looked at just now, with `--refresh`.
     pub problem: Option<String>,
+    /// What it is owed, if anything.
+    #[serde(default)]
+    pub owed: Option<HostOwed>,
+}
+
+/// What a host should run and does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostOwed {
+    /// `debt`: the last rollout left it behind; `drift`: it had what it is owed, and runs something else.
+    pub cause: String,
+    /// The release; null is nothing.
+    pub release: Option<String>,
+    /// For debt, the end of the rollout; for drift, the newest sight of it.
+    pub since: String,
+    /// `due` as soon as it answers, `at` a time, or `left` to people.
+    pub next: String,
+    /// Not before this; null where `next` is not `at`.
+    pub next_at: Option<String>,
+    /// What becomes of it, in words.
+    pub note: String,
 }

@@ -16,14 +16,14 @@ pub use artifact::{Artifact, Garbage, Upload, Verification};
 pub use backup::Backup;
 pub use context::Context;
 pub use doctor::{DoctorCheck, DoctorReport, ServerInfo};
-pub use host::{Connection, Host, HostCheck, HostStatus, Import, Removed, Status};
+pub use host::{Connection, Host, HostCheck, HostOwed, HostStatus, Import, Removed, Status};
 pub use plan::{Plan, PlanHost, PlanWave};
 pub use release::{Change, Release, ReleaseDiff, Step};
 pub use rollout::{
     BudgetColumn, BudgetUse, Counts, Explanation, LogLine, Rollout, RolloutEvent, RolloutSummary,
     Task, Wave,
 };
-pub use service::{Budget, FailureBudget, Order, Retries, Service, Stagger, Strategy};
+pub use service::{Budget, FailureBudget, Order, Repair, Retries, Service, Stagger, Strategy};
 pub use token::{IssuedToken, Token};
 
 use std::time::Duration;

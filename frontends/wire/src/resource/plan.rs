@@ -9,7 +9,7 @@ pub struct Plan {
     pub digest: String,
     /// Which service; an ad-hoc run has one of its own.
     pub service: String,
-    /// `release`, `rollback` or `run`.
+    /// `release`, `repair` (the release of an earlier rollout, for hosts without it), `rollback` or `run`.
     pub work: String,
     /// What is rolled out.
     pub release: String,

@@ -8,7 +8,7 @@ pub struct RolloutSummary {
     pub id: String,
     /// Of which service; an ad-hoc run has one of its own.
     pub service: String,
-    /// `release`, `rollback` or `run`.
+    /// `release`, `repair` (the release of an earlier rollout, for hosts without it), `rollback` or `run`.
     pub work: String,
     /// What is rolled out; of a rollback, what the hosts leave.
     pub release: String,
@@ -30,7 +30,7 @@ pub struct Rollout {
     pub id: String,
     /// Of which service; an ad-hoc run has one of its own.
     pub service: String,
-    /// `release`, `rollback` or `run`.
+    /// `release`, `repair` (the release of an earlier rollout, for hosts without it), `rollback` or `run`.
     pub work: String,
     /// What is rolled out; of a rollback, what the hosts leave.
     pub release: String,

@@ -20,6 +20,9 @@ pub struct Service {
     pub count: Option<u32>,
     /// How a rollout goes.
     pub strategy: Strategy,
+    /// What is made good after a rollout.
+    #[serde(default)]
+    pub repair: Repair,
     /// Counts the changes of the service.
     pub revision: u64,
 }
@@ -36,6 +39,7 @@ impl Service {
             selector: service.selector.to_string(),
             count: service.count.map(Into::into),
             strategy: Strategy::from(&service.strategy),
+            repair: Repair::from(&service.repair),
             revision,
         }
     }
@@ -79,6 +83,17 @@ pub struct Strategy {
     pub windows: Vec<String>,
     /// When no start is allowed.
     pub freezes: Vec<String>,
+}
+
+/// What is made good after a rollout, without anybody asking. `docs/repair.md` says how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Repair {
+    /// How long hosts that a rollout left behind get the release by themselves; null is not at all.
+    pub debt_ms: Option<u64>,
+    /// What follows when a host runs something else: `report` or `repair`.
+    pub drift: String,
 }
 
 /// How much may go wrong: counts such as `3`, or shares such as `10%`.
@@ -150,6 +165,12 @@ impl Default for Strategy {
     }
 }
 
+impl Default for Repair {
+    fn default() -> Self {
+        Self::from(&spec::Repair::default())
+    }
+}
+
 impl Default for FailureBudget {
     fn default() -> Self {
         Strategy::default().failure_budget
@@ -214,6 +235,16 @@ impl From<&spec::Strategy> for Strategy {
             windows: strategy.schedule.windows.iter().map(ToString::to_string).collect(),
             freezes: strategy.schedule.freezes.iter().map(ToString::to_string).collect(),
         }
+    }
+}
+
+impl From<&spec::Repair> for Repair {
+    fn from(repair: &spec::Repair) -> Self {
+        let drift = match repair.drift {
+            spec::OnDrift::Repair => "repair",
+            spec::OnDrift::Report => "report",
+        };
+        Self { debt_ms: repair.debt.map(millis), drift: drift.to_owned() }
     }
 }
 

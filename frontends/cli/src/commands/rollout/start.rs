@@ -2,7 +2,7 @@ use crate::{
     app::App,
     commands::plan::{self, seen},
     plane::Plane,
-    problem::usage,
+    problem::{OrProblem as _, usage},
     rollout::{Follow, Role, hand_over},
 };
 use clap::{Args, ValueHint};
@@ -99,6 +99,8 @@ impl Start {
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
     Release,
+    /// To bring hosts of this program's own platform what they are owed: just this plan.
+    Repair(Box<deploy_core::plan::Plan>),
     /// To take back what this rollout did.
     Rollback(String),
     Run(Box<NewRun>),
@@ -161,6 +163,11 @@ async fn start(plane: &dyn Plane, plan: &Plan, work: Work) -> Result<Rollout, Pr
                 Err(problem) => Err(plan::changed(plane, plan, problem).await),
                 started => started,
             }
+        }
+        Work::Repair(plan) => {
+            let own = plane.own().ok_or_else(|| usage("a server starts repairs by itself"))?;
+            let started = own.platform.start(&own.principal, *plan).await.or_problem()?;
+            plane.rollout(started.as_str(), false).await
         }
         Work::Rollback(rollout) => {
             let command = RolloutCommand::Rollback { note: String::new(), plan: seen };
