@@ -13,27 +13,19 @@ use tokio::sync::Notify;
 /// How long others are waited for once a host has come: a fleet that comes back is looked at once, and not host by host.
 const GATHER: Duration = Duration::from_secs(2);
 
-/// Looks after all services at an interval, and whenever a host has come. Clones are the same.
-#[derive(Clone, Debug)]
-pub struct Upkeep(Arc<Inner>);
-
+/// Looks after all services at an interval, and whenever a host has come.
 #[derive(Debug)]
-struct Inner {
+pub struct Upkeep {
     keeper: Keeper,
     every: Duration,
-    came: Notify,
+    came: Arc<Notify>,
 }
 
 impl Upkeep {
-    /// By `keeper`, at least so often.
+    /// By `keeper`, at least so often. `came` is notified of hosts that may have been away.
     #[must_use]
-    pub fn new(keeper: Keeper, every: Duration) -> Self {
-        Self(Arc::new(Inner { keeper, every, came: Notify::new() }))
-    }
-
-    /// A host has come that may have been away.
-    pub fn host_came(&self) {
-        self.0.came.notify_one();
+    pub const fn new(keeper: Keeper, every: Duration, came: Arc<Notify>) -> Self {
+        Self { keeper, every, came }
     }
 
     /// Looks after the services of `server` until it stops.
@@ -45,8 +37,8 @@ impl Upkeep {
             self.turn(state, &mut said).await;
             let next = async {
                 tokio::select! {
-                    () = self.0.came.notified() => clock.sleep_until(clock.now().after(GATHER)).await,
-                    () = clock.sleep_until(clock.now().after(self.0.every)) => {}
+                    () = self.came.notified() => clock.sleep_until(clock.now().after(GATHER)).await,
+                    () = clock.sleep_until(clock.now().after(self.every)) => {}
                 }
             };
             tokio::select! {
@@ -65,7 +57,7 @@ impl Upkeep {
         };
         let mut ledgers = BTreeMap::new();
         for service in services.into_iter().map(|it| it.value.name) {
-            match self.0.keeper.keep(&service).await {
+            match self.keeper.keep(&service).await {
                 Ok(Some(kept)) => {
                     if kept.started.is_some() {
                         state.pool.wake();

@@ -18,6 +18,8 @@ mod lab;
 #[cfg(test)]
 mod machine_output;
 #[cfg(test)]
+mod repair;
+#[cfg(test)]
 mod rollouts;
 #[cfg(test)]
 mod server;

@@ -12,14 +12,14 @@ use std::{
 };
 
 /// Without encryption.
-const PLAIN: &str = "--plain-http";
+pub(crate) const PLAIN: &str = "--plain-http";
 
 /// A server that is up.
-struct Served {
+pub(crate) struct Served {
     process: Child,
     address: String,
     /// The first token, where this start has made it.
-    first: Option<String>,
+    pub(crate) first: Option<String>,
     /// The token that was asked for at this start.
     new: Option<String>,
     stdout: BufReader<ChildStdout>,
@@ -30,7 +30,11 @@ impl Served {
         Self::start_with(lab, arguments, |_| {})
     }
 
-    fn start_with(lab: &Lab, arguments: &[&str], set_up: impl FnOnce(&mut Command)) -> Self {
+    pub(crate) fn start_with(
+        lab: &Lab,
+        arguments: &[&str],
+        set_up: impl FnOnce(&mut Command),
+    ) -> Self {
         let mut command = lab.command(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
         set_up(&mut command);
         let log = fs::File::create(lab.path("server.log")).unwrap();
@@ -57,6 +61,22 @@ impl Served {
     }
 
     fn ask(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let (status, body) = self.exchange(token, method, path, body);
+        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+    }
+
+    /// What is answered to a `GET`, as it is.
+    pub(crate) fn text(&self, token: &str, path: &str) -> String {
+        self.exchange(token, "GET", path, None).1
+    }
+
+    fn exchange(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, String) {
         let body = body.map(ToString::to_string).unwrap_or_default();
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let head = format!(
@@ -69,11 +89,11 @@ impl Served {
         stream.read_to_string(&mut said).unwrap();
         let (head, body) = said.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        (status, body.to_owned())
     }
 
     /// Ends it as systemd does.
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         assert_eq!(self.process.wait().unwrap().code(), Some(0));

@@ -24,12 +24,16 @@ const AGENTS_PORT: u16 = 7444;
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
 const LONGEST_HEARTBEAT: Duration = Duration::from_secs(300);
+/// How often it is looked what hosts are owed, unless it is said.
+const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// What the names of variables begin with.
 const PREFIX: &str = "DEPLOY_SERVE_";
 
 /// The keys that have a variable, and whether their value is a text. `limits.requests` is `DEPLOY_SERVE_LIMITS_REQUESTS`.
-const KEYS: [(&str, bool); 23] = [
+const KEYS: [(&str, bool); 24] = [
     ("listen", true),
     ("database", true),
     ("database_file", true),
@@ -42,6 +46,7 @@ const KEYS: [(&str, bool); 23] = [
     ("agents.heartbeat", true),
     ("telemetry.log_format", true),
     ("telemetry.otlp_endpoint", true),
+    ("repair.interval", true),
     ("limits.body_bytes", false),
     ("limits.artifact_bytes", false),
     ("limits.connections", false),
@@ -71,6 +76,8 @@ struct ConfigFile {
     #[serde(default)]
     telemetry: TelemetryFile,
     #[serde(default)]
+    repair: RepairFile,
+    #[serde(default)]
     limits: LimitsFile,
 }
 
@@ -95,6 +102,12 @@ struct AgentsFile {
 struct TelemetryFile {
     log_format: Option<LogFormat>,
     otlp_endpoint: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RepairFile {
+    interval: Option<Human>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -129,6 +142,8 @@ pub(super) struct Config {
     pub(super) encryption: Encryption,
     pub(super) agents: AgentsConfig,
     pub(super) telemetry: Settings,
+    /// How often it is looked what hosts are owed.
+    pub(super) repair_interval: Duration,
     pub(super) limits: Limits,
 }
 
@@ -252,6 +267,7 @@ impl ConfigFile {
                 log_format: telemetry.log_format.or(below.telemetry.log_format),
                 otlp_endpoint: telemetry.otlp_endpoint.or(below.telemetry.otlp_endpoint),
             },
+            repair: RepairFile { interval: self.repair.interval.or(below.repair.interval) },
             limits: limits.over(below.limits),
         }
     }
@@ -270,7 +286,8 @@ impl ConfigFile {
         let database = database(self.database, self.database_file.as_deref())?;
         let agents = agents(self.agents, listen)?;
         let telemetry = self.telemetry.check()?;
-        Ok(Config { listen, database, encryption, agents, telemetry, limits })
+        let repair_interval = repair_interval(&self.repair)?;
+        Ok(Config { listen, database, encryption, agents, telemetry, repair_interval, limits })
     }
 }
 
@@ -288,6 +305,14 @@ impl TelemetryFile {
         }
         Ok(Settings { log_format: self.log_format.unwrap_or_default(), otlp_endpoint })
     }
+}
+
+fn repair_interval(written: &RepairFile) -> Result<Duration, Problem> {
+    let interval = written.interval.map_or(REPAIR_INTERVAL, |it| it.0);
+    if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
+        return Err(invalid("`repair.interval` must be 100ms to 1d"));
+    }
+    Ok(interval)
 }
 
 fn agents(written: AgentsFile, api: SocketAddr) -> Result<AgentsConfig, Problem> {
@@ -446,6 +471,7 @@ mod tests {
             ("[limits]\nrequests = 0", "`limits.requests` must be more than 0"),
             ("[tls]\nkey = \"k\"", "`tls.certificate` and `tls.key` go together"),
             ("listen = \"0.0.0.0:80\"\nplain_http = true", "tokens would travel readable"),
+            ("[repair]\ninterval = \"0s\"", "`repair.interval` must be 100ms to 1d"),
             ("[agents]\nheartbeat = \"1ms\"", "`agents.heartbeat` must be 100ms to 5m"),
             ("[agents]\naddress = \"here\"", "`agents.address`: `here` is no HOST:PORT"),
             ("database = \"mysql://x\"", "`database` must be the address of a PostgreSQL"),

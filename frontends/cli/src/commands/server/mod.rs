@@ -16,12 +16,12 @@ use config::{Config, Encryption, Given};
 use deploy_core::{
     access::Action,
     backend::Clock,
-    engine::Parts,
+    engine::{Keeper, Parts, Platform},
     memory::{MemoryAuthorizer, Rule},
 };
 use deploy_pki::Authority;
 use deploy_server::{
-    Control, DriverPool, FirstToken, Holder, RoutedExecutor, Server, Transport, serve,
+    Control, DriverPool, FirstToken, Holder, RoutedExecutor, Server, Transport, Upkeep, serve,
 };
 use deploy_sql::{SqlAnswerStore, SqlCredentialStore};
 use deploy_wire::{Exit, Problem};
@@ -40,6 +40,8 @@ use tokio::{
 
 /// Who drives rollouts, in the name of whoever started them.
 const DRIVER: &str = "deploy-server";
+/// In whose name hosts get what they are owed.
+const KEEPER: &str = "deploy-keeper";
 
 /// Serves the HTTP API and the agents of hosts, and drives all rollouts
 #[derive(Debug, Args)]
@@ -97,6 +99,8 @@ impl Serve {
             agents: port.agents.clone(),
             upkeep: Some(Arc::clone(&embedded.upkeep)),
         };
+        let keeper = keeper(&parts)?;
+        let upkeep = Upkeep::new(keeper, config.repair_interval, Arc::default());
         let server = Server::new(control, pool.clone(), config.limits, stopping.clone());
         self.let_in(app, &server).await?;
         // Whoever is told that the server is up may end it at once.
@@ -108,6 +112,7 @@ impl Serve {
             serve(server.clone(), listener, transport),
             pool.run(stopping.clone()),
             port.serve(stopping),
+            upkeep.run(&server),
         );
         signals.abort();
         if let Some(renewing) = renewing {
@@ -158,6 +163,15 @@ fn ruled(parts: &Parts, who: &str) -> Result<Parts, Problem> {
     let mut parts = parts.clone();
     parts.authorizer = Arc::new(MemoryAuthorizer::new(vec![rule]));
     Ok(parts)
+}
+
+/// Starts repairs, and may do no more than that takes: steps are run by whoever drives rollouts.
+fn keeper(parts: &Parts) -> Result<Keeper, Problem> {
+    let actions = [Action::HostObserve, Action::RolloutControl];
+    let rule = Rule::allow(KEEPER.parse().map_err(invalid)?, actions);
+    let mut parts = parts.clone();
+    parts.authorizer = Arc::new(MemoryAuthorizer::new(vec![rule]));
+    Ok(Keeper::new(Platform::new(parts), KEEPER.parse().map_err(invalid)?))
 }
 
 /// Says where the server is.
