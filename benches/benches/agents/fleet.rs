@@ -6,8 +6,8 @@ use deploy_agent::{
     JournaledHost, Names, Policy, Session, enrol,
 };
 use deploy_agent_protocol::v1::{
-    Accepted, Attempt, AttemptId, Check, Checked, Confirm, Ended, Follow, Kill, NeverStarted,
-    Observe, Observed, Outcome, Probe, Refused, Resolve, Resolved, answer::Kind,
+    Accepted, Attempt, AttemptId, Check, Checked, Confirm, Ended, Follow, Holding, Kill,
+    NeverStarted, Observe, Observed, Outcome, Probe, Refused, Resolve, Resolved, answer::Kind,
 };
 use deploy_benches::Failure;
 use deploy_core::{backend::Clock, memory::SystemClock};
@@ -133,6 +133,10 @@ impl HostSide for Nothing {
     }
 
     fn open(&self) -> Vec<AttemptId> {
+        Vec::new()
+    }
+
+    async fn holdings(&self) -> Vec<Holding> {
         Vec::new()
     }
 

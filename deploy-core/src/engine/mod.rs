@@ -13,7 +13,9 @@ mod platform;
 pub use driver::{DriveEnd, DriveError, DriveOptions, Driver, NoObserver, Observer};
 pub use error::PlatformError;
 pub use keeper::{Keeper, Kept};
-pub use platform::{Applied, Command, PlanRelease, PlanRepair, PlanRollback, PlanRun, Platform};
+pub use platform::{
+    Applied, Command, PlanRelease, PlanRepair, PlanRollback, PlanRun, Platform, Sight,
+};
 
 use crate::backend::{
     ArtifactStore, Authorizer, Clock, Executor, HostInventory, Journal, LeaseStore, LogStore,

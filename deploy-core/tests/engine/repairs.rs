@@ -3,9 +3,9 @@ use crate::fleet::{Fleet, host, parse, refused, waves};
 use deploy_core::{
     access::Action,
     backend::HostInventory as _,
-    engine::{Command, DriveEnd, Keeper, Kept, PlanRepair, Platform},
+    engine::{Command, DriveEnd, Keeper, Kept, PlanRepair, Platform, Sight},
     host::Installed,
-    id::{Principal, RolloutId},
+    id::{Principal, RolloutId, Seq},
     memory::{Act, HostFaults, MemoryAuthorizer, Rule, Script},
     repair::{Cause, Hold, Left, Next},
     rollout::Outcome,
@@ -227,4 +227,29 @@ async fn there_is_nothing_to_repair_where_nothing_is_owed_or_nobody_knows_what()
     let back = fleet.platform.start(&fleet.me, back).await.unwrap();
     fleet.drive(&back).await;
     refused(&planned().await.unwrap_err(), "repair_held");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_are_believed_what_they_run_and_no_generation_that_nobody_gave_them() {
+    let fleet = Fleet::new(2, lenient()).await;
+    let rollout = fleet.start("1").await;
+    fleet.drive(&rollout).await;
+    let (platform, me) = (&fleet.platform, &fleet.me);
+    let installed = || async { platform.parts().inventory.installed(&parse("web")).await.unwrap() };
+    let before = installed().await;
+    let generation = before[&host(0)].generation;
+    let says = |number, release: Option<&str>, generation| {
+        let sight = Sight::new(host(number), release.map(parse), generation);
+        async move { platform.keep_sights(me, &parse("web"), vec![sight]).await.unwrap() }
+    };
+    let known = Some("web-1");
+    assert_eq!(says(0, known, generation).await, 0, "nothing new is written down");
+    assert_eq!(says(0, Some("web-0"), Seq::new(1_000_000)).await, 0);
+    assert_eq!(says(9, known, generation).await, 0, "nobody knows that host");
+    assert_eq!(installed().await, before);
+    pass(HOUR).await;
+    assert_eq!(says(0, known, generation).await, 1, "that it is still so is worth knowing");
+    assert_eq!(says(0, None, generation).await, 1);
+    assert_eq!(installed().await[&host(0)].release, None);
+    assert_eq!(keep(&fleet).await.ledger.hosts[0].cause, Cause::Drift);
 }

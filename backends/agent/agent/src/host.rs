@@ -50,6 +50,10 @@ pub trait HostSide: fmt::Debug + Send + Sync + 'static {
     /// The attempts whose end nobody has confirmed.
     fn open(&self) -> Vec<v1::AttemptId>;
 
+    /// What the host runs of each service that it knows, but for those with an attempt under way: what these come to is told by their
+    /// end.
+    async fn holdings(&self) -> Vec<v1::Holding>;
+
     /// How many attempts are under way.
     fn running(&self) -> u32;
 

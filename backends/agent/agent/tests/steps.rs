@@ -4,7 +4,7 @@ mod support;
 
 use deploy_agent::{Followed, HostSide as _};
 use deploy_agent_protocol::v1::{
-    Artifact, Attempt, Observe, Outcome, Refusal, Refused, answer::Kind,
+    Artifact, Attempt, Holding, Observe, Outcome, Refusal, Refused, answer::Kind,
 };
 use deploy_core::{backend::ArtifactKind, digest::Digest};
 use deploy_test_support::releases::{pack, put};
@@ -63,6 +63,20 @@ async fn default_steps_put_a_package_there() {
     let observed = fixture.host().observe(Observe { place: order.place }).await;
     let Kind::Observed(observed) = observed else { panic!() };
     assert_eq!((observed.release.as_str(), observed.fence, observed.running), ("web-1", 1, 0));
+    // It says so as well when nobody asks.
+    let held = Holding { service: "web".into(), release: "web-1".into(), generation: 1 };
+    assert_eq!(fixture.host().holdings().await, [held.clone()]);
+    let current = fixture.dir.path().join("root/srv/web/current");
+    fs::remove_file(current).unwrap();
+    assert_eq!(fixture.host().holdings().await, [Holding { release: String::new(), ..held }]);
+}
+
+#[tokio::test]
+async fn a_host_tells_nothing_of_services_that_are_under_way_or_were_never_there() {
+    let fixture = Fixture::new("auto").await;
+    let order = fixture.order(1, &[("install", "true")]).await;
+    fixture.run(&order).await;
+    assert_eq!(fixture.host().holdings().await, [], "no release was put there");
 }
 
 #[tokio::test]

@@ -3,11 +3,13 @@ mod catalog;
 mod control;
 mod planning;
 mod repair;
+mod sights;
 
 pub use catalog::Applied;
 pub use control::Command;
 pub use planning::{PlanRelease, PlanRollback, PlanRun};
 pub use repair::PlanRepair;
+pub use sights::Sight;
 
 use super::{Parts, PlatformError};
 use crate::{

@@ -129,11 +129,7 @@ impl Platform {
         let request = HostRequest::new(host, service.clone(), plan.deploy_path.clone())
             .with_account(plan.account.clone());
         let seen = self.parts.executor.observe(&permit, &request).await?;
-        let release = match &seen.release {
-            Some(id) => self.parts.registry.release(id).await.ok(),
-            None => None,
-        };
-        let package = release.and_then(|it| it.package).map(|it| it.digest);
+        let package = self.package_of(seen.release.as_ref()).await;
         let now = self.parts.clock.now();
         let installed = Installed::new(seen.release.clone(), package, seen.fence, now);
         self.parts.inventory.record(&permit, &name, &service, installed).await?;

@@ -2,6 +2,7 @@
 mod answers;
 mod confirm;
 mod follow;
+mod holdings;
 mod launch;
 mod prepare;
 mod questions;
@@ -225,6 +226,10 @@ impl HostSide for JournaledHost {
             unconfirmed.map(|(key, _)| key.id()).collect()
         });
         open
+    }
+
+    async fn holdings(&self) -> Vec<v1::Holding> {
+        Arc::clone(&self.host).holdings().await
     }
 
     fn running(&self) -> u32 {

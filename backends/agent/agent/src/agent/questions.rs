@@ -263,7 +263,7 @@ fn is_whole(folder: &Folder, spec: &Spec, path: &str) -> io::Result<bool> {
 }
 
 /// The release that is current, if there is one. The link is the account's: it is read, and not followed.
-fn current_release(place: &Place) -> Option<String> {
+pub(super) fn current_release(place: &Place) -> Option<String> {
     let link = fs::read_link(format!("{}/current", place.deploy_path)).ok()?;
     let name = link.file_name()?.to_str()?.to_owned();
     let folder = format!("{}/releases/{name}", place.deploy_path);

@@ -162,7 +162,7 @@ impl Session {
             GatewayClient::new(channel.clone()).max_decoding_message_size(LONGEST_FRAME);
         let (outbox, frames) = mpsc::channel(OUTBOX);
         // The outbox is empty, and nobody else has it yet.
-        let _first = outbox.try_send(frame(FromAgent::Hello(self.hello())));
+        let _first = outbox.try_send(frame(FromAgent::Hello(self.hello().await)));
         let outgoing = stream::unfold(frames, |mut frames| async {
             frames.recv().await.map(|frame| (frame, frames))
         });
@@ -201,13 +201,14 @@ impl Session {
         }
     }
 
-    fn hello(&self) -> Hello {
+    async fn hello(&self) -> Hello {
         Hello {
             protocol: NEWEST_PROTOCOL,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: self.identity.boot_id.clone(),
             facts: Some(self.identity.facts.clone()),
             open: self.host.open(),
+            holdings: self.host.holdings().await,
         }
     }
 }

@@ -34,7 +34,7 @@ use std::{
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinHandle,
 };
 
@@ -86,7 +86,9 @@ impl Serve {
         let (transport, renewing) = encrypted(app, &config, &folder, &authority, &parts.clock)?;
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.map_err(|err| io_problem(config.listen, &err))?;
-        let port = AgentPort::open(&embedded, &authority, &config.agents).await?;
+        let came = Arc::new(Notify::new());
+        let port =
+            AgentPort::open(&embedded, &authority, &config.agents, Arc::clone(&came)).await?;
         parts.executor = Arc::new(RoutedExecutor::new(port.executor(), parts.executor));
         let (stop, stopping) = watch::channel(false);
         let holder = Holder::new(own_name(), gone);
@@ -100,7 +102,7 @@ impl Serve {
             upkeep: Some(Arc::clone(&embedded.upkeep)),
         };
         let keeper = keeper(&parts)?;
-        let upkeep = Upkeep::new(keeper, config.repair_interval, Arc::default());
+        let upkeep = Upkeep::new(keeper, config.repair_interval, came);
         let server = Server::new(control, pool.clone(), config.limits, stopping.clone());
         self.let_in(app, &server).await?;
         // Whoever is told that the server is up may end it at once.

@@ -1,3 +1,4 @@
+use super::sights::Sights;
 use async_trait::async_trait;
 use deploy_agent_gateway::{Admission, Boots, Denied, Gateway, Peer, RegistryAdmission};
 use deploy_agent_protocol::v1::Hello;
@@ -116,6 +117,7 @@ impl AgentLinks for ServerLinks {
 pub(super) struct InventoryAdmission {
     pub(super) known: RegistryAdmission,
     pub(super) inventory: Arc<dyn HostInventory>,
+    pub(super) sights: Sights,
 }
 
 #[async_trait]
@@ -132,7 +134,9 @@ impl Admission for InventoryAdmission {
     }
 
     async fn arrived(&self, host: &HostName, hello: &Hello) -> Result<(), Denied> {
-        self.known.arrived(host, hello).await
+        self.known.arrived(host, hello).await?;
+        self.sights.take(host, hello);
+        Ok(())
     }
 
     async fn doubled(&self, host: &HostName, boots: &Boots) {

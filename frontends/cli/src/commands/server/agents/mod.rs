@@ -1,6 +1,7 @@
 //! The port of agents: who may come in, and what is done through them.
 mod keeper;
 mod registrar;
+mod sights;
 
 use super::{
     certificates::{all_names, renewed},
@@ -22,8 +23,12 @@ use deploy_server::ServerConfig;
 use deploy_wire::Problem;
 use keeper::{InventoryAdmission, Keeper, ServerLinks};
 use registrar::InventoryRegistrar;
+use sights::{SightKeeper, Sights};
 use std::{net::SocketAddr, sync::Arc};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+};
 
 /// The port of agents, ready to be served.
 pub(super) struct AgentPort {
@@ -32,6 +37,7 @@ pub(super) struct AgentPort {
     gateway: Gateway,
     enroller: Enroller,
     keeper: Keeper,
+    sights: SightKeeper,
     certificates: AgentCertificates,
     newest: watch::Sender<Arc<ServerConfig>>,
     listener: TcpListener,
@@ -39,11 +45,12 @@ pub(super) struct AgentPort {
 }
 
 impl AgentPort {
-    /// Takes the port, and makes what is not there yet: the key that orders are signed with.
+    /// Takes the port, and makes what is not there yet: the key that orders are signed with. `came` is notified whenever hosts come.
     pub(super) async fn open(
         embedded: &Embedded,
         authority: &Arc<Authority>,
         config: &AgentsConfig,
+        came: Arc<Notify>,
     ) -> Result<Self, Problem> {
         let (parts, data_dir) = (embedded.parts(), &embedded.data_dir);
         let clock = Arc::clone(&parts.clock);
@@ -58,9 +65,11 @@ impl AgentPort {
         let signer = OrderSigner::from_secret(&secret);
         let signers = vec![signer.public_key()];
         let registry: Arc<dyn AgentRegistry> = Arc::new(embedded.agent_registry.clone());
+        let (heard, sights) = Sights::new(parts, came).or_problem()?;
         let admission = InventoryAdmission {
             known: RegistryAdmission::new(Arc::clone(&registry), Arc::clone(&clock)),
             inventory: Arc::clone(&parts.inventory),
+            sights: heard,
         };
         let options = GatewayOptions::default().with_heartbeat(config.heartbeat);
         let artifacts = Arc::clone(&parts.artifacts);
@@ -89,7 +98,17 @@ impl AgentPort {
         let fingerprint = authority.fingerprint();
         let links = ServerLinks { keeper: keeper.clone(), authority: fingerprint, address };
         let agents = Agents { registry, links: Arc::new(links) };
-        Ok(Self { agents, gateway, enroller, keeper, certificates, newest, listener, clock })
+        Ok(Self {
+            agents,
+            gateway,
+            enroller,
+            keeper,
+            sights,
+            certificates,
+            newest,
+            listener,
+            clock,
+        })
     }
 
     /// Runs attempts on hosts through their agents.
@@ -104,7 +123,9 @@ impl AgentPort {
 
     /// Serves agents until `stopping` says true. What runs on hosts goes on then, and agents come back to the next server.
     pub(super) async fn serve(self, mut stopping: watch::Receiver<bool>) {
-        let Self { gateway, enroller, keeper, certificates, newest, listener, clock, .. } = self;
+        let Self {
+            gateway, enroller, keeper, sights, certificates, newest, listener, clock, ..
+        } = self;
         let renewing = renewed(&clock, &newest, || certificates.config(&*clock));
         let listener = AgentListener::new(listener, newest.subscribe(), Arc::clone(&clock));
         let stop = async {
@@ -118,6 +139,7 @@ impl AgentPort {
                 }
             }
             () = keeper.run() => {}
+            () = sights.run() => {}
             () = renewing => {}
         }
     }
