@@ -3,7 +3,7 @@ use crate::fleet::{Fleet, host, parse, refused, waves};
 use deploy_core::{
     access::Action,
     backend::HostInventory as _,
-    engine::{Command, DriveEnd, Keeper, Kept, PlanRepair, Platform, Sight},
+    engine::{Command, DriveEnd, Keeper, Kept, PlanRepair, PlanRollback, Platform, Sight},
     host::Installed,
     id::{Principal, RolloutId, Seq},
     memory::{Act, HostFaults, MemoryAuthorizer, Rule, Script},
@@ -223,7 +223,11 @@ async fn there_is_nothing_to_repair_where_nothing_is_owed_or_nobody_knows_what()
     fleet.drive(&rollout).await;
     refused(&planned().await.unwrap_err(), "nothing_owed");
     assert_eq!(fleet.notifier.delivered().len(), 1);
-    let (back, _report) = fleet.platform.plan_rollback(&fleet.me, &rollout, 2).await.unwrap();
+    let (back, _report) = fleet
+        .platform
+        .plan_rollback(&fleet.me, PlanRollback::new(rollout.clone(), 2))
+        .await
+        .unwrap();
     let back = fleet.platform.start(&fleet.me, back).await.unwrap();
     fleet.drive(&back).await;
     refused(&planned().await.unwrap_err(), "repair_held");

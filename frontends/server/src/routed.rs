@@ -3,12 +3,12 @@ use async_trait::async_trait;
 use deploy_core::{
     access::Permit,
     backend::{
-        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Executor, ExecutorCapabilities,
-        Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest,
-        Resolution, ResolveRequest,
+        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, ConfirmRequest, Confirmation,
+        Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed,
+        ProbeReport, ProbeRequest, Resolution, ResolveRequest,
     },
     error::BackendResult,
-    host::Connection,
+    host::{Connection, Host},
 };
 use std::sync::Arc;
 
@@ -27,7 +27,11 @@ impl RoutedExecutor {
     }
 
     fn of(&self, on: &HostRequest) -> &dyn Executor {
-        match on.host.connection {
+        self.of_host(&on.host)
+    }
+
+    fn of_host(&self, host: &Host) -> &dyn Executor {
+        match host.connection {
             Connection::Agent => &*self.agents,
             _ => &*self.others,
         }
@@ -37,12 +41,17 @@ impl RoutedExecutor {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Executor for RoutedExecutor {
-    /// What both offer.
+    /// What one of them offers.
     fn capabilities(&self) -> ExecutorCapabilities {
         let (agents, others) = (self.agents.capabilities(), self.others.capabilities());
         ExecutorCapabilities::default()
-            .with_check(agents.check && others.check)
-            .with_kill(agents.kill && others.kill)
+            .with_check(agents.check || others.check)
+            .with_confirm(agents.confirm || others.confirm)
+            .with_kill(agents.kill || others.kill)
+    }
+
+    fn capabilities_on(&self, host: &Host) -> ExecutorCapabilities {
+        self.of_host(host).capabilities_on(host)
     }
 
     async fn run(
@@ -60,6 +69,14 @@ impl Executor for RoutedExecutor {
 
     async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport> {
         self.of(&request.on).kill(permit, request).await
+    }
+
+    async fn confirm(
+        &self,
+        permit: &Permit,
+        request: &ConfirmRequest,
+    ) -> BackendResult<Confirmation> {
+        self.of(&request.on).confirm(permit, request).await
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {
