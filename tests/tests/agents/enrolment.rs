@@ -94,11 +94,23 @@ fn who_is_revoked_loses_the_session_at_once_whoever_says_so() {
     hosts[1].kill_agent();
     hosts[1].start();
     until("it is let in again", || plane.are_connected(&["h2"]));
-    // Who leaves the inventory has no session any more, either.
-    plane.deploy(&["host", "agent", "remove", "h2"]);
-    let forgotten =
-        plane.api(async |client| client.agents(&deploy_client::PageOf::default()).await);
-    assert_eq!(forgotten.items.len(), 1);
+}
+
+#[test]
+fn who_is_not_a_host_any_more_is_let_go_and_may_come_anew() {
+    let plane = Plane::new("127.0.0.1");
+    let mut host = TestHost::plain(&plane, "h1");
+    host.join(&plane, &plane.join_token(1, "1h").secret);
+    until("it is connected", || plane.are_connected(&["h1"]));
+    plane.deploy(&["host", "remove", "h1"]);
+    until("the server has noticed", || plane.are_connected(&[]));
+    until("it is told why", || host.log().contains("not in the inventory any more"));
+    host.kill_agent();
+    host.join(&plane, &plane.join_token(1, "1h").secret);
+    until("it is a host again", || plane.are_connected(&["h1"]));
+    plane.deploy(&["host", "agent", "remove", "h1"]);
+    until("the server has noticed", || plane.are_connected(&[]));
+    assert!(plane.agents().is_empty());
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod install;
 use clap::{Args, Parser, Subcommand};
 use deploy_agent::{Names, Policy, enrol, run};
 use deploy_core::memory::SystemClock;
+use sd_notify::NotifyState;
 use std::{
     error::Error,
     ffi::OsString,
@@ -137,6 +138,12 @@ impl Run {
                 _ = int.recv() => {}
             }
         };
-        Ok(run(&self.state.state_dir, policy, Arc::new(SystemClock::new()), stop).await?)
+        let ready = || {
+            if let Err(err) = sd_notify::notify(&[NotifyState::Ready]) {
+                tracing::debug!(%err, "the supervisor was not told");
+            }
+        };
+        let clock = Arc::new(SystemClock::new());
+        Ok(run(&self.state.state_dir, policy, clock, ready, stop).await?)
     }
 }

@@ -34,6 +34,7 @@ pub enum RunError {
 }
 
 /// Follows the orders of the control plane that the host is enrolled with, until `stop` is ready. What runs on the host then goes on.
+/// `ready` is called once it is known what runs on the host; the control plane may not have been reached by then.
 ///
 /// # Errors
 /// If it cannot begin, or its journal fails.
@@ -41,6 +42,7 @@ pub async fn run(
     state: &Path,
     policy: Policy,
     clock: Arc<dyn Clock>,
+    ready: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let credentials = Credentials::read(state)?;
@@ -49,6 +51,7 @@ pub async fn run(
     let signers = policy.signers().unwrap_or_else(|| credentials.signers());
     let options = HostOptions::new(credentials.host(), state, policy);
     let host = Arc::new(JournaledHost::open(options).await?);
+    ready();
     let connect = Arc::new(GatewayConnector::new(state, Arc::clone(&clock)));
     let identity = Identity::new(credentials.host(), boot, signers).with_facts(facts::gather());
     let session = Session::new(Arc::clone(&host) as _, Arc::clone(&connect) as _, identity);

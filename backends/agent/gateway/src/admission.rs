@@ -44,7 +44,8 @@ pub enum Denied {
 /// * `arrived` is told what a host says of itself before it has its session, and may still deny it.
 /// * `doubled` is told when somebody with the same right comes from another boot while a session is alive: the machine was
 ///   cloned, or its key stolen. From then on `identify` denies both.
-/// * Errors deny.
+/// * `seen` denies as `identify` does.
+/// * Errors deny, but for one of `seen` that may pass.
 #[async_trait]
 pub trait Admission: fmt::Debug + Send + Sync + 'static {
     /// Which host `peer` is.
@@ -56,6 +57,6 @@ pub trait Admission: fmt::Debug + Send + Sync + 'static {
     /// Two machines say at the same time that they are `host`, each in a boot of its own.
     async fn doubled(&self, host: &HostName, boots: &Boots);
 
-    /// `host` has said that it is there.
-    async fn seen(&self, host: &HostName);
+    /// `host` is still there. It is told about every minute, and ends the session of a host that has lost its right to it.
+    async fn seen(&self, host: &HostName) -> Result<(), Denied>;
 }

@@ -37,6 +37,8 @@ use tonic::{Request, Response, Status, Streaming};
 const OUTBOX: usize = 64;
 /// How long somebody who has connected may take to say who they are.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// After how many heartbeats it is told that a host is still there: each costs a look at what is known of it.
+const SEEN_EVERY: u64 = 12;
 /// An agent that missed so many heartbeats is gone.
 const MISSED: u32 = 3;
 
@@ -189,6 +191,17 @@ impl Gateway {
         }
     }
 
+    /// Whether a host that is there may have a session any longer.
+    async fn may_stay(&self, host: &HostName) -> bool {
+        match self.0.admission.seen(host).await {
+            Ok(()) => true,
+            Err(why) => {
+                tracing::info!(target: TARGET_BACKEND, { { HOST } = %host, reason = %why }, "a sight is not noted");
+                !matches!(why, Denied::Forever(_))
+            }
+        }
+    }
+
     /// Listens to an agent until it is gone.
     async fn listen(
         self,
@@ -196,6 +209,7 @@ impl Gateway {
         mut frames: impl Stream<Item = Result<AgentFrame, Status>> + Unpin + Send,
     ) {
         let patience = self.0.options.heartbeat * MISSED;
+        let mut beats = 0_u64;
         let why = loop {
             let until = self.clock().now().after(patience);
             let frame = select! {
@@ -208,7 +222,10 @@ impl Gateway {
                 Some(Ok(frame)) => {
                     session.heard();
                     if matches!(frame.kind, Some(FromAgent::Heartbeat(_))) {
-                        self.0.admission.seen(session.host()).await;
+                        beats += 1;
+                        if beats % SEEN_EVERY == 0 && !self.may_stay(session.host()).await {
+                            break "it has lost its right to it";
+                        }
                     }
                     if let Err(broken) = session.take(frame) {
                         break broken.0;

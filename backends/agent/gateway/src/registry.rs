@@ -76,10 +76,8 @@ impl Admission for RegistryAdmission {
         }
     }
 
-    async fn seen(&self, host: &HostName) {
-        if let Err(err) = self.agents.hear(host, self.clock.now()).await {
-            tracing::debug!(target: TARGET_BACKEND, { { HOST } = %host, reason = %err.chain() }, "a sight is not noted");
-        }
+    async fn seen(&self, host: &HostName) -> Result<(), Denied> {
+        self.agents.hear(host, self.clock.now()).await.map_err(|err| denied(&err))
     }
 }
 

@@ -33,6 +33,7 @@ use std::{
     fs,
     io::Write as _,
     num::NonZeroU32,
+    os::unix::net::UnixDatagram,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -340,7 +341,16 @@ impl Program {
         fs::write(&config, policy).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_deploy-agent"));
         command.arg("run").arg("--config").arg(config).arg("--state-dir").arg(state);
-        Self(command.spawn().unwrap())
+        // As systemd starts it, which is told when it is up.
+        let socket = state.join("notify");
+        drop(fs::remove_file(&socket));
+        let told = UnixDatagram::bind(&socket).unwrap();
+        told.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let program = Self(command.env("NOTIFY_SOCKET", socket).spawn().unwrap());
+        let mut said = [0; 64];
+        let length = told.recv(&mut said).unwrap();
+        assert!(said[..length].starts_with(b"READY=1"));
+        program
     }
 
     fn stop(mut self) {

@@ -60,8 +60,9 @@ impl Admission for Door {
         *self.denied.lock().unwrap() = Some(Denied::Forever("it is locked out".to_owned()));
     }
 
-    async fn seen(&self, _host: &HostName) {
+    async fn seen(&self, _host: &HostName) -> Result<(), Denied> {
         *self.seen.lock().unwrap() += 1;
+        self.denied.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 }
 

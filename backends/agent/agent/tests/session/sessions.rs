@@ -59,6 +59,20 @@ async fn who_loses_the_right_to_a_session_loses_the_session() {
 }
 
 #[tokio::test]
+async fn who_has_lost_the_right_loses_the_session_also_if_nobody_says_so() {
+    let (fixture, served, link) = lab().await;
+    let _agent = link.agent(fixture.host(), "boot 1");
+    eventually("the gateway has noticed", || served.gateway.connected() == [h1()]).await;
+    // What may pass ends nothing.
+    *served.door.denied.lock().unwrap() = Some(Denied::ForNow("the database is away".to_owned()));
+    let seen = *served.door.seen.lock().unwrap();
+    eventually("it was asked", || *served.door.seen.lock().unwrap() > seen + 1).await;
+    assert_eq!(served.gateway.connected(), [h1()]);
+    *served.door.denied.lock().unwrap() = Some(Denied::Forever("it was removed".to_owned()));
+    eventually("the gateway has noticed", || served.gateway.connected().is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_cloned_machine_locks_both_out() {
     let (fixture, served, link) = lab().await;
     let _agent = link.agent(fixture.host(), "boot 1");

@@ -120,17 +120,24 @@ pub(super) struct InventoryAdmission {
     pub(super) sights: Sights,
 }
 
-#[async_trait]
-impl Admission for InventoryAdmission {
-    async fn identify(&self, peer: &Peer) -> Result<HostName, Denied> {
-        let host = self.known.identify(peer).await?;
-        match self.inventory.host(&host).await {
-            Ok(_) => Ok(host),
+impl InventoryAdmission {
+    async fn demand_known(&self, host: &HostName) -> Result<(), Denied> {
+        match self.inventory.host(host).await {
+            Ok(_) => Ok(()),
             Err(err) if err.kind() == ErrorKind::NotFound => Err(Denied::Forever(format!(
                 "the host `{host}` is not in the inventory any more: enrol the machine again"
             ))),
             Err(err) => Err(Denied::ForNow(err.chain())),
         }
+    }
+}
+
+#[async_trait]
+impl Admission for InventoryAdmission {
+    async fn identify(&self, peer: &Peer) -> Result<HostName, Denied> {
+        let host = self.known.identify(peer).await?;
+        self.demand_known(&host).await?;
+        Ok(host)
     }
 
     async fn arrived(&self, host: &HostName, hello: &Hello) -> Result<(), Denied> {
@@ -143,7 +150,8 @@ impl Admission for InventoryAdmission {
         self.known.doubled(host, boots).await;
     }
 
-    async fn seen(&self, host: &HostName) {
-        self.known.seen(host).await;
+    async fn seen(&self, host: &HostName) -> Result<(), Denied> {
+        self.demand_known(host).await?;
+        self.known.seen(host).await
     }
 }
