@@ -114,6 +114,23 @@ fn who_is_not_a_host_any_more_is_let_go_and_may_come_anew() {
 }
 
 #[test]
+fn a_machine_installed_anew_keeps_its_name_and_what_people_have_said_of_it() {
+    let plane = Plane::new("127.0.0.1");
+    let mut host = TestHost::plain(&plane, "h1");
+    host.join(&plane, &plane.join_token(1, "1h").secret);
+    plane.deploy(&["host", "label", "h1", "role=db", "rack=7"]);
+    host.kill_agent();
+    fs::remove_dir_all(host.state()).unwrap();
+    "another-name".clone_into(&mut host.name);
+    let token =
+        plane.deploy(&["host", "join-token", "create", "--label", "role=web", "--label", "zone=a"]);
+    host.join(&plane, token["secret"].as_str().unwrap());
+    until("it is connected under its name", || plane.are_connected(&["h1"]));
+    let labels = &plane.deploy(&["host", "show", "h1"])["labels"];
+    assert_eq!(*labels, serde_json::json!({"role": "db", "rack": "7", "zone": "a"}));
+}
+
+#[test]
 fn a_copy_of_a_machine_is_quarantined_until_a_person_decides() {
     let plane = Plane::new("127.0.0.1");
     let mut host = TestHost::plain(&plane, "h1");

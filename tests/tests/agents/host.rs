@@ -21,6 +21,8 @@ enum Own {
 /// A host, whose agent runs or does not.
 pub(crate) struct TestHost {
     pub(crate) name: String,
+    /// What its provider calls it.
+    machine: String,
     folder: PathBuf,
     own: Own,
     agent: Option<Child>,
@@ -43,7 +45,8 @@ impl TestHost {
     fn with(plane: &Plane, name: &str, own: Own) -> Self {
         let folder = plane.path(name);
         fs::create_dir_all(folder.join("state")).unwrap();
-        let mut host = Self { name: name.to_owned(), folder, own, agent: None, boots: 0 };
+        let (name, machine) = (name.to_owned(), name.to_owned());
+        let mut host = Self { name, machine, folder, own, agent: None, boots: 0 };
         // In these tests root is the account that there is for certain.
         host.write("host.toml", "folders = ['/srv']\naccounts = ['root']\ncgroups = 'none'\n");
         host.next_boot();
@@ -100,7 +103,7 @@ impl TestHost {
 
     /// Pastes `token` on the machine.
     pub(crate) fn enrol(&self, plane: &Plane, token: &str) -> Output {
-        let instance = format!("test/here/{}", self.name);
+        let instance = format!("test/here/{}", self.machine);
         let server = self.server(plane);
         let enrol = ["enrol", "--server", &server, "--name", &self.name, "--instance", &instance];
         let mut enrol = self.command(&enrol);
