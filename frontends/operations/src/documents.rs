@@ -2,6 +2,7 @@
 use crate::reason::{readable, sentence};
 use deploy_core::{
     backend::LogChunk,
+    digest::digest_of,
     plan::{Plan, PlanReport, Verdict, Work},
     rollout::{AttemptEnd, BudgetColumn, Explanation, Rollout, RolloutView, TaskState, TaskView},
     spec::{Direction, Limit},
@@ -20,6 +21,7 @@ pub fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
                 from: it.ran().map(ToString::to_string),
                 to: it.to.as_ref().map(ToString::to_string),
                 reason: None,
+                record: Some(digest_of(&it.host).to_string()),
             })
             .collect()
     };
@@ -65,6 +67,7 @@ fn left_out(report: &PlanReport) -> Vec<wire::PlanHost> {
             from: runs.as_ref().map(ToString::to_string),
             to: None,
             reason: Some(reason.to_string()),
+            record: None,
         }),
         Verdict::Change { .. } | Verdict::NoOp => None,
     });

@@ -74,6 +74,7 @@ fn a_frontend_knows_no_other_frontend_but_what_all_share() {
         // `deploy serve` is the server, in the one program that there is.
         if frontend.name == "deploy-cli" {
             others.remove("deploy-server");
+            others.remove("deploy-client");
         }
         none_of(&frontend.dependencies, &ours(&others), &frontend.name);
     }

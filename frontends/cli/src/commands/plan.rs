@@ -6,7 +6,7 @@ use crate::{
 };
 use clap::{Args, ValueHint};
 use deploy_core::{
-    digest::Digest,
+    digest::{Digest, digest_of},
     id::{ReleaseId, ServiceName},
 };
 use deploy_wire::{Exit, NewPlan, Plan, PlanHost, Problem, ProblemCode, SeenPlan};
@@ -18,6 +18,9 @@ use std::{
 
 /// The largest plan file, in bytes.
 const LARGEST: u64 = 512 << 20;
+
+/// How plan files are written.
+const FORMAT: u32 = 1;
 
 /// How many no-ops and hosts left out are named.
 const NAMED: usize = 8;
@@ -69,26 +72,44 @@ impl PlanCommand {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct PlanFile {
+    format: u32,
     digest: Digest,
     plan: Plan,
 }
 
+/// How a plan file is written, whatever else it says.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// What a file says that holds `plan`.
 fn text_of(plan: &Plan) -> Result<String, Problem> {
-    let text = serde_json::to_string(plan).map_err(crate::problem::invalid)?;
-    let file = PlanFile { digest: Digest::of(text.as_bytes()), plan: plan.clone() };
+    let file = PlanFile { format: FORMAT, digest: digest_of(plan), plan: plan.clone() };
     Ok(serde_json::to_string_pretty(&file).map_err(crate::problem::invalid)? + "\n")
 }
 
 /// Reads a saved plan.
 pub(crate) fn load(path: &Path) -> Result<Plan, Problem> {
     let source = Source::read(path, LARGEST)?;
+    if let Ok(Format { format }) = source.json()
+        && format != FORMAT
+    {
+        let what = format!("it has format {format}, and this program knows format {FORMAT}");
+        return Err(source.problem(None, what).with_hint("make a new one with `deploy plan`"));
+    }
     let file: PlanFile = source.json()?;
-    // Also what this program does not know is a change: it would not be in the digest.
+    let edited = |at, what: &str| {
+        let problem =
+            source.problem(at, format_args!("the plan is not the one that was saved: {what}"));
+        problem.with_hint("plans are not edited: make a new one with `deploy plan`")
+    };
+    if digest_of(&file.plan) != file.digest {
+        return Err(edited(None, "its digest is another one"));
+    }
+    // What this program does not know is not in the digest either.
     if let Some(at) = source.difference(&text_of(&file.plan)?) {
-        let what = "the plan is not the one that was saved: here begins what is another";
-        let problem = source.problem(Some(at), what);
-        return Err(problem.with_hint("plans are not edited: make a new one with `deploy plan`"));
+        return Err(edited(Some(at), "here begins what this program would not have written"));
     }
     Ok(file.plan)
 }
@@ -124,8 +145,11 @@ fn differences(was: &Plan, is: &Plan) -> Vec<String> {
     for (host, (wave, target)) in &before {
         match now.get(host) {
             None => changes.push(format!("host {host} is not to be changed any more")),
-            Some((_, now)) if now != target => {
+            Some((_, now)) if (&now.from, &now.to) != (&target.from, &target.to) => {
                 changes.push(format!("host {host} does not run what it ran"));
+            }
+            Some((_, now)) if now.record != target.record => {
+                changes.push(format!("host {host} has other labels, or is reached in another way"));
             }
             Some((now, _)) if now != wave => {
                 changes.push(format!("host {host} is in wave {now} and not in {wave}"));

@@ -1,4 +1,5 @@
 //! A folder of its own for each test, and the program in it.
+use crate::server::Served;
 use serde_json::Value;
 use std::{
     fs,
@@ -16,7 +17,29 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Lab {
     dir: tempfile::TempDir,
+    /// The server that commands go to, if they do.
+    server: Option<Served>,
 }
+
+/// Takes journeys twice: over this machine's own data, and over a server. What they see is the same.
+macro_rules! journeys {
+    ($($journey:ident,)*) => {
+        mod here {
+            $(#[test]
+            fn $journey() {
+                super::$journey(&crate::lab::Lab::new());
+            })*
+        }
+
+        mod over_a_server {
+            $(#[test]
+            fn $journey() {
+                super::$journey(&crate::lab::Lab::with_server());
+            })*
+        }
+    };
+}
+pub(crate) use journeys;
 
 /// What a command came to.
 #[derive(Debug)]
@@ -58,7 +81,31 @@ impl Ran {
 
 impl Lab {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self { dir: tempfile::tempdir().unwrap(), server: None }
+    }
+
+    /// A lab whose commands go to a server of its own.
+    pub(crate) fn with_server() -> Self {
+        let mut lab = Self::new();
+        let limits = "local_hosts = true\n[limits]\nrate_per_second = 10000\nrate_burst = 10000\n";
+        lab.write("serve.toml", limits);
+        let server = Served::start(&lab, &["--plain-http", "--config", "serve.toml"]);
+        lab.server = Some(server);
+        lab
+    }
+
+    /// Where the server is.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.server.as_ref().unwrap().address)
+    }
+
+    /// The token that its first start has made.
+    pub(crate) fn token(&self) -> String {
+        self.server.as_ref().and_then(|it| it.first.clone()).unwrap()
+    }
+
+    pub(crate) const fn has_server(&self) -> bool {
+        self.server.is_some()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -110,8 +157,11 @@ impl Lab {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.dir.path())
-            .env("DEPLOY_DATA_DIR", self.data_dir())
             .stdin(Stdio::null());
+        match &self.server {
+            Some(_) => command.env("DEPLOY_SERVER", self.url()).env("DEPLOY_TOKEN", self.token()),
+            None => command.env("DEPLOY_DATA_DIR", self.data_dir()),
+        };
         command
     }
 

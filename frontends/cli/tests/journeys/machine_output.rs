@@ -1,9 +1,7 @@
-use crate::lab::Lab;
+use crate::lab::{Lab, journeys};
 use serde_json::Value;
 
-#[test]
-fn every_resource_is_one_document() {
-    let lab = Lab::new();
+fn every_resource_is_one_document(lab: &Lab) {
     lab.hosts(2);
     lab.service("waves = [\"1\", \"*2\"]\nbake_time = \"1s\"\ncheck_interval = \"1s\"");
     lab.release("1", ":");
@@ -38,9 +36,7 @@ fn every_resource_is_one_document() {
     assert!(log.lines().all(|it| serde_json::from_str::<Value>(it).is_ok()), "{log}");
 }
 
-#[test]
-fn a_problem_is_a_document_on_standard_error() {
-    let lab = Lab::new();
+fn a_problem_is_a_document_on_standard_error(lab: &Lab) {
     let ran = lab.run(&["service", "show", "web", "--output", "json"]).ended_with(1);
     assert!(ran.stdout.is_empty());
     let problem = ran.problem();
@@ -50,3 +46,5 @@ fn a_problem_is_a_document_on_standard_error() {
     );
     assert!(problem["hint"].is_string());
 }
+
+journeys!(every_resource_is_one_document, a_problem_is_a_document_on_standard_error,);

@@ -18,6 +18,8 @@ mod lab;
 #[cfg(test)]
 mod machine_output;
 #[cfg(test)]
+mod remote;
+#[cfg(test)]
 mod repair;
 #[cfg(test)]
 mod rollouts;

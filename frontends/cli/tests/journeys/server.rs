@@ -17,7 +17,7 @@ pub(crate) const PLAIN: &str = "--plain-http";
 /// A server that is up.
 pub(crate) struct Served {
     process: Child,
-    address: String,
+    pub(crate) address: String,
     /// The first token, where this start has made it.
     pub(crate) first: Option<String>,
     /// The token that was asked for at this start.
@@ -26,7 +26,7 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    fn start(lab: &Lab, arguments: &[&str]) -> Self {
+    pub(crate) fn start(lab: &Lab, arguments: &[&str]) -> Self {
         Self::start_with(lab, arguments, |_| {})
     }
 
@@ -99,7 +99,7 @@ impl Served {
         assert_eq!(self.process.wait().unwrap().code(), Some(0));
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }

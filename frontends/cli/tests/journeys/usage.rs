@@ -1,4 +1,4 @@
-use crate::lab::Lab;
+use crate::lab::{Lab, journeys};
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
@@ -42,9 +42,7 @@ fn shells_can_complete() {
     lab.run(&["completions", "tcl"]).ended_with(2);
 }
 
-#[test]
-fn what_is_not_there_is_named_and_says_where_to_look() {
-    let lab = Lab::new();
+fn what_is_not_there_is_named_and_says_where_to_look(lab: &Lab) {
     for (arguments, message, hint) in [
         (&["service", "show", "web"][..], "there is no service `web`", "deploy service list"),
         (&["host", "show", "web-1"], "there is no host `web-1`", "deploy host list"),
@@ -63,9 +61,7 @@ fn what_is_not_there_is_named_and_says_where_to_look() {
     }
 }
 
-#[test]
-fn an_empty_installation_says_how_to_begin() {
-    let lab = Lab::new();
+fn an_empty_installation_says_how_to_begin(lab: &Lab) {
     for (arguments, next) in [
         (&["service", "list"][..], "deploy service apply"),
         (&["host", "list"], "deploy host add"),
@@ -81,3 +77,8 @@ fn an_empty_installation_says_how_to_begin() {
         );
     }
 }
+
+journeys!(
+    what_is_not_there_is_named_and_says_where_to_look,
+    an_empty_installation_says_how_to_begin,
+);

@@ -58,4 +58,7 @@ pub struct PlanHost {
     pub to: Option<String>,
     /// Why.
     pub reason: Option<String>,
+    /// The digest of its record as the plan has it; null for a host that is left out.
+    #[serde(default)]
+    pub record: Option<String>,
 }
