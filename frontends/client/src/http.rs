@@ -301,14 +301,14 @@ pub(crate) fn is_passing(err: &ClientError) -> bool {
 fn distrusted(err: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut cause = Some(err);
     while let Some(err) = cause {
-        let inner = err.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let inner = inner.and_then(|it| it.downcast_ref::<rustls::Error>());
-        if let Some(err @ rustls::Error::InvalidCertificate(_)) =
-            inner.or_else(|| err.downcast_ref())
-        {
+        if let Some(err @ rustls::Error::InvalidCertificate(_)) = err.downcast_ref() {
             return Some(err.to_string());
         }
-        cause = err.source();
+        // What an error of the system wraps is not its source: it stands for that.
+        cause = match err.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => err.source(),
+        };
     }
     None
 }

@@ -206,7 +206,7 @@ fn plans() {
     let indent = u32::try_from(source.find('"').unwrap()).unwrap() + 1;
     let with = |from: &str, to: &str| saved.replacen(from, to, 1);
     let files = vec![
-        wrong("plan.json", with("\"digest\"", "\"digets\""), (2, 10), "unknown field `digets`"),
+        wrong("plan.json", with("\"digest\"", "\"digets\""), (3, 10), "unknown field `digets`"),
         wrong(
             "plan.json",
             with("\"seed\"", "\"colour\": 1, \"seed\""),

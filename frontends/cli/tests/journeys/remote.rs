@@ -321,7 +321,7 @@ fn a_server_of_another_version_is_told_apart() {
     let unknown = "HTTP/1.1 404 Not Found\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\r\n\
         {\"type\":\"x\",\"title\":\"not found\",\"status\":404,\"detail\":\"there is nothing at `/api/v1/x`\",\
         \"code\":\"not_found\",\"hint\":null,\"context\":{},\"request_id\":null}";
-    let mut ask = lab.command(&["run", "role=web", "--", "true"]);
+    let mut ask = lab.command(&["artifact", "gc", "--keep", "1"]);
     let (code, _, problem) = said(ask.env("DEPLOY_SERVER", older(unknown)));
     assert_eq!((code, &problem["code"]), (Some(1), &json!("unsupported")), "{problem}");
     assert!(problem["message"].as_str().unwrap().contains("older than this program"), "{problem}");

@@ -108,7 +108,7 @@ fn a_plan_is_carried_out_as_it_was_saved_or_not_at_all(lab: &Lab) {
     assert!(ran.stderr.contains("not the one that was saved"), "{}", ran.stderr);
     lab.write("broken.json", saved.replacen("\"plan\"", "\"plam\"", 1).as_str());
     let ran = lab.run(&["rollout", "start", "broken.json"]).ended_with(1);
-    assert!(ran.stderr.contains("broken.json:3:"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("broken.json:4:"), "{}", ran.stderr);
 
     lab.ok(&["host", "label", "web-2", "role=db"]);
     let problem =
