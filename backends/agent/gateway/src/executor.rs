@@ -170,7 +170,8 @@ impl AgentExecutor {
     async fn attempt(&self, request: &AttemptRequest) -> BackendResult<v1::Attempt> {
         let mut attempt = self.one_way(request).await?;
         if let (Some(revert), Some(back)) = (&request.revert, request.way_back()) {
-            let back = self.one_way(&back).await?;
+            let back = self.one_way(&back).await;
+            let back = back.map_err(|err| err.with("of", "the way back"))?;
             attempt.revert = Some(order::revert(revert.after, back));
         }
         Ok(attempt)

@@ -81,6 +81,7 @@ bake_time = "5m"
 min_healthy_time = "3s"
 healthy_deadline = "1m"
 check_interval = "2s"
+confirm_timeout = "90s"
 progress_deadline = "15m"
 on_failure = "rollback"
 retries = 2
@@ -122,6 +123,7 @@ drift = "repair"
         assert_eq!(strategy.bake_time, Duration::from_secs(300));
         assert_eq!(strategy.health.min_healthy_time, Duration::from_secs(3));
         assert_eq!(strategy.health.check_interval, Duration::from_secs(2));
+        assert_eq!(strategy.health.confirm_timeout, Some(Duration::from_secs(90)));
         assert_eq!(strategy.retries.retries, 2);
         assert_eq!(strategy.retries.max_backoff, Duration::from_secs(10));
         assert_eq!(strategy.failure_budget.rollout.max_failed, Limit::Percent(5));

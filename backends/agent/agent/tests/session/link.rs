@@ -4,12 +4,16 @@ use deploy_agent::{Connect, HostSide, Identity, Session};
 use deploy_agent_gateway::{
     Admission, AgentExecutor, Boots, Denied, Gateway, GatewayOptions, Peer,
 };
-use deploy_agent_protocol::{OrderSigner, v1::Hello};
+use deploy_agent_protocol::{
+    OrderSigner,
+    v1::{AgentFrame, Hello, agent_frame, gateway_client::GatewayClient},
+};
 use deploy_core::{
     conformance::sample,
     id::HostName,
     memory::{MemoryArtifactStore, SystemClock},
 };
+use futures_util::stream::{self, StreamExt as _};
 use std::{
     io,
     net::SocketAddr,
@@ -165,6 +169,18 @@ impl Link {
         let identity = Identity::new("h1", boot_id, vec![signer().public_key()]);
         let session = Session::new(host, Arc::new(Plain(self.address)), identity);
         Agent(tokio::spawn(async move { session.run().await }))
+    }
+}
+
+impl Link {
+    /// One of the first version of the protocol, which says hello and no more.
+    pub(crate) async fn older_agent(&self) -> Agent {
+        let channel = Plain(self.address).connect().await.unwrap();
+        let hello = Hello { protocol: 1, boot_id: "boot 1".to_owned(), ..Hello::default() };
+        let hello = AgentFrame { kind: Some(agent_frame::Kind::Hello(hello)) };
+        let outbox = stream::iter([hello]).chain(stream::pending());
+        let mut said = GatewayClient::new(channel).session(outbox).await.unwrap().into_inner();
+        Agent(tokio::spawn(async move { while let Ok(Some(_)) = said.message().await {} }))
     }
 }
 

@@ -3,15 +3,18 @@ use crate::{
     link::{Link, Served, h1},
     support::{Fixture, scripts::eventually},
 };
+use async_trait::async_trait;
 use deploy_agent_gateway::Denied;
 use deploy_core::{
     access::{Action, Resource},
-    backend::{Executor as _, HostRequest},
-    conformance::{permit, sample},
+    backend::{AttemptLog, AttemptRequest, BackendResult, Executor as _, HostRequest, Revert},
+    conformance::{executor::ScriptedStep, permit, sample},
     error::ErrorKind,
     host::{Connection, Host},
+    id::Seq,
+    spec::StepName,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 fn on() -> HostRequest {
     let host = Host::new(h1(), Connection::Agent);
@@ -80,6 +83,38 @@ async fn a_cloned_machine_locks_both_out() {
     let _clone = link.agent(fixture.host(), "boot 2");
     eventually("the gateway has noticed", || *served.door.doubled.lock().unwrap() == 1).await;
     eventually("the gateway has noticed", || served.gateway.connected().is_empty()).await;
+}
+
+#[tokio::test]
+async fn an_agent_of_the_version_before_is_given_nothing_that_it_would_not_take_back() {
+    let (fixture, served, link) = lab().await;
+    let _agent = link.older_agent().await;
+    eventually("the gateway has noticed", || served.gateway.connected() == [h1()]).await;
+    let executor = served.executor();
+    assert!(executor.capabilities().confirm);
+    assert!(!executor.capabilities_on(&on().host).confirm);
+    let steps = [StepName::Install, StepName::Rollback].map(|it| ScriptedStep::new(it, []));
+    let release = fixture.traces().release(&*fixture.store, "one", &steps).await.unwrap();
+    let (rollout, token) = (sample::name("r1"), "0".repeat(32));
+    let attempt = AttemptRequest::new(on(), rollout, Seq::new(1), token, release.clone());
+    let attempt = attempt.with_revert(Revert::new(Duration::from_secs(60), release));
+    let permit = permit(Action::HostExecute, Resource::System).await;
+    let err = executor.run(&permit, &attempt, &Unread).await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::Unsupported);
+    assert!(err.chain().contains("its agent is too old to go back by itself"), "{}", err.chain());
+}
+
+/// A log that nobody reads.
+#[derive(Debug)]
+struct Unread;
+
+#[async_trait]
+impl AttemptLog for Unread {
+    async fn write(&self, _offset: u64, _bytes: &[u8]) -> BackendResult<()> {
+        Ok(())
+    }
+
+    fn step(&self, _step: StepName) {}
 }
 
 #[tokio::test]
