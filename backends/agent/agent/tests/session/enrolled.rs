@@ -79,7 +79,7 @@ pub(crate) struct Plane {
     clock: Arc<dyn Clock>,
     pub(crate) gateway: Gateway,
     /// Where agents and strangers are let in.
-    door: String,
+    pub(crate) door: String,
     revocations: watch::Sender<Revocations>,
     stop: watch::Sender<bool>,
     newest: watch::Sender<Arc<ServerConfig>>,

@@ -21,8 +21,12 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
     task::JoinHandle,
 };
 use tonic::{
@@ -75,7 +79,7 @@ impl Admission for Door {
 pub(crate) struct Served {
     pub(crate) gateway: Gateway,
     pub(crate) door: Arc<Door>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     server: JoinHandle<()>,
 }
 
@@ -88,7 +92,9 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = InterceptedService::new(gateway.service(), |mut request: Request<()>| {
-            request.extensions_mut().insert(Peer::new("h1"));
+            let agent = request.metadata().get("user-agent").unwrap().to_str().unwrap();
+            let host = agent.split(' ').next().unwrap().to_owned();
+            request.extensions_mut().insert(Peer::new(host));
             Ok(request)
         });
         let server = Server::builder().add_service(service);
@@ -124,6 +130,14 @@ pub(crate) struct Link {
 struct Way {
     to: Mutex<SocketAddr>,
     connections: Mutex<Vec<JoinHandle<()>>>,
+    passes: watch::Sender<Passes>,
+}
+
+/// What a way carries; what it does not is kept until it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passes {
+    pub(crate) to_agent: bool,
+    pub(crate) from_agent: bool,
 }
 
 impl Way {
@@ -132,26 +146,66 @@ impl Way {
     }
 
     async fn carry(self: Arc<Self>, listener: TcpListener) {
-        while let Ok((mut from, _)) = listener.accept().await {
+        while let Ok((agent, _)) = listener.accept().await {
             let to = *self.to.lock().unwrap();
+            let [out, back] = [self.passes.subscribe(), self.passes.subscribe()];
             let connection = tokio::spawn(async move {
-                let Ok(mut to) = TcpStream::connect(to).await else { return };
+                let Ok(gateway) = TcpStream::connect(to).await else { return };
+                let (from_agent, to_agent) = agent.into_split();
+                let (from_gateway, to_gateway) = gateway.into_split();
                 // Whichever end has gone: the other learns it.
-                let _gone = copy_bidirectional(&mut from, &mut to).await;
+                tokio::select! {
+                    () = pass(from_agent, to_gateway, out, |it| it.from_agent) => {}
+                    () = pass(from_gateway, to_agent, back, |it| it.to_agent) => {}
+                }
             });
             self.connections.lock().unwrap().push(connection);
         }
     }
 }
 
+/// Carries bytes one way, as long as they pass.
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut passes: watch::Receiver<Passes>,
+    direction: fn(&Passes) -> bool,
+) {
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let (there, _) = buffer.split_at(length);
+        if passes.wait_for(direction).await.is_err() || to.write_all(there).await.is_err() {
+            return;
+        }
+    }
+}
+
 impl Link {
     pub(crate) async fn new(served: &Served) -> Self {
+        Self::to(served.address).await
+    }
+
+    pub(crate) async fn to(address: SocketAddr) -> Self {
+        let open = Passes { to_agent: true, from_agent: true };
+        let way = Arc::new(Way {
+            to: Mutex::new(address),
+            connections: Mutex::default(),
+            passes: watch::Sender::new(open),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let way = Way { to: Mutex::new(served.address), connections: Mutex::default() };
-        let way = Arc::new(way);
         let listener = tokio::spawn(Arc::clone(&way).carry(listener));
         Self { address, way, listener }
+    }
+
+    /// Where its other end is reached.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Carries no more than this from now on.
+    pub(crate) fn let_pass(&self, passes: Passes) {
+        self.way.passes.send_replace(passes);
     }
 
     pub(crate) fn cut(&self) {
@@ -166,8 +220,14 @@ impl Link {
 
     /// An agent at this end.
     pub(crate) fn agent(&self, host: Arc<dyn HostSide>, boot_id: &str) -> Agent {
-        let identity = Identity::new("h1", boot_id, vec![signer().public_key()]);
-        let session = Session::new(host, Arc::new(Plain(self.address)), identity);
+        self.agent_of("h1", host, boot_id)
+    }
+
+    /// An agent of the host `name`.
+    pub(crate) fn agent_of(&self, name: &str, host: Arc<dyn HostSide>, boot_id: &str) -> Agent {
+        let identity = Identity::new(name, boot_id, vec![signer().public_key()]);
+        let connect = Plain { address: self.address, name: name.to_owned() };
+        let session = Session::new(host, Arc::new(connect), identity);
         Agent(tokio::spawn(async move { session.run().await }))
     }
 }
@@ -203,12 +263,16 @@ impl Drop for Agent {
 
 /// Connects without proving anything: who is who is not what these tests are about.
 #[derive(Debug)]
-struct Plain(SocketAddr);
+struct Plain {
+    address: SocketAddr,
+    name: String,
+}
 
 #[async_trait]
 impl Connect for Plain {
     async fn connect(&self) -> io::Result<Channel> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.0)).unwrap();
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        let endpoint = endpoint.user_agent(self.name.clone()).unwrap();
         endpoint.connect().await.map_err(io::Error::other)
     }
 }

@@ -3,6 +3,7 @@
 mod conformance;
 mod crash;
 mod enrolled;
+mod faults;
 mod link;
 mod sessions;
 #[path = "../support/mod.rs"]

@@ -5,6 +5,7 @@ use super::{
 };
 use crate::{
     enrolled::{Plane, Program},
+    link::Link,
     support::{Fixture, scripts::eventually},
 };
 use deploy_agent::Credentials;
@@ -33,9 +34,11 @@ async fn an_agent_killed_at_its_nth_system_call_is_followed_by_another() {
 }
 
 /// A host with the program on it, and a control plane of its own.
-pub(super) struct AgentSite {
-    pub(super) subject: Subject,
-    _plane: Plane,
+pub(crate) struct AgentSite {
+    pub(crate) subject: Subject,
+    pub(crate) plane: Plane,
+    /// The way from the one to the other.
+    pub(crate) link: Link,
 }
 
 impl AgentSite {
@@ -44,7 +47,7 @@ impl AgentSite {
     }
 
     /// The program, behind the words of `before`. It is gone with this.
-    pub(super) fn agent(&self, before: &[String]) -> Child {
+    pub(crate) fn agent(&self, before: &[String]) -> Child {
         let state = Self::state(&self.subject.fixture);
         let program = Path::new(env!("CARGO_BIN_EXE_deploy-agent"));
         let mut command = Command::from(strace::behind(before, program));
@@ -75,7 +78,9 @@ impl AgentSite {
 impl Site for AgentSite {
     async fn open() -> Self {
         let fixture = Fixture::new("auto").await;
-        let plane = Plane::new(&fixture).await;
+        let mut plane = Plane::new(&fixture).await;
+        let link = Link::to(plane.door.parse().unwrap()).await;
+        plane.door = link.address().to_string();
         let state = Self::state(&fixture);
         Program::enrol(&plane, &state, &plane.token(1).await);
         fs::write(state.join("host.toml"), &fixture.policy).unwrap();
@@ -85,7 +90,7 @@ impl Site for AgentSite {
         let on = HostRequest::new(host, sample::name("web"), path.parse().unwrap())
             .with_account(fixture.account.clone());
         let executor = Arc::new(AgentExecutor::new(plane.gateway.clone()));
-        Self { subject: Subject::new(fixture, executor, on).await, _plane: plane }
+        Self { subject: Subject::new(fixture, executor, on).await, plane, link }
     }
 
     async fn count(&mut self) -> BTreeMap<String, usize> {

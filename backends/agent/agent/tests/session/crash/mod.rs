@@ -2,10 +2,10 @@
 //! well has not run, no line is lost, and everybody is told the same in the end.
 //!
 //! `CRASH_POINTS` asks for more points than those of every day, `CRASH_MINUTES` for more kills at any moment.
-mod agents;
+pub(crate) mod agents;
 mod moments;
 mod shims;
-mod subject;
+pub(crate) mod subject;
 
 use deploy_test_support::strace::{self, Point};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 const WORKERS: usize = 4;
 
 /// Something that can be killed again and again.
-trait Site: Sized + Send + 'static {
+pub(crate) trait Site: Sized + Send + 'static {
     async fn open() -> Self;
 
     /// How often an attempt makes each call that nobody interrupts.

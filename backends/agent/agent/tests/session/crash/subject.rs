@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
-        AttemptLog, AttemptReport, AttemptRequest, Executor, HostRequest, ProbeReport, ProbeRequest,
+        AttemptLog, AttemptReport, AttemptRequest, Executor, HostRequest, KillReport, KillRequest,
+        ProbeReport, ProbeRequest,
     },
     conformance::{permit, sample},
     error::{BackendResult, ErrorKind},
@@ -20,7 +21,7 @@ use std::{
 use tokio::time::timeout;
 
 /// How long anything may take, on a machine that is busy with other things.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 const DESCRIPTOR: &str = "format = 1
 [parameters.DIR]
@@ -35,13 +36,14 @@ enabled = false
 ";
 /// Counts itself where nothing else writes, and prints three lines.
 const STEP: &str = r#"echo "$DEPLOY_GENERATION $DEPLOY_STEP" >>"$P_DIR/ran"
+while [ -e "$P_DIR/wait" ]; do sleep 0.02; done
 for line in 1 2 3; do echo "$DEPLOY_GENERATION $DEPLOY_STEP $line"; done
 "#;
 
 /// A service on a host that has one attempt after another.
-pub(super) struct Subject {
-    pub(super) fixture: Fixture,
-    executor: Arc<dyn Executor>,
+pub(crate) struct Subject {
+    pub(crate) fixture: Fixture,
+    pub(crate) executor: Arc<dyn Executor>,
     on: HostRequest,
     release: PlannedRelease,
     permit: Permit,
@@ -50,22 +52,22 @@ pub(super) struct Subject {
 
 /// An attempt, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     NeverStarted,
     Reported(AttemptReport),
 }
 
 /// What is asked of an attempt, and by whom.
 #[derive(Clone)]
-pub(super) struct Asking {
+pub(crate) struct Asking {
     executor: Arc<dyn Executor>,
     permit: Permit,
-    request: AttemptRequest,
+    pub(crate) request: AttemptRequest,
     log: Arc<Kept>,
 }
 
 impl Subject {
-    pub(super) async fn new(
+    pub(crate) async fn new(
         fixture: Fixture,
         executor: Arc<dyn Executor>,
         on: HostRequest,
@@ -80,7 +82,7 @@ impl Subject {
     }
 
     /// The next attempt.
-    pub(super) fn next(&mut self) -> Asking {
+    pub(crate) fn next(&mut self) -> Asking {
         self.generation += 1;
         let token = format!("{:016x}{:016x}", self.fixture.number, self.generation);
         let generation = Seq::new(self.generation);
@@ -91,9 +93,15 @@ impl Subject {
         Asking { executor, permit, request, log: Arc::default() }
     }
 
+    /// The newest attempt, asked by somebody else who knows nothing of its output.
+    pub(crate) fn again(&mut self) -> Asking {
+        self.generation -= 1;
+        self.next()
+    }
+
     /// Looks at what has become of an attempt. Says whether it came to its end without being disturbed.
     #[track_caller]
-    pub(super) fn check(&self, asked: &Asking, end: &End, what: &str) -> bool {
+    pub(crate) fn check(&self, asked: &Asking, end: &End, what: &str) -> bool {
         let generation = asked.request.generation.get();
         let what = format!("{what}, attempt {generation} that came to {end:?}");
         let ran = self.fixture.trace("ran");
@@ -127,10 +135,15 @@ impl Subject {
 
 impl Asking {
     /// Runs the attempt, asks again as long as nobody can tell what has become of it, and gives what everybody is told from now on.
-    pub(super) async fn settle(self) -> End {
+    pub(crate) async fn settle(self) -> End {
         timeout(PATIENCE, self.settled())
             .await
             .unwrap_or_else(|_| panic!("an attempt does not come to an end"))
+    }
+
+    /// Runs the attempt, and gives what is said of it at first.
+    pub(crate) async fn run_once(&self) -> BackendResult<AttemptReport> {
+        self.executor.run(&self.permit, &self.request, &*self.log).await
     }
 
     async fn settled(mut self) -> End {
@@ -147,8 +160,16 @@ impl Asking {
         }
     }
 
+    /// Kills the attempt.
+    pub(crate) async fn kill(&self) -> BackendResult<KillReport> {
+        let AttemptRequest { on, generation, token, .. } = self.request.clone();
+        let mut request = KillRequest::new(on, generation, token);
+        request.grace = Duration::from_secs(1);
+        self.executor.kill(&self.permit, &request).await
+    }
+
     /// How the attempt has ended, if it has and somebody answers.
-    pub(super) async fn probe(&self) -> Option<End> {
+    pub(crate) async fn probe(&self) -> Option<End> {
         let AttemptRequest { on, generation, token, .. } = self.request.clone();
         let probe = ProbeRequest::new(on, generation, token);
         match self.executor.probe(&self.permit, &probe).await {
