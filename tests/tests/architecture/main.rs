@@ -6,6 +6,8 @@ mod dependencies;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod licences;
 #[cfg(test)]
 mod source;
