@@ -1,4 +1,4 @@
-use super::{ConfirmRequest, Confirmation, Revert};
+use super::{ConfirmRequest, Confirmation, Revert, StageReport, StageRequest};
 use crate::{
     access::Permit,
     error::BackendResult,
@@ -358,6 +358,8 @@ pub struct ExecutorCapabilities {
     pub confirm: bool,
     /// [`Executor::kill`] works.
     pub kill: bool,
+    /// [`Executor::stage`] works.
+    pub stage: bool,
 }
 
 impl ExecutorCapabilities {
@@ -379,6 +381,13 @@ impl ExecutorCapabilities {
     #[must_use]
     pub const fn with_kill(mut self, kill: bool) -> Self {
         self.kill = kill;
+        self
+    }
+
+    /// With or without [`Executor::stage`].
+    #[must_use]
+    pub const fn with_stage(mut self, stage: bool) -> Self {
+        self.stage = stage;
         self
     }
 }
@@ -405,6 +414,8 @@ impl ExecutorCapabilities {
 /// * `confirm` answers `Confirmed` only once the verdict is durable on the host. While steps are still under way, or the host goes
 ///   back already, it answers `Running` and changes nothing.
 /// * `kill` of an attempt that waits to be confirmed makes the host go back at once; the way back itself is not ended.
+/// * `stage` has the host fetch and verify what it will need, and answers once it has all of it. It starts nothing, raises no fence, and
+///   asked again fetches only what is missing. `run` works without it.
 /// * `check` and `observe` change nothing on the host.
 /// * An attempt's result is kept on the host: `probe` and `run` give the same answer for it later.
 /// * What the capabilities leave out is `Unsupported`.
@@ -464,6 +475,9 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
         permit: &Permit,
         request: &ConfirmRequest,
     ) -> BackendResult<Confirmation>;
+
+    /// Has the host fetch what it will need, ahead of the attempt that needs it.
+    async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport>;
 
     /// Asks the service's own `verify` once.
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health>;

@@ -16,6 +16,7 @@ mod log;
 mod notifier;
 mod registry;
 mod scheduler;
+mod stage;
 
 pub use crate::error::{BackendError, BackendResult, ErrorKind};
 pub use access::{AccessError, Authorizer, authorize};
@@ -42,3 +43,4 @@ pub use log::{LogChunk, LogPosition, LogQuery, LogStore};
 pub use notifier::{Notification, Notifier};
 pub use registry::{Expect, Revision, ServiceRegistry, ServiceRegistryExt, Versioned};
 pub use scheduler::{Placement, PlacementRequest, Scheduler};
+pub use stage::{StageReport, StageRequest};

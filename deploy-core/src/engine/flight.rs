@@ -141,7 +141,7 @@ const fn asks(kind: EffectKind) -> bool {
         EffectKind::Confirm | EffectKind::Kill | EffectKind::Probe | EffectKind::Resolve { .. } => {
             true
         }
-        EffectKind::Run | EffectKind::Watch { .. } => false,
+        EffectKind::Run | EffectKind::Stage | EffectKind::Watch { .. } => false,
     }
 }
 

@@ -9,6 +9,7 @@ mod keeper;
 mod log;
 mod perform;
 mod platform;
+mod stage;
 
 pub use driver::{DriveEnd, DriveError, DriveOptions, Driver, NoObserver, Observer};
 pub use error::PlatformError;

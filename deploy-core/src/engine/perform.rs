@@ -50,6 +50,9 @@ impl Performer {
     pub(super) async fn perform(&self, effect: &Effect, target: &Target, fresh: bool) -> Reply {
         let permit = match self.permit(target, Action::HostExecute).await {
             Ok(permit) => permit,
+            Err(err) if effect.kind == EffectKind::Stage => {
+                return Reply::NotStaged { reason: err.to_string() };
+            }
             Err(err) if fresh => return refused(err.to_string()),
             Err(err) => return Reply::Unknown { reason: err.to_string() },
         };
@@ -60,6 +63,7 @@ impl Performer {
             EffectKind::Probe => at.probe().await,
             EffectKind::Resolve { step } => at.resolve(step).await,
             EffectKind::Run => at.run().await,
+            EffectKind::Stage => at.stage().await,
             EffectKind::Watch { until } => at.watch(until).await,
         }
     }
@@ -71,9 +75,9 @@ impl Performer {
 }
 
 /// One attempt on one target.
-struct Place<'a> {
-    performer: &'a Performer,
-    permit: Permit,
+pub(super) struct Place<'a> {
+    pub(super) performer: &'a Performer,
+    pub(super) permit: Permit,
     target: &'a Target,
     effect: &'a Effect,
     /// Whether nobody can have asked the host for this before: only then does an error that promises that it started nothing
@@ -263,7 +267,7 @@ impl Place<'_> {
         }
     }
 
-    fn request(&self) -> Option<AttemptRequest> {
+    pub(super) fn request(&self) -> Option<AttemptRequest> {
         let plan = &self.performer.plan;
         let movement = plan.movement(self.target, self.effect.direction)?;
         let mut request = AttemptRequest::new(
@@ -285,7 +289,7 @@ impl Place<'_> {
         Some(request)
     }
 
-    fn on(&self) -> HostRequest {
+    pub(super) fn on(&self) -> HostRequest {
         let plan = &self.performer.plan;
         HostRequest::new(self.target.host.clone(), plan.service.clone(), plan.deploy_path.clone())
             .with_account(plan.account.clone())

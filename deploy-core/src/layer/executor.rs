@@ -4,7 +4,7 @@ use crate::{
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, CheckRequest, ConfirmRequest, Confirmation,
         Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed,
-        ProbeReport, ProbeRequest, Resolution, ResolveRequest,
+        ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
     },
     error::BackendResult,
     host::Host,
@@ -48,6 +48,11 @@ impl<B: Executor, L: Layer> Executor for Layered<B, L> {
     ) -> BackendResult<Confirmation> {
         let operation = Operation::write("executor.confirm");
         self.layer.around(operation, || self.backend.confirm(permit, request)).await
+    }
+
+    async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
+        let operation = Operation::write("executor.stage").unbounded();
+        self.layer.around(operation, || self.backend.stage(permit, request)).await
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

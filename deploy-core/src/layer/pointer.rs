@@ -11,7 +11,8 @@ use crate::{
         HostRequest, JoinGrant, Journal, KillReport, KillRequest, Lease, LeaseStore, ListArtifacts,
         LogChunk, LogPosition, LogQuery, LogStore, Notification, Notifier, Observed, Placement,
         PlacementRequest, ProbeReport, ProbeRequest, PutArtifact, Resolution, ResolveRequest,
-        Revision, RolloutRef, Scheduler, ServiceRegistry, Token, Versioned,
+        Revision, RolloutRef, Scheduler, ServiceRegistry, StageReport, StageRequest, Token,
+        Versioned,
     },
     digest::Digest,
     error::BackendResult,
@@ -153,6 +154,7 @@ forward!(Executor {
     async fn probe(&self, permit: &Permit, request: &ProbeRequest) -> BackendResult<ProbeReport>;
     async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport>;
     async fn confirm(&self, permit: &Permit, request: &ConfirmRequest) -> BackendResult<Confirmation>;
+    async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport>;
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health>;
     async fn resolve(&self, permit: &Permit, request: &ResolveRequest) -> BackendResult<Resolution>;
     async fn observe(&self, permit: &Permit, request: &HostRequest) -> BackendResult<Observed>;

@@ -42,6 +42,11 @@ pub enum Warning {
         /// How many strata there are.
         strata: usize,
     },
+    /// These hosts cannot fetch anything ahead of their attempts, and the strategy wants them to.
+    CannotStage {
+        /// Which.
+        hosts: Vec<HostName>,
+    },
     /// Fewer hosts were found than the service wants.
     CountMissing {
         /// How many it wants.
@@ -88,6 +93,7 @@ impl Warning {
             Self::BigFirstWave { .. } => "big_first_wave",
             Self::BudgetRoundsToZero { .. } => "budget_rounds_to_zero",
             Self::CanariesMissStrata { .. } => "canaries_miss_strata",
+            Self::CannotStage { .. } => "cannot_stage",
             Self::CountMissing { .. } => "count_missing",
             Self::Gone { .. } => "gone",
             Self::NeverAllowed => "never_allowed",
@@ -111,6 +117,11 @@ impl fmt::Display for Warning {
             Self::CanariesMissStrata { size, strata } => write!(
                 f,
                 "the first wave has {size} targets and cannot cover all {strata} values of the labels in `order`"
+            ),
+            Self::CannotStage { hosts } => write!(
+                f,
+                "`staging` needs an agent, and there is none on {}: packages get there with the attempts",
+                Named(hosts)
             ),
             Self::CountMissing { wanted, placed } => {
                 write!(f, "the service wants {wanted} hosts, and there are {placed} for it")

@@ -39,6 +39,8 @@ pub enum EffectKind {
     },
     /// Run the attempt, or follow it if it runs.
     Run,
+    /// Have the host fetch what it is to run. There is no attempt yet: the effect's generation is 0.
+    Stage,
     /// Check the host's health.
     Watch {
         /// Until when.
@@ -50,7 +52,7 @@ impl Rollout {
     /// All that is outstanding, in the order of the plan. Something that has left the agenda is to be left alone.
     #[must_use]
     pub fn agenda(&self) -> Vec<Effect> {
-        let asked = self.watching.iter().chain(&self.unanswered);
+        let asked = self.watching.iter().chain(&self.unanswered).chain(&self.staging);
         let mut targets: Vec<TargetIx> = self.in_flight.iter().chain(asked).copied().collect();
         targets.sort_unstable();
         targets.into_iter().filter_map(|ix| self.effect_of(ix)).collect()
@@ -75,6 +77,9 @@ impl Rollout {
             }
             (None, _) if self.unanswered.contains(&ix) => {
                 (self.direction, self.slot(self.direction, ix)?, EffectKind::Probe)
+            }
+            (None, _) if self.staging.contains(&ix) => {
+                (Direction::Forward, self.slot(Direction::Forward, ix)?, EffectKind::Stage)
             }
             (None, _) => return None,
         };

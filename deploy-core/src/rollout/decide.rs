@@ -147,10 +147,8 @@ impl Pending {
         let Some(&ix) = self.rollout.frame.index.get(host) else {
             return;
         };
-        let Some(direction) = self.rollout.direction_of(ix, generation) else {
-            return;
-        };
         let event = match reply {
+            Reply::NotStaged { .. } | Reply::Staged => self.rollout.staging_replied(ix, reply),
             Reply::Healthy if self.rollout.watching.contains(&ix) => {
                 Some(Event::TargetHealthy { host: host.clone() })
             }
@@ -158,7 +156,10 @@ impl Pending {
                 Some(Event::TargetUnhealthy { host: host.clone(), reason: reason.clone() })
             }
             Reply::Healthy | Reply::Unhealthy { .. } => None,
-            other => self.rollout.attempt_replied(ix, direction, other, now),
+            other => self
+                .rollout
+                .direction_of(ix, generation)
+                .and_then(|it| self.rollout.attempt_replied(ix, it, other, now)),
         };
         let Some(event) = event else { return };
         self.emit(event, now);

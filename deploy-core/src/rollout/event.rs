@@ -273,6 +273,14 @@ pub enum Event {
         /// Which host.
         host: HostName,
     },
+    /// A host could not fetch what it is to run ahead of its attempt. It is not asked to again: its attempt fetches what is
+    /// missing.
+    TargetNotStaged {
+        /// Which host.
+        host: HostName,
+        /// Why.
+        reason: String,
+    },
     /// A person took a target out.
     TargetSkipped {
         /// Which host.
@@ -281,6 +289,11 @@ pub enum Event {
         kind: SkipKind,
         /// Who.
         by: Principal,
+    },
+    /// A host has what it is to run, fetched and verified, and runs none of it yet.
+    TargetStaged {
+        /// Which host.
+        host: HostName,
     },
     /// A host got ill while its wave was watched.
     TargetUnhealthy {
@@ -323,7 +336,9 @@ impl Event {
             Self::TargetRetried { .. } => "target_retried",
             Self::StepUnresolved { .. } => "step_unresolved",
             Self::TargetHealthy { .. } => "target_healthy",
+            Self::TargetNotStaged { .. } => "target_not_staged",
             Self::TargetSkipped { .. } => "target_skipped",
+            Self::TargetStaged { .. } => "target_staged",
             Self::TargetUnhealthy { .. } => "target_unhealthy",
             Self::WaveStarted { .. } => "wave_started",
         }
@@ -357,8 +372,10 @@ impl Event {
             | Self::KillRequested { host, .. }
             | Self::StepUnresolved { host, .. }
             | Self::TargetHealthy { host }
+            | Self::TargetNotStaged { host, .. }
             | Self::TargetRetried { host, .. }
             | Self::TargetSkipped { host, .. }
+            | Self::TargetStaged { host }
             | Self::TargetUnhealthy { host, .. } => Some(host),
             Self::AbortStarted { .. }
             | Self::Accepted { .. }

@@ -16,8 +16,15 @@ pub enum Reply {
     Healthy,
     /// The attempt never started, and never will.
     NeverStarted,
+    /// The host could not fetch what it is to run.
+    NotStaged {
+        /// Why.
+        reason: String,
+    },
     /// The check of a step whose outcome nobody knew cannot tell either.
     CannotTell,
+    /// The host has what it is to run, fetched and verified.
+    Staged,
     /// The attempt is under way: its steps, or its host's way back.
     StillRunning,
     /// The host got ill.

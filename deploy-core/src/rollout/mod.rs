@@ -29,6 +29,7 @@ mod event;
 mod input;
 mod refusal;
 mod retry;
+mod staging;
 mod state;
 mod task;
 mod view;

@@ -132,6 +132,10 @@ pub struct Rollout {
     pub(super) in_flight: BTreeSet<TargetIx>,
     /// Unknown because their hosts gave no answer: these are asked on, and nothing waits for them.
     pub(super) unanswered: BTreeSet<TargetIx>,
+    /// Their hosts fetch what they are to run.
+    pub(super) staging: BTreeSet<TargetIx>,
+    /// Their hosts are to fetch what they are to run, once others have done so or the rollout goes on.
+    pub(super) unstaged: BTreeSet<TargetIx>,
     /// Their hosts wait to be told to keep what attempts did, and nobody has decided that yet.
     pub(super) unconfirmed: BTreeSet<TargetIx>,
     /// Tasks in the current direction that the rollout waits for: of the waves begun, or of all touched hosts.
@@ -177,7 +181,7 @@ impl Rollout {
         let targets = frame.index.len();
         let mut counts = Counts::default();
         counts.add(TaskState::Pending, u32::try_from(targets).unwrap_or(u32::MAX));
-        Ok(Self {
+        let mut rollout = Self {
             id: record.rollout.clone(),
             frame: Arc::new(frame),
             by: by.clone(),
@@ -198,6 +202,8 @@ impl Rollout {
             delayed: BTreeSet::new(),
             in_flight: BTreeSet::new(),
             unanswered: BTreeSet::new(),
+            staging: BTreeSet::new(),
+            unstaged: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
             open: 0,
             counts,
@@ -209,7 +215,9 @@ impl Rollout {
             last_start: None,
             last_progress: record.at,
             idle_since: record.at,
-        })
+        };
+        rollout.begin_staging(record.at);
+        Ok(rollout)
     }
 
     /// Which rollout this is.
@@ -291,6 +299,7 @@ impl Rollout {
         self.outcome.is_none()
             && self.aborting.is_none()
             && self.in_flight.is_empty()
+            && self.staging.is_empty()
             && (awaits || matches!(self.hold, Hold::Paused(_)))
     }
 

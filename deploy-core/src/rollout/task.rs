@@ -37,6 +37,10 @@ pub enum TaskState {
     SelfReverted,
     /// A person took it out.
     Skipped,
+    /// It has not begun, and its host has what it is to run.
+    Staged,
+    /// It has not begun, and its host fetches what it is to run.
+    Staging,
     /// It runs what it should.
     Succeeded,
     /// It took too long.
@@ -53,7 +57,7 @@ pub enum TaskState {
 
 impl TaskState {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::AwaitingConfirm,
         Self::Excluded,
         Self::Failed,
@@ -65,6 +69,8 @@ impl TaskState {
         Self::Running,
         Self::SelfReverted,
         Self::Skipped,
+        Self::Staged,
+        Self::Staging,
         Self::Succeeded,
         Self::TimedOut,
         Self::Uncertain,
@@ -88,6 +94,8 @@ impl TaskState {
             Self::Running => "running",
             Self::SelfReverted => "self_reverted",
             Self::Skipped => "skipped",
+            Self::Staged => "staged",
+            Self::Staging => "staging",
             Self::Succeeded => "succeeded",
             Self::TimedOut => "timed_out",
             Self::Uncertain => "uncertain",
@@ -97,7 +105,13 @@ impl TaskState {
         }
     }
 
-    /// Whether something of it may be going on on the host.
+    /// Whether there was no attempt yet.
+    #[must_use]
+    pub const fn is_unbegun(self) -> bool {
+        matches!(self, Self::Pending | Self::Staged | Self::Staging)
+    }
+
+    /// Whether an attempt of it may be going on on the host.
     #[must_use]
     pub const fn is_in_flight(self) -> bool {
         matches!(
@@ -113,7 +127,7 @@ impl TaskState {
     /// Whether the wave need not wait for it.
     #[must_use]
     pub const fn is_settled(self) -> bool {
-        !self.is_in_flight() && !matches!(self, Self::Pending | Self::Waiting)
+        !self.is_in_flight() && !self.is_unbegun() && !matches!(self, Self::Waiting)
     }
 
     /// Whether it ended in a way that a person may want to try again.
@@ -162,6 +176,8 @@ pub struct Task {
     pub unresolved: Option<StepName>,
     /// Why nobody knows how its attempt goes, while that is so.
     pub doubt: Option<Box<str>>,
+    /// Why its host could not fetch what it is to run ahead of its attempt.
+    pub not_staged: Option<Box<str>>,
     /// Whether its newest attempt is to be kept, as far as that is for us to say.
     pub confirmed: bool,
     /// How its newest finished attempt ended.
@@ -185,6 +201,7 @@ impl Task {
             at: Timestamp::from_millis(0),
             unresolved: None,
             doubt: None,
+            not_staged: None,
             confirmed: false,
             last_end: None,
             touched: false,

@@ -101,6 +101,9 @@ pub struct TaskView {
     /// Why nobody knows how its attempt goes, while that is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubt: Option<String>,
+    /// Why its host could not fetch what it is to run ahead of its attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_staged: Option<String>,
     /// How its newest finished attempt ended.
     pub last_end: Option<AttemptEnd>,
     /// Who took it out, if a person did.
@@ -252,6 +255,7 @@ impl Rollout {
             first_step: task.first_step,
             retry_at: (task.state == TaskState::Waiting).then_some(task.at),
             doubt: task.doubt.as_deref().map(str::to_owned),
+            not_staged: task.not_staged.as_deref().map(str::to_owned),
             last_end: task.last_end.as_deref().cloned(),
             taken_out_by: task.taken_out_by.clone(),
         })

@@ -165,6 +165,9 @@ impl fmt::Display for Explanation {
         if *attempts > 1 {
             write!(f, " after {attempts} attempts")?;
         }
+        if let Some(why) = &self.task.not_staged {
+            write!(f, "; could not be staged: {why}")?;
+        }
         if let Some(end) = last_end
             && *state != TaskState::Succeeded
         {

@@ -15,6 +15,6 @@ pub use repair::{OnDrift, Repair};
 pub use selector::{ParseSelectorError, Selector};
 pub use service::{AbsolutePath, ParsePathError, Service};
 pub use step::{Direction, Effect, Step, StepName};
-pub use strategy::{Confirm, Health, OnFailure, Order, Retries, Stagger, Strategy};
+pub use strategy::{Confirm, Health, OnFailure, Order, Retries, Stagger, Staging, Strategy};
 pub use waves::{ParseWavesError, WaveSize, Waves};
 pub use window::{Freeze, ParseWindowError, Schedule, Window};

@@ -91,6 +91,29 @@ impl Default for Retries {
     }
 }
 
+/// How hosts get what they are to run ahead of the attempts that need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Staging {
+    /// How many hosts fetch at a time.
+    pub max_parallel: NonZeroU32,
+}
+
+impl Staging {
+    /// With `max_parallel` hosts that fetch at a time.
+    #[must_use]
+    pub const fn new(max_parallel: NonZeroU32) -> Self {
+        Self { max_parallel }
+    }
+}
+
+impl Default for Staging {
+    /// A hundred hosts at a time: enough to fill a line, and few enough to fit on one control plane.
+    fn default() -> Self {
+        Self::new(NonZeroU32::new(100).unwrap_or(NonZeroU32::MIN))
+    }
+}
+
 /// A wait between two starts, so that not all hosts hit a shared resource at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -109,6 +132,9 @@ pub struct Strategy {
     pub waves: Waves,
     /// How many targets of a wave are worked on at a time; `None` is the whole wave.
     pub max_parallel: Option<NonZeroU32>,
+    /// Whether hosts fetch what they are to run before their waves begin, and how many at a time; `None`: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staging: Option<Staging>,
     /// After which waves a person has to let the rest go.
     pub confirm: Confirm,
     /// How long a finished wave is watched.
@@ -138,6 +164,7 @@ impl Strategy {
         Self {
             waves: Waves::default(),
             max_parallel: None,
+            staging: None,
             confirm: Confirm::default(),
             bake_time: Duration::ZERO,
             health: Health::default(),

@@ -5,7 +5,7 @@ use deploy_core::{
         AttemptLog, AttemptReport, AttemptRequest, BackendError, BackendResult, CheckRequest,
         ConfirmRequest, Confirmation, ErrorKind, Executor, ExecutorCapabilities, Health,
         HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution,
-        ResolveRequest,
+        ResolveRequest, StageReport, StageRequest,
     },
     conformance::{Harness, executor::SimulatedHosts, permit, sample},
     id::{HostName, Seq},
@@ -31,9 +31,12 @@ sabotages! {
     DeliversFromTheStart,
     DeniesThatItGoesBack,
     DeniesThatItKills,
+    DeniesThatItStages,
     DiesWithItsCaller,
     DiesWithItsExecutor,
     FencesByLooking,
+    FencesByStaging,
+    FetchesAgain,
     FindsAllHealthy,
     ForgetsAtACrash,
     ForgetsResults,
@@ -55,6 +58,7 @@ sabotages! {
     RunsAgain,
     RunsBackwards,
     SparesWhatIgnoresTerm,
+    StagesNothing,
     StartsBesideAnother,
 }
 
@@ -144,12 +148,17 @@ impl Saboteur {
     }
 }
 
+fn resource(on: &HostRequest) -> Resource {
+    Resource::Host(on.host.name.clone(), Some(on.service.clone()))
+}
+
 #[async_trait]
 impl Executor for Saboteur {
     fn capabilities(&self) -> ExecutorCapabilities {
         let kills = self.sabotage != Sabotage::DeniesThatItKills;
         let returns = self.sabotage != Sabotage::DeniesThatItGoesBack;
-        self.hosts.capabilities().with_kill(kills).with_confirm(returns)
+        let stages = self.sabotage != Sabotage::DeniesThatItStages;
+        self.hosts.capabilities().with_kill(kills).with_confirm(returns).with_stage(stages)
     }
 
     async fn run(
@@ -253,6 +262,26 @@ impl Executor for Saboteur {
                 Ok(Confirmation::Confirmed)
             }
             (_, answer) => Ok(answer),
+        }
+    }
+
+    async fn stage(&self, permit_: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
+        if self.sabotage == Sabotage::StagesNothing {
+            permit_.demand(Action::HostExecute, &resource(&request.on), "executor.stage")?;
+            return Ok(StageReport::new(0));
+        }
+        let staged = self.hosts.stage(permit_, request).await?;
+        match self.sabotage {
+            Sabotage::FencesByStaging => {
+                let all = permit(Action::HostExecute, Resource::System).await;
+                let probe = ProbeRequest::new(request.on.clone(), Seq::new(9), "0".repeat(32));
+                self.hosts.probe(&all, &probe).await?;
+                Ok(staged)
+            }
+            Sabotage::FetchesAgain => {
+                Ok(StageReport::new(request.artifacts.iter().map(|it| it.size).sum()))
+            }
+            _ => Ok(staged),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is wrong on purpose, and has to be noticed.
 use deploy_core::{
     plan::Plan,
-    spec::{Budget, Confirm, Limit},
+    spec::{Budget, Confirm, Limit, Staging},
 };
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ pub(crate) enum Mutant {
     ForgetsToAsk,
     ForgetsToRevert,
     ForgetsToStagger,
+    ForgetsToStopStaging,
     ForgetsToWatch,
     ForgetsWindows,
     GivesUpEarly,
@@ -26,14 +27,17 @@ pub(crate) enum Mutant {
     ProbeDoesNotFence,
     RetriesTooOften,
     RowOffByOne,
+    RunsWhatIsStaged,
+    StagesTooMany,
     TakesTwoVerdicts,
     TooManyAtOnce,
+    TrustsThatItIsStaged,
     UnknownIsFailed,
     WaveOverlap,
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::BudgetOffByOne,
         Self::ConfirmsUnasked,
         Self::DecidesForTheHost,
@@ -43,6 +47,7 @@ impl Mutant {
         Self::ForgetsToAsk,
         Self::ForgetsToRevert,
         Self::ForgetsToStagger,
+        Self::ForgetsToStopStaging,
         Self::ForgetsToWatch,
         Self::ForgetsWindows,
         Self::GivesUpEarly,
@@ -50,8 +55,11 @@ impl Mutant {
         Self::ProbeDoesNotFence,
         Self::RetriesTooOften,
         Self::RowOffByOne,
+        Self::RunsWhatIsStaged,
+        Self::StagesTooMany,
         Self::TakesTwoVerdicts,
         Self::TooManyAtOnce,
+        Self::TrustsThatItIsStaged,
         Self::UnknownIsFailed,
         Self::WaveOverlap,
     ];
@@ -74,6 +82,7 @@ impl Mutant {
             Self::RowOffByOne => budgets.into_iter().flatten().for_each(|it| {
                 it.max_consecutive = it.max_consecutive.map(|it| Limit::Count(it.of(total) + 1));
             }),
+            Self::StagesTooMany => strategy.staging = strategy.staging.map(|_| Staging::default()),
             Self::TooManyAtOnce => strategy.max_parallel = None,
             Self::WaveOverlap => overlap(&mut plan),
             Self::ConfirmsUnasked
@@ -82,10 +91,13 @@ impl Mutant {
             | Self::ForgetsTheTimer
             | Self::ForgetsTheWayBack
             | Self::ForgetsToRevert
+            | Self::ForgetsToStopStaging
             | Self::NoFence
             | Self::None
             | Self::ProbeDoesNotFence
+            | Self::RunsWhatIsStaged
             | Self::TakesTwoVerdicts
+            | Self::TrustsThatItIsStaged
             | Self::UnknownIsFailed => {}
         }
         plan

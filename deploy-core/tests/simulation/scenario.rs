@@ -6,7 +6,8 @@ use deploy_core::{
     id::{HostName, ReleaseId, Seq},
     plan::{Plan, PlanInput, plan},
     spec::{
-        ArtifactRef, Confirm, Effect, Limit, OnFailure, Release, Service, Step, StepName, Strategy,
+        ArtifactRef, Confirm, Effect, Limit, OnFailure, Release, Service, Staging, Step, StepName,
+        Strategy,
     },
     time::Timestamp,
 };
@@ -55,6 +56,8 @@ fn strategy(rng: &mut Rng) -> Strategy {
     let waves = ["100%", "1", "2", "1,*2", "1,50%,100%", "2,+1", "1,*3"];
     strategy.waves = parse::<deploy_core::spec::Waves>(rng.pick::<&str>(&waves));
     strategy.max_parallel = [None, NonZeroU32::new(1), NonZeroU32::new(2)][rng.below(3) as usize];
+    let staging = [None, NonZeroU32::new(1), NonZeroU32::new(2)][rng.below(3) as usize];
+    strategy.staging = staging.map(Staging::new);
     strategy.confirm = [Confirm::Never, Confirm::Never, Confirm::AfterFirst, Confirm::EveryWave]
         [rng.below(4) as usize];
     strategy.bake_time = Duration::from_millis([0, 0, 3_000, 60_000][rng.below(4) as usize]);

@@ -33,12 +33,14 @@ stats! {
     failed
     late_answers
     lost_replies
+    not_staged
     reboots
     records
     resolved
     revert_failed
     rolled_back
     self_reverted
+    staged
     succeeded
     unanswered
     unknown

@@ -6,7 +6,7 @@ use deploy_core::{
         AttemptLog, AttemptReport, AttemptRequest, BackendError, BackendResult, CheckRequest,
         Clock, ConfirmRequest, Confirmation, ErrorKind, Executor, ExecutorCapabilities, Health,
         HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution,
-        ResolveRequest,
+        ResolveRequest, StageReport, StageRequest,
     },
     id::{HostName, ReleaseId, Seq, ServiceName},
     spec::{Step, StepName},
@@ -150,6 +150,12 @@ impl Executor for DeviceExecutor {
         const CONFIRM: &str = "executor.confirm";
         permit.demand(Action::HostExecute, &resource(&request.on), CONFIRM)?;
         Err(BackendError::new(ErrorKind::Unsupported, CONFIRM))
+    }
+
+    async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
+        const STAGE: &str = "executor.stage";
+        permit.demand(Action::HostExecute, &resource(&request.on), STAGE)?;
+        Err(BackendError::new(ErrorKind::Unsupported, STAGE))
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

@@ -240,7 +240,10 @@ pub fn counts<'a>(tasks: impl Iterator<Item = &'a TaskView>) -> wire::Counts {
     for task in tasks {
         counts.total += 1;
         let column = match (task.state, task.direction) {
-            (TaskState::Pending | TaskState::Waiting, _) => &mut counts.pending,
+            (
+                TaskState::Pending | TaskState::Staged | TaskState::Staging | TaskState::Waiting,
+                _,
+            ) => &mut counts.pending,
             (
                 TaskState::AwaitingConfirm
                 | TaskState::Running

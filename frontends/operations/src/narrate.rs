@@ -162,6 +162,11 @@ fn narrate_target(record: &Record) -> Option<Sentence> {
         Event::AttemptFound { host, .. } => {
             routine(format!("{host}: its attempt is found under way"))
         }
+        Event::TargetNotStaged { host, reason } => routine(format!(
+            "{host}: could not be staged, its attempt fetches what is missing: {}",
+            sentence(reason)
+        )),
+        Event::TargetStaged { host } => routine(format!("{host}: staged")),
         Event::AttemptUnanswered { host, reason, .. } => turn(
             Tone::Warning,
             format!("{host}: gives no answer, asked again: {}", sentence(reason)),

@@ -14,7 +14,7 @@ use deploy_core::{
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, ConfirmRequest,
         Confirmation, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
-        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
+        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
     },
     digest::Digest,
     error::{BackendError, BackendResult, ErrorKind},
@@ -271,6 +271,11 @@ impl Executor for AgentExecutor {
             Answer::Running(_) => Ok(Confirmation::Running),
             _ => Err(about.unexpected()),
         }
+    }
+
+    async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
+        allow(permit, Action::HostExecute, &request.on, "executor.stage")?;
+        Err(BackendError::new(ErrorKind::Unsupported, "executor.stage"))
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

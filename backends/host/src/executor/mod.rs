@@ -18,6 +18,7 @@ use deploy_core::{
         ArtifactStore, AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock,
         ConfirmRequest, Confirmation, Executor, ExecutorCapabilities, Health, HostRequest,
         KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
+        StageReport, StageRequest,
     },
     error::{BackendError, BackendResult, ErrorKind},
     host::{Connection, Host},
@@ -114,6 +115,13 @@ impl<T: Transport> Executor for ShellExecutor<T> {
     ) -> BackendResult<Confirmation> {
         allow(permit, Action::HostExecute, &request.on, "executor.confirm")?;
         Err(stays("executor.confirm"))
+    }
+
+    async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
+        const STAGE: &str = "executor.stage";
+        allow(permit, Action::HostExecute, &request.on, STAGE)?;
+        Err(BackendError::new(ErrorKind::Unsupported, STAGE)
+            .because("a host without an agent keeps nothing ahead of its attempts"))
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

@@ -6,7 +6,7 @@ use crate::{
     access::{Action, Resource},
     backend::{
         AttemptReport, CheckRequest, ConfirmRequest, Health, KillReport, KillRequest, Observed,
-        ProbeReport, ProbeRequest, Resolution, ResolveRequest,
+        ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageRequest,
     },
     conformance::{eventually, permit, refused, sample::name},
     error::ErrorKind,
@@ -221,6 +221,7 @@ pub async fn reaching_a_host_takes_a_permit<H: ExecutorHarness>(harness: &H) {
     let probe = ProbeRequest::new(on.clone(), Seq::new(1), scene.token(1));
     let kill = KillRequest::new(on.clone(), Seq::new(1), scene.token(1));
     let confirm = ConfirmRequest::new(on.clone(), Seq::new(1), scene.token(1));
+    let stage = StageRequest::new(on.clone(), attempt.artifacts());
     let check = CheckRequest::new(on.clone(), Seq::new(1), GRACE);
     let resolve = ResolveRequest::new(attempt.clone(), StepName::Install);
     for permit in &execute {
@@ -229,6 +230,7 @@ pub async fn reaching_a_host_takes_a_permit<H: ExecutorHarness>(harness: &H) {
         refused(executor.probe(permit, &probe).await, ErrorKind::PermissionDenied);
         refused(executor.kill(permit, &kill).await, ErrorKind::PermissionDenied);
         refused(executor.confirm(permit, &confirm).await, ErrorKind::PermissionDenied);
+        refused(executor.stage(permit, &stage).await, ErrorKind::PermissionDenied);
         refused(executor.check(permit, &check).await, ErrorKind::PermissionDenied);
         refused(executor.resolve(permit, &resolve).await, ErrorKind::PermissionDenied);
     }

@@ -3,6 +3,7 @@ mod confirm;
 mod control;
 mod run;
 mod scene;
+mod stage;
 
 use super::{Harness, sample};
 use crate::{
@@ -18,6 +19,7 @@ pub use crate::memory::Act;
 pub use confirm::*;
 pub use control::*;
 pub use run::*;
+pub use stage::*;
 
 /// Makes executors that reach a host of their own, and releases that behave as a case needs it.
 ///
@@ -250,6 +252,9 @@ macro_rules! executor_conformance {
             a_way_back_that_fails_is_told
             a_host_has_one_verdict
             hosts_that_stay_say_so
+            what_is_staged_does_not_run
+            what_is_there_is_not_fetched_again
+            hosts_that_stage_nothing_say_so
             capabilities_tell_the_truth
             reaching_a_host_takes_a_permit
         }

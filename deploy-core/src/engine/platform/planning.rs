@@ -5,7 +5,7 @@ use crate::{
     engine::PlatformError,
     host::{Host, Installed},
     id::{HostName, Principal, ReleaseId, RolloutId, ServiceName},
-    plan::{Plan, PlanInput, PlanReport, inventory_diff, plan},
+    plan::{Plan, PlanInput, PlanReport, Warning, inventory_diff, plan},
     rollout::{Rollout, TaskState},
     spec::{Confirm, Direction, OnFailure, Order, Release, Schedule, Service},
     time::Timestamp,
@@ -123,8 +123,9 @@ impl Platform {
             .with_installed(installed)
             .with_seed(request.seed);
         input.placed = placed;
-        let (plan, report) = plan(&input)?;
+        let (plan, mut report) = plan(&input)?;
         self.check_confirm(&plan)?;
+        report.warnings.extend(self.warn_of_staging(&plan));
         Ok((plan, report))
     }
 
@@ -202,6 +203,15 @@ impl Platform {
         let cannot = plan.targets().map(|it| &it.host).filter(cannot);
         let cannot: Vec<HostName> = cannot.map(|it| it.name.clone()).collect();
         if cannot.is_empty() { Ok(()) } else { Err(PlatformError::CannotConfirm(cannot)) }
+    }
+
+    /// Staging is a help: a plan that wants it of hosts that cannot is carried out all the same.
+    fn warn_of_staging(&self, plan: &Plan) -> Option<Warning> {
+        plan.strategy.staging?;
+        let cannot = |host: &&Host| !self.parts.executor.capabilities_on(host).stage;
+        let cannot = plan.targets().map(|it| &it.host).filter(cannot);
+        let hosts: Vec<HostName> = cannot.map(|it| it.name.clone()).collect();
+        (!hosts.is_empty()).then_some(Warning::CannotStage { hosts })
     }
 
     async fn place(

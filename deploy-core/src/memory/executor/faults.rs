@@ -12,6 +12,8 @@ pub struct HostFaults {
     pub lost_replies: u32,
     /// How long a request is under way.
     pub delay: Duration,
+    /// There is no room on it for anything more.
+    pub full: bool,
     /// The processes that no kill can end, as `PID:NAME`.
     pub survivors: Vec<String>,
 }
@@ -48,6 +50,13 @@ impl HostFaults {
     #[must_use]
     pub const fn with_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
+        self
+    }
+
+    /// There is no room on it for anything more.
+    #[must_use]
+    pub const fn with_full(mut self) -> Self {
+        self.full = true;
         self
     }
 

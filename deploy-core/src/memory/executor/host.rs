@@ -1,4 +1,4 @@
-use super::{HostFaults, Script, attempt::Attempt};
+use super::{HostFaults, Script, attempt::Attempt, stage::Caches};
 use crate::{
     backend::{AttemptRequest, Clock, HostRequest, Observed},
     error::{BackendError, BackendResult, ErrorKind},
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) clock: Arc<dyn Clock>,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// Whether [`Act::Block`](super::Act::Block) lets pass.
     gate: watch::Sender<bool>,
     /// How often the connections to each host were cut.
@@ -25,11 +25,12 @@ pub(super) struct World {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     places: BTreeMap<(HostName, ServiceName), Place>,
-    faults: BTreeMap<HostName, HostFaults>,
+    pub(super) faults: BTreeMap<HostName, HostFaults>,
     scripts: Vec<Script>,
     runs: BTreeMap<(HostName, StepName), u32>,
+    pub(super) caches: Caches,
 }
 
 /// A service on a host.
@@ -186,6 +187,9 @@ impl World {
     /// Compares and sets the fence, and records the attempt, in one act.
     pub(super) fn start(&self, request: &AttemptRequest) -> BackendResult<Start> {
         let mut state = lock(&self.state);
+        if !state.place(&request.on).attempts.contains_key(&request.generation) {
+            state.fetch(&request.on.host.name, &request.artifacts(), "executor.run")?;
+        }
         let place = state.place(&request.on);
         if let Some(there) = place.attempts.get(&request.generation) {
             check_same(there, &request.token, "executor.run")?;

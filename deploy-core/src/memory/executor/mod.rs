@@ -3,13 +3,14 @@ mod faults;
 mod host;
 mod play;
 mod script;
+mod stage;
 
 use crate::{
     access::{Action, Permit, Resource},
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, ConfirmRequest,
         Confirmation, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
-        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
+        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
     },
     error::{BackendError, BackendResult, ErrorKind},
     id::{HostName, ReleaseId, Seq, ServiceName},
@@ -36,8 +37,11 @@ impl MemoryExecutor {
     /// An executor that offers everything, and reaches every host there is.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let capabilities =
-            ExecutorCapabilities::default().with_check(true).with_confirm(true).with_kill(true);
+        let capabilities = ExecutorCapabilities::default()
+            .with_check(true)
+            .with_confirm(true)
+            .with_kill(true)
+            .with_stage(true);
         Self { world: Arc::new(World::new(clock)), capabilities }
     }
 
@@ -188,6 +192,14 @@ impl Executor for MemoryExecutor {
             }),
         };
         reply.deliver(Ok(answer))
+    }
+
+    async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
+        const STAGE: &str = "executor.stage";
+        may_execute(permit, &request.on, STAGE)?;
+        self.offer(self.capabilities.stage, STAGE)?;
+        let reply = self.world.reach(&request.on.host.name, STAGE).await?;
+        reply.deliver(self.world.stage(request))
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

@@ -26,7 +26,7 @@ impl Rollout {
         let waited = (task.at, ix);
         let due = if task.state == TaskState::Waiting { task.at } else { Timestamp::default() };
         match task.state {
-            TaskState::Pending if ready => {}
+            state if ready && state.is_unbegun() => {}
             TaskState::Waiting => {}
             _ => return Err("only a task that is ready can be started"),
         }
@@ -34,6 +34,7 @@ impl Rollout {
         task.first_step = first_step;
         task.generation = seq;
         task.confirmed = false;
+        task.not_staged = None;
         task.attempts += 1;
         self.delayed.remove(&waited);
         if idle {
@@ -45,7 +46,7 @@ impl Rollout {
         self.in_flight.insert(ix);
         self.starts += 1;
         self.last_start = Some(at);
-        Ok(Touched::One(ix))
+        Ok(Touched::of(self.leave_unstaged(ix, at)).and(ix))
     }
 
     /// Changes how an attempt that is in flight is looked at.

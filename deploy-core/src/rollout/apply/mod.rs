@@ -2,6 +2,7 @@
 mod attempt;
 mod confirm;
 mod person;
+mod staging;
 mod wave;
 
 use super::{
@@ -32,7 +33,7 @@ impl Touched {
         self.and_all([ix])
     }
 
-    fn and_all(self, more: impl IntoIterator<Item = TargetIx>) -> Self {
+    pub(super) fn and_all(self, more: impl IntoIterator<Item = TargetIx>) -> Self {
         let mut all = match self {
             Self::Many(all) => all,
             Self::Nothing => Vec::new(),
@@ -103,7 +104,9 @@ impl Rollout {
             }
             Event::TargetHealthy { host } => self.end_watch(host),
             Event::TargetRetried { host, .. } => self.retry(host, at),
+            Event::TargetNotStaged { host, reason } => self.fail_to_stage(host, reason, at),
             Event::TargetSkipped { host, kind, by } => self.skip(host, *kind, by, at),
+            Event::TargetStaged { host } => self.staged(host, at),
             Event::TargetUnhealthy { host, reason } => self.fall_ill(host, reason, at),
             Event::BakePassed { .. }
             | Event::BakeStarted { .. }
@@ -124,7 +127,8 @@ impl Rollout {
             Event::AbortStarted { reason } => {
                 self.aborting = Some(reason.clone());
                 self.hold = Hold::None;
-                Ok(self.stop_watching().and_all(self.awaiting()))
+                let left = self.stop_staging(at);
+                Ok(self.stop_watching().and_all(self.awaiting()).and_all(left))
             }
             Event::Finished { outcome } => {
                 self.outcome = Some(*outcome);
@@ -141,19 +145,20 @@ impl Rollout {
             },
             Event::PauseStarted { reason } => {
                 self.hold = Hold::Pausing(reason.clone());
-                Ok(Touched::Nothing)
+                Ok(Touched::of(self.stop_staging(at)))
             }
             Event::Resumed { .. } => {
                 self.hold = Hold::None;
                 self.begin_progress(at);
-                Ok(Touched::Nothing)
+                Ok(Touched::of(self.stage_more(at)))
             }
             Event::RollbackStarted { reason } => {
                 if self.direction == Direction::Back {
                     return Err("a rollout turns back once");
                 }
                 self.turned_back = Some(reason.clone());
-                Ok(self.turn_back(at).and_all(self.awaiting()))
+                let left = self.stop_staging(at);
+                Ok(self.turn_back(at).and_all(self.awaiting()).and_all(left))
             }
             _ => Err("not a fact about the rollout"),
         }

@@ -32,6 +32,7 @@ impl Rollout {
             self.open = self.open.saturating_sub(1);
         }
         let watched = self.watching.remove(&ix);
+        let others = self.leave_unstaged(ix, at);
         match kind {
             SkipKind::Exclude => {
                 self.uncount(Direction::Forward, ix);
@@ -40,7 +41,8 @@ impl Rollout {
             SkipKind::Skip => self.set(direction, ix, TaskState::Skipped, at)?,
         }
         self.edit(direction, ix)?.taken_out_by = Some(by.clone());
-        Ok(if watched || settled { Touched::One(ix) } else { Touched::Nothing })
+        let touched = if watched || settled { Touched::One(ix) } else { Touched::Nothing };
+        Ok(touched.and_all(others))
     }
 
     pub(super) fn retry(&mut self, host: &HostName, at: Timestamp) -> Applied {
@@ -58,7 +60,7 @@ impl Rollout {
         task.first_step = first_step;
         task.taken_out_by = None;
         if direction == Direction::Forward && Some(self.frame.wave_of(ix)) > self.wave {
-            return Ok(Touched::One(ix));
+            return Ok(Touched::of(self.stage_again(ix, at)).and(ix));
         }
         self.ready.insert(ix);
         Ok(self.reopen(ix, at).and(ix))

@@ -47,7 +47,7 @@ impl Rollout {
         self.phase = Phase::Rolling;
         self.begin_progress(at);
         for ix in self.frame.wave(wave) {
-            if self.slot(Direction::Forward, ix).is_some_and(|it| it.state == TaskState::Pending) {
+            if self.slot(Direction::Forward, ix).is_some_and(|it| it.state.is_unbegun()) {
                 self.ready.insert(ix);
                 self.open += 1;
             }

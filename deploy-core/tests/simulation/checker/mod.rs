@@ -110,6 +110,9 @@ impl Checker {
                 self.settle(Direction::Forward, host, Last::Failed(BudgetColumn::Failed));
                 Ok(())
             }
+            Event::TargetNotStaged { host, .. } | Event::TargetStaged { host } => {
+                self.may_stage(host)
+            }
             Event::TargetSkipped { host, kind, .. } => self.skipped(host, *kind),
             Event::TargetRetried { host, .. } => {
                 self.late.remove(host);
@@ -245,6 +248,20 @@ impl Checker {
         }
         if !self.kept.insert(generation) {
             return Err(format!("attempt {generation} of {host} was confirmed twice"));
+        }
+        Ok(())
+    }
+
+    /// Only hosts whose attempts are still to come fetch, and only while the rollout goes forward.
+    pub(crate) fn may_stage(&self, host: &HostName) -> Checked {
+        let held = self.hold != Hold::None || self.aborting || self.direction == Direction::Back;
+        if held || self.plan.strategy.staging.is_none() {
+            return Err(format!("{host} fetches while nobody wants it to"));
+        }
+        let started = self.starts.values().any(|it| it == host);
+        let last = self.last.get(&(Direction::Forward, host.clone()));
+        if started || last != Some(&Last::Open) {
+            return Err(format!("{host} fetches, and its attempt is not still to come"));
         }
         Ok(())
     }

@@ -88,6 +88,8 @@ pub(crate) struct SimHost {
     /// The longest that a step takes.
     slowest: u64,
     pub(crate) unreachable: bool,
+    /// Whether it has what it is to run.
+    pub(crate) staged: bool,
 }
 
 impl SimHost {
@@ -103,6 +105,7 @@ impl SimHost {
             hangs: *rng.pick(&[20, 1_000, 1_000]),
             slowest: *rng.pick(&[400, 400, 400, 20_000]),
             unreachable: rng.one_in(12),
+            staged: false,
         }
     }
 

@@ -18,6 +18,7 @@ impl World {
             effect.kind = EffectKind::Confirm;
             self.send(0, Message::ToHost { effect, incarnation: u32::MAX });
         }
+        self.misread_staging(&effect, &reply);
         self.tell(format_args!("{host} answers {generation}: {reply:?}"));
         self.decide(&[Input::Replied { host, generation, reply }])?;
         if self.flights.get(&effect.host) == Some(&effect) {
@@ -91,6 +92,9 @@ impl World {
         for record in records {
             self.tell(format_args!("{} {by}{}", record.seq, brief(&record.event)));
             self.count(&record.event);
+            if let Event::TargetStaged { host } = &record.event {
+                self.check_staged(host)?;
+            }
             self.checker.see(record)?;
         }
         self.journal.extend_from_slice(records);
@@ -98,6 +102,8 @@ impl World {
     }
 
     fn count(&mut self, event: &Event) {
+        self.stats.staged += u64::from(matches!(event, Event::TargetStaged { .. }));
+        self.stats.not_staged += u64::from(matches!(event, Event::TargetNotStaged { .. }));
         self.stats.confirmed += u64::from(matches!(event, Event::AttemptConfirmed { .. }));
         let Event::AttemptEnded { host, generation, end, .. } = event else {
             return;
@@ -121,6 +127,7 @@ impl World {
 
     /// What the driver knows step by step is what it would know after a crash.
     fn compare(&mut self) -> Checked {
+        self.check_staging()?;
         let live = self.live();
         let flights: Vec<&Effect> = self.flights.values().collect();
         let mut agenda = live.agenda();
@@ -144,6 +151,8 @@ impl World {
                 self.flights.insert(host, effect.clone());
                 self.perform(effect, fresh);
             }
+            None if self.mutant == Mutant::ForgetsToStopStaging
+                && self.flights.get(&host).is_some_and(|it| it.kind == EffectKind::Stage) => {}
             None => {
                 self.flights.remove(&host);
             }
@@ -168,10 +177,16 @@ impl World {
             let (effect, reply) = (effect.clone(), Reply::Ended(AttemptEnd::Succeeded));
             self.send(after, Message::ToDriver { effect, reply, incarnation });
         }
+        if self.mutant == Mutant::TrustsThatItIsStaged && effect.kind == EffectKind::Stage {
+            let (effect, reply) = (effect.clone(), Reply::Staged);
+            self.send(after, Message::ToDriver { effect, reply, incarnation });
+        }
         if self.hosts[&effect.host].unreachable {
             let reason = "no route to host".to_owned();
             let reply = if fresh && effect.kind == EffectKind::Run {
                 Reply::Ended(AttemptEnd::Unreachable { reason })
+            } else if effect.kind == EffectKind::Stage && self.rng.one_in(4) {
+                Reply::NotStaged { reason }
             } else {
                 self.unknown()
             };

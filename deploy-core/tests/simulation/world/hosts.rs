@@ -68,7 +68,17 @@ impl World {
 
     /// An answer on its way to the driver: late, lost or doubled.
     fn answer(&mut self, effect: Effect, reply: Reply, incarnation: u32) {
-        let after = 1 + self.rng.below(40);
+        self.answer_after(0, effect, reply, incarnation);
+    }
+
+    pub(super) fn answer_after(
+        &mut self,
+        takes: u64,
+        effect: Effect,
+        reply: Reply,
+        incarnation: u32,
+    ) {
+        let after = takes + 1 + self.rng.below(40);
         let reply = if self.faults && self.rng.one_in(12) {
             self.stats.lost_replies += 1;
             self.unknown()
@@ -108,6 +118,7 @@ impl World {
             EffectKind::Probe => self.reach_probe(effect, incarnation),
             EffectKind::Resolve { step } => self.reach_resolve(effect, step, incarnation),
             EffectKind::Run => self.reach_run(effect, incarnation),
+            EffectKind::Stage => self.reach_stage(effect, incarnation),
             EffectKind::Watch { .. } => {}
         }
         Ok(())

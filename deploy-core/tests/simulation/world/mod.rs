@@ -2,6 +2,7 @@
 mod driver;
 mod hosts;
 mod people;
+mod staging;
 mod verdict;
 
 use crate::{
@@ -117,6 +118,7 @@ impl World {
         if self.plan.waves.is_empty() {
             return Ok(self.stats);
         }
+        self.reload()?;
         self.decide(&[Input::Tick])?;
         for turn in 0..TURNS {
             if turn == FAULTY_TURNS {

@@ -8,7 +8,7 @@ use deploy_core::{
     backend::{
         ArtifactStore, AttemptLog, AttemptReport, AttemptRequest, CheckRequest, ConfirmRequest,
         Confirmation, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
-        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
+        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
     },
     error::{BackendError, BackendResult, ErrorKind},
     host::Connection,
@@ -277,6 +277,11 @@ impl Executor for LocalAgent {
             Kind::Running(_) => Confirmation::Running,
             other => return unexpected(other),
         })
+    }
+
+    async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
+        allow(permit, Action::HostExecute, &request.on)?;
+        Err(BackendError::new(ErrorKind::Unsupported, "executor.stage"))
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

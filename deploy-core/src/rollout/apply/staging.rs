@@ -1,0 +1,90 @@
+//! What facts about staging do: hosts fetch what they are to run, so many at a time, while nothing holds the rollout back.
+use super::{Applied, Touched};
+use crate::{
+    id::HostName,
+    rollout::{Rollout, TaskState, state::TargetIx},
+    spec::Direction,
+    time::Timestamp,
+};
+use std::collections::BTreeSet;
+
+impl Rollout {
+    /// Every target that is to run something wants it on its host.
+    pub(in crate::rollout) fn begin_staging(&mut self, at: Timestamp) {
+        if self.plan().strategy.staging.is_some() {
+            let targets = (0..).zip(self.plan().targets());
+            self.unstaged = targets.filter(|(_, it)| it.to.is_some()).map(|(ix, _)| ix).collect();
+            self.stage_more(at);
+        }
+    }
+
+    /// Has as many hosts fetch as may, and says which of them begin to: the targets that start first come first.
+    pub(super) fn stage_more(&mut self, at: Timestamp) -> BTreeSet<TargetIx> {
+        let mut begun = BTreeSet::new();
+        while self.staging.len() < self.staging_limit()
+            && let Some(ix) = self.unstaged.pop_first()
+        {
+            self.staging.insert(ix);
+            begun.insert(ix);
+            let _target = self.set(Direction::Forward, ix, TaskState::Staging, at);
+        }
+        begun
+    }
+
+    /// Leaves hosts alone that fetch; what they have by then they need not fetch again.
+    pub(super) fn stop_staging(&mut self, at: Timestamp) -> BTreeSet<TargetIx> {
+        let stopped = std::mem::take(&mut self.staging);
+        for ix in &stopped {
+            let _target = self.set(Direction::Forward, *ix, TaskState::Pending, at);
+        }
+        self.unstaged.extend(&stopped);
+        stopped
+    }
+
+    /// A target needs its host to fetch nothing in advance any more: others get its place.
+    pub(super) fn leave_unstaged(&mut self, ix: TargetIx, at: Timestamp) -> BTreeSet<TargetIx> {
+        self.unstaged.remove(&ix);
+        if !self.staging.remove(&ix) {
+            return BTreeSet::new();
+        }
+        let mut touched = self.stage_more(at);
+        touched.insert(ix);
+        touched
+    }
+
+    /// A target that was taken out before its wave is back.
+    pub(super) fn stage_again(&mut self, ix: TargetIx, at: Timestamp) -> BTreeSet<TargetIx> {
+        let untouched = self.slot(Direction::Forward, ix).is_some_and(|it| it.attempts == 0);
+        let runs = self.frame.target(ix).is_some_and(|it| it.to.is_some());
+        if untouched && runs && self.plan().strategy.staging.is_some() {
+            self.unstaged.insert(ix);
+        }
+        self.stage_more(at)
+    }
+
+    pub(super) fn staged(&mut self, host: &HostName, at: Timestamp) -> Applied {
+        self.end_staging(host, TaskState::Staged, at)
+    }
+
+    pub(super) fn fail_to_stage(
+        &mut self,
+        host: &HostName,
+        reason: &str,
+        at: Timestamp,
+    ) -> Applied {
+        let touched = self.end_staging(host, TaskState::Pending, at)?;
+        let ix = self.find(host)?;
+        self.edit(Direction::Forward, ix)?.not_staged = Some(reason.into());
+        Ok(touched)
+    }
+
+    fn end_staging(&mut self, host: &HostName, state: TaskState, at: Timestamp) -> Applied {
+        let ix = self.find(host)?;
+        if !self.staging.remove(&ix) {
+            return Err("the host was not asked to fetch anything in advance");
+        }
+        self.set(Direction::Forward, ix, state, at)?;
+        self.edit(Direction::Forward, ix)?.not_staged = None;
+        Ok(Touched::of(self.stage_more(at)).and(ix))
+    }
+}
