@@ -7,7 +7,8 @@ use deploy_agent::{
 };
 use deploy_agent_protocol::v1::{
     Accepted, Attempt, AttemptId, Check, Checked, Confirm, Ended, Follow, Holding, Kill,
-    NeverStarted, Observe, Observed, Outcome, Probe, Refused, Resolve, Resolved, answer::Kind,
+    NeverStarted, Observe, Observed, Outcome, Probe, Refused, Resolve, Resolved, Stage, Staged,
+    answer::Kind,
 };
 use deploy_benches::Failure;
 use deploy_core::{backend::Clock, memory::SystemClock};
@@ -118,6 +119,10 @@ impl HostSide for Nothing {
 
     async fn confirm(&self, _confirm: Confirm) -> Kind {
         Kind::NeverStarted(NeverStarted::default())
+    }
+
+    async fn stage(&self, _stage: Stage, _artifacts: &dyn FetchArtifact) -> Kind {
+        Kind::Staged(Staged::default())
     }
 
     async fn check(&self, _check: Check) -> Kind {

@@ -219,9 +219,10 @@ impl<'a> Planner<'a> {
         let named: BTreeSet<&ReleaseId> = ends.chain([&release.id]).collect();
         let described = named.into_iter().filter_map(|it| self.releases.get(it));
         let releases = described.map(|it| (it.id.clone(), PlannedRelease::from(*it))).collect();
-        let confirms = service.strategy.health.confirm_timeout.is_some();
+        let strategy = &service.strategy;
+        let is_new = strategy.health.confirm_timeout.is_some() || strategy.staging.is_some();
         Plan {
-            format: if confirms { FORMAT } else { UNCONFIRMED },
+            format: if is_new { FORMAT } else { UNCONFIRMED },
             work: *work,
             service: service.name.clone(),
             deploy_path: service.deploy_path.clone(),
@@ -229,7 +230,7 @@ impl<'a> Planner<'a> {
             release: release.id.clone(),
             releases,
             selector: (!chosen).then(|| service.selector.clone()),
-            strategy: service.strategy.clone(),
+            strategy: strategy.clone(),
             waves,
             no_ops,
             inventory: Digest::of(b""),

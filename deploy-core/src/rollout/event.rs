@@ -350,6 +350,8 @@ impl Event {
             Self::Accepted { plan, .. } => plan.format,
             Self::AttemptAwaitsConfirm { .. }
             | Self::AttemptConfirmed { .. }
+            | Self::TargetNotStaged { .. }
+            | Self::TargetStaged { .. }
             | Self::AttemptEnded {
                 end: AttemptEnd::RevertFailed { .. } | AttemptEnd::SelfReverted { .. },
                 ..

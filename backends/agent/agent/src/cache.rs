@@ -1,6 +1,9 @@
 //! Artifacts on the host: each is fetched once, from where an earlier try ended, and compared with its digest whenever it is used.
-use crate::{FetchArtifact, spec::Artifact};
-use deploy_core::digest::{Digest, Hasher};
+use crate::{FetchArtifact, pins::Pins, spec::Artifact};
+use deploy_core::{
+    digest::{Digest, Hasher},
+    id::ServiceName,
+};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use std::{
     collections::BTreeMap,
@@ -30,14 +33,29 @@ pub(crate) enum FetchError {
 pub(crate) struct Cache {
     folder: PathBuf,
     limit: u64,
+    pins: Pins,
     /// One of those that want the same artifact fetches it.
     locks: Mutex<BTreeMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 impl Cache {
-    /// In `folder`, where at most about `limit` bytes are kept.
-    pub(crate) const fn new(folder: PathBuf, limit: u64) -> Self {
-        Self { folder, limit, locks: Mutex::new(BTreeMap::new()) }
+    /// In `folder`, where at most about `limit` bytes are kept, and of these what is pinned the longest.
+    pub(crate) const fn new(folder: PathBuf, limit: u64, pins: Pins) -> Self {
+        Self { folder, limit, pins, locks: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// How much of an artifact has to be fetched yet.
+    pub(crate) fn missing(&self, artifact: Artifact) -> io::Result<u64> {
+        let path = self.path(artifact.digest);
+        if length(&path)? == artifact.size {
+            return Ok(0);
+        }
+        Ok(artifact.size.saturating_sub(length(&path.with_extension("part"))?))
+    }
+
+    /// Keeps artifacts for a service that are to be used later, and no longer those that were to before.
+    pub(crate) fn pin(&self, service: &ServiceName, artifacts: &[Artifact]) -> io::Result<()> {
+        self.pins.set(service, artifacts)
     }
 
     /// The file of an artifact, as its digest says.
@@ -48,7 +66,7 @@ impl Cache {
     ) -> Result<PathBuf, FetchError> {
         let lock = self.lock(artifact.digest);
         let _alone = lock.lock().await;
-        let path = self.folder.join(artifact.digest.hex());
+        let path = self.path(artifact.digest);
         if is_right(path.clone(), artifact).await? {
             touch(&path)?;
             return Ok(path);
@@ -69,6 +87,10 @@ impl Cache {
         fs::rename(&part, &path)?;
         self.evict(&path)?;
         Ok(path)
+    }
+
+    fn path(&self, digest: Digest) -> PathBuf {
+        self.folder.join(digest.hex())
     }
 
     fn lock(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
@@ -108,18 +130,22 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes what was not used for the longest time until the rest fits. What an attempt uses it has under a name of its own.
+    /// Removes what was not used for the longest time until the rest fits, and what is pinned after all else. What an attempt
+    /// uses it has under a name of its own.
     fn evict(&self, newest: &Path) -> io::Result<()> {
-        let mut files: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
+        let pinned = self.pins.at(fs::metadata(newest)?.modified()?)?;
+        let since = |path: &Path| path.file_stem().and_then(|it| pinned.get(it.to_str()?)).copied();
+        let mut files: Vec<(Option<SystemTime>, SystemTime, PathBuf, u64)> = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let metadata = entry.metadata()?;
-            files.push((metadata.modified()?, entry.path(), metadata.len()));
+            let path = entry.path();
+            files.push((since(&path), metadata.modified()?, path, metadata.len()));
         }
         files.sort();
-        let fetched: Vec<_> = self.fetched().iter().map(|it| self.folder.join(it.hex())).collect();
-        let mut total: u64 = files.iter().map(|it| it.2).sum();
-        for (_, path, size) in files {
+        let fetched: Vec<_> = self.fetched().iter().map(|it| self.path(*it)).collect();
+        let mut total: u64 = files.iter().map(|it| it.3).sum();
+        for (_, _, path, size) in files {
             if total <= self.limit {
                 break;
             }

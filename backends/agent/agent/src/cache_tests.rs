@@ -2,6 +2,8 @@ use super::*;
 use crate::ArtifactBytes;
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::time::Duration;
+use tempfile::TempDir;
 
 /// Gives artifacts in pieces, each time up to a byte where it breaks.
 #[derive(Debug, Default)]
@@ -44,10 +46,28 @@ fn source(bytes: &[u8], breaks_at: &[usize]) -> Source {
     Source { bytes: bytes.to_vec(), breaks_at, ..Source::default() }
 }
 
+fn cache(dir: &TempDir, limit: u64) -> Cache {
+    let [artifacts, pins] = ["artifacts", "pins"].map(|it| dir.path().join(it));
+    fs::create_dir(&artifacts).unwrap();
+    fs::create_dir(&pins).unwrap();
+    Cache::new(artifacts, limit, Pins::new(pins))
+}
+
+fn file(dir: &TempDir, artifact: Artifact) -> PathBuf {
+    dir.path().join("artifacts").join(artifact.digest.hex())
+}
+
+/// So many seconds older than it is.
+fn age(path: &Path, seconds: u64) {
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(modified - Duration::from_secs(seconds)).unwrap();
+}
+
 #[tokio::test]
 async fn fetching_goes_on_where_it_was_cut() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = Cache::new(dir.path().to_owned(), 1_000);
+    let cache = cache(&dir, 1_000);
     let bytes = b"what is installed on the host";
     let source = source(bytes, &[10, 20]);
     for _ in 0..2 {
@@ -64,16 +84,16 @@ async fn fetching_goes_on_where_it_was_cut() {
 #[tokio::test]
 async fn what_is_not_what_its_digest_says_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = Cache::new(dir.path().to_owned(), 1_000);
+    let cache = cache(&dir, 1_000);
     let wanted = artifact(b"right");
     for wrong in [&b"wrong"[..], b"right and more", b"rig"] {
         assert!(cache.get(wanted, &source(wrong, &[])).await.is_err());
     }
     // A part of something else is no reason to give up.
-    fs::write(dir.path().join(wanted.digest.hex()).with_extension("part"), "wr").unwrap();
+    fs::write(file(&dir, wanted).with_extension("part"), "wr").unwrap();
     cache.get(wanted, &source(b"right", &[])).await.unwrap();
     // What has changed on the disk since is fetched again.
-    fs::write(dir.path().join(wanted.digest.hex()), "wrong").unwrap();
+    fs::write(file(&dir, wanted), "wrong").unwrap();
     let path = cache.get(wanted, &source(b"right", &[])).await.unwrap();
     assert_eq!(fs::read(path).unwrap(), b"right");
 }
@@ -81,14 +101,69 @@ async fn what_is_not_what_its_digest_says_is_refused() {
 #[tokio::test]
 async fn the_oldest_gives_way() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = Cache::new(dir.path().to_owned(), 25);
+    let cache = cache(&dir, 25);
     let all = [&b"aaaaaaaaaa"[..], b"bbbbbbbbbb", b"cccccccccc"];
-    for (bytes, age) in all.iter().zip([3, 2, 1]) {
+    for (bytes, seconds) in all.iter().zip([30, 20, 10]) {
         let path = cache.get(artifact(bytes), &source(bytes, &[])).await.unwrap();
-        let file = OpenOptions::new().write(true).open(path).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(10 - age))
-            .unwrap();
+        age(&path, seconds);
     }
-    let there = |bytes: &[u8]| dir.path().join(Digest::of(bytes).hex()).exists();
+    let there = |bytes: &[u8]| file(&dir, artifact(bytes)).exists();
     assert_eq!(all.map(there), [false, true, true]);
+}
+
+#[tokio::test]
+async fn what_is_pinned_gives_way_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(&dir, 25);
+    let all = [&b"aaaaaaaaaa"[..], b"bbbbbbbbbb", b"cccccccccc", b"dddddddddd", b"eeeeeeeeee"];
+    let [a, b, c, d, e] = all.map(artifact);
+    let there = || [a, b, c, d, e].map(|it| file(&dir, it).exists());
+    let get = async |wanted: Artifact, seconds: u64| {
+        let bytes = all.iter().find(|it| artifact(it) == wanted).unwrap();
+        let path = cache.get(wanted, &source(bytes, &[])).await.unwrap();
+        age(&path, seconds);
+    };
+    let [web, db] = ["web", "db"].map(|it| it.parse().unwrap());
+    cache.pin(&web, &[a]).unwrap();
+    get(a, 50).await;
+    get(b, 40).await;
+    get(c, 30).await;
+    assert_eq!(there(), [true, false, true, false, false], "`a` is older, and pinned");
+
+    age(&dir.path().join("pins/web"), 60);
+    cache.pin(&db, &[c]).unwrap();
+    get(d, 20).await;
+    assert_eq!(there(), [false, false, true, true, false], "both are pinned, `a` for longer");
+
+    cache.pin(&db, &[d]).unwrap();
+    get(e, 10).await;
+    assert_eq!(there(), [false, false, false, true, true], "`d` was staged in the place of `c`");
+}
+
+#[tokio::test]
+async fn what_is_pinned_for_too_long_is_like_all_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(&dir, 15);
+    let [old, new] = [&b"aaaaaaaaaa"[..], b"bbbbbbbbbb"];
+    let [web, db] = ["web", "db"].map(|it| it.parse().unwrap());
+    cache.pin(&web, &[artifact(old)]).unwrap();
+    cache.pin(&db, &[artifact(new)]).unwrap();
+    age(&dir.path().join("pins/web"), 8 * 24 * 60 * 60);
+    cache.get(artifact(old), &source(old, &[])).await.unwrap();
+    cache.get(artifact(new), &source(new, &[])).await.unwrap();
+    assert_eq!([old, new].map(|it| file(&dir, artifact(it)).exists()), [false, true]);
+    assert!(!dir.path().join("pins/web").exists() && dir.path().join("pins/db").exists());
+}
+
+#[tokio::test]
+async fn what_is_missing_is_what_has_to_be_fetched() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(&dir, 1_000);
+    let bytes = b"what is installed on the host";
+    let wanted = artifact(bytes);
+    assert_eq!(cache.missing(wanted).unwrap(), 29);
+    cache.get(wanted, &source(bytes, &[10])).await.unwrap_err();
+    assert_eq!(cache.missing(wanted).unwrap(), 19);
+    cache.get(wanted, &source(bytes, &[])).await.unwrap();
+    assert_eq!(cache.missing(wanted).unwrap(), 0);
 }

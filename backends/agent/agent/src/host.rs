@@ -38,6 +38,9 @@ pub trait HostSide: fmt::Debug + Send + Sync + 'static {
     /// Keeps what an attempt did that waits to be confirmed, and says what the verdict is. One of `ended`, `running`, `died`, `never_started` or `refused`.
     async fn confirm(&self, confirm: v1::Confirm) -> v1::answer::Kind;
 
+    /// Has what an attempt will need here, out of `artifacts`, and runs none of it. `staged` or `refused`.
+    async fn stage(&self, stage: v1::Stage, artifacts: &dyn FetchArtifact) -> v1::answer::Kind;
+
     /// Runs the service's own `verify` once. `checked` or `refused`.
     async fn check(&self, check: v1::Check) -> v1::answer::Kind;
 

@@ -135,6 +135,15 @@ impl Policy {
         self.folders.iter().find(|it| Path::new(path.as_str()).starts_with(it.as_str()))
     }
 
+    /// Whether something may be deployed to `path`; if not, why.
+    pub(crate) fn allows_path(&self, path: &AbsolutePath) -> Result<(), String> {
+        self.folder_of(path).map(drop).ok_or_else(|| {
+            format!(
+                "host.toml lets nothing be deployed to {path}: name a folder above it in `folders`"
+            )
+        })
+    }
+
     /// Whether an attempt may be run as `account`; if not, why.
     pub(crate) fn allows(&self, spec: &Spec, account: &str, uid: u32) -> Result<(), String> {
         let named = self.accounts.as_ref().map(|it| it.iter().any(|it| it.as_str() == account));
@@ -143,12 +152,7 @@ impl Policy {
                 "host.toml does not let anything run as `{account}`: name it in `accounts`"
             ));
         }
-        if self.folder_of(&spec.place.deploy_path).is_none() {
-            let path = &spec.place.deploy_path;
-            return Err(format!(
-                "host.toml lets nothing be deployed to {path}: name a folder above it in `folders`"
-            ));
-        }
+        self.allows_path(&spec.place.deploy_path)?;
         if !self.run && spec.steps.iter().any(|it| it.name == StepName::Run) {
             return Err("host.toml lets no ad-hoc script run: it needs `run = true`".to_owned());
         }

@@ -59,6 +59,14 @@ pub(crate) struct Artifact {
     pub(crate) size: u64,
 }
 
+impl Artifact {
+    pub(crate) fn parse(artifact: &v1::Artifact) -> Result<Self, BadOrder> {
+        let digest = artifact.digest.as_slice().try_into();
+        let digest = digest.map_err(|_length| BadOrder::new("a digest has 32 bytes"))?;
+        Ok(Self { digest: Digest::from_bytes(digest), size: artifact.size })
+    }
+}
+
 /// A step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StepSpec {
@@ -122,8 +130,8 @@ impl Spec {
             release,
             revert: revert.map(Box::new),
             steps,
-            descriptor: artifact(descriptor)?,
-            package: order.package.as_ref().map(artifact).transpose()?,
+            descriptor: Artifact::parse(descriptor)?,
+            package: order.package.as_ref().map(Artifact::parse).transpose()?,
             order,
         })
     }
@@ -132,11 +140,10 @@ impl Spec {
         self.steps.iter().enumerate().find(|(_, it)| it.name.as_str() == name)
     }
 
-    /// How much is fetched for it.
-    pub(crate) fn size(&self) -> u64 {
-        let package = self.package.map_or(0, |it| it.size);
-        let back = self.revert.as_ref().map_or(0, |it| it.back.size());
-        self.descriptor.size.saturating_add(package).saturating_add(back)
+    /// What is fetched for it.
+    pub(crate) fn artifacts(&self) -> Vec<Artifact> {
+        let back = self.revert.iter().flat_map(|it| it.back.artifacts());
+        [self.descriptor].into_iter().chain(self.package).chain(back).collect()
     }
 
     /// By what the processes of a step are marked, and found.
@@ -222,12 +229,6 @@ fn check_environment(order: &v1::Attempt) -> Result<(), BadOrder> {
         }
     }
     Ok(())
-}
-
-fn artifact(artifact: &v1::Artifact) -> Result<Artifact, BadOrder> {
-    let digest = artifact.digest.as_slice().try_into();
-    let digest = digest.map_err(|_length| BadOrder::new("a digest has 32 bytes"))?;
-    Ok(Artifact { digest: Digest::from_bytes(digest), size: artifact.size })
 }
 
 fn step(step: &v1::Step) -> Result<StepSpec, BadOrder> {

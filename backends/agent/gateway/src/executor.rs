@@ -62,16 +62,16 @@ impl AgentExecutor {
         self
     }
 
-    fn clock(&self) -> &dyn Clock {
+    pub(crate) fn clock(&self) -> &dyn Clock {
         self.gateway.clock()
     }
 
-    fn after(&self, wait: Duration) -> Timestamp {
+    pub(crate) fn after(&self, wait: Duration) -> Timestamp {
         self.clock().now().after(wait)
     }
 
     /// The session of a host from which nothing is wanted yet.
-    async fn session(
+    pub(crate) async fn session(
         &self,
         host: &HostName,
         operation: &'static str,
@@ -190,13 +190,19 @@ impl AgentExecutor {
 #[async_trait]
 impl Executor for AgentExecutor {
     fn capabilities(&self) -> ExecutorCapabilities {
-        ExecutorCapabilities::default().with_check(true).with_confirm(true).with_kill(true)
+        ExecutorCapabilities::default()
+            .with_check(true)
+            .with_confirm(true)
+            .with_kill(true)
+            .with_stage(true)
     }
 
     fn capabilities_on(&self, host: &Host) -> ExecutorCapabilities {
         // Of one that is not connected it is seen when something is wanted of it.
         let session = self.gateway.sessions().current(&host.name);
-        self.capabilities().with_confirm(session.is_none_or(|it| it.reverts()))
+        self.capabilities()
+            .with_confirm(session.as_ref().is_none_or(|it| it.reverts()))
+            .with_stage(session.as_ref().is_none_or(|it| it.stages()))
     }
 
     async fn run(
@@ -275,7 +281,7 @@ impl Executor for AgentExecutor {
 
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
         allow(permit, Action::HostExecute, &request.on, "executor.stage")?;
-        Err(BackendError::new(ErrorKind::Unsupported, "executor.stage"))
+        self.have_staged(request).await
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {
@@ -338,7 +344,7 @@ impl Executor for AgentExecutor {
     }
 }
 
-const fn identity<'a>(
+pub(crate) const fn identity<'a>(
     on: &'a HostRequest,
     generation: Seq,
     token: &'a str,

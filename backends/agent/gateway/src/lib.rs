@@ -17,6 +17,7 @@ mod order;
 mod registry;
 mod session;
 mod sessions;
+mod stage;
 
 pub use admission::{Admission, Denied, Peer};
 pub use enrolment::{Enroller, Registrar};

@@ -94,7 +94,8 @@ pub(crate) fn seconds(duration: Duration) -> u32 {
     u32::try_from(whole_seconds(duration)).unwrap_or(u32::MAX)
 }
 
-fn artifact(artifact: ArtifactRef) -> v1::Artifact {
+/// Bytes that the host may fetch.
+pub(crate) fn artifact(artifact: ArtifactRef) -> v1::Artifact {
     v1::Artifact { digest: artifact.digest.as_bytes().to_vec(), size: artifact.size }
 }
 

@@ -1,7 +1,7 @@
 //! The connection of one agent, for as long as it lasts.
 use crate::conversation::{Conversation, Heard};
 use deploy_agent_protocol::{
-    LOG_WINDOW, NEWEST_PROTOCOL, OrderSigner, REVERT_SINCE,
+    LOG_WINDOW, NEWEST_PROTOCOL, OrderSigner, REVERT_SINCE, STAGE_SINCE,
     v1::{
         self, AgentFrame, GatewayFrame, Order, agent_frame::Kind as FromAgent,
         gateway_frame::Kind as ToAgent, order,
@@ -91,6 +91,11 @@ impl Session {
     /// Whether its host goes back by itself from what nobody confirms.
     pub(crate) const fn reverts(&self) -> bool {
         self.protocol >= REVERT_SINCE
+    }
+
+    /// Whether its host fetches ahead of attempts.
+    pub(crate) const fn stages(&self) -> bool {
+        self.protocol >= STAGE_SINCE
     }
 
     pub(crate) const fn host(&self) -> &HostName {

@@ -48,6 +48,9 @@ pub const NEWEST_PROTOCOL: u32 = 2;
 /// The oldest version in which hosts go back by themselves where an attempt has a `revert`.
 pub const REVERT_SINCE: u32 = 2;
 
+/// The oldest version in which hosts fetch what they will need ahead of their attempts.
+pub const STAGE_SINCE: u32 = 2;
+
 /// The oldest version of the protocol that this program still speaks.
 pub const OLDEST_PROTOCOL: u32 = 1;
 

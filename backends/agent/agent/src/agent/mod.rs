@@ -6,6 +6,7 @@ mod holdings;
 mod launch;
 mod prepare;
 mod questions;
+mod stage;
 mod start;
 mod supervise;
 
@@ -15,6 +16,7 @@ use crate::{
     cache::Cache,
     folder::{Folder, make},
     journal::{Journal, record::Record},
+    pins::Pins,
     process::{cgroup::Cgroups, proc_fs::boot_id},
 };
 use async_trait::async_trait;
@@ -135,6 +137,7 @@ impl Host {
             ("incoming", 0o711),
             ("journal", 0o700),
             ("artifacts", 0o700),
+            ("pins", 0o700),
         ] {
             make(&state.join(folder), mode).map_err(failed)?;
         }
@@ -142,13 +145,14 @@ impl Host {
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_locked| {
             OpenError::new(format_args!("another agent works in {}", state.display()))
         })?;
+        let pins = Pins::new(state.join("pins"));
         let journal = Journal::open(&state.join("journal")).map_err(OpenError::new)?;
         for unfinished in fs::read_dir(state.join("incoming")).map_err(failed)?.flatten() {
             fs::remove_dir_all(unfinished.path()).map_err(failed)?;
         }
         Ok(Self {
             journal,
-            cache: Cache::new(state.join("artifacts"), options.policy.cache_limit()),
+            cache: Cache::new(state.join("artifacts"), options.policy.cache_limit(), pins),
             cgroups: Cgroups::find(options.policy.cgroups()),
             boot_id: boot_id().map_err(failed)?,
             live: Mutex::default(),
@@ -204,6 +208,10 @@ impl HostSide for JournaledHost {
 
     async fn confirm(&self, confirm: v1::Confirm) -> v1::answer::Kind {
         answers::or_refused(self.host.confirm(&confirm).await)
+    }
+
+    async fn stage(&self, stage: v1::Stage, artifacts: &dyn FetchArtifact) -> v1::answer::Kind {
+        answers::or_refused(self.host.stage(&stage, artifacts).await)
     }
 
     async fn check(&self, check: v1::Check) -> v1::answer::Kind {

@@ -41,7 +41,7 @@ impl Host {
                 self.allowed(&revert.back).await?;
             }
             self.leave_alone_what_is_left(&spec).await?;
-            has_room(&self.options.state, spec.size())?;
+            has_room(&self.options.state, self.missing(&spec.artifacts())?)?;
             let prepared = self.prepare(&spec, &account, artifacts).await?;
             self.accept(&spec, prepared).await?;
         }
@@ -160,7 +160,7 @@ impl Host {
         Ok(Fetched { descriptor, package })
     }
 
-    fn not_fetched(&self, err: &FetchError) -> Refused {
+    pub(super) fn not_fetched(&self, err: &FetchError) -> Refused {
         match err {
             FetchError::Keep(err) => self.not_written(err),
             FetchError::Fetch { .. } | FetchError::Other { .. } => {
@@ -170,7 +170,7 @@ impl Host {
     }
 
     /// A full disk is called that, whatever it broke.
-    fn not_written(&self, err: &io::Error) -> Refused {
+    pub(super) fn not_written(&self, err: &io::Error) -> Refused {
         match err.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 refused(Refusal::NoSpace, no_room(&self.options.state), 0)
@@ -192,7 +192,7 @@ fn not_accepted(why: NotAccepted) -> Refused {
 }
 
 /// Whether `size` more bytes can be kept in `folder`, with a reserve that stays.
-fn has_room(folder: &Path, size: u64) -> Result<(), Refused> {
+pub(super) fn has_room(folder: &Path, size: u64) -> Result<(), Refused> {
     let disk = statvfs(folder).map_err(|err| failing(io::Error::from(err)))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     // Some file systems do not count files.

@@ -165,6 +165,7 @@ impl Work {
             Some(order::Kind::Probe(probe)) => host.probe(probe).await,
             Some(order::Kind::Kill(kill)) => host.kill(kill).await,
             Some(order::Kind::Confirm(confirm)) => host.confirm(confirm).await,
+            Some(order::Kind::Stage(stage)) => host.stage(stage, &self.artifacts).await,
             Some(order::Kind::Check(check)) => host.check(check).await,
             Some(order::Kind::Resolve(resolve)) => host.resolve(resolve).await,
             Some(order::Kind::Observe(observe)) => host.observe(observe).await,

@@ -201,7 +201,11 @@ fn unexpected<T>(answer: Kind) -> BackendResult<T> {
 #[async_trait]
 impl Executor for LocalAgent {
     fn capabilities(&self) -> ExecutorCapabilities {
-        ExecutorCapabilities::default().with_check(true).with_confirm(true).with_kill(true)
+        ExecutorCapabilities::default()
+            .with_check(true)
+            .with_confirm(true)
+            .with_kill(true)
+            .with_stage(true)
     }
 
     async fn run(
@@ -281,7 +285,15 @@ impl Executor for LocalAgent {
 
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
         allow(permit, Action::HostExecute, &request.on)?;
-        Err(BackendError::new(ErrorKind::Unsupported, "executor.stage"))
+        let artifacts = request
+            .artifacts
+            .iter()
+            .map(|it| v1::Artifact { digest: it.digest.as_bytes().to_vec(), size: it.size });
+        let stage = v1::Stage { place: Some(place(&request.on)), artifacts: artifacts.collect() };
+        match self.host.stage(stage, &FromStore(Arc::clone(&self.store) as _)).await {
+            Kind::Staged(it) => Ok(StageReport::new(it.fetched_bytes)),
+            other => unexpected(other),
+        }
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {
