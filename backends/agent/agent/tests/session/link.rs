@@ -9,6 +9,7 @@ use deploy_agent_protocol::{
     v1::{AgentFrame, Hello, agent_frame, gateway_client::GatewayClient},
 };
 use deploy_core::{
+    backend::ArtifactStore,
     conformance::sample,
     id::HostName,
     memory::{MemoryArtifactStore, SystemClock},
@@ -85,6 +86,10 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn new(store: Arc<MemoryArtifactStore>) -> Self {
+        Self::over(store).await
+    }
+
+    pub(crate) async fn over(store: Arc<dyn ArtifactStore>) -> Self {
         let door = Arc::new(Door::default());
         let options = GatewayOptions::default().with_heartbeat(HEARTBEAT);
         let clock = Arc::new(SystemClock::new());

@@ -6,5 +6,7 @@ mod enrolled;
 mod faults;
 mod link;
 mod sessions;
+mod staging;
 #[path = "../support/mod.rs"]
 mod support;
+mod valve;
