@@ -13,5 +13,6 @@ mod journals;
 mod ledger;
 mod play;
 mod progress;
+mod staging;
 mod verbs;
 mod why;

@@ -190,6 +190,9 @@ pub fn task_reason(task: &TaskView) -> Option<String> {
     if let Some(doubt) = &task.doubt {
         return Some(format!("nobody knows how its attempt goes: {}", sentence(doubt)));
     }
+    if let Some(why) = &task.not_staged {
+        return Some(format!("could not be staged: {}", sentence(why)));
+    }
     let end = task.last_end.as_ref().filter(|it| **it != AttemptEnd::Succeeded)?;
     let end = readable(end);
     Some(match task.retry_at {
@@ -289,6 +292,7 @@ pub fn explanation(
     last_lines: Vec<String>,
 ) -> wire::Explanation {
     explanation.task.last_end = explanation.task.last_end.as_ref().map(readable);
+    explanation.task.not_staged = explanation.task.not_staged.as_deref().map(sentence);
     explanation.task.doubt = explanation.task.doubt.as_deref().map(sentence);
     wire::Explanation {
         rollout: rollout.id().to_string(),

@@ -3,7 +3,7 @@ use crate::problem::invalid;
 use deploy_core::{
     host::{Connection, Host, Labels, SshConnection},
     id::{HostName, ServiceName},
-    spec::{self, Confirm, OnDrift, OnFailure, Order, WaveSize, Waves},
+    spec::{self, Confirm, OnDrift, OnFailure, Order, Staging, WaveSize, Waves},
 };
 use deploy_wire::{self as wire, Problem};
 use std::{collections::BTreeMap, fmt::Display, num::NonZeroU32, str::FromStr, time::Duration};
@@ -77,6 +77,8 @@ pub fn strategy(asked: &wire::Strategy) -> Result<spec::Strategy, Problem> {
     let sizes: Vec<WaveSize> = each("strategy.waves", &asked.waves)?;
     strategy.waves = Waves::try_from(sizes).map_err(|err| refused("strategy.waves", err))?;
     strategy.max_parallel = positive("strategy.max_parallel", asked.max_parallel)?;
+    let fetching = asked.staging.map(|it| it.max_parallel);
+    strategy.staging = positive("strategy.staging.max_parallel", fetching)?.map(Staging::new);
     strategy.confirm = confirm(&asked.confirm)?;
     strategy.on_failure = on_failure(&asked.on_failure)?;
     strategy.order = order(&asked.order)?;

@@ -5,7 +5,7 @@ use deploy_core::{
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, CheckRequest, ConfirmRequest, Confirmation,
         Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed,
-        ProbeReport, ProbeRequest, Resolution, ResolveRequest,
+        ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
     },
     error::BackendResult,
     host::{Connection, Host},
@@ -48,6 +48,7 @@ impl Executor for RoutedExecutor {
             .with_check(agents.check || others.check)
             .with_confirm(agents.confirm || others.confirm)
             .with_kill(agents.kill || others.kill)
+            .with_stage(agents.stage || others.stage)
     }
 
     fn capabilities_on(&self, host: &Host) -> ExecutorCapabilities {
@@ -77,6 +78,10 @@ impl Executor for RoutedExecutor {
         request: &ConfirmRequest,
     ) -> BackendResult<Confirmation> {
         self.of(&request.on).confirm(permit, request).await
+    }
+
+    async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
+        self.of(&request.on).stage(permit, request).await
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

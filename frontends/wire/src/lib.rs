@@ -33,6 +33,6 @@ pub use resource::{
     Context, Counts, DoctorCheck, DoctorReport, Explanation, FailureBudget, Garbage, Host,
     HostCheck, HostOwed, HostStatus, Import, IssuedJoinToken, IssuedToken, JoinToken, LogLine,
     Order, Plan, PlanHost, PlanWave, Release, ReleaseDiff, Removed, Repair, Retries, Rollout,
-    RolloutEvent, RolloutSummary, ServerInfo, Service, Stagger, Status, Step, Strategy, Task,
-    Token, Upload, Verification, Wave,
+    RolloutEvent, RolloutSummary, ServerInfo, Service, Stagger, Staging, Status, Step, Strategy,
+    Task, Token, Upload, Verification, Wave,
 };

@@ -3,6 +3,7 @@ pub(crate) mod ansible;
 mod duration;
 pub(crate) mod hosts;
 mod service;
+mod staging;
 mod strategy;
 
 use crate::reason::os_error;

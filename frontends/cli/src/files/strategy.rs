@@ -1,4 +1,4 @@
-use super::{Human, Position, Source};
+use super::{Human, Position, Source, staging::StagingFile};
 use deploy_core::spec::{
     Budget, Confirm, FailureBudget, Limit, OnFailure, Order, Strategy, WaveSize, Waves,
 };
@@ -13,6 +13,7 @@ use toml::Spanned;
 pub(super) struct StrategyFile {
     waves: Option<Spanned<Vec<Spanned<String>>>>,
     max_parallel: Option<NonZeroU32>,
+    staging: Option<StagingFile>,
     confirm: Option<Confirm>,
     bake_time: Option<Human>,
     min_healthy_time: Option<Spanned<Human>>,
@@ -114,6 +115,7 @@ impl StrategyFile {
             }
         }
         strategy.max_parallel = self.max_parallel;
+        strategy.staging = self.staging.and_then(|it| it.0);
         strategy.confirm = self.confirm.unwrap_or(strategy.confirm);
         strategy.on_failure = self.on_failure.unwrap_or(strategy.on_failure);
         strategy.failure_budget =

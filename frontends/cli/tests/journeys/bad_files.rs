@@ -60,6 +60,8 @@ fn services() {
         (service("healthy_deadline = \"0s\""), (7, 20), "must be longer than 0"),
         (service("retries = -1"), (7, 11), "a whole number from 0"),
         (service("stagger = { fixed = \"1s\", steady = 1 }"), (7, 27), "unknown field `steady`"),
+        (service("staging = 3"), (7, 11), "`true`, `false`, or a table"),
+        (service("staging = { max_parallel = 0 }"), (7, 28), "a whole number from 1"),
         (service("order = { spread = [] }"), (7, 9), "names no label"),
         (service("windows = [\"mon 25:00-26:00 Europe/Berlin\"]"), (7, 12), "`mon 25:00-26:00"),
         (service("windows = [\"mon 09:00-17:00 Mars/Base\"]"), (7, 12), "Mars/Base"),

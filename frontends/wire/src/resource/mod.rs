@@ -23,7 +23,9 @@ pub use rollout::{
     BudgetColumn, BudgetUse, Counts, Explanation, LogLine, Rollout, RolloutEvent, RolloutSummary,
     Task, Wave,
 };
-pub use service::{Budget, FailureBudget, Order, Repair, Retries, Service, Stagger, Strategy};
+pub use service::{
+    Budget, FailureBudget, Order, Repair, Retries, Service, Stagger, Staging, Strategy,
+};
 pub use token::{IssuedToken, Token};
 
 use std::time::Duration;

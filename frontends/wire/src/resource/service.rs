@@ -54,6 +54,9 @@ pub struct Strategy {
     pub waves: Vec<String>,
     /// How many targets of a wave are worked on at a time; null is the whole wave.
     pub max_parallel: Option<u32>,
+    /// How hosts fetch what they are to run before their waves begin; left out if they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staging: Option<Staging>,
     /// `never`, `after_first` or `every_wave`.
     pub confirm: String,
     /// How long a finished wave is watched.
@@ -148,6 +151,14 @@ pub struct Order {
     pub labels: Vec<String>,
 }
 
+/// How hosts fetch what they are to run before their waves begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Staging {
+    /// How many hosts fetch at a time.
+    pub max_parallel: u32,
+}
+
 /// The wait between two starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -210,6 +221,7 @@ impl From<&spec::Strategy> for Strategy {
         Self {
             waves: Vec::from(strategy.waves.clone()).into_iter().map(String::from).collect(),
             max_parallel: strategy.max_parallel.map(Into::into),
+            staging: strategy.staging.map(|it| Staging { max_parallel: it.max_parallel.into() }),
             confirm: confirm.to_owned(),
             bake_time_ms: millis(strategy.bake_time),
             min_healthy_time_ms: millis(strategy.health.min_healthy_time),
