@@ -11,3 +11,4 @@ mod fleet;
 mod recovery;
 mod repairs;
 mod rollouts;
+mod staging;
