@@ -235,12 +235,11 @@ impl Link {
         let session = Session::new(host, Arc::new(connect), identity);
         Agent(tokio::spawn(async move { session.run().await }))
     }
-}
 
-impl Link {
     /// One of the first version of the protocol, which says hello and no more.
     pub(crate) async fn older_agent(&self) -> Agent {
-        let channel = Plain(self.address).connect().await.unwrap();
+        let connect = Plain { address: self.address, name: "h1".to_owned() };
+        let channel = connect.connect().await.unwrap();
         let hello = Hello { protocol: 1, boot_id: "boot 1".to_owned(), ..Hello::default() };
         let hello = AgentFrame { kind: Some(agent_frame::Kind::Hello(hello)) };
         let outbox = stream::iter([hello]).chain(stream::pending());
