@@ -73,7 +73,7 @@ fn work(app: &App, command: Command) -> Result<Exit, Problem> {
 }
 
 pub(crate) async fn dispatch(app: &App, command: Command) -> Result<Exit, Problem> {
-    if matches!(command, Command::Serve(_) | Command::Demo(_) | Command::ServeDemo(_)) {
+    if is_for_this_machine(&command) {
         app.stay_here()?;
     }
     match command {
@@ -112,4 +112,12 @@ pub mod fuzzing {
             drop(parse_hosts(&Source::new("hosts", text), *format));
         }
     }
+}
+
+/// Whether a command works on this machine whatever the surroundings say.
+const fn is_for_this_machine(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Backup(_) | Command::Demo(_) | Command::Serve(_) | Command::ServeDemo(_)
+    )
 }

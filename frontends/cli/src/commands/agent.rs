@@ -1,14 +1,10 @@
 use crate::{
     app::App,
     output::{Style, Table, list, size, styles, when},
-    problem::invalid,
 };
 use clap::{Args, Subcommand};
 use deploy_core::id::HostName;
 use deploy_wire::{Agent, AgentDecision, Exit, Problem};
-
-/// How many agents are read at a time.
-const PAGE: usize = 1_000;
 
 /// Agents: the programs on hosts that connect by themselves
 #[derive(Debug, Subcommand)]
@@ -79,18 +75,7 @@ impl AgentCommand {
 
 impl List {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let (operations, agents) = (embedded.operations(), embedded.agents()?);
-        let mut all: Vec<Agent> = Vec::new();
-        let mut after: Option<HostName> = None;
-        loop {
-            let page = operations.agents(&agents, after.as_ref(), PAGE).await?;
-            all.extend(page.items);
-            after = page.next.as_deref().map(str::parse).transpose().map_err(invalid)?;
-            if after.is_none() {
-                break;
-            }
-        }
+        let all = app.plane().await?.agents().await?;
         app.output.result(&all, |output| {
             if all.is_empty() {
                 output.note("no agents: `deploy host join-token create` is how they come in");
@@ -127,8 +112,7 @@ fn state(agent: &Agent) -> (Style, String) {
 
 impl Show {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let agent = embedded.operations().agent(&embedded.agents()?, &self.host).await?;
+        let agent = app.plane().await?.agent(&self.host).await?;
         app.output.result(&agent, |output| {
             let facts = &agent.facts;
             let (_, state) = state(&agent);
@@ -163,9 +147,8 @@ impl Show {
 
 impl Accept {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let (operations, agents) = (embedded.operations(), embedded.agents()?);
-        let decided = operations.decide_agent(&agents, &self.host, &AgentDecision::Accept).await?;
+        let plane = app.plane().await?;
+        let decided = plane.decide_agent(&self.host, &AgentDecision::Accept).await?;
         app.output.result(&decided, |output| {
             output.line(format_args!("the agent of {} is let in", decided.host));
         });
@@ -175,12 +158,11 @@ impl Accept {
 
 impl Revoke {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let (operations, agents) = (embedded.operations(), embedded.agents()?);
+        let plane = app.plane().await?;
         let decision = AgentDecision::Revoke { reason: self.reason };
         let mut revoked = Vec::new();
         for host in &self.hosts {
-            revoked.push(operations.decide_agent(&agents, host, &decision).await?);
+            revoked.push(plane.decide_agent(host, &decision).await?);
         }
         app.output.result(&revoked, |output| {
             for it in &revoked {
@@ -193,10 +175,9 @@ impl Revoke {
 
 impl Remove {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let (operations, agents) = (embedded.operations(), embedded.agents()?);
+        let plane = app.plane().await?;
         for host in &self.hosts {
-            operations.remove_agent(&agents, host).await?;
+            plane.remove_agent(host).await?;
         }
         let removed: Vec<String> = self.hosts.iter().map(ToString::to_string).collect();
         app.output.result(&removed, |output| {

@@ -10,9 +10,6 @@ use deploy_operations::parse::check_address;
 use deploy_wire::{Exit, IssuedJoinToken, JoinToken, NewJoinToken, Problem};
 use std::{num::NonZeroU32, time::Duration};
 
-/// How many join tokens are read at a time.
-const PAGE: usize = 1_000;
-
 /// Join tokens: by them machines become hosts
 #[derive(Debug, Subcommand)]
 pub(crate) enum JoinTokenCommand {
@@ -80,9 +77,7 @@ impl Create {
         asked.labels = labels.collect();
         asked.uses = self.uses.get();
         asked.expires_in_secs = Some(self.ttl.as_secs());
-        let embedded = app.open().await?;
-        let agents = embedded.agents()?;
-        let mut issued = embedded.operations().create_join_token(&agents, &asked).await?;
+        let mut issued = app.plane().await?.create_join_token(&asked).await?;
         issued.server = self.address.or(issued.server);
         app.output.result(&issued, |output| {
             output.line(line(&issued));
@@ -108,18 +103,7 @@ fn line(issued: &IssuedJoinToken) -> String {
 
 impl List {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let (operations, agents) = (embedded.operations(), embedded.agents()?);
-        let mut tokens: Vec<JoinToken> = Vec::new();
-        let mut after: Option<TokenId> = None;
-        loop {
-            let page = operations.join_tokens(&agents, after.as_ref(), PAGE).await?;
-            tokens.extend(page.items);
-            after = page.next.and_then(|it| it.parse().ok());
-            if after.is_none() {
-                break;
-            }
-        }
+        let tokens = app.plane().await?.join_tokens().await?;
         app.output.result(&tokens, |output| {
             if tokens.is_empty() {
                 output.note("no join tokens: `deploy host join-token create` makes one");
@@ -149,10 +133,9 @@ impl List {
 
 impl Revoke {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let embedded = app.open().await?;
-        let (operations, agents) = (embedded.operations(), embedded.agents()?);
+        let plane = app.plane().await?;
         for token in &self.tokens {
-            operations.revoke_join_token(&agents, token).await?;
+            plane.revoke_join_token(token).await?;
         }
         let revoked: Vec<String> = self.tokens.iter().map(ToString::to_string).collect();
         app.output.result(&revoked, |output| {

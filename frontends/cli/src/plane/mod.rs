@@ -2,11 +2,13 @@
 //!
 //! A command parses its arguments, asks a [`Plane`], and shows what it says. Requests, answers and errors are those of `deploy-wire`
 //! either way: so a command neither knows nor cares where the plane is.
+mod agents;
 mod feed;
 mod own;
 mod remote;
 mod upload;
 
+pub(crate) use agents::AgentPlane;
 pub(crate) use own::OwnPlane;
 pub(crate) use remote::RemotePlane;
 
@@ -29,7 +31,7 @@ use std::fmt;
 
 /// What commands ask for. Lists come whole, however long.
 #[async_trait]
-pub(crate) trait Plane: fmt::Debug + Send + Sync {
+pub(crate) trait Plane: AgentPlane + fmt::Debug + Send + Sync {
     /// This program's own platform, where that is what it is: there, whoever starts a rollout drives it. A server (`None`) does
     /// that by itself.
     fn own(&self) -> Option<&Embedded>;

@@ -30,8 +30,8 @@ use std::{
 /// This program's own control plane, over the backends of this machine.
 #[derive(Debug)]
 pub(crate) struct OwnPlane {
-    embedded: Embedded,
-    operations: Operations,
+    pub(super) embedded: Embedded,
+    pub(super) operations: Operations,
 }
 
 impl OwnPlane {

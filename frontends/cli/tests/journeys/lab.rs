@@ -158,11 +158,16 @@ impl Lab {
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.dir.path())
             .stdin(Stdio::null());
+        self.send(&mut command);
+        command
+    }
+
+    /// Says where a command goes.
+    pub(crate) fn send(&self, command: &mut Command) {
         match &self.server {
             Some(_) => command.env("DEPLOY_SERVER", self.url()).env("DEPLOY_TOKEN", self.token()),
             None => command.env("DEPLOY_DATA_DIR", self.data_dir()),
         };
-        command
     }
 
     #[track_caller]

@@ -207,6 +207,19 @@ fn a_configuration_that_gives_a_token_away_is_refused() {
     assert!(problem["hint"].as_str().unwrap().contains("chmod 600"), "{problem}");
 }
 
+#[test]
+fn hosts_are_let_in_from_afar() {
+    let lab = Lab::with_server();
+    let made = lab.json(&["host", "join-token", "create", "--label", "zone=a", "--uses", "2"]);
+    assert!(made["secret"].as_str().unwrap().starts_with("dplj_"));
+    let id = made["token"]["id"].as_str().unwrap();
+    assert_eq!(lab.json(&["host", "join-token", "list"])[0]["id"], id);
+    lab.ok(&["host", "join-token", "revoke", id]);
+    assert!(lab.json(&["host", "join-token", "list"])[0]["refusal"].is_string());
+    assert_eq!(lab.json(&["host", "agent", "list"]), json!([]));
+    assert_eq!(lab.refused(&["host", "agent", "show", "web-1"], 1)["code"], "not_found");
+}
+
 /// Stands between a client and a server, and cuts what goes through it when it is told to.
 struct Between {
     address: String,

@@ -11,7 +11,8 @@ fn terminal(lab: &Lab, line: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new("script");
     command.args(["-qec", &line, "/dev/null"]).current_dir(lab.path("")).env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", lab.path(""));
-    command.env("DEPLOY_DATA_DIR", lab.data_dir()).env("TERM", "xterm").env("SHELL", "/bin/sh");
+    lab.send(&mut command);
+    command.env("TERM", "xterm").env("SHELL", "/bin/sh");
     command.envs(variables.iter().copied());
     command
 }
@@ -43,6 +44,17 @@ fn interrupted(lab: &Lab, answer: &str) -> (Option<i32>, String) {
     keys.write_all(answer.as_bytes()).unwrap();
     screen.read_to_end(&mut shown).unwrap();
     (child.wait().unwrap().code(), String::from_utf8(shown).unwrap())
+}
+
+#[test]
+fn ctrl_c_asks_and_the_server_drives_on() {
+    let lab = Lab::with_server();
+    let (code, shown) = interrupted(&lab, "d\n");
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("[d]etach (stop watching)"), "{shown}");
+    assert!(shown.contains("no longer watching: `deploy rollout watch web-"), "{shown}");
+    lab.ok(&["rollout", "watch", "web"]);
+    assert_eq!(lab.shared(2, "count"), "run\n");
 }
 
 #[test]
