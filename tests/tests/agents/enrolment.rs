@@ -31,9 +31,24 @@ fn a_line_to_paste_makes_a_machine_a_host() {
     assert_eq!(agent.natural_key, "instance/test/here/h1");
     assert!(agent.facts.cpus.is_some() && agent.facts.kernel.is_some(), "{agent:?}");
     assert!(plane.prints(&["host", "agent", "list"]).contains("active"));
-    let metrics = plane.api(async |client| client.agents(&deploy_client::PageOf::default()).await);
-    assert_eq!(metrics.items.len(), 1);
     assert!(!plane.server_log().contains(token.split('_').nth(2).unwrap()), "the secret is logged");
+}
+
+#[test]
+fn the_command_line_lets_hosts_in_and_out_from_anywhere() {
+    let plane = Plane::new("127.0.0.1");
+    let made = plane.sent(&["host", "join-token", "create", "--uses", "2"]);
+    let mut host = TestHost::plain(&plane, "h1");
+    host.join(&plane, made["secret"].as_str().unwrap());
+    until("it is connected", || plane.sent(&["host", "agent", "show", "h1"])["connected"] == true);
+    let id = made["token"]["id"].as_str().unwrap();
+    plane.sent(&["host", "join-token", "revoke", id]);
+    assert_eq!(plane.sent(&["host", "join-token", "list"])[0]["refusal"], "it was revoked");
+    let revoked = plane.sent(&["host", "agent", "revoke", "h1", "--reason", "sold"]);
+    assert_eq!((&revoked[0]["connected"], &revoked[0]["reason"]), (&false.into(), &"sold".into()));
+    assert_eq!(plane.sent(&["host", "agent", "accept", "h1"])["state"], "active");
+    plane.sent(&["host", "agent", "remove", "h1"]);
+    assert_eq!(plane.sent(&["host", "agent", "list"]), serde_json::json!([]));
 }
 
 #[test]

@@ -140,6 +140,19 @@ impl Plane {
         serde_json::from_slice(&out).unwrap_or_else(|it| panic!("{arguments:?}: {it}: {err}"))
     }
 
+    /// What a command that is sent to the server prints for programs.
+    #[track_caller]
+    pub(crate) fn sent(&self, arguments: &[&str]) -> Value {
+        let (url, authority) = (format!("https://{}", self.api), self.path("data/tls/ca.pem"));
+        let there = ["--server", &url, "--ca", authority.to_str().unwrap(), "--output", "json"];
+        let mut command = self.command(&[arguments, &there].concat());
+        let output =
+            command.env_remove("DEPLOY_DATA_DIR").env("DEPLOY_TOKEN", &self.token).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// What a command prints for people.
     #[track_caller]
     pub(crate) fn prints(&self, arguments: &[&str]) -> String {

@@ -223,7 +223,8 @@ impl Gateway {
                     session.heard();
                     if matches!(frame.kind, Some(FromAgent::Heartbeat(_))) {
                         beats += 1;
-                        if beats % SEEN_EVERY == 0 && !self.may_stay(session.host()).await {
+                        if beats.is_multiple_of(SEEN_EVERY) && !self.may_stay(session.host()).await
+                        {
                             break "it has lost its right to it";
                         }
                     }
