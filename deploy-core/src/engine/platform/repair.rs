@@ -110,7 +110,9 @@ impl Platform {
             .with_installed(installed)
             .with_seed(request.seed)
             .with_parent(history.newest());
-        Ok(plan(&input)?)
+        let (plan, report) = plan(&input)?;
+        self.check_confirm(&plan)?;
+        Ok((plan, report))
     }
 
     /// Looks what a host runs of a service, where its last rollout has put it, and keeps what is seen.
