@@ -76,6 +76,7 @@ count = 3
 [strategy]
 waves = ["2", "10%", "*2"]
 max_parallel = 20
+staging = { max_parallel = 50 }
 confirm = "after_first"
 bake_time = "5m"
 min_healthy_time = "3s"
@@ -118,6 +119,7 @@ drift = "repair"
         let strategy = &service.strategy;
         assert_eq!(service.count.unwrap().get(), 3);
         assert_eq!(strategy.max_parallel.unwrap().get(), 20);
+        assert_eq!(strategy.staging.unwrap().max_parallel.get(), 50);
         assert_eq!(strategy.confirm, Confirm::AfterFirst);
         assert_eq!(strategy.on_failure, OnFailure::Rollback);
         assert_eq!(strategy.bake_time, Duration::from_secs(300));
