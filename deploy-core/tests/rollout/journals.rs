@@ -2,10 +2,10 @@
 use crate::play::{Play, host, secs, waves};
 use deploy_core::{
     rollout::{AttemptEnd, LOST_AFTER, Record, Reply, Rollout, RolloutView},
-    spec::{Confirm, Effect, OnFailure, StepName},
+    spec::{Confirm, Effect, OnFailure, Staging, StepName},
 };
 use proptest::prelude::*;
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, num::NonZeroU32, path::PathBuf};
 
 /// A rollout in which much goes wrong, and which comes to its end.
 fn eventful() -> Play {
@@ -109,11 +109,29 @@ fn reverted() -> Play {
     play
 }
 
-fn journals() -> [(&'static str, Play); 5] {
+/// One whose hosts fetch ahead of their attempts, and some of which cannot.
+fn staged() -> Play {
+    let mut strategy = waves("1,*2");
+    strategy.staging = NonZeroU32::new(2).map(Staging::new);
+    let mut play = Play::new(4, strategy);
+    play.reply(1, Reply::Staged);
+    play.reply(2, Reply::NotStaged { reason: "the disk is full".to_owned() });
+    play.pause();
+    play.succeed(0);
+    play.resume();
+    play.succeed(1);
+    play.reply(3, Reply::Staged);
+    play.succeed(2);
+    play.succeed(3);
+    play
+}
+
+fn journals() -> [(&'static str, Play); 6] {
     [
         ("v1/eventful", eventful()),
         ("v1/paused", paused()),
         ("v2/reverted", reverted()),
+        ("v2/staged", staged()),
         ("v1/turned_back", turned_back()),
         ("v1/unanswered", unanswered()),
     ]
@@ -195,6 +213,7 @@ fn every_kind_of_fact_is_in_one_of_these_journals() {
     }
     let all = "abort_started accepted attempt_ended attempt_found attempt_started attempt_unanswered \
         attempt_uncertain \
+        target_not_staged target_staged \
         bake_passed bake_started confirm_requested confirmed finished kill_requested pause_started \
         paused resumed rollback_started step_unresolved target_healthy target_retried target_skipped \
         target_unhealthy wave_started \

@@ -106,7 +106,7 @@ async fn an_agent_of_the_version_before_is_given_nothing_that_it_would_not_take_
 
 /// A log that nobody reads.
 #[derive(Debug)]
-struct Unread;
+pub(crate) struct Unread;
 
 #[async_trait]
 impl AttemptLog for Unread {

@@ -1,6 +1,7 @@
 //! What is staged is there when the attempt comes, whatever has become of the store by then.
 use crate::{
     link::{Agent, Link, Served, h1},
+    sessions::Unread,
     support::{Fixture, scripts::eventually},
     valve::Valve,
 };
@@ -9,8 +10,8 @@ use deploy_agent_protocol::LONGEST_CHUNK;
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
-        ArtifactKind, AttemptLog, AttemptReport, AttemptRequest, BackendResult, Executor as _,
-        HostRequest, ProbeRequest, StageReport, StageRequest,
+        ArtifactKind, AttemptReport, AttemptRequest, BackendResult, Executor as _, HostRequest,
+        ProbeRequest, StageReport, StageRequest,
     },
     conformance::{
         executor::{Act, ScriptedStep},
@@ -34,18 +35,6 @@ struct Lab {
     permit: Permit,
     _served: Served,
     _agent: Agent,
-}
-
-#[derive(Debug)]
-struct NoLog;
-
-#[async_trait::async_trait]
-impl AttemptLog for NoLog {
-    async fn write(&self, _offset: u64, _bytes: &[u8]) -> BackendResult<()> {
-        Ok(())
-    }
-
-    fn step(&self, _step: StepName) {}
 }
 
 impl Lab {
@@ -93,7 +82,7 @@ impl Lab {
     }
 
     async fn run(&self, request: &AttemptRequest) -> BackendResult<AttemptReport> {
-        self.executor.run(&self.permit, request, &NoLog).await
+        self.executor.run(&self.permit, request, &Unread).await
     }
 
     fn part_of(&self, artifact: ArtifactRef) -> u64 {
@@ -129,6 +118,22 @@ async fn an_attempt_needs_no_store_once_it_is_staged() {
     assert_eq!(lab.stage(attempt.artifacts()).await.unwrap().fetched, 0);
     assert_eq!(lab.run(&attempt).await.unwrap(), AttemptReport::Succeeded);
     assert_eq!(lab.fixture.traces().runs(StepName::Install), 1);
+}
+
+#[tokio::test]
+async fn an_agent_of_the_version_before_is_not_asked_to() {
+    let fixture = Fixture::new("none").await;
+    let served = Served::new(Arc::clone(&fixture.store)).await;
+    let link = Link::new(&served).await;
+    let _agent = link.older_agent().await;
+    eventually("the agent is there", || served.gateway.connected() == [h1()]).await;
+    let executor = served.executor();
+    let on = fixture.on();
+    assert!(executor.capabilities().stage && !executor.capabilities_on(&on.host).stage);
+    let permit = permit(Action::HostExecute, Resource::System).await;
+    let err = executor.stage(&permit, &StageRequest::new(on, Vec::new())).await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::Unsupported);
+    assert!(err.chain().contains("its agent is too old to stage"), "{}", err.chain());
 }
 
 #[tokio::test]
