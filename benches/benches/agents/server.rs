@@ -63,7 +63,8 @@ impl Server {
         let uses = hosts.to_string();
         let create = ["host", "join-token", "create", "--label", "role=bench", "--uses", &uses];
         let made: Value = serde_json::from_str(&self.deploy(&create)?)?;
-        Ok(made["secret"].as_str().ok_or("the join token is not shown")?.to_owned())
+        let secret = made.get("secret").and_then(Value::as_str);
+        Ok(secret.ok_or("the join token is not shown")?.to_owned())
     }
 
     /// Kills the process, and starts another over the same data.
