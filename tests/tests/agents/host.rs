@@ -76,11 +76,17 @@ impl TestHost {
         format!("{machine}:{}", plane.agents_port())
     }
 
-    /// The program, in what is the host's own.
+    /// The agent, in what is the host's own.
     fn command(&self, arguments: &[&str]) -> Command {
-        let agent = program("deploy-agent");
-        let mut command = match &self.own {
-            Own::Nothing => Command::new(agent),
+        let mut command = self.within(&program("deploy-agent"));
+        command.args(arguments).args(["--state-dir"]).arg(self.folder.join("state"));
+        command
+    }
+
+    /// A program, in what is the host's own.
+    fn within(&self, program: &Path) -> Command {
+        match &self.own {
+            Own::Nothing => Command::new(program),
             Own::World(network) => {
                 let mut command = match network {
                     Some(network) => {
@@ -93,12 +99,10 @@ impl TestHost {
                 let own = "mount --bind \"$0/srv\" /srv && \
                     mount --bind \"$0/boot_id\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
                 command.args(["--mount", "--propagation", "private", "sh", "-c", own]);
-                command.arg(&self.folder).arg(agent);
+                command.arg(&self.folder).arg(program);
                 command
             }
-        };
-        command.args(arguments).args(["--state-dir"]).arg(self.folder.join("state"));
-        command
+        }
     }
 
     /// Pastes `token` on the machine.
@@ -129,6 +133,17 @@ impl TestHost {
         let log = fs::File::options().create(true).append(true).open(self.folder.join("agent.log"));
         let config = self.folder.join("host.toml");
         let mut command = self.command(&["run", "--config", config.to_str().unwrap()]);
+        self.agent = Some(command.stdin(Stdio::null()).stderr(log.unwrap()).spawn().unwrap());
+    }
+
+    /// Starts the agent at `program`, a path as the host sees it, and starts that again whenever it ends.
+    pub(crate) fn supervise(&mut self, program: &Path) {
+        let log = fs::File::options().create(true).append(true).open(self.folder.join("agent.log"));
+        let config = self.folder.join("host.toml");
+        let forever = "while :; do \"$@\"; sleep 0.2; done";
+        let mut command = self.within(Path::new("sh"));
+        command.args(["-c", forever, "sh"]).arg(program).args(["run", "--config"]).arg(config);
+        command.arg("--state-dir").arg(self.state());
         self.agent = Some(command.stdin(Stdio::null()).stderr(log.unwrap()).spawn().unwrap());
     }
 

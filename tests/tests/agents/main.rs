@@ -16,3 +16,4 @@ mod journey;
 mod network;
 mod plane;
 mod rollouts;
+mod upgrade;

@@ -15,6 +15,7 @@ mod journal;
 mod pins;
 mod policy;
 mod process;
+mod reload;
 mod run;
 mod session;
 mod shim;
@@ -28,6 +29,7 @@ pub use credentials::{Credentials, CredentialsError};
 pub use enrol::{EnrolError, Names, enrol, renew};
 pub use host::{ArtifactBytes, FetchArtifact, Followed, Following, HostSide};
 pub use policy::{Policy, PolicyError};
+pub use reload::reload;
 pub use run::{RunError, run};
 pub use session::{Connect, Identity, Session};
 

@@ -2,15 +2,16 @@
 mod install;
 
 use clap::{Args, Parser, Subcommand};
-use deploy_agent::{Names, Policy, enrol, run};
+use deploy_agent::{Names, Policy, enrol, reload, run};
 use deploy_core::memory::SystemClock;
 use sd_notify::NotifyState;
 use std::{
     error::Error,
     ffi::OsString,
     io::{self, Read as _},
+    os::unix::process::CommandExt as _,
     path::PathBuf,
-    process::ExitCode,
+    process::{self, ExitCode},
     sync::Arc,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,6 +34,7 @@ struct Cli {
 enum Command {
     Enrol(Enrol),
     Run(Run),
+    Reload(Reload),
 }
 
 /// Makes this machine a host of a control plane
@@ -70,6 +72,15 @@ struct Run {
     state: State,
 }
 
+/// Has the agent that runs here begin anew, as the program that is now where it was started from
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  deploy-agent reload\n\n\
+    What it has started goes on. Where no agent runs nothing is done: whoever supervises it starts the new one.")]
+struct Reload {
+    #[command(flatten)]
+    state: State,
+}
+
 #[derive(Debug, Args)]
 struct State {
     /// Where the agent keeps what it must not forget
@@ -88,7 +99,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).without_time().init();
     let done = match Cli::parse().command {
         Command::Enrol(command) => block_on(command.run()),
-        Command::Run(command) => block_on(command.run()),
+        Command::Run(command) => command.run(),
+        Command::Reload(command) => command.run(),
     };
     ended(done, 1)
 }
@@ -105,7 +117,7 @@ fn ended<E: Into<Box<dyn Error>>>(done: Result<(), E>, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn block_on(work: impl Future<Output = Result<(), Box<dyn Error>>>) -> Result<(), Box<dyn Error>> {
+fn block_on<T>(work: impl Future<Output = Result<T, Box<dyn Error>>>) -> Result<T, Box<dyn Error>> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
@@ -128,15 +140,30 @@ impl Enrol {
 }
 
 impl Run {
-    async fn run(self) -> Result<(), Box<dyn Error>> {
+    /// Runs until it is stopped. When it is told to begin anew, the program that is now where this one was started from takes over
+    /// this process; if that cannot be started this one goes on.
+    fn run(self) -> Result<(), Box<dyn Error>> {
+        while block_on(self.session())? == Next::BeginAnew {
+            let mut arguments = std::env::args_os();
+            let program = arguments.next().unwrap_or_default();
+            let err = process::Command::new(&program).args(arguments).exec();
+            tracing::error!(%err, program = %program.display(), "the program cannot be started, and this one goes on");
+        }
+        Ok(())
+    }
+
+    async fn session(&self) -> Result<Next, Box<dyn Error>> {
         let policy = Policy::read(&self.config)?;
-        let (mut term, mut int) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut term = signal(SignalKind::terminate())?;
+        let mut int = signal(SignalKind::interrupt())?;
+        let mut hup = signal(SignalKind::hangup())?;
+        let mut next = Next::Stop;
         let stop = async {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
-            }
+            next = tokio::select! {
+                _ = term.recv() => Next::Stop,
+                _ = int.recv() => Next::Stop,
+                _ = hup.recv() => Next::BeginAnew,
+            };
         };
         let ready = || {
             if let Err(err) = sd_notify::notify(&[NotifyState::Ready]) {
@@ -144,6 +171,23 @@ impl Run {
             }
         };
         let clock = Arc::new(SystemClock::new());
-        Ok(run(&self.state.state_dir, policy, clock, ready, stop).await?)
+        run(&self.state.state_dir, policy, clock, ready, stop).await?;
+        Ok(next)
+    }
+}
+
+/// What comes after an agent that was told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    BeginAnew,
+    Stop,
+}
+
+impl Reload {
+    fn run(self) -> Result<(), Box<dyn Error>> {
+        if !reload(&self.state.state_dir)? {
+            eprintln!("no agent works in {}", self.state.state_dir.display());
+        }
+        Ok(())
     }
 }

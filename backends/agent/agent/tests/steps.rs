@@ -65,7 +65,7 @@ async fn default_steps_put_a_package_there() {
     assert_eq!((observed.release.as_str(), observed.fence, observed.running), ("web-1", 1, 0));
     // It says so as well when nobody asks.
     let held = Holding { service: "web".into(), release: "web-1".into(), generation: 1 };
-    assert_eq!(fixture.host().holdings().await, [held.clone()]);
+    assert_eq!(fixture.host().holdings().await, std::slice::from_ref(&held));
     let current = fixture.dir.path().join("root/srv/web/current");
     fs::remove_file(current).unwrap();
     assert_eq!(fixture.host().holdings().await, [Holding { release: String::new(), ..held }]);

@@ -10,6 +10,7 @@ mod stage;
 mod start;
 mod supervise;
 
+use crate::reload::lock;
 use crate::{
     FetchArtifact, Following, HostSide, Policy,
     attempt::{AttemptKey, State},
@@ -21,7 +22,6 @@ use crate::{
 };
 use async_trait::async_trait;
 use deploy_agent_protocol::v1;
-use rustix::fs::{FlockOperation, flock};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -141,8 +141,7 @@ impl Host {
         ] {
             make(&state.join(folder), mode).map_err(failed)?;
         }
-        let lock = File::create(state.join("lock")).map_err(failed)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_locked| {
+        let lock = lock(state).map_err(failed)?.ok_or_else(|| {
             OpenError::new(format_args!("another agent works in {}", state.display()))
         })?;
         let pins = Pins::new(state.join("pins"));
