@@ -90,8 +90,12 @@ impl Served {
     }
 
     pub(crate) async fn over(store: Arc<dyn ArtifactStore>) -> Self {
+        Self::with_heartbeat(store, HEARTBEAT).await
+    }
+
+    pub(crate) async fn with_heartbeat(store: Arc<dyn ArtifactStore>, heartbeat: Duration) -> Self {
         let door = Arc::new(Door::default());
-        let options = GatewayOptions::default().with_heartbeat(HEARTBEAT);
+        let options = GatewayOptions::default().with_heartbeat(heartbeat);
         let clock = Arc::new(SystemClock::new());
         let gateway = Gateway::new(Arc::clone(&door) as _, store, clock, signer(), options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

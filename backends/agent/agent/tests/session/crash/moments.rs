@@ -8,7 +8,7 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// The longest that an agent lives.
+/// The longest that the first agent of an attempt lives, in milliseconds. Later ones live longer: sooner or later one gets there, also on a busy machine.
 const LONGEST: u64 = 400;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,17 +21,19 @@ async fn agents_killed_at_any_moment_lose_nothing() {
         let mut site = AgentSite::open().await;
         working.spawn(async move {
             let (random, mut kills, mut attempts) = (RandomState::new(), 0_u64, 0_u64);
-            while Instant::now() < until {
+            while Instant::now() < until || attempts == 0 {
                 attempts += 1;
                 let asking = site.subject.next();
                 let mut end = tokio::spawn(asking.clone().settle());
+                let mut before = 0;
                 let end = loop {
                     let agent = site.agent(&[]);
-                    let moment = random.hash_one((worker, kills)) % LONGEST;
+                    let moment = random.hash_one((worker, kills)) % (LONGEST + before * 20);
                     let ended = tokio::time::timeout(Duration::from_millis(moment), &mut end).await;
                     // Whatever it is at.
                     drop(agent);
                     kills += 1;
+                    before += 1;
                     if let Ok(ended) = ended {
                         break ended.unwrap();
                     }
@@ -47,5 +49,5 @@ async fn agents_killed_at_any_moment_lose_nothing() {
     let sum = |of: fn(&(u64, u64)) -> u64| done.iter().map(of).sum::<u64>();
     let (kills, attempts) = (sum(|it| it.0), sum(|it| it.1));
     eprintln!("{kills} agents killed in {attempts} attempts");
-    assert!(kills >= 10 && attempts >= 4, "{kills} kills in {attempts} attempts");
+    assert!(kills >= 10 && attempts >= WORKERS as u64, "{kills} kills in {attempts} attempts");
 }
