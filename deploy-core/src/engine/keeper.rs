@@ -1,5 +1,5 @@
 //! Gives hosts what they are owed.
-use super::{PlanRepair, Platform, PlatformError};
+use super::{PlanRepair, Platform, PlatformError, platform::Histories};
 use crate::{
     backend::{Notification, Observed},
     error::{BackendError, ErrorKind},
@@ -36,19 +36,20 @@ pub struct Kept {
 
 /// Starts repairs: small rollouts that bring hosts what they are owed, where their service asks for that.
 ///
-/// It keeps nothing: what is owed, and when a host may be repaired again, comes from the journal and the inventory. So any number
-/// of keepers may look after the same services, and of several that start a repair at once the journal lets one.
+/// It decides by nothing of its own: what is owed, and when a host may be repaired again, comes from the journal and the inventory.
+/// So any number of keepers may look after the same services, and of several that start a repair at once the journal lets one.
 #[derive(Clone, Debug)]
 pub struct Keeper {
     platform: Platform,
     principal: Principal,
+    histories: Arc<Histories>,
 }
 
 impl Keeper {
     /// In the name of `principal`, who observes hosts and controls rollouts on `platform`.
     #[must_use]
-    pub const fn new(platform: Platform, principal: Principal) -> Self {
-        Self { platform, principal }
+    pub fn new(platform: Platform, principal: Principal) -> Self {
+        Self { platform, principal, histories: Arc::default() }
     }
 
     /// Looks after one service; `None` if nothing of it was ever rolled out. Whoever drives rollouts has to drive what was started.
@@ -56,7 +57,9 @@ impl Keeper {
     /// # Errors
     /// If a backend cannot be used, or no repair can be planned or started.
     pub async fn keep(&self, service: &ServiceName) -> Result<Option<Kept>, PlatformError> {
-        let Some(mut ledger) = self.platform.ledger(service).await? else { return Ok(None) };
+        let Some(mut ledger) = self.platform.ledger_by(&self.histories, service).await? else {
+            return Ok(None);
+        };
         self.tell_expired(service, &ledger).await;
         let due: BTreeSet<HostName> = ledger.due().cloned().collect();
         if due.is_empty() {
@@ -65,7 +68,7 @@ impl Keeper {
         let plan = self.platform.load(&ledger.rollout).await?.shared_plan();
         let away = self.look(&plan, due).await;
         // What was seen may have settled some of it.
-        if let Some(looked) = self.platform.ledger(service).await? {
+        if let Some(looked) = self.platform.ledger_by(&self.histories, service).await? {
             ledger = looked;
         }
         let there: BTreeSet<HostName> =

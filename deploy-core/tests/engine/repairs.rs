@@ -156,6 +156,9 @@ async fn drift_is_reported_and_repaired_where_the_service_asks_for_it() {
 #[tokio::test(start_paused = true)]
 async fn a_repair_that_fails_is_tried_again_later_each_time() {
     let (fleet, _) = in_debt().await;
+    // One keeper, which reads the journal again only where that has changed.
+    let keeper = keeper(&fleet);
+    let keep = async |_: &Fleet| keeper.keep(&parse("web")).await.unwrap().unwrap();
     ask(&fleet, |it| it.strategy.failure_budget = Default::default()).await;
     fleet.executor.set_faults(&host(2), HostFaults::new());
     fleet.executor.script(Script::new(StepName::Install, [Act::Exit(1)]).on_host(host(2)));

@@ -8,6 +8,7 @@ mod sights;
 pub use catalog::Applied;
 pub use control::Command;
 pub use planning::{PlanRelease, PlanRollback, PlanRun};
+pub(super) use repair::Histories;
 pub use repair::PlanRepair;
 pub use sights::Sight;
 

@@ -6,13 +6,16 @@ use crate::{
     digest::Digest,
     engine::PlatformError,
     host::{Host, Installed},
-    id::{HostName, Principal, ServiceName, StreamId},
+    id::{HostName, Principal, Seq, ServiceName, StreamId},
     plan::{Plan, PlanInput, PlanReport, plan},
     repair::{Hold, Ledger, LedgerInput},
     rollout::Rollout,
     spec::{Confirm, OnFailure, Service},
 };
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// How many repairs of one rollout are gone by: as many as have a say in when a host is repaired again.
 const REMEMBERED: usize = 64;
@@ -45,10 +48,28 @@ impl PlanRepair {
 }
 
 /// What the journal has of the last rollout of a service and its repairs.
+#[derive(Debug)]
 struct History {
     last: Rollout,
     /// Newest first.
     repairs: Vec<Rollout>,
+}
+
+/// What was read of the journal, for as long as nobody has appended to it: a keeper looks often, and little happens.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Histories(Mutex<BTreeMap<ServiceName, (Seq, Arc<History>)>>);
+
+impl Histories {
+    fn known(&self, service: &ServiceName, head: Seq) -> Option<Arc<History>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, history) = known.get(service)?;
+        (*at == head).then(|| Arc::clone(history))
+    }
+
+    fn keep(&self, service: &ServiceName, head: Seq, history: &Arc<History>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(service.clone(), (head, Arc::clone(history)));
+    }
 }
 
 impl History {
@@ -65,6 +86,28 @@ impl Platform {
     pub async fn ledger(&self, service: &ServiceName) -> Result<Option<Ledger>, PlatformError> {
         let service = self.parts.registry.service(service).await?.value;
         let Some(history) = self.history(&service.name).await? else { return Ok(None) };
+        let hosts = self.parts.inventory.all_hosts().await?;
+        self.ledger_of(&service, &history, &hosts).await.map(Some)
+    }
+
+    /// As [`ledger`](Self::ledger), without reading again what is among `known` and has not changed.
+    pub(in crate::engine) async fn ledger_by(
+        &self,
+        known: &Histories,
+        service: &ServiceName,
+    ) -> Result<Option<Ledger>, PlatformError> {
+        let service = self.parts.registry.service(service).await?.value;
+        // Read first: what is appended meanwhile is read again the next time.
+        let head = self.parts.journal.head(&StreamId::Service(service.name.clone())).await?;
+        let history = match known.known(&service.name, head) {
+            Some(history) => history,
+            None => {
+                let Some(read) = self.history(&service.name).await? else { return Ok(None) };
+                let read = Arc::new(read);
+                known.keep(&service.name, head, &read);
+                read
+            }
+        };
         let hosts = self.parts.inventory.all_hosts().await?;
         self.ledger_of(&service, &history, &hosts).await.map(Some)
     }
