@@ -29,9 +29,9 @@ pub use warning::Warning;
 
 /// The newest format of plans and journal records that this program reads and writes.
 ///
-/// What is written has the oldest format that can say it: only what has to be confirmed, or is staged, needs the second.
+/// What is written has the oldest format that can say it: only what has to be confirmed, is staged, or makes a rollout good needs the second.
 pub const FORMAT: u32 = 2;
-/// The format of what is neither confirmed nor staged.
+/// The format of everything else.
 pub(crate) const UNCONFIRMED: u32 = 1;
 
 /// What a plan needs of a release.

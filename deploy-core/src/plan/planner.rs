@@ -220,7 +220,8 @@ impl<'a> Planner<'a> {
         let described = named.into_iter().filter_map(|it| self.releases.get(it));
         let releases = described.map(|it| (it.id.clone(), PlannedRelease::from(*it))).collect();
         let strategy = &service.strategy;
-        let is_new = strategy.health.confirm_timeout.is_some() || strategy.staging.is_some();
+        let confirms = strategy.health.confirm_timeout.is_some();
+        let is_new = confirms || strategy.staging.is_some() || self.input.repairs.is_some();
         Plan {
             format: if is_new { FORMAT } else { UNCONFIRMED },
             work: *work,

@@ -67,6 +67,7 @@ async fn a_host_that_was_away_gets_the_release_when_it_is_back() {
     let repair = keep(&fleet).await.started.unwrap();
     let loaded = fleet.platform.load(&repair).await.unwrap();
     assert_eq!(loaded.plan().repairs, Some(rollout.clone()));
+    assert_eq!(loaded.plan().format, 2, "who does not know repairs must not take it for a rollout");
     assert_eq!((loaded.by().as_str(), loaded.plan().target_count()), ("keeper", 1));
     assert!(matches!(keep(&fleet).await.ledger.hold, Some(Hold::Active { .. })));
     assert_eq!(fleet.drive(&repair).await, DriveEnd::Over(Outcome::Succeeded));
