@@ -25,6 +25,11 @@ pub(crate) fn lock(state: &Path) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
+/// Gives the state folder back before the file is closed.
+pub(crate) fn unlock(file: &File) -> io::Result<()> {
+    Ok(flock(file, FlockOperation::Unlock)?)
+}
+
 /// Has the agent that works in `state` begin anew, as the program that is now where it was started from; says whether there is one.
 /// What it has started goes on meanwhile.
 ///

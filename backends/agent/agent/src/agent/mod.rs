@@ -10,7 +10,6 @@ mod stage;
 mod start;
 mod supervise;
 
-use crate::reload::lock;
 use crate::{
     FetchArtifact, Following, HostSide, Policy,
     attempt::{AttemptKey, State},
@@ -19,6 +18,7 @@ use crate::{
     journal::{Journal, record::Record},
     pins::Pins,
     process::{cgroup::Cgroups, proc_fs::boot_id},
+    reload::{lock, unlock},
 };
 use async_trait::async_trait;
 use deploy_agent_protocol::v1;
@@ -274,7 +274,7 @@ impl HostSide for JournaledHost {
         // A panic there has been shown.
         let closed = tokio::task::spawn_blocking(move || {
             host.journal.close();
-            flock(&host.lock, FlockOperation::Unlock)
+            unlock(&host.lock)
         });
         drop(closed.await);
     }
