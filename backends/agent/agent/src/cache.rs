@@ -34,6 +34,8 @@ pub(crate) struct Cache {
     folder: PathBuf,
     limit: u64,
     pins: Pins,
+    /// Whoever gives files their names, takes them away, or says which are to stay, does so alone.
+    order: Mutex<()>,
     /// One of those that want the same artifact fetches it.
     locks: Mutex<BTreeMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -41,7 +43,7 @@ pub(crate) struct Cache {
 impl Cache {
     /// In `folder`, where at most about `limit` bytes are kept, and of these what is pinned the longest.
     pub(crate) const fn new(folder: PathBuf, limit: u64, pins: Pins) -> Self {
-        Self { folder, limit, pins, locks: Mutex::new(BTreeMap::new()) }
+        Self { folder, limit, pins, order: Mutex::new(()), locks: Mutex::new(BTreeMap::new()) }
     }
 
     /// How much of an artifact has to be fetched yet.
@@ -55,6 +57,7 @@ impl Cache {
 
     /// Keeps artifacts for a service that are to be used later, and no longer those that were to before.
     pub(crate) fn pin(&self, service: &ServiceName, artifacts: &[Artifact]) -> io::Result<()> {
+        let _alone = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         self.pins.set(service, artifacts)
     }
 
@@ -84,9 +87,14 @@ impl Cache {
                 return Err(FetchError::Other { digest: artifact.digest });
             }
         }
-        fs::rename(&part, &path)?;
-        self.evict(&path)?;
+        self.keep(&part, &path)?;
         Ok(path)
+    }
+
+    fn keep(&self, part: &Path, path: &Path) -> io::Result<()> {
+        let _alone = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        fs::rename(part, path)?;
+        self.evict(path)
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
