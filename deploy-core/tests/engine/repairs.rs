@@ -127,7 +127,7 @@ async fn people_are_told_once_of_a_debt_that_has_become_too_old() {
 /// Somebody puts another release on a host, and that is noticed.
 async fn drift(fleet: &Fleet, number: usize) {
     let seen = fleet.platform.parts().inventory.installed(&parse("web")).await.unwrap();
-    let generation = seen[&host(number)].generation;
+    let generation = seen.get(&host(number)).unwrap().generation;
     fleet.executor.install(&host(number), &parse("web"), parse("web-0"));
     let parts = fleet.platform.parts();
     let now = parts.clock.now();

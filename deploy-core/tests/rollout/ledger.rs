@@ -76,7 +76,7 @@ fn repairing(rollout: &Rollout, numbers: &[usize], on_failure: OnFailure) -> Pla
     plan.strategy = waves("100%");
     plan.strategy.on_failure = on_failure;
     let names: Vec<HostName> = numbers.iter().map(|it| host(*it)).collect();
-    plan.waves[0].retain(|it| names.contains(&it.host.name));
+    plan.waves.first_mut().unwrap().retain(|it| names.contains(&it.host.name));
     plan
 }
 
