@@ -1,5 +1,6 @@
 //! Plans and rollouts, as machine output shows them.
 use crate::reason::{readable, sentence};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use deploy_core::{
     backend::LogChunk,
     digest::digest_of,
@@ -280,6 +281,7 @@ pub fn log_line(chunk: &LogChunk) -> wire::LogLine {
         offset: chunk.offset,
         at: chunk.at.to_string(),
         text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
+        base64: str::from_utf8(&chunk.bytes).is_err().then(|| STANDARD.encode(&chunk.bytes)),
     }
 }
 

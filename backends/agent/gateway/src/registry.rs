@@ -6,8 +6,8 @@ use crate::{
 use async_trait::async_trait;
 use deploy_agent_protocol::v1::{Facts, Hello};
 use deploy_core::{
-    agent::AgentFacts,
-    backend::{AgentRegistry, Clock},
+    agent::{Agent, AgentFacts},
+    backend::{AgentRegistry, CertifyAgent, Clock},
     error::{BackendError, ErrorKind},
     id::{BootId, HostName},
     telemetry::{HOST, TARGET_BACKEND},
@@ -34,6 +34,28 @@ impl RegistryAdmission {
     pub fn new(agents: Arc<dyn AgentRegistry>, clock: Arc<dyn Clock>) -> Self {
         Self { agents, clock }
     }
+
+    /// Lets somebody in whose key is `unknown`, but whose certificate, which TLS has verified, is newer than any that the registry
+    /// knows of the host. No certificate is given out that was not written down before: the registry was restored from a backup, and
+    /// the agent has renewed its key since.
+    async fn adopt(&self, said: &AgentPeer, unknown: &BackendError) -> Result<Agent, Denied> {
+        let agent = self.agents.agent(&said.host).await.map_err(|_no_agent| denied(unknown))?;
+        let keys = [Some(&agent.key), agent.next_key.as_ref()];
+        let certificates = keys.into_iter().flatten().filter_map(|it| it.certificate.as_ref());
+        let newest = certificates.map(|it| it.expires_at).max();
+        if newest.is_none_or(|it| said.certificate.expires_at <= it) {
+            return Err(denied(unknown));
+        }
+        let (holder, certificate) = (agent.key.fingerprint, said.certificate.clone());
+        let request = CertifyAgent::new(holder, said.key, certificate);
+        self.agents.certify(&request).await.map_err(|err| denied(&err))?;
+        tracing::warn!(
+            target: TARGET_BACKEND,
+            { { HOST } = %said.host },
+            "an agent has renewed its key, and the registry does not know of it: it was restored from a backup"
+        );
+        self.agents.identify(&said.key).await.map_err(|err| denied(&err))
+    }
 }
 
 #[async_trait]
@@ -41,7 +63,10 @@ impl Admission for RegistryAdmission {
     async fn identify(&self, peer: &Peer) -> Result<HostName, Denied> {
         let certificate = CertificateDer::from(peer.certificate());
         let said = AgentPeer::of(&certificate).map_err(|err| Denied::Forever(err.to_string()))?;
-        let agent = self.agents.identify(&said.key).await.map_err(|err| denied(&err))?;
+        let agent = match self.agents.identify(&said.key).await {
+            Err(err) if err.kind() == ErrorKind::Unauthenticated => self.adopt(&said, &err).await?,
+            known => known.map_err(|err| denied(&err))?,
+        };
         if agent.host != said.host {
             return Err(Denied::Forever(format!(
                 "the certificate is that of `{}`, and the key now that of `{}`: enrol the host again",

@@ -30,7 +30,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const NEWEST: u32 = 2;
+const NEWEST: u32 = 3;
 
 #[tokio::test]
 async fn a_database_of_schema_1_is_read_whole() {
@@ -41,10 +41,12 @@ async fn a_database_of_schema_1_is_read_whole() {
 }
 
 #[tokio::test]
-async fn a_database_of_schema_2_is_read_whole() {
-    for database in databases_of(2).await {
-        check(&database.1).await;
-        check_identities(&database.1).await;
+async fn databases_of_schemas_with_identities_are_read_whole() {
+    for version in 2..=NEWEST {
+        for database in databases_of(version).await {
+            check(&database.1).await;
+            check_identities(&database.1).await;
+        }
     }
 }
 

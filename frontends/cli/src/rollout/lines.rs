@@ -41,8 +41,7 @@ impl Lines {
     pub(crate) fn take(&mut self, output: &Output, pieces: &[LogLine]) -> Vec<String> {
         let mut lines = Vec::new();
         for piece in pieces {
-            let bytes = piece.text.as_bytes();
-            self.cutter.take(&piece.host, piece.generation, bytes, |line| {
+            self.cutter.take(&piece.host, piece.generation, &piece.bytes(), |line| {
                 lines.push(prefixed(output, &piece.host, line));
             });
         }

@@ -10,7 +10,7 @@ async fn nobody_but_the_authority_vouches_for_a_server() {
     let server = Server::new(format!("https://{}", lab.address), lab.token.as_str());
     let client = Client::new(server.with_authority(other)).unwrap();
     let err = client.current_token().await.unwrap_err();
-    assert!(matches!(err, ClientError::Unreachable { .. }), "{err:?}");
+    assert!(matches!(err, ClientError::Untrusted { .. }), "{err:?}");
     assert!(err.to_string().contains("certificate"), "{err}");
 }
 

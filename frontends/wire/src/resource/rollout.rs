@@ -1,4 +1,6 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// A rollout as `rollout list` shows it: a list of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,6 +205,25 @@ pub struct LogLine {
     pub at: String,
     /// The text; what is not UTF-8 is replaced.
     pub text: String,
+    /// The bytes in base64, where they are no UTF-8 by themselves, as when a piece ends in the middle of a character.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+}
+
+impl LogLine {
+    /// What was printed, byte for byte.
+    ///
+    /// ```
+    /// let piece = r#"{"host": "h1", "generation": 1, "offset": 0, "at": "", "text": "\ufffd", "base64": "ww=="}"#;
+    /// let piece: deploy_wire::LogLine = serde_json::from_str(piece)?;
+    /// assert_eq!(*piece.bytes(), [0xc3]);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        let decoded = self.base64.as_ref().and_then(|it| STANDARD.decode(it).ok());
+        decoded.map_or(Cow::Borrowed(self.text.as_bytes()), Cow::Owned)
+    }
 }
 
 /// Something that happened in a rollout.

@@ -5,7 +5,8 @@ use deploy_agent::{
     Connect as _, Credentials, EnrolError, GatewayConnector, Identity, Names, Session, enrol, renew,
 };
 use deploy_agent_gateway::{
-    AgentExecutor, AgentListener, Enroller, Gateway, GatewayOptions, Registrar, RegistryAdmission,
+    Admission as _, AgentExecutor, AgentListener, Enroller, Gateway, GatewayOptions, Peer,
+    Registrar, RegistryAdmission,
 };
 use deploy_agent_protocol::{
     OrderSigner,
@@ -16,13 +17,17 @@ use deploy_agent_protocol::{
 };
 use deploy_core::{
     access::{Action, Resource},
-    agent::{Agent, AgentState},
-    backend::{AgentRegistry as _, Clock, CreateJoinToken, Executor as _, HostRequest, Observed},
+    agent::{Agent, AgentState, Certificate},
+    backend::{
+        AgentRegistry as _, CertifyAgent, Clock, CreateJoinToken, EnrollAgent, Executor as _,
+        HostRequest, Observed,
+    },
     conformance::{permit, sample},
     error::{BackendResult, ErrorKind},
     host::{Connection, Host},
     id::{HostName, TokenId},
     memory::{MemoryAgentRegistry, SystemClock},
+    time::Timestamp,
     token::{JoinToken, TokenSecret},
 };
 use deploy_pki::{AgentAcceptor, Authority, PinnedConnector, Revocations};
@@ -234,6 +239,49 @@ async fn a_certificate_is_renewed_for_a_new_key_and_the_old_one_is_worth_nothing
     let connect = GatewayConnector::new(thief.state(), Arc::clone(&plane.clock));
     renew(&thief.state(), &connect).await.unwrap_err();
     assert_eq!(plane.agents.agent(&host).await.unwrap().state, AgentState::Quarantined);
+}
+
+/// The registry of a backup that was made when `old` was the host's certificate, which ended at `until`.
+async fn restored(plane: &Plane, old: &Credentials, until: Timestamp) -> MemoryAgentRegistry {
+    let known = plane.agents.agent(&old.host().parse().unwrap()).await.unwrap();
+    let (agents, permit) =
+        (MemoryAgentRegistry::new(), permit(Action::HostEnroll, Resource::System).await);
+    let (id, secret, now) =
+        (known.enrolled_with, TokenSecret::from_bytes([9; 32]), plane.clock.now());
+    let later = now.after(Duration::from_secs(600));
+    let token = CreateJoinToken::new(id.clone(), secret.hash(), now, later);
+    agents.create_join_token(&permit, &token).await.unwrap();
+    let key = old.key().unwrap().fingerprint();
+    let machine = EnrollAgent::new(id, secret.hash(), key, known.host, known.natural_key, now);
+    agents.enroll(&machine).await.unwrap();
+    let certificate = Certificate::new("01", until);
+    agents.certify(&CertifyAgent::new(key, key, certificate)).await.unwrap();
+    agents
+}
+
+#[tokio::test]
+async fn an_agent_that_a_restored_registry_is_older_than_is_known_again() {
+    let fixture = Fixture::new("none").await;
+    let plane = Plane::new(&fixture).await;
+    let old = plane.enrol(&fixture, &plane.token(1).await).await.unwrap();
+    let connect = GatewayConnector::new(fixture.state(), Arc::clone(&plane.clock));
+    let new = renew(&fixture.state(), &connect).await.unwrap();
+    let (key, shown) = (new.key().unwrap().fingerprint(), Peer::new(new.chain()[0].to_vec()));
+    let now = plane.clock.now();
+
+    let agents = Arc::new(restored(&plane, &old, now).await);
+    let admission = RegistryAdmission::new(Arc::clone(&agents) as _, Arc::clone(&plane.clock));
+    assert_eq!(admission.identify(&shown).await.unwrap().as_str(), new.host());
+    assert_eq!(agents.identify(&key).await.unwrap().key.fingerprint, key);
+    let stolen = Peer::new(old.chain()[0].to_vec());
+    admission.identify(&stolen).await.unwrap_err();
+
+    // A registry that knows a newer certificate has lost nothing: this one is not the host's.
+    let later = now.after(Duration::from_secs(3 * 24 * 3600));
+    let agents = Arc::new(restored(&plane, &old, later).await);
+    let admission = RegistryAdmission::new(Arc::clone(&agents) as _, Arc::clone(&plane.clock));
+    admission.identify(&shown).await.unwrap_err();
+    assert!(agents.identify(&old.key().unwrap().fingerprint()).await.is_ok());
 }
 
 #[tokio::test]
