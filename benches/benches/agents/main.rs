@@ -1,7 +1,7 @@
 //! Many agents on one server: what they cost when nothing happens, and how fast a rollout goes over all of them.
 //!
 //! ```text
-//! cargo build --release --bin deploy --bin deploy-agent
+//! cargo build --release -p deploy-cli -p deploy-agent
 //! cargo bench -p deploy-benches --bench agents -- [HOSTS [WAVE]]
 //! ```
 //!

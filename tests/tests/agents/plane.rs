@@ -18,7 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn program(name: &str) -> PathBuf {
     let tests = env::current_exe().unwrap();
     let program = tests.parent().and_then(Path::parent).unwrap().join(name);
-    assert!(program.is_file(), "{} is missing: cargo build --bin {name}", program.display());
+    assert!(
+        program.is_file(),
+        "{} is missing: cargo build -p deploy-cli -p deploy-agent",
+        program.display()
+    );
     program
 }
 
