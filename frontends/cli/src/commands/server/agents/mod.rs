@@ -1,5 +1,5 @@
 //! The port of agents: who may come in, and what is done through them.
-mod keeper;
+mod doorkeeper;
 mod registrar;
 mod sights;
 
@@ -21,7 +21,7 @@ use deploy_operations::Agents;
 use deploy_pki::{AgentAcceptor, Authority, Revocations};
 use deploy_server::ServerConfig;
 use deploy_wire::Problem;
-use keeper::{InventoryAdmission, Keeper, ServerLinks};
+use doorkeeper::{Doorkeeper, InventoryAdmission, ServerLinks};
 use registrar::InventoryRegistrar;
 use sights::{SightKeeper, Sights};
 use std::{net::SocketAddr, sync::Arc};
@@ -36,7 +36,7 @@ pub(super) struct AgentPort {
     pub(super) agents: Agents,
     gateway: Gateway,
     enroller: Enroller,
-    keeper: Keeper,
+    doorkeeper: Doorkeeper,
     sights: SightKeeper,
     certificates: AgentCertificates,
     newest: watch::Sender<Arc<ServerConfig>>,
@@ -85,9 +85,10 @@ impl AgentPort {
             config.address.clone().unwrap_or_default(),
         );
         let (list, revocations) = watch::channel(Revocations::new());
-        let keeper = Keeper::new(Arc::clone(&registry), gateway.clone(), list, Arc::clone(&clock));
+        let doorkeeper =
+            Doorkeeper::new(Arc::clone(&registry), gateway.clone(), list, Arc::clone(&clock));
         // Before anybody can come.
-        keeper.look().await;
+        doorkeeper.look().await;
         let acceptor = AgentAcceptor::new(authority, revocations, Arc::clone(&clock));
         let certificates = AgentCertificates {
             acceptor: acceptor.with_strangers(),
@@ -96,13 +97,13 @@ impl AgentPort {
         };
         let newest = watch::Sender::new(certificates.config(&*clock)?);
         let fingerprint = authority.fingerprint();
-        let links = ServerLinks { keeper: keeper.clone(), authority: fingerprint, address };
+        let links = ServerLinks { doorkeeper: doorkeeper.clone(), authority: fingerprint, address };
         let agents = Agents { registry, links: Arc::new(links) };
         Ok(Self {
             agents,
             gateway,
             enroller,
-            keeper,
+            doorkeeper,
             sights,
             certificates,
             newest,
@@ -124,7 +125,15 @@ impl AgentPort {
     /// Serves agents until `stopping` says true. What runs on hosts goes on then, and agents come back to the next server.
     pub(super) async fn serve(self, mut stopping: watch::Receiver<bool>) {
         let Self {
-            gateway, enroller, keeper, sights, certificates, newest, listener, clock, ..
+            gateway,
+            enroller,
+            doorkeeper,
+            sights,
+            certificates,
+            newest,
+            listener,
+            clock,
+            ..
         } = self;
         let renewing = renewed(&clock, &newest, || certificates.config(&*clock));
         let listener = AgentListener::new(listener, newest.subscribe(), Arc::clone(&clock));
@@ -138,7 +147,7 @@ impl AgentPort {
                     tracing::error!(%err, "the port of agents is closed");
                 }
             }
-            () = keeper.run() => {}
+            () = doorkeeper.run() => {}
             () = sights.run() => {}
             () = renewing => {}
         }

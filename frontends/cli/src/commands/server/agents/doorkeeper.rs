@@ -19,14 +19,14 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Keeps those out who are not let in any more: from handshakes, and from the sessions that they have.
 #[derive(Clone, Debug)]
-pub(super) struct Keeper {
+pub(super) struct Doorkeeper {
     agents: Arc<dyn AgentRegistry>,
     gateway: Gateway,
     list: watch::Sender<Revocations>,
     clock: Arc<dyn Clock>,
 }
 
-impl Keeper {
+impl Doorkeeper {
     pub(super) const fn new(
         agents: Arc<dyn AgentRegistry>,
         gateway: Gateway,
@@ -81,18 +81,18 @@ impl Keeper {
 /// The connections of this server.
 #[derive(Debug)]
 pub(super) struct ServerLinks {
-    pub(super) keeper: Keeper,
+    pub(super) doorkeeper: Doorkeeper,
     pub(super) authority: Digest,
     pub(super) address: String,
 }
 
 impl AgentLinks for ServerLinks {
     fn is_connected(&self, host: &HostName) -> Option<bool> {
-        Some(self.keeper.gateway.is_connected(host))
+        Some(self.doorkeeper.gateway.is_connected(host))
     }
 
     fn decided(&self, host: &HostName, is_let_in: bool) {
-        self.keeper.decided(host, is_let_in);
+        self.doorkeeper.decided(host, is_let_in);
     }
 
     fn authority(&self) -> Digest {
@@ -104,11 +104,11 @@ impl AgentLinks for ServerLinks {
     }
 
     fn connected(&self) -> u64 {
-        u64::try_from(self.keeper.gateway.connected().len()).unwrap_or(u64::MAX)
+        u64::try_from(self.doorkeeper.gateway.connected().len()).unwrap_or(u64::MAX)
     }
 
     fn refused(&self) -> u64 {
-        self.keeper.gateway.refused()
+        self.doorkeeper.gateway.refused()
     }
 }
 
