@@ -132,7 +132,8 @@ impl Server {
         if rollout.state == "succeeded" {
             return Ok(rollout);
         }
-        Err(format!("the rollout ended as {}", rollout.state).into())
+        let why = rollout.attention.iter().find_map(|it| it.reason.as_deref());
+        Err(format!("the rollout ended as {}: {}", rollout.state, why.unwrap_or_default()).into())
     }
 
     /// Runs the command line over the server's data, for programs.
@@ -157,9 +158,13 @@ impl Server {
         let root = self.folder.path();
         let nothing = "format = 1\n[steps.post]\nscript = 'post.sh'\neffect = 'idempotent'\n[steps.fetch]\nenabled = false\n\
             [steps.install]\nenabled = false\n[steps.rollback]\nenabled = false\n";
+        let package = root.join("package");
+        fs::create_dir(&package)?;
+        fs::create_dir(self.hosts())?;
+        fs::write(package.join("nothing"), "")?;
         for (service, selector, post) in [
             ("all", "role=bench", "true\n".to_owned()),
-            ("one", "host=host-0", format!("date +%s%N >>\"$DEPLOY_SHARED/{STARTED}\"\n")),
+            ("one", "host=host-0", format!("mkdir -p \"$DEPLOY_SHARED\"\ndate +%s%N >>\"$DEPLOY_SHARED/{STARTED}\"\n")),
         ] {
             let descriptor = root.join(format!("descriptor-{service}"));
             fs::create_dir(&descriptor)?;
@@ -169,7 +174,7 @@ impl Server {
             let path = root.join("hosts").join(service);
             let written = format!(
                 "name = \"{service}\"\nowner = \"bench\"\ndeploy_path = \"{}\"\nselector = \"{selector}\"\n\n\
-                [strategy]\nwaves = [\"*{wave}\"]\nmin_healthy_time = \"0s\"\n",
+                [strategy]\nwaves = [\"{wave}\"]\nmin_healthy_time = \"0s\"\n",
                 path.display()
             );
             fs::write(&file, written)?;
@@ -177,8 +182,9 @@ impl Server {
             let releases = if service == "all" { 2 } else { TIMES };
             for version in 1..=releases {
                 let version = version.to_string();
-                let create = ["release", "create", service, &version, "--descriptor"];
-                self.deploy(&[&create[..], &[text(&descriptor)?]].concat())?;
+                let create = ["release", "create", service, &version];
+                let of = ["--package", text(&package)?, "--descriptor", text(&descriptor)?];
+                self.deploy(&[&create[..], &of].concat())?;
             }
         }
         Ok(())
@@ -224,8 +230,8 @@ impl Server {
         stream.write_all(request.as_bytes())?;
         let mut said = String::new();
         stream.read_to_string(&mut said)?;
-        let line = said.lines().find_map(|it| it.split_once("agents_connected "));
-        Ok(line.ok_or("no metrics of agents")?.1.trim().parse()?)
+        let count = said.lines().find_map(|it| it.strip_prefix("deploy_agents_connected "));
+        Ok(count.ok_or("no metrics of agents")?.trim().parse()?)
     }
 
     fn pid(&self) -> Result<u32, Failure> {
