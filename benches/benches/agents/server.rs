@@ -164,7 +164,11 @@ impl Server {
         fs::write(package.join("nothing"), "")?;
         for (service, selector, post) in [
             ("all", "role=bench", "true\n".to_owned()),
-            ("one", "host=host-0", format!("mkdir -p \"$DEPLOY_SHARED\"\ndate +%s%N >>\"$DEPLOY_SHARED/{STARTED}\"\n")),
+            (
+                "one",
+                "host=host-0",
+                format!("mkdir -p \"$DEPLOY_SHARED\"\ndate +%s%N >>\"$DEPLOY_SHARED/{STARTED}\"\n"),
+            ),
         ] {
             let descriptor = root.join(format!("descriptor-{service}"));
             fs::create_dir(&descriptor)?;
