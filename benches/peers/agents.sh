@@ -35,14 +35,8 @@ start)
     do sleep 0.5; done
     echo "agents: $M are connected"
     ;;
-stop)
-    [ -s "$pids" ] || exit 0
-    for p in $(tac "$pids"); do kill "$p" 2>/dev/null || true; done
-    sleep 2
-    for g in minions control; do for p in $(python3 "$BENCH_DIR/lib/cg.py" procs $g); do kill -9 "$p" 2>/dev/null || true; done; done
-    rm -f "$pids"
-    ;;
-status) [ -s "$pids" ] && wc -l <"$pids" || echo 0;;
-mem) exec "$BENCH_DIR/salt.sh" mem;;
+stop) stop_residents "$pids";;
+status) residents "$pids";;
+mem) resident_memory;;
 *)  sed -n 2,4p "$0"; exit 2;;
 esac

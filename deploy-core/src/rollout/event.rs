@@ -1,111 +1,11 @@
-use super::AttemptEnd;
+use super::{AttemptEnd, Outcome, Reason};
 use crate::{
-    id::{HostName, Principal, RolloutId, Seq},
+    id::{HostName, Principal, Seq},
     plan::{FORMAT, Plan, UNCONFIRMED},
     spec::{Direction, StepName},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-
-/// How a rollout ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Outcome {
-    /// It was stopped where it was.
-    Aborted,
-    /// It turned back, and some host could not be brought back: a person has to look.
-    Failed,
-    /// Every host that was touched runs what it ran before, or was taken out of the rollout by a person.
-    RolledBack,
-    /// Every target runs the release, or was taken out of the rollout by a person.
-    Succeeded,
-    /// As `Succeeded`, but for targets whose failures the budget allowed.
-    SucceededWithDebt,
-}
-
-impl Outcome {
-    /// A stable, lower-case name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Aborted => "aborted",
-            Self::Failed => "failed",
-            Self::RolledBack => "rolled_back",
-            Self::Succeeded => "succeeded",
-            Self::SucceededWithDebt => "succeeded_with_debt",
-        }
-    }
-}
-
-/// Why a rollout pauses, turns back or is aborted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "why", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Reason {
-    /// More went wrong than the budget allows.
-    Budget {
-        /// Which column.
-        column: BudgetColumn,
-        /// Over what.
-        scope: BudgetScope,
-        /// How many there are.
-        count: u32,
-        /// How many were allowed.
-        limit: u32,
-    },
-    /// A person or a program asked for it.
-    Operator {
-        /// Who.
-        by: Principal,
-        /// What they said; may be empty.
-        note: String,
-    },
-    /// No target succeeded for too long.
-    ProgressDeadline,
-}
-
-/// What the failure budget counts apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum BudgetColumn {
-    /// Any failure, one after another.
-    Consecutive,
-    /// Steps that failed, kills that did not, and hosts that got ill while their wave was watched.
-    Failed,
-    /// Steps that took too long.
-    TimedOut,
-    /// Outcomes nobody knows.
-    Unknown,
-    /// Hosts that could not be reached.
-    Unreachable,
-}
-
-impl BudgetColumn {
-    /// A stable, lower-case name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Consecutive => "consecutive",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Unknown => "unknown",
-            Self::Unreachable => "unreachable",
-        }
-    }
-}
-
-/// Over what a budget is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "complete by definition")]
-pub enum BudgetScope {
-    /// All of the rollout.
-    Rollout,
-    /// This wave, counted from 0.
-    Wave(u32),
-}
 
 /// How a person takes a target out of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -345,7 +245,7 @@ impl Event {
     }
 
     /// The oldest format that has it.
-    const fn format(&self) -> u32 {
+    pub(super) const fn format(&self) -> u32 {
         match self {
             Self::Accepted { plan, .. } => plan.format,
             Self::AttemptAwaitsConfirm { .. }
@@ -392,49 +292,5 @@ impl Event {
             | Self::RollbackStarted { .. }
             | Self::WaveStarted { .. } => None,
         }
-    }
-}
-
-/// An event, its place in the journal, and when it was decided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Record {
-    /// The version of this format.
-    pub format: u32,
-    /// Where in its stream.
-    pub seq: Seq,
-    /// When.
-    pub at: Timestamp,
-    /// Of which rollout.
-    pub rollout: RolloutId,
-    /// What.
-    pub event: Event,
-}
-
-/// Why a record cannot be taken in.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("record {seq} cannot follow the ones before it: {reason}")]
-pub struct RecordError {
-    pub(super) seq: Seq,
-    pub(super) reason: &'static str,
-}
-
-impl Record {
-    /// `event` of `rollout`, decided at `at`, to stand at `seq`.
-    #[must_use]
-    pub const fn new(seq: Seq, at: Timestamp, rollout: RolloutId, event: Event) -> Self {
-        Self { format: event.format(), seq, at, rollout, event }
-    }
-
-    /// Whether it begins a rollout.
-    #[must_use]
-    pub const fn is_first(&self) -> bool {
-        matches!(self.event, Event::Accepted { .. })
-    }
-
-    /// Whether it ends a rollout.
-    #[must_use]
-    pub const fn is_last(&self) -> bool {
-        matches!(self.event, Event::Finished { .. })
     }
 }

@@ -20,6 +20,7 @@ pub mod narrate;
 mod operations;
 pub mod parse;
 pub mod problem;
+mod random;
 pub mod reason;
 mod tail;
 pub mod text;

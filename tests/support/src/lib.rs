@@ -1,6 +1,7 @@
 //! What tests share: servers on loopback and disks of their own, which are gone with the test, and releases for executors.
 pub mod disk;
 pub mod mounts;
+pub mod programs;
 pub mod real_service;
 pub mod releases;
 pub mod scripted;

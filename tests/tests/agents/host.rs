@@ -1,8 +1,9 @@
 //! A host: `deploy-agent`, and what it calls its own.
 use crate::{
     network::Network,
-    plane::{Plane, program, until},
+    plane::{Plane, until},
 };
+use deploy_test_support::programs::program;
 use std::{
     fs,
     io::Write as _,

@@ -1,39 +1,24 @@
 //! The control plane: `deploy serve`, and those who speak to it.
 use deploy_client::{Client, PageOf, Server};
+use deploy_test_support::programs::{self, program};
 use deploy_wire::{Agent, IssuedJoinToken, Rollout};
 use serde_json::Value;
 use std::{
     env, fs,
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tempfile::TempDir;
 
 /// How long anything may take, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program of this workspace, beside the tests.
-pub(crate) fn program(name: &str) -> PathBuf {
-    let tests = env::current_exe().unwrap();
-    let program = tests.parent().and_then(Path::parent).unwrap().join(name);
-    assert!(
-        program.is_file(),
-        "{} is missing: cargo build -p deploy-cli -p deploy-agent",
-        program.display()
-    );
-    program
-}
-
 /// Waits until something holds.
 #[track_caller]
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let patience = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < patience, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+pub(crate) fn until(what: &str, holds: impl FnMut() -> bool) {
+    programs::until(what, PATIENCE, holds);
 }
 
 /// The control plane in a folder of its own.

@@ -2,8 +2,9 @@
 use crate::{
     host::TestHost,
     network::may_divide,
-    plane::{Plane, program, until},
+    plane::{Plane, until},
 };
+use deploy_test_support::programs::program;
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},

@@ -1,9 +1,12 @@
 //! A server with a service, a host and a release.
-use deploy_test_support::served::{Request, Served};
+use deploy_test_support::{
+    programs::program,
+    served::{Request, Served},
+};
 use serde_json::Value;
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
+    fs,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 use tempfile::TempDir;
@@ -25,10 +28,7 @@ impl Lab {
     }
 
     fn command(&self) -> Command {
-        let exe = env::current_exe().unwrap();
-        let binary = exe.parent().and_then(Path::parent).unwrap().join("deploy");
-        assert!(binary.is_file(), "{} is missing: cargo build --bin deploy", binary.display());
-        let mut command = Command::new(binary);
+        let mut command = Command::new(program("deploy"));
         command.arg("--data-dir").arg(self.data()).stdin(Stdio::null());
         command
     }

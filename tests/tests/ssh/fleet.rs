@@ -1,5 +1,8 @@
 //! Hosts behind a real OpenSSH server, and the `deploy` that a person would type.
-use deploy_test_support::sshd::{Sshd, SshdOptions};
+use deploy_test_support::{
+    programs::{self, program},
+    sshd::{Sshd, SshdOptions},
+};
 use serde_json::Value;
 use std::{
     env,
@@ -104,7 +107,7 @@ impl Fleet {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(program("deploy"));
         command
             .args(["--data-dir", self.path("data").to_str().unwrap()])
             .args(["--ssh-config", self.path("ssh_config").to_str().unwrap()])
@@ -181,22 +184,10 @@ fn processes_under(folder: &Path) -> Vec<String> {
     .collect()
 }
 
-/// The built binary, beside the tests.
-fn binary() -> PathBuf {
-    let exe = env::current_exe().unwrap();
-    let binary = exe.parent().and_then(Path::parent).unwrap().join("deploy");
-    assert!(binary.is_file(), "{} is missing: cargo build --bin deploy", binary.display());
-    binary
-}
-
 /// Waits until something holds.
 #[track_caller]
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let patience = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < patience, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+pub(crate) fn until(what: &str, holds: impl FnMut() -> bool) {
+    programs::until(what, PATIENCE, holds);
 }
 
 /// A number from the environment, for longer runs than those of every day.

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tree::{copy_file, files_below, sync_folders};
 
 /// What is not copied as files: databases, which others may be writing to, and what means nothing elsewhere.
-const NOT_FILES: [&str; 9] = [
+const NOT_FILES: [&str; 8] = [
     "artifacts/partial",
     "background",
     "deploy.db",
@@ -33,7 +33,6 @@ const NOT_FILES: [&str; 9] = [
     "deploy.logs.db",
     "deploy.logs.db-shm",
     "deploy.logs.db-wal",
-    "lock",
 ];
 
 /// Copies `data_dir` to `target`, which must not be there, while others may go on using it.

@@ -2,6 +2,7 @@ use super::{Listed, Operations};
 use crate::{
     parse::{self, refused},
     problem::{IntoProblem as _, OrProblem as _},
+    random::random,
 };
 use deploy_core::{
     access::{Action, Permit, Resource},
@@ -257,13 +258,4 @@ fn join_token(grant: &JoinGrant, now: Timestamp) -> JoinToken {
         expires_at: grant.expires_at.to_string(),
         revoked_at: grant.revoked_at.map(|it| it.to_string()),
     }
-}
-
-fn random<const N: usize>() -> Result<[u8; N], Problem> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|err| {
-        let message = format!("the operating system gives no random numbers: {err}");
-        Problem::new(ProblemCode::Internal, message)
-    })?;
-    Ok(bytes)
 }

@@ -2,6 +2,7 @@ use super::{Listed, Operations};
 use crate::{
     parse::{field, refused},
     problem::OrProblem as _,
+    random::random,
 };
 use deploy_core::{
     access::{Action, Permit, Resource},
@@ -96,15 +97,6 @@ impl Tokens {
 pub fn new_token() -> Result<ApiToken, Problem> {
     let id = TokenId::from_bits(u64::from_le_bytes(random()?));
     Ok(ApiToken::new(id, TokenSecret::from_bytes(random()?)))
-}
-
-fn random<const N: usize>() -> Result<[u8; N], Problem> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|err| {
-        let message = format!("the operating system gives no random numbers: {err}");
-        Problem::new(ProblemCode::Internal, message)
-    })?;
-    Ok(bytes)
 }
 
 fn lifetime(secs: Option<u64>) -> Result<Duration, Problem> {

@@ -21,7 +21,7 @@ use deploy_core::{
 };
 use deploy_pki::Authority;
 use deploy_server::{
-    Control, DriverPool, FirstToken, Holder, RoutedExecutor, Server, Transport, Upkeep, serve,
+    Control, DriverPool, FirstToken, Holder, Repairs, RoutedExecutor, Server, Transport, serve,
 };
 use deploy_sql::{SqlAnswerStore, SqlCredentialStore};
 use deploy_wire::{Exit, Problem};
@@ -102,7 +102,7 @@ impl Serve {
             upkeep: Some(Arc::clone(&embedded.upkeep)),
         };
         let keeper = keeper(&parts)?;
-        let upkeep = Upkeep::new(keeper, config.repair_interval, came);
+        let repairs = Repairs::new(keeper, config.repair_interval, came);
         let server = Server::new(control, pool.clone(), config.limits, stopping.clone());
         self.let_in(app, &server).await?;
         // Whoever is told that the server is up may end it at once.
@@ -114,7 +114,7 @@ impl Serve {
             serve(server.clone(), listener, transport),
             pool.run(stopping.clone()),
             port.serve(stopping),
-            upkeep.run(&server),
+            repairs.run(&server),
         );
         signals.abort();
         if let Some(renewing) = renewing {

@@ -15,13 +15,13 @@ const GATHER: Duration = Duration::from_secs(2);
 
 /// Looks after all services at an interval, and whenever a host has come.
 #[derive(Debug)]
-pub struct Upkeep {
+pub struct Repairs {
     keeper: Keeper,
     every: Duration,
     came: Arc<Notify>,
 }
 
-impl Upkeep {
+impl Repairs {
     /// By `keeper`, at least so often. `came` is notified of hosts that may have been away.
     #[must_use]
     pub const fn new(keeper: Keeper, every: Duration, came: Arc<Notify>) -> Self {
