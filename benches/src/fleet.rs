@@ -71,7 +71,7 @@ pub fn plan_input(count: u32, strategy: Strategy) -> PlanInput {
 /// If the plan cannot be made.
 pub fn rollout(count: u32, strategy: Strategy) -> Result<(Rollout, Record), Failure> {
     let (plan, _report) = plan(&plan_input(count, strategy))?;
-    let accepted = Event::Accepted { plan: Box::new(plan), by: name("ann") };
+    let accepted = Event::Accepted { plan: Box::new(plan), by: name("ann"), request: None };
     let record = Record::new(Seq::new(1), START, name("web-2-1"), accepted);
     Ok((Rollout::replay([&record])?, record))
 }

@@ -145,13 +145,10 @@ pub trait JournalExt: Journal {
     ) -> impl Future<Output = BackendResult<Vec<Record>>> + Send {
         async move {
             const PAGE: usize = 4_096;
-            let first = rollout.first.get().checked_sub(1).ok_or_else(|| {
-                BackendError::new(ErrorKind::InvalidInput, "journal.records")
-                    .with("first", rollout.first)
-            })?;
+            let before = before_first(rollout)?;
             let mut records: Vec<Record> = Vec::new();
             loop {
-                let after = records.last().map_or_else(|| Seq::new(first), |it| it.seq);
+                let after = records.last().map_or(before, |it| it.seq);
                 let page = self.read(&rollout.stream, after, PAGE).await?;
                 let full = page.len() == PAGE;
                 records.extend(page.into_iter().take_while(|it| it.rollout == rollout.rollout));
@@ -162,6 +159,23 @@ pub trait JournalExt: Journal {
             }
         }
     }
+
+    /// The first record of one rollout: the plan that was accepted.
+    fn accepted(
+        &self,
+        rollout: &RolloutRef,
+    ) -> impl Future<Output = BackendResult<Option<Record>>> + Send {
+        async move {
+            let found = self.read(&rollout.stream, before_first(rollout)?, 1).await?;
+            Ok(found.into_iter().next().filter(|it| it.rollout == rollout.rollout))
+        }
+    }
+}
+
+fn before_first(rollout: &RolloutRef) -> BackendResult<Seq> {
+    rollout.first.get().checked_sub(1).map(Seq::new).ok_or_else(|| {
+        BackendError::new(ErrorKind::InvalidInput, "journal.records").with("first", rollout.first)
+    })
 }
 
 impl<T: Journal + ?Sized> JournalExt for T {}

@@ -89,7 +89,8 @@ pub fn stream(service: &str) -> StreamId {
 /// The first record of `rollout`.
 #[must_use]
 pub fn first(seq: u64, rollout: &str) -> Record {
-    let event = Event::Accepted { plan: Box::new(plan("web")), by: principal("ann") };
+    let event =
+        Event::Accepted { plan: Box::new(plan("web")), by: principal("ann"), request: None };
     Record::new(Seq::new(seq), at(seq), name::<RolloutId>(rollout), event)
 }
 

@@ -1,5 +1,6 @@
 use super::{AttemptEnd, Outcome, Reason};
 use crate::{
+    digest::Digest,
     id::{HostName, Principal, Seq},
     plan::{FORMAT, Plan, UNCONFIRMED},
     spec::{Direction, StepName},
@@ -34,6 +35,9 @@ pub enum Event {
         plan: Box<Plan>,
         /// Who wants it.
         by: Principal,
+        /// What the request goes by that asked for it, where it may come again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<Digest>,
     },
     /// An attempt has done all its steps, and its host waits to be told to keep what they did.
     AttemptAwaitsConfirm {

@@ -172,7 +172,7 @@ impl Rollout {
 
     fn accept(record: &Record) -> Result<Self, RecordError> {
         let err = |reason| RecordError { seq: record.seq, reason };
-        let Event::Accepted { plan, by } = &record.event else {
+        let Event::Accepted { plan, by, .. } = &record.event else {
             return Err(err("the first record of a rollout accepts a plan"));
         };
         plan.check().map_err(|_invalid| err("the plan breaks its own invariants"))?;

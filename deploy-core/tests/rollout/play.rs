@@ -65,7 +65,8 @@ impl Play {
 
     /// Carries `plan` out as the rollout `id` from `now` on.
     pub(crate) fn begin(plan: &Plan, id: &str, now: Timestamp) -> Self {
-        let accepted = Event::Accepted { plan: Box::new(plan.clone()), by: parse("ann") };
+        let accepted =
+            Event::Accepted { plan: Box::new(plan.clone()), by: parse("ann"), request: None };
         let journal = vec![Record::new(Seq::new(1), now, parse(id), accepted)];
         let rollout = Some(Rollout::replay(&journal).unwrap());
         let mut play = Self { rollout, journal, now };

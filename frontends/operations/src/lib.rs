@@ -30,7 +30,7 @@ mod upkeep;
 pub use events::EventFeed;
 pub use logs::{LineCutter, LogTail};
 pub use operations::{
-    AgentLinks, Agents, ArtifactUpload, LinksElsewhere, Listed, Operations, Tokens,
+    AgentLinks, Agents, ArtifactUpload, LinksElsewhere, Listed, NamedRequest, Operations, Tokens,
     another_already, demand_target, new_token, status_of, token, why,
 };
 pub use tail::Tail;

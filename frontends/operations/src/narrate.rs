@@ -85,7 +85,7 @@ impl Narrator {
 fn narrate(record: &Record, rollout: &Rollout) -> Option<Sentence> {
     let id = &record.rollout;
     match &record.event {
-        Event::Accepted { plan, by } => routine(format!(
+        Event::Accepted { plan, by, .. } => routine(format!(
             "{} on {} in {}, started by {by}",
             what(rollout),
             plural(plan.target_count(), "host"),

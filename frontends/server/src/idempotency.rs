@@ -15,14 +15,18 @@ use deploy_core::{
     backend::{self, AnswerClaim, BeginAnswer, Begun, IdempotencyKey},
     digest::Digest,
 };
-use deploy_operations::problem::IntoProblem as _;
+use deploy_operations::{NamedRequest, problem::IntoProblem as _};
 use deploy_wire::{PROBLEM_JSON, Problem, ProblemCode};
+use std::time::Duration;
 
 /// The header that names a request.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The header of an answer that was given before.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// How long ago a request may have been begun that was never answered, when it comes again.
+const BEGUN_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
 /// Larger answers are not kept, in bytes. No answer to a POST is near it.
 const LARGEST_ANSWER: usize = 16 << 20;
@@ -85,9 +89,15 @@ async fn answer(
     let digest = Digest::of(
         &[head.method.as_str().as_bytes(), b" ", target.as_bytes(), b"\n", &body].concat(),
     );
-    match begin(state, caller, key, digest).await? {
+    let (begun, begun_within) = begin(state, caller, key, digest).await?;
+    match begun {
         Begun::New(claim) => {
-            let request = Request::from_parts(head, Body::from(body));
+            let named = NamedRequest { name: name_of(&claim, &digest), begun_within };
+            let operations = caller.operations.clone().with_request(named);
+            let mut request = Request::from_parts(head, Body::from(body));
+            let mut caller = caller.clone();
+            caller.operations = operations;
+            request.extensions_mut().insert(caller);
             work(SharedState::clone(state), claim, request, next).await
         }
         Begun::Answered(answer) => Ok(replay(answer)),
@@ -104,24 +114,33 @@ async fn answer(
     }
 }
 
-/// Takes a request, also one that a process took which is gone by now.
+/// What the journal knows a request by.
+fn name_of(claim: &AnswerClaim, request: &Digest) -> Digest {
+    let (who, key) = (claim.principal.as_str().as_bytes(), claim.key.as_str().as_bytes());
+    Digest::of(&[who, b"\n", key, b"\n", request.as_bytes()].concat())
+}
+
+/// Takes a request, also one that was begun and never answered: by a process that is gone, or by this one in a bad moment.
+/// Says how long ago that may be.
 async fn begin(
     state: &SharedState,
     caller: &Caller,
     key: IdempotencyKey,
     digest: Digest,
-) -> Answer<Begun> {
+) -> Answer<(Begun, Option<Duration>)> {
     let (answers, holder) = (&state.control.answers, state.holder.name());
     let principal = caller.operations.principal().clone();
     let begin = BeginAnswer::new(principal, key, digest, holder);
     let begun = answers.begin(&begin).await.map_err(|it| it.into_problem())?;
-    match begun {
-        Begun::Running { holder } if state.holder.is_gone(&holder) => {
-            let begin = begin.with_dead(holder);
-            Ok(answers.begin(&begin).await.map_err(|it| it.into_problem())?)
-        }
-        begun => Ok(begun),
+    let Begun::Running { holder: other } = &begun else { return Ok((begun, None)) };
+    let left = other == holder && state.left.has(&begin.principal, &begin.key);
+    if !left && !state.holder.is_gone(other) {
+        return Ok((begun, None));
     }
+    let begin = begin.with_dead(other);
+    let begun = answers.begin(&begin).await.map_err(|it| it.into_problem())?;
+    state.left.forget(&begin.principal, &begin.key);
+    Ok((begun, Some(BEGUN_WITHIN)))
 }
 
 /// Answers a request to its end, whether anybody still waits for the answer or not.
@@ -142,7 +161,7 @@ async fn work(
             return Response::from_parts(head, body);
         }
         let Ok(body) = to_bytes(body, LARGEST_ANSWER).await else {
-            give_up(&state, &claim).await;
+            leave(&state, &claim).await;
             return HttpProblem::new(ProblemCode::Internal, "the answer is too large to be kept")
                 .into_response();
         };
@@ -153,7 +172,7 @@ async fn work(
         Ok(response) => Ok(response),
         Err(err) => {
             tracing::error!(%err, "a request came to nothing");
-            give_up(&kept_state, &kept_claim).await;
+            leave(&kept_state, &kept_claim).await;
             Err(HttpProblem::new(ProblemCode::Internal, "the request came to nothing"))
         }
     }
@@ -163,7 +182,7 @@ async fn keep_response(state: &SharedState, claim: &AnswerClaim, response: Respo
     let (head, body) = response.into_parts();
     match to_bytes(body, LARGEST_ANSWER).await {
         Ok(body) => keep(state, claim, head.status, &head.headers, &body).await,
-        Err(_) => give_up(state, claim).await,
+        Err(_) => leave(state, claim).await,
     }
 }
 
@@ -175,9 +194,11 @@ async fn keep(
     headers: &HeaderMap,
     body: &Bytes,
 ) {
-    let temporary = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-    if temporary {
+    if status == StatusCode::TOO_MANY_REQUESTS {
         return give_up(state, claim).await;
+    }
+    if status.is_server_error() {
+        return leave(state, claim).await;
     }
     let text = |(name, value): (&HeaderName, &HeaderValue)| {
         Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
@@ -186,10 +207,19 @@ async fn keep(
         .with_headers(headers.iter().filter_map(text).collect());
     if let Err(err) = state.control.answers.finish(claim, &answer, state.now()).await {
         tracing::warn!(error = %err.chain(), "an answer was not kept");
+        leave(state, claim).await;
     }
 }
 
-async fn give_up(state: &SharedState, claim: &AnswerClaim) {
+/// Nobody answers a request any more, and whether it was carried out is not known: whoever asks again has to look.
+async fn leave(state: &SharedState, claim: &AnswerClaim) {
+    if !state.left.add(claim, state.now()) {
+        give_up(state, claim).await;
+    }
+}
+
+/// Gives a request up of which nothing has come.
+pub(crate) async fn give_up(state: &SharedState, claim: &AnswerClaim) {
     if let Err(err) = state.control.answers.release(claim).await {
         tracing::warn!(error = %err.chain(), "an idempotency key was not given up");
     }

@@ -8,6 +8,7 @@
 mod api;
 mod auth;
 mod idempotency;
+mod left;
 mod limits;
 mod metrics;
 mod openapi;

@@ -1,5 +1,7 @@
 //! What all requests share.
 use crate::{
+    idempotency::give_up,
+    left::Left,
     limits::{Limits, Rates},
     metrics::Metrics,
     pool::{DriverPool, Holder},
@@ -60,6 +62,8 @@ pub(crate) struct State {
     pub(crate) metrics: Metrics,
     pub(crate) pool: DriverPool,
     pub(crate) rates: Rates,
+    /// Requests that this process has begun and not answered.
+    pub(crate) left: Left,
     /// How many requests may be worked on.
     pub(crate) turns: Semaphore,
     /// How many event streams may be open.
@@ -102,6 +106,7 @@ impl Server {
             holder: pool.holder().clone(),
             metrics: Metrics::new(),
             rates: Rates::default(),
+            left: Left::default(),
             turns: Semaphore::new(limits.requests),
             streams: Arc::new(Semaphore::new(limits.streams)),
             control,
@@ -142,7 +147,6 @@ impl Server {
         Ok(token)
     }
 
-    /// The platform as the server itself uses it.
     /// Drops what is kept for requests that come twice once nobody can mean it any more, until the server stops.
     pub async fn tidy(&self) {
         let (state, mut stopping) = (&self.state, self.state.stopping.clone());
@@ -154,6 +158,9 @@ impl Server {
             if let Err(err) = state.control.answers.forget(before).await {
                 tracing::warn!(error = %err.chain(), "old answers were not dropped");
             }
+            for claim in state.left.take_older(before) {
+                give_up(state, &claim).await;
+            }
             tokio::select! {
                 _ = stopping.wait_for(|it| *it) => {}
                 () = clock.sleep_until(now.after(TIDY)) => {}
@@ -161,6 +168,7 @@ impl Server {
         }
     }
 
+    /// The platform as the server itself uses it.
     pub(crate) fn platform(&self) -> Platform {
         Platform::new(self.state.control.parts.clone())
     }

@@ -9,6 +9,7 @@ use crate::{
     id::{HostName, Principal, RolloutId, Seq, ServiceName, StreamId},
     plan::{Plan, Work},
     rollout::{Event, Explanation, Input, Record, Rollout, SkipKind},
+    time::Timestamp,
 };
 use std::sync::Arc;
 
@@ -79,6 +80,19 @@ impl Platform {
         principal: &Principal,
         plan: Plan,
     ) -> Result<RolloutId, PlatformError> {
+        self.start_asked(principal, plan, None).await
+    }
+
+    /// Accepts a plan, and writes down which `request` asked for it: [`started_by`](Self::started_by) finds the rollout again.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_asked(
+        &self,
+        principal: &Principal,
+        plan: Plan,
+        request: Option<Digest>,
+    ) -> Result<RolloutId, PlatformError> {
         plan.check()?;
         let stream = plan.stream();
         let permit = self.control_permit(principal, &stream).await?;
@@ -93,7 +107,7 @@ impl Platform {
         self.check_confirm(&plan)?;
         self.check_artifacts(&plan).await?;
         let (id, service) = (rollout_id(&plan)?, plan.service.clone());
-        let event = Event::Accepted { plan: Box::new(plan), by: principal.clone() };
+        let event = Event::Accepted { plan: Box::new(plan), by: principal.clone(), request };
         let record = Record::new(head.next(), self.parts.clock.now(), id.clone(), event);
         let Err(err) = self.parts.journal.append(&permit, &stream, head, &[record]).await else {
             return Ok(id);
@@ -103,6 +117,28 @@ impl Platform {
             self.refuse_second(&service, &stream).await?;
         }
         Err(err.into())
+    }
+
+    /// The rollout that was started by `request`, unless that was before `since`.
+    ///
+    /// Reads one record of every rollout since then.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn started_by(
+        &self,
+        request: &Digest,
+        since: Timestamp,
+    ) -> Result<Option<RolloutId>, PlatformError> {
+        let journal = &self.parts.journal;
+        for at in journal.rollouts(None, usize::MAX).await? {
+            let first = journal.accepted(&at).await?;
+            let Some(first) = first.filter(|it| it.at >= since) else { break };
+            if matches!(&first.event, Event::Accepted { request: Some(it), .. } if it == request) {
+                return Ok(Some(at.rollout));
+            }
+        }
+        Ok(None)
     }
 
     /// One rollout of a service at a time.

@@ -81,7 +81,7 @@ impl World {
             .iter()
             .map(|(name, release)| (name.clone(), SimHost::new(release.clone(), &mut rng)))
             .collect();
-        let accepted = Event::Accepted { plan: given, by: parse("ann") };
+        let accepted = Event::Accepted { plan: given, by: parse("ann"), request: None };
         let at = Timestamp::from_millis(START);
         // Rollouts before this one have left their records.
         let first = Seq::new(1 + rng.below(5));

@@ -5,6 +5,7 @@ mod checks;
 mod garbage;
 mod hosts;
 mod releases;
+mod request;
 mod rollouts;
 mod runs;
 mod services;
@@ -13,6 +14,7 @@ mod tokens;
 
 pub use agents::{AgentLinks, Agents, LinksElsewhere};
 pub use artifacts::{ArtifactUpload, another_already};
+pub use request::NamedRequest;
 pub use rollouts::{demand_target, why};
 pub use status::status_of;
 pub use tokens::{Tokens, new_token, token};
@@ -34,13 +36,14 @@ pub struct Operations {
     platform: Platform,
     principal: Principal,
     upkeep: Option<Arc<dyn Upkeep>>,
+    request: Option<NamedRequest>,
 }
 
 impl Operations {
     /// On `platform`, in the name of `principal`.
     #[must_use]
     pub const fn new(platform: Platform, principal: Principal) -> Self {
-        Self { platform, principal, upkeep: None }
+        Self { platform, principal, upkeep: None, request: None }
     }
 
     /// With what these backends can do beyond their traits.

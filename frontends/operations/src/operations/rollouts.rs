@@ -39,10 +39,13 @@ impl Operations {
     /// # Errors
     /// If the principal may not, the plan would be another one now, or another rollout of the service is not over.
     pub async fn start(&self, asked: &NewRollout) -> Result<RolloutId, Problem> {
+        if let Some(started) = self.started().await? {
+            return Ok(started);
+        }
         let Some(seen) = &asked.plan else {
             let request = self.request(&asked.service, &asked.release, asked.seed)?;
             let (plan, _) = self.make_plan(request).await?;
-            return self.platform.start(&self.principal, plan).await.or_problem();
+            return self.accept(plan).await;
         };
         if asked.seed.is_some_and(|it| it != seen.seed) {
             return Err(refused("seed", "the plan that was seen has another one"));
@@ -51,7 +54,12 @@ impl Operations {
         let request = self.request(&asked.service, &asked.release, Some(seen.seed))?;
         let (plan, _) = self.make_plan(request.made_at(made_at)).await?;
         same_plan(&plan, seen)?;
-        self.platform.start(&self.principal, plan).await.or_problem()
+        self.accept(plan).await
+    }
+
+    pub(super) async fn accept(&self, plan: Plan) -> Result<RolloutId, Problem> {
+        let started = self.platform.start_asked(&self.principal, plan, self.request_name());
+        started.await.or_problem()
     }
 
     /// Plans to take back what a rollout did that is over. Nothing is changed by that.
@@ -73,6 +81,9 @@ impl Operations {
         rollout: &RolloutId,
         seen: Option<&SeenPlan>,
     ) -> Result<RolloutId, Problem> {
+        if let Some(started) = self.started().await? {
+            return Ok(started);
+        }
         let request = match seen {
             Some(seen) => PlanRollback::new(rollout.clone(), seen.seed)
                 .made_at(field("plan.created_at", &seen.created_at)?),
@@ -83,7 +94,7 @@ impl Operations {
         if let Some(seen) = seen {
             same_plan(&plan, seen)?;
         }
-        self.platform.start(&self.principal, plan).await.or_problem()
+        self.accept(plan).await
     }
 
     fn request(

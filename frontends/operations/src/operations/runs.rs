@@ -43,6 +43,9 @@ impl Operations {
     /// # Errors
     /// If the principal may not, a field means nothing, or the plan would be another one now.
     pub async fn start_run(&self, asked: &NewRun) -> Result<RolloutId, Problem> {
+        if let Some(started) = self.started().await? {
+            return Ok(started);
+        }
         let (plan, _, script) = self.make_run(asked).await?;
         if let Some(seen) = &asked.plan {
             same_plan(&plan, seen)?;
@@ -57,7 +60,7 @@ impl Operations {
             &script.archive,
         );
         put.await.or_problem()?;
-        self.platform.start(&self.principal, plan).await.or_problem()
+        self.accept(plan).await
     }
 
     async fn make_run(&self, asked: &NewRun) -> Result<(Plan, PlanReport, Packed), Problem> {

@@ -19,3 +19,5 @@ mod rollouts;
 mod routes;
 #[cfg(test)]
 mod stop;
+#[cfg(test)]
+mod unanswered;

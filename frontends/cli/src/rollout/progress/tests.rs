@@ -41,7 +41,7 @@ fn rollout(hosts: u32) -> Rollout {
     let now = Timestamp::from_millis(1_000_000);
     let input = PlanInput::new(service, release, hosts.collect(), now, "ann".parse().unwrap());
     let (plan, _) = plan(&input).unwrap();
-    let event = Event::Accepted { plan: Box::new(plan), by: "ann".parse().unwrap() };
+    let event = Event::Accepted { plan: Box::new(plan), by: "ann".parse().unwrap(), request: None };
     Rollout::replay(&[Record::new(Seq::new(1), now, "web-1234".parse().unwrap(), event)]).unwrap()
 }
 
