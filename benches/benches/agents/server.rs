@@ -4,6 +4,7 @@ use deploy_client::{Client, Server as Address};
 use deploy_core::{backend::Clock, memory::SystemClock, time::Timestamp};
 use deploy_wire::{NewRollout, Rollout};
 use rustix::{
+    fs::{CWD, Mode, mkfifoat},
     param::clock_ticks_per_second,
     process::{Pid, Signal, kill_process},
 };
@@ -23,8 +24,8 @@ use tempfile::TempDir;
 const LOOK: Duration = Duration::from_millis(50);
 /// How often a rollout onto one host is measured.
 pub(crate) const TIMES: usize = 100;
-/// Where what is measured on one host writes down when it begins.
-pub(crate) const STARTED: &str = "started";
+/// The pipe by which what is measured on one host says that it has begun.
+const STARTED: &str = "started";
 
 const TOKEN: &str = "first token, shown only now: ";
 
@@ -36,6 +37,7 @@ pub(crate) struct Server {
     api: String,
     agents: String,
     token: String,
+    client: Option<Client>,
     clock: Arc<dyn Clock>,
 }
 
@@ -47,7 +49,8 @@ impl Server {
         let (api, agents) = (free_address()?, free_address()?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let token = String::new();
-        let mut server = Self { folder, deploy, process: None, api, agents, token, clock };
+        let mut server =
+            Self { folder, deploy, process: None, api, agents, token, client: None, clock };
         server.describe(wave)?;
         server.begin().await?;
         Ok(server)
@@ -117,7 +120,7 @@ impl Server {
 
     /// Rolls a release out to its end.
     pub(crate) async fn roll_out(&self, service: &str, release: &str) -> Result<Rollout, Failure> {
-        let client = self.client()?;
+        let client = self.client.as_ref().ok_or("the server has not begun")?;
         let asked = NewRollout {
             service: service.to_owned(),
             release: release.to_owned(),
@@ -153,7 +156,7 @@ impl Server {
         command
     }
 
-    /// Two services: one on all hosts, and one on a single host, whose releases say when they begin.
+    /// Two services: one on all hosts, and one on a single host, whose releases say when they have begun.
     fn describe(&self, wave: usize) -> Result<(), Failure> {
         let root = self.folder.path();
         let nothing = "format = 1\n[steps.post]\nscript = 'post.sh'\neffect = 'idempotent'\n[steps.fetch]\nenabled = false\n\
@@ -161,14 +164,11 @@ impl Server {
         let package = root.join("package");
         fs::create_dir(&package)?;
         fs::create_dir(self.hosts())?;
+        mkfifoat(CWD, self.started(), Mode::RUSR | Mode::WUSR)?;
         fs::write(package.join("nothing"), "")?;
         for (service, selector, post) in [
             ("all", "role=bench", "true\n".to_owned()),
-            (
-                "one",
-                "host=host-0",
-                format!("mkdir -p \"$DEPLOY_SHARED\"\ndate +%s%N >>\"$DEPLOY_SHARED/{STARTED}\"\n"),
-            ),
+            ("one", "host=host-0", format!("echo >\"{}\"\n", text(&self.started())?)),
         ] {
             let descriptor = root.join(format!("descriptor-{service}"));
             fs::create_dir(&descriptor)?;
@@ -199,6 +199,11 @@ impl Server {
         self.folder.path().join("hosts")
     }
 
+    /// A pipe in which something lies once the first command is run on the one host.
+    pub(crate) fn started(&self) -> PathBuf {
+        self.hosts().join(STARTED)
+    }
+
     async fn begin(&mut self) -> Result<(), Failure> {
         let mut command = self.command();
         command.args(["serve", "--plain-http", "--listen", &self.api]);
@@ -215,13 +220,11 @@ impl Server {
                 token.trim().clone_into(&mut self.token);
             }
             if line.starts_with("listening on ") {
+                let address = format!("http://{}", self.api);
+                self.client = Some(Client::new(Address::new(address, &self.token))?);
                 return Ok(());
             }
         }
-    }
-
-    fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::new(Address::new(format!("http://{}", self.api), &self.token))?)
     }
 
     /// What `/metrics` says of connected agents.
