@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={}", Path::new("proto").join(SCHEMA).display());
     tonic_prost_build::configure()
         .build_transport(false)
+        .codec_path("crate::SparingCodec")
         .bytes(".deploy.agent.v1.LogChunk.bytes")
         .bytes(".deploy.agent.v1.FetchChunk.bytes")
         .bytes(".deploy.agent.v1.SignedOrder.order")

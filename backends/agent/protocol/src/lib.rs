@@ -23,8 +23,10 @@
 //! assert!(gate.admit(&signed).is_err(), "an order is carried out once");
 //! # Ok::<(), deploy_agent_protocol::NotTrusted>(())
 //! ```
+mod codec;
 mod order;
 
+pub use codec::SparingCodec;
 pub use order::{NotTrusted, OrderGate, OrderSigner, PublicKey};
 
 /// The messages of version 1, as the schema has them.
