@@ -230,7 +230,8 @@ impl FromStr for StreamId {
     }
 }
 
-/// Position of a record in its stream; the first is 1.
+/// Position of a record in its stream; the first is 1. No position is used twice, also where records were lost and a backup was
+/// restored (`Journal::raise_floor`).
 ///
 /// The position of the record that started an attempt is also that attempt's fencing **generation**.
 #[derive(
@@ -253,6 +254,12 @@ impl Seq {
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+
+    /// The position before this one; 0 before the first.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 
     /// As a plain number.

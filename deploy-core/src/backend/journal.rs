@@ -57,12 +57,31 @@ pub fn head_after(expected: Seq, records: &[Record]) -> BackendResult<Seq> {
     }
     let mut head = expected;
     for record in records {
+        let follows = record.previous() == head || head == expected && record.previous() < head;
         head = head.next();
-        if record.seq != head {
-            return Err(refused().with("seq", record.seq).with("due", head));
+        if record.seq != head || !follows {
+            let err = refused().with("seq", record.seq).with("due", head);
+            return Err(err.with("previous", record.previous()));
         }
     }
     Ok(head)
+}
+
+/// Whether `records` name `last` as the record before them: what every [`Journal::append`] has to look at besides, for what is
+/// appended above a floor.
+///
+/// # Errors
+/// `InvalidInput` if they name another.
+pub fn check_previous(last: Seq, records: &[Record]) -> BackendResult<()> {
+    match records.first() {
+        Some(first) if first.previous() != last => {
+            Err(BackendError::new(ErrorKind::InvalidInput, "journal.append")
+                .with("seq", first.seq)
+                .with("previous", first.previous())
+                .with("last", last))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Append-only streams of facts: the only durable state of the engine.
@@ -73,14 +92,20 @@ pub fn head_after(expected: Seq, records: &[Record]) -> BackendResult<Seq> {
 ///   with the head as it is.
 /// * Records are numbered 1, 2, 3… without a gap. `append` of records that do not follow on from `expected`, or of none, is
 ///   `InvalidInput`.
+/// * `raise_floor` gives up all positions up to the one given, for good and in every stream, also in those that nobody has written
+///   yet: `head` is there or above from then on, and what is appended next stands behind it.
+/// * The first record above a floor names the one before it (`Record::behind`), so that readers know the gap from a loss. `append` of
+///   one that names another is `InvalidInput`.
+/// * A floor below the head of any stream is a `Conflict`; the floor as it is changes nothing.
 /// * `read` gives records in order, after the position given and no more than asked for, exactly as they were appended, and
 ///   sees every append that has returned.
-/// * `head` of a stream that nobody wrote is 0.
+/// * `head` of a stream that nobody wrote is 0, or the floor.
 /// * `rollouts` lists each rollout once, from its first record (`Record::is_first`) on, newest first, with the position of its last record
 ///   (`Record::is_last`) once that is there; `rollout` finds one by its id, or is `NotFound`.
 /// * A second first record while a rollout of the stream is not over is `AlreadyExists`, and so is a rollout id that was used before.
 /// * A record of a newer format than this program knows makes `read` fail with `Unsupported`, never be skipped.
-/// * A permit for another action than `RolloutControl` on the stream's service (on the system, for an ad-hoc run) is `PermissionDenied`.
+/// * A permit for another action than `RolloutControl` on the stream's service (on the system, for an ad-hoc run and for the floor) is
+///   `PermissionDenied`.
 ///
 /// ```
 /// use deploy_core::{
@@ -112,7 +137,7 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     async fn read(&self, stream: &StreamId, after: Seq, limit: usize)
     -> BackendResult<Vec<Record>>;
 
-    /// The position of the last record.
+    /// The position that the next record follows: that of the last one, or the floor above it.
     async fn head(&self, stream: &StreamId) -> BackendResult<Seq>;
 
     /// Up to `limit` rollouts of one stream or of all, newest first.
@@ -124,6 +149,10 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
 
     /// Where a rollout lies.
     async fn rollout(&self, id: &RolloutId) -> BackendResult<RolloutRef>;
+
+    /// Gives up all positions up to `floor`: for a journal that was brought back to an earlier state, and whose lost records may have
+    /// had them.
+    async fn raise_floor(&self, permit: &Permit, floor: Seq) -> BackendResult<()>;
 }
 
 /// Conveniences for callers. Backends implement none of these.
@@ -173,9 +202,11 @@ pub trait JournalExt: Journal {
 }
 
 fn before_first(rollout: &RolloutRef) -> BackendResult<Seq> {
-    rollout.first.get().checked_sub(1).map(Seq::new).ok_or_else(|| {
-        BackendError::new(ErrorKind::InvalidInput, "journal.records").with("first", rollout.first)
-    })
+    if rollout.first == Seq::ZERO {
+        return Err(BackendError::new(ErrorKind::InvalidInput, "journal.records")
+            .with("first", rollout.first));
+    }
+    Ok(rollout.first.before())
 }
 
 impl<T: Journal + ?Sized> JournalExt for T {}

@@ -37,7 +37,7 @@ pub use executor::{
     ResolveRequest,
 };
 pub use inventory::{HostInventory, HostInventoryExt};
-pub use journal::{AppendError, Journal, JournalExt, RolloutRef, head_after};
+pub use journal::{AppendError, Journal, JournalExt, RolloutRef, check_previous, head_after};
 pub use lease::{AcquireLease, Lease, LeaseStore};
 pub use log::{LogChunk, LogPosition, LogQuery, LogStore};
 pub use notifier::{Notification, Notifier};

@@ -187,8 +187,10 @@ impl<'a> Driver<'a> {
     }
 
     async fn load(&self) -> Result<Rollout, DriveError> {
+        // Read first: every record up to there is among those read next.
+        let head = self.parts.journal.head(&self.at.stream).await?;
         let records = self.parts.journal.records(&self.at).await?;
-        Ok(Rollout::replay(&records)?)
+        Ok(Rollout::replay(&records)?.at_head(head))
     }
 
     async fn acquire(&self, dead: Option<String>) -> Result<Lease, DriveError> {
@@ -360,16 +362,17 @@ impl Loop<'_> {
         const PAGE: usize = 4_096;
         let driver = self.driver;
         let head = driver.parts.journal.head(&driver.at.stream).await?;
-        if head == rollout.head() {
+        if head == rollout.expected() {
             return Ok((rollout, false));
         }
         let mut records =
             driver.parts.journal.read(&driver.at.stream, rollout.head(), PAGE).await?;
+        let whole = records.len() < PAGE;
         records.retain(|it| it.rollout == *rollout.id());
         for record in &records {
             rollout.apply(record)?;
         }
-        Ok((rollout, true))
+        Ok((if whole { rollout.at_head(head) } else { rollout }, true))
     }
 
     async fn notify(&self, pending: &Pending) {

@@ -15,7 +15,7 @@ pub use driver::{DriveEnd, DriveError, DriveOptions, Driver, NoObserver, Observe
 pub use error::PlatformError;
 pub use keeper::{Keeper, Kept};
 pub use platform::{
-    Applied, Command, PlanRelease, PlanRepair, PlanRollback, PlanRun, Platform, Sight,
+    Applied, Command, PlanRelease, PlanRepair, PlanRollback, PlanRun, Platform, Restored, Sight,
 };
 
 use crate::backend::{

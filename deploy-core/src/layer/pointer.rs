@@ -195,6 +195,7 @@ forward!(Journal {
         limit: usize
     ) -> BackendResult<Vec<RolloutRef>>;
     async fn rollout(&self, id: &RolloutId) -> BackendResult<RolloutRef>;
+    async fn raise_floor(&self, permit: &Permit, floor: Seq) -> BackendResult<()>;
 });
 
 forward!(LeaseStore {

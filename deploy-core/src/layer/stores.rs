@@ -184,6 +184,11 @@ impl<B: Journal, L: Layer> Journal for Layered<B, L> {
         let operation = Operation::read("journal.rollout");
         self.layer.around(operation, || self.backend.rollout(id)).await
     }
+
+    async fn raise_floor(&self, permit: &Permit, floor: Seq) -> BackendResult<()> {
+        let operation = Operation::write("journal.raise_floor");
+        self.layer.around(operation, || self.backend.raise_floor(permit, floor)).await
+    }
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 use super::lock;
 use crate::{
     access::{Action, Permit, Resource},
-    backend::{AppendError, Journal, RolloutRef, head_after},
+    backend::{AppendError, Journal, RolloutRef, check_previous, head_after},
     error::{BackendError, BackendResult, ErrorKind},
     id::{RolloutId, Seq, StreamId},
     plan::FORMAT,
@@ -21,6 +21,7 @@ pub struct MemoryJournal {
 
 #[derive(Debug, Default)]
 struct State {
+    floor: Seq,
     streams: BTreeMap<StreamId, Vec<Record>>,
     /// All rollouts, oldest first.
     rollouts: Vec<RolloutRef>,
@@ -52,6 +53,7 @@ impl Journal for MemoryJournal {
         if actual != expected {
             return Err(AppendError::Conflict { actual, expected });
         }
+        check_previous(state.last(stream), records)?;
         state.check_rollouts(stream, records)?;
         Ok(state.append(stream, records))
     }
@@ -64,7 +66,7 @@ impl Journal for MemoryJournal {
     ) -> BackendResult<Vec<Record>> {
         let state = lock(&self.state);
         let records = state.streams.get(stream).map_or(&[][..], Vec::as_slice);
-        let start = usize::try_from(after.get()).unwrap_or(usize::MAX);
+        let start = records.partition_point(|it| it.seq <= after);
         records.iter().skip(start).take(limit).map(readable).collect()
     }
 
@@ -90,10 +92,29 @@ impl Journal for MemoryJournal {
             BackendError::new(ErrorKind::NotFound, "journal.rollout").with("rollout", id)
         })
     }
+
+    async fn raise_floor(&self, permit: &Permit, floor: Seq) -> BackendResult<()> {
+        const RAISE: &str = "journal.raise_floor";
+        permit.demand(Action::RolloutControl, &Resource::System, RAISE)?;
+        let mut state = lock(&self.state);
+        let highest = state.streams.keys().map(|it| state.head(it)).max().unwrap_or_default();
+        let highest = highest.max(state.floor);
+        if floor < highest {
+            return Err(BackendError::new(ErrorKind::Conflict, RAISE)
+                .with("floor", floor)
+                .with("head", highest));
+        }
+        state.floor = floor;
+        Ok(())
+    }
 }
 
 impl State {
     fn head(&self, stream: &StreamId) -> Seq {
+        self.last(stream).max(self.floor)
+    }
+
+    fn last(&self, stream: &StreamId) -> Seq {
         self.streams.get(stream).and_then(|it| it.last()).map_or(Seq::ZERO, |it| it.seq)
     }
 

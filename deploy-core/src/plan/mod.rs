@@ -29,7 +29,8 @@ pub use warning::Warning;
 
 /// The newest format of plans and journal records that this program reads and writes.
 ///
-/// What is written has the oldest format that can say it: only what has to be confirmed, is staged, or makes a rollout good needs the second.
+/// What is written has the oldest format that can say it: only what has to be confirmed, is staged, makes a rollout good, or
+/// stands behind positions that were given up needs the second.
 pub const FORMAT: u32 = 2;
 /// The format of everything else.
 pub(crate) const UNCONFIRMED: u32 = 1;

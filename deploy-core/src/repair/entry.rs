@@ -112,6 +112,11 @@ pub enum Hold {
         /// Which.
         rollout: RolloutId,
     },
+    /// The journal was restored after the newest rollout that it knows, and may have lost a later one.
+    Restored {
+        /// Which.
+        rollout: RolloutId,
+    },
     /// A person ended a repair.
     Stopped {
         /// Which.
@@ -140,6 +145,7 @@ impl Hold {
         match self {
             Self::Active { .. } => "active",
             Self::Broken { .. } => "broken",
+            Self::Restored { .. } => "restored",
             Self::Stopped { .. } => "stopped",
             Self::Unsettled { .. } => "unsettled",
             Self::Window { .. } => "window",
@@ -149,7 +155,13 @@ impl Hold {
     /// Whether a person can have a repair planned all the same.
     #[must_use]
     pub const fn yields_to_person(&self) -> bool {
-        matches!(self, Self::Broken { .. } | Self::Stopped { .. } | Self::Window { .. })
+        matches!(
+            self,
+            Self::Broken { .. }
+                | Self::Restored { .. }
+                | Self::Stopped { .. }
+                | Self::Window { .. }
+        )
     }
 }
 
@@ -185,6 +197,9 @@ impl fmt::Display for Hold {
             Self::Active { rollout } => write!(f, "rollout {rollout} is not over"),
             Self::Broken { rollout } => {
                 write!(f, "repair {rollout} failed, and somebody has to look")
+            }
+            Self::Restored { rollout } => {
+                write!(f, "a backup was restored since rollout {rollout}: the next one says what hosts run")
             }
             Self::Stopped { rollout, by } => write!(f, "{by} ended repair {rollout}"),
             Self::Unsettled {

@@ -1,7 +1,7 @@
 use super::{Cause, Hold, Left, Next, Owed, Tries};
 use crate::{
     host::{Host, Installed},
-    id::{HostName, Principal, ReleaseId, RolloutId},
+    id::{HostName, Principal, ReleaseId, RolloutId, Seq},
     plan::{Target, Work},
     rollout::{Outcome, Reason, Rollout, TaskState, TaskView},
     spec::{Direction, OnDrift, Service},
@@ -25,6 +25,8 @@ pub struct LedgerInput<'a> {
     pub installed: &'a BTreeMap<HostName, Installed>,
     /// Now.
     pub now: Timestamp,
+    /// Where the stream of the service is.
+    pub head: Seq,
 }
 
 impl<'a> LedgerInput<'a> {
@@ -38,7 +40,14 @@ impl<'a> LedgerInput<'a> {
         installed: &'a BTreeMap<HostName, Installed>,
         now: Timestamp,
     ) -> Self {
-        Self { service, last, repairs, hosts, installed, now }
+        Self { service, last, repairs, hosts, installed, now, head: Seq::ZERO }
+    }
+
+    /// With a stream that is at `head`.
+    #[must_use]
+    pub const fn with_head(mut self, head: Seq) -> Self {
+        self.head = head;
+        self
     }
 
     fn newest(&self) -> &Rollout {
@@ -228,6 +237,9 @@ fn hold(input: &LedgerInput<'_>) -> Option<Hold> {
     }
     if let Some(outcome) = last.outcome().filter(|_| !stands(last)) {
         return Some(Hold::Unsettled { rollout: last.id().clone(), outcome });
+    }
+    if newest.head() < input.head {
+        return Some(Hold::Restored { rollout });
     }
     match (newest.outcome(), newest.reason()) {
         (Some(Outcome::Aborted | Outcome::RolledBack), Some(Reason::Operator { by, .. })) => {

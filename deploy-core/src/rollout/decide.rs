@@ -41,7 +41,7 @@ impl Rollout {
     }
 
     const fn pend(self) -> Pending {
-        let expected = self.head;
+        let expected = self.expected;
         Pending { rollout: self, expected, records: Vec::new(), touched: BTreeSet::new() }
     }
 }
@@ -83,7 +83,9 @@ impl Pending {
     }
 
     fn emit(&mut self, event: Event, now: Timestamp) {
-        let record = Record::new(self.rollout.head.next(), now, self.rollout.id.clone(), event);
+        let seq = self.rollout.expected.next();
+        let record = Record::new(seq, now, self.rollout.id.clone(), event);
+        let record = record.behind(self.rollout.head);
         match self.rollout.take(&record) {
             Ok(Touched::Many(many)) => self.touched.extend(many),
             Ok(Touched::Nothing) => {}

@@ -108,6 +108,8 @@ pub struct Rollout {
     pub(super) by: Principal,
     pub(super) accepted_at: Timestamp,
     pub(super) head: Seq,
+    /// What its next fact follows: `head`, or a floor above it, until that fact is there.
+    pub(super) expected: Seq,
     pub(super) updated_at: Timestamp,
 
     pub(super) direction: Direction,
@@ -187,6 +189,7 @@ impl Rollout {
             by: by.clone(),
             accepted_at: record.at,
             head: record.seq,
+            expected: record.seq,
             updated_at: record.at,
             direction: Direction::Forward,
             hold: Hold::None,
@@ -266,6 +269,20 @@ impl Rollout {
     #[must_use]
     pub const fn head(&self) -> Seq {
         self.head
+    }
+
+    /// The position at which its stream has to be for its next fact to be appended.
+    #[must_use]
+    pub const fn expected(&self) -> Seq {
+        self.expected
+    }
+
+    /// The same, of a stream that is at `head`: where that is above the last record that was taken in, the positions between were
+    /// given up, and the next fact stands above them.
+    #[must_use]
+    pub fn at_head(mut self, head: Seq) -> Self {
+        self.expected = self.head.max(head);
+        self
     }
 
     /// How it ended; `None` while it goes on.

@@ -101,7 +101,7 @@ impl Platform {
         }
         // Whatever somebody else starts from here on is behind this position.
         let head = self.parts.journal.head(&stream).await?;
-        self.refuse_second(&plan.service, &stream).await?;
+        let previous = self.refuse_second(&plan.service, &stream).await?;
         self.refuse_late_repair(&plan, &stream).await?;
         self.check_inventory(&plan).await?;
         self.check_confirm(&plan)?;
@@ -109,6 +109,7 @@ impl Platform {
         let (id, service) = (rollout_id(&plan)?, plan.service.clone());
         let event = Event::Accepted { plan: Box::new(plan), by: principal.clone(), request };
         let record = Record::new(head.next(), self.parts.clock.now(), id.clone(), event);
+        let record = record.behind(previous);
         let Err(err) = self.parts.journal.append(&permit, &stream, head, &[record]).await else {
             return Ok(id);
         };
@@ -141,16 +142,17 @@ impl Platform {
         Ok(None)
     }
 
-    /// One rollout of a service at a time.
+    /// One rollout of a service at a time: gives where the newest has ended.
     async fn refuse_second(
         &self,
         service: &ServiceName,
         stream: &StreamId,
-    ) -> Result<(), PlatformError> {
+    ) -> Result<Seq, PlatformError> {
         let newest = self.parts.journal.rollouts(Some(stream), 1).await?;
-        let Some(newest) = newest.first().filter(|it| it.last.is_none()) else {
-            return Ok(());
-        };
+        let Some(newest) = newest.first() else { return Ok(Seq::ZERO) };
+        if let Some(last) = newest.last {
+            return Ok(last);
+        }
         let active = self.load_at(newest).await?;
         Err(PlatformError::ActiveRollout {
             service: service.clone(),
@@ -241,7 +243,9 @@ impl Platform {
         at: &RolloutRef,
         input: &Input,
     ) -> Result<Option<Rollout>, PlatformError> {
-        let rollout = self.load_at(at).await?;
+        // Read first: every record up to there is among those read next.
+        let head = self.parts.journal.head(&at.stream).await?;
+        let rollout = self.load_at(at).await?.at_head(head);
         rollout.admits(input)?;
         let pending = rollout.instruct(input, self.parts.clock.now());
         if pending.records().is_empty() {

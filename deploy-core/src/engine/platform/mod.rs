@@ -3,6 +3,7 @@ mod catalog;
 mod control;
 mod planning;
 mod repair;
+mod restore;
 mod sights;
 
 pub use catalog::Applied;
@@ -10,6 +11,7 @@ pub use control::Command;
 pub use planning::{PlanRelease, PlanRollback, PlanRun};
 pub(super) use repair::Histories;
 pub use repair::PlanRepair;
+pub use restore::Restored;
 pub use sights::Sight;
 
 use super::{Parts, PlatformError};

@@ -53,6 +53,8 @@ struct History {
     last: Rollout,
     /// Newest first.
     repairs: Vec<Rollout>,
+    /// Where the stream was when it was read.
+    head: Seq,
 }
 
 /// What was read of the journal, for as long as nobody has appended to it: a keeper looks often, and little happens.
@@ -190,18 +192,21 @@ impl Platform {
         let installed = self.parts.inventory.installed(&service.name).await?;
         let (last, repairs) = (&history.last, &history.repairs);
         let now = self.parts.clock.now();
-        Ok(Ledger::of(&LedgerInput::new(service, last, repairs, hosts, &installed, now)))
+        let input = LedgerInput::new(service, last, repairs, hosts, &installed, now);
+        Ok(Ledger::of(&input.with_head(history.head)))
     }
 
     /// The last rollout of a service that is no repair, and its repairs.
     async fn history(&self, service: &ServiceName) -> Result<Option<History>, PlatformError> {
         let stream = StreamId::Service(service.clone());
+        // Read first: what is above the newest rollout then was given up.
+        let head = self.parts.journal.head(&stream).await?;
         let found = self.parts.journal.rollouts(Some(&stream), REMEMBERED).await?;
         let mut repairs: Vec<Rollout> = Vec::new();
         for at in &found {
             let rollout = self.load_at(at).await?;
             if rollout.plan().repairs.is_none() {
-                return Ok(Some(History { last: rollout, repairs }));
+                return Ok(Some(History { last: rollout, repairs, head }));
             }
             repairs.push(rollout);
         }
@@ -209,7 +214,7 @@ impl Platform {
             return Ok(None);
         };
         let at: RolloutRef = self.find(&repaired).await?;
-        Ok(Some(History { last: self.load_at(&at).await?, repairs }))
+        Ok(Some(History { last: self.load_at(&at).await?, repairs, head }))
     }
 }
 

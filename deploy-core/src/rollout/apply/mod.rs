@@ -63,7 +63,7 @@ impl Rollout {
         if record.rollout != self.id {
             return Err(err("it is of another rollout"));
         }
-        if record.seq != self.head.next() {
+        if record.previous() != self.head || record.seq <= self.head {
             return Err(err("there is a gap"));
         }
         if self.outcome.is_some() {
@@ -71,6 +71,7 @@ impl Rollout {
         }
         let touched = self.take_event(&record.event, record.seq, record.at).map_err(err)?;
         self.head = record.seq;
+        self.expected = record.seq;
         self.updated_at = record.at;
         Ok(touched)
     }
