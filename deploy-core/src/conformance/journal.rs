@@ -268,6 +268,91 @@ pub async fn a_newer_format_is_not_skipped<H: JournalHarness>(harness: &H) {
     assert_eq!(journal.read(&web, Seq::ZERO, 1).await.unwrap().len(), 1);
 }
 
+/// A journal with `r1` over in the stream of `web`, up to 3, and `r2` begun in that of `db`, and nothing to be written up to 1,000.
+async fn raised<H: JournalHarness>(harness: &H) -> (Arc<dyn Journal>, H::Guard) {
+    let (journal, guard) = harness.fresh().await;
+    let permit = control().await;
+    append(&journal, &[first(1, "r1"), middle(2, "r1"), last(3, "r1")]).await;
+    journal.append(&permit, &stream("db"), Seq::ZERO, &[first(1, "r2")]).await.unwrap();
+    journal.raise_floor(&permit, Seq::new(1_000)).await.unwrap();
+    (journal, guard)
+}
+
+/// > `raise_floor` gives up all positions up to the one given, for good and in every stream
+pub async fn a_floor_is_raised_in_every_stream<H: JournalHarness>(harness: &H) {
+    let (journal, _guard) = raised(harness).await;
+    let permit = control().await;
+    let floor = Seq::new(1_000);
+    let next = [
+        (stream("web"), Seq::new(3), first(4, "r3"), first(1_001, "r3").behind(Seq::new(3))),
+        (stream("db"), Seq::new(1), middle(2, "r2"), middle(1_001, "r2").behind(Seq::new(1))),
+        (stream("new"), Seq::ZERO, first(1, "r4"), first(1_001, "r4").behind(Seq::ZERO)),
+    ];
+    for (stream, before, given_up, record) in next {
+        assert_eq!(journal.head(&stream).await.unwrap(), floor);
+        conflict(journal.append(&permit, &stream, before, &[given_up]).await, floor);
+        let done = journal.append(&permit, &stream, floor, std::slice::from_ref(&record)).await;
+        assert_eq!(done.unwrap(), Seq::new(1_001));
+        assert_eq!(journal.head(&stream).await.unwrap(), Seq::new(1_001));
+        assert_eq!(journal.read(&stream, before, 10).await.unwrap(), [record]);
+    }
+}
+
+/// > The first record above a floor names the one before it
+pub async fn a_record_above_a_floor_names_the_one_before<H: JournalHarness>(harness: &H) {
+    let (journal, _guard) = raised(harness).await;
+    let (permit, web, floor) = (control().await, stream("web"), Seq::new(1_000));
+    let bad = [first(1_001, "r3"), first(1_001, "r3").behind(Seq::new(2))];
+    for record in bad {
+        let done = journal.append(&permit, &web, floor, &[record]).await;
+        append_refused(done, ErrorKind::InvalidInput);
+    }
+    let jumps = [first(1_001, "r3").behind(Seq::new(3)), middle(1_002, "r3").behind(Seq::new(3))];
+    append_refused(journal.append(&permit, &web, floor, &jumps).await, ErrorKind::InvalidInput);
+    assert_eq!(journal.head(&web).await.unwrap(), floor);
+
+    let new = [first(1_001, "r3").behind(Seq::new(3)), middle(1_002, "r3")];
+    assert_eq!(journal.append(&permit, &web, floor, &new).await.unwrap(), Seq::new(1_002));
+    for after in [3, 4, 999, 1_000] {
+        assert_eq!(journal.read(&web, Seq::new(after), 10).await.unwrap(), new, "after {after}");
+    }
+    let all = journal.read(&web, Seq::ZERO, 10).await.unwrap();
+    assert_eq!(all.iter().map(|it| it.seq.get()).collect::<Vec<_>>(), [1, 2, 3, 1_001, 1_002]);
+    let r3 = RolloutRef::new(name("r3"), web.clone(), Seq::new(1_001), None);
+    assert_eq!(journal.rollout(&name("r3")).await.unwrap(), r3);
+    assert_eq!(journal.records(&r3).await.unwrap(), new);
+}
+
+/// > A floor below the head of any stream is a `Conflict`; the floor as it is changes nothing.
+pub async fn a_floor_is_never_lowered<H: JournalHarness>(harness: &H) {
+    let (journal, _guard) = raised(harness).await;
+    let (permit, db) = (control().await, stream("db"));
+    refused(journal.raise_floor(&permit, Seq::new(999)).await, ErrorKind::Conflict);
+    journal.raise_floor(&permit, Seq::new(1_000)).await.unwrap();
+    let record = middle(1_001, "r2").behind(Seq::new(1));
+    journal.append(&permit, &db, Seq::new(1_000), &[record]).await.unwrap();
+    refused(journal.raise_floor(&permit, Seq::new(1_000)).await, ErrorKind::Conflict);
+    assert_eq!(journal.head(&stream("web")).await.unwrap(), Seq::new(1_000));
+    journal.raise_floor(&permit, Seq::new(2_000)).await.unwrap();
+    for it in ["web", "db", "new"] {
+        assert_eq!(journal.head(&stream(it)).await.unwrap(), Seq::new(2_000));
+    }
+}
+
+/// > and for the floor) is `PermissionDenied`.
+pub async fn raising_the_floor_takes_a_permit<H: JournalHarness>(harness: &H) {
+    let (journal, _guard) = harness.fresh().await;
+    let wrong = [
+        permit(Action::ServiceWrite, Resource::System).await,
+        permit(Action::RolloutControl, Resource::Service(name("web"))).await,
+    ];
+    for permit in wrong {
+        let raised = journal.raise_floor(&permit, Seq::new(10)).await;
+        refused(raised, ErrorKind::PermissionDenied);
+        assert_eq!(journal.head(&stream("web")).await.unwrap(), Seq::ZERO);
+    }
+}
+
 /// > A permit for another action than `RolloutControl` on the stream's service
 pub async fn append_takes_a_permit<H: JournalHarness>(harness: &H) {
     let (journal, _guard) = harness.fresh().await;
@@ -308,6 +393,17 @@ pub async fn append_survives_a_crash<H: JournalHarness + DurableHarness<dyn Jour
     assert_eq!(append(&journal, &[last(5, "r2")]).await, Seq::new(5));
 }
 
+/// > for good
+pub async fn a_floor_survives_a_crash<H: JournalHarness + DurableHarness<dyn Journal>>(
+    harness: &H,
+) {
+    let (journal, guard) = raised(harness).await;
+    let journal = harness.reopen(journal, &guard).await;
+    for it in ["web", "db", "new"] {
+        assert_eq!(journal.head(&stream(it)).await.unwrap(), Seq::new(1_000));
+    }
+}
+
 /// > of any number of writers at one position, one wins
 pub async fn one_of_two_processes_wins<H: JournalHarness + ConcurrentHarness<dyn Journal>>(
     harness: &H,
@@ -336,6 +432,18 @@ pub async fn another_process_sees_an_append<H: JournalHarness + ConcurrentHarnes
     }
 }
 
+/// > `head` is there or above from then on
+pub async fn another_process_sees_a_floor<H: JournalHarness + ConcurrentHarness<dyn Journal>>(
+    harness: &H,
+) {
+    let (one, guard) = harness.fresh().await;
+    let two = harness.another(&guard).await;
+    append(&one, &[first(1, "r1")]).await;
+    one.raise_floor(&control().await, Seq::new(1_000)).await.unwrap();
+    let late = two.append(&control().await, &stream("web"), Seq::new(1), &[middle(2, "r1")]).await;
+    conflict(late, Seq::new(1_000));
+}
+
 /// One test for each case of [`Journal`]; see [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! journal_conformance {
@@ -358,12 +466,17 @@ macro_rules! journal_conformance {
             a_rollout_id_is_used_once
             a_newer_format_is_not_skipped
             append_takes_a_permit
+            a_floor_is_raised_in_every_stream
+            a_record_above_a_floor_names_the_one_before
+            a_floor_is_never_lowered
+            raising_the_floor_takes_a_permit
         }
     };
     (@durable [$($then:tt)+] $harness:expr) => {
         $($then)+! {
             journal, $harness;
             append_survives_a_crash
+            a_floor_survives_a_crash
         }
     };
     (@concurrent [$($then:tt)+] $harness:expr) => {
@@ -371,6 +484,7 @@ macro_rules! journal_conformance {
             journal, $harness;
             one_of_two_processes_wins
             another_process_sees_an_append
+            another_process_sees_a_floor
         }
     };
 }

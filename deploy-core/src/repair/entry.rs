@@ -199,7 +199,10 @@ impl fmt::Display for Hold {
                 write!(f, "repair {rollout} failed, and somebody has to look")
             }
             Self::Restored { rollout } => {
-                write!(f, "a backup was restored since rollout {rollout}: the next one says what hosts run")
+                write!(
+                    f,
+                    "a backup was restored since rollout {rollout}: the next one says what hosts run"
+                )
             }
             Self::Stopped { rollout, by } => write!(f, "{by} ended repair {rollout}"),
             Self::Unsettled {

@@ -27,9 +27,12 @@ sabotages! {
     IsAlone,
     KnowsEveryRollout,
     ListsOldestFirst,
+    LowersTheFloor,
+    RaisesNoNewStream,
     ReadsFromThePosition,
     RemembersTheHead,
     SkipsNewerFormats,
+    TakesAnyForTheOneBefore,
 }
 
 saboteurs!(Journal, Arc<MemoryJournal>);
@@ -56,6 +59,20 @@ impl Saboteur {
             }
             _ => stream.clone(),
         }
+    }
+
+    /// The records, behind whichever is there.
+    async fn chained(
+        &self,
+        permit: &Permit,
+        stream: &StreamId,
+        records: &[Record],
+    ) -> Result<Seq, AppendError> {
+        let head = self.0.head(stream).await?;
+        let last = self.0.read(stream, Seq::ZERO, usize::MAX).await?.pop();
+        let mut records = records.to_vec();
+        records[0] = records[0].clone().behind(last.map_or(Seq::ZERO, |it| it.seq));
+        self.0.append(permit, stream, head, &records).await
     }
 
     async fn renumbered(
@@ -113,6 +130,9 @@ impl Journal for Saboteur {
                 self.renumbered(permit, stream, records).await
             }
             (Sabotage::IgnoresTheHead, None) => self.renumbered(permit, stream, records).await,
+            (Sabotage::TakesAnyForTheOneBefore, Some(ErrorKind::InvalidInput)) => {
+                self.chained(permit, stream, records).await
+            }
             _ => done,
         }
     }
@@ -147,6 +167,9 @@ impl Journal for Saboteur {
         let head = self.0.head(&self.stream(stream)).await?;
         Ok(match self.1 {
             Sabotage::GivesHeadOneForNothing if head == Seq::ZERO => Seq::new(1),
+            Sabotage::RaisesNoNewStream if self.0.read(stream, Seq::ZERO, 1).await?.is_empty() => {
+                Seq::ZERO
+            }
             Sabotage::RemembersTheHead => {
                 *self.2.lock().unwrap().entry(stream.clone()).or_insert(head)
             }
@@ -174,5 +197,17 @@ impl Journal for Saboteur {
             return Err(BackendError::new(ErrorKind::Unavailable, "journal.rollout"));
         }
         found
+    }
+
+    async fn raise_floor(&self, permit_: &Permit, floor: Seq) -> BackendResult<()> {
+        let all = permit(Action::RolloutControl, Resource::System).await;
+        let permit = if self.1 == Sabotage::IgnoresPermits { &all } else { permit_ };
+        self.2.lock().unwrap().clear();
+        match self.0.raise_floor(permit, floor).await {
+            Err(err) if self.1 == Sabotage::LowersTheFloor && err.kind() == ErrorKind::Conflict => {
+                Ok(())
+            }
+            raised => raised,
+        }
     }
 }

@@ -3,7 +3,8 @@ use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
-        AppendError, BackendError, BackendResult, ErrorKind, Journal, RolloutRef, head_after,
+        AppendError, BackendError, BackendResult, ErrorKind, Journal, RolloutRef, check_previous,
+        head_after,
     },
     id::{RolloutId, Seq, StreamId},
     plan::FORMAT,
@@ -18,7 +19,10 @@ pub(crate) struct ListJournal {
 }
 
 #[derive(Debug, Default)]
-struct List(Vec<(StreamId, Record)>);
+struct List {
+    records: Vec<(StreamId, Record)>,
+    floor: Seq,
+}
 
 #[async_trait]
 impl Journal for ListJournal {
@@ -36,8 +40,9 @@ impl Journal for ListJournal {
         if actual != expected {
             return Err(AppendError::Conflict { actual, expected });
         }
+        check_previous(list.last(stream), records)?;
         list.check(stream, records)?;
-        list.0.extend(records.iter().map(|it| (stream.clone(), it.clone())));
+        list.records.extend(records.iter().map(|it| (stream.clone(), it.clone())));
         Ok(list.head(stream))
     }
 
@@ -77,22 +82,39 @@ impl Journal for ListJournal {
             BackendError::new(ErrorKind::NotFound, "journal.rollout").with("rollout", id)
         })
     }
+
+    async fn raise_floor(&self, permit: &Permit, floor: Seq) -> BackendResult<()> {
+        permit.demand(Action::RolloutControl, &Resource::System, RAISE_FLOOR)?;
+        let mut list = lock(&self.records);
+        let heads = list.records.iter().map(|(_, record)| record.seq);
+        let highest = heads.chain([list.floor]).max().unwrap_or_default();
+        if floor < highest {
+            return Err(BackendError::new(ErrorKind::Conflict, RAISE_FLOOR).with("head", highest));
+        }
+        list.floor = floor;
+        Ok(())
+    }
 }
 
 const APPEND: &str = "journal.append";
+const RAISE_FLOOR: &str = "journal.raise_floor";
 
 impl List {
     fn of(&self, stream: &StreamId) -> impl DoubleEndedIterator<Item = &Record> {
-        self.0.iter().filter(move |it| it.0 == *stream).map(|it| &it.1)
+        self.records.iter().filter(move |it| it.0 == *stream).map(|it| &it.1)
     }
 
     fn head(&self, stream: &StreamId) -> Seq {
+        self.last(stream).max(self.floor)
+    }
+
+    fn last(&self, stream: &StreamId) -> Seq {
         self.of(stream).next_back().map_or(Seq::ZERO, |it| it.seq)
     }
 
     /// All rollouts, newest first.
     fn rollouts(&self) -> impl Iterator<Item = RolloutRef> {
-        let firsts = self.0.iter().rev().filter(|it| it.1.is_first());
+        let firsts = self.records.iter().rev().filter(|it| it.1.is_first());
         firsts.map(|(stream, first)| {
             let id = &first.rollout;
             let last = self.of(stream).find(|it| it.rollout == *id && it.is_last());
@@ -104,7 +126,7 @@ impl List {
     fn check(&self, stream: &StreamId, records: &[Record]) -> BackendResult<()> {
         let under_way = |it: &&Record| !it.is_last();
         let mut open = self.of(stream).next_back().filter(under_way).map(|it| &it.rollout);
-        let mut used: Vec<_> = self.0.iter().map(|it| &it.1.rollout).collect();
+        let mut used: Vec<_> = self.records.iter().map(|it| &it.1.rollout).collect();
         for record in records {
             let refused = match open {
                 _ if !record.is_first() && open != Some(&record.rollout) => {

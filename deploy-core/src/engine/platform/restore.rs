@@ -12,7 +12,8 @@ use crate::{
 /// position is a whole number in JSON, which has 53 bits for them.
 const IN_A_MILLISECOND: u64 = 1_024;
 
-const NOTE: &str = "the database was brought back to an earlier state: look what hosts run, then resume or abort";
+const NOTE: &str =
+    "the database was brought back to an earlier state: look what hosts run, then resume or abort";
 
 /// What became of a platform that was brought back to an earlier state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +31,11 @@ impl Platform {
     /// All positions that those can have had as generations are given up. Rollouts that were under way are paused: hosts that they
     /// have reached since would be told again. To say this twice is once too often, and does no harm.
     ///
-    /// Nobody may drive rollouts meanwhile: a driver that has not looked since could still append below the floor.
+    /// It is to be said before rollouts are driven again: what a driver starts until then, hosts may refuse.
     ///
     /// # Errors
     /// If `principal` may not control all rollouts, the clock is behind one that has said this before, or the journal fails.
-    pub async fn declare_restored(
-        &self,
-        principal: &Principal,
-    ) -> Result<Restored, PlatformError> {
+    pub async fn declare_restored(&self, principal: &Principal) -> Result<Restored, PlatformError> {
         let permit = self.permit(principal, Action::RolloutControl, Resource::System).await?;
         let floor = floor_at(self.parts.clock.now());
         self.parts.journal.raise_floor(&permit, floor).await?;
