@@ -16,6 +16,7 @@ use deploy_core::{
 };
 
 const APPEND: &str = "journal.append";
+const RAISE_FLOOR: &str = "journal.raise_floor";
 const READ: &str = "journal.read";
 const LOST: Damage = Damage::Contradiction("it is missing, and others show that it was there");
 
@@ -59,7 +60,7 @@ impl Journal for SqlJournal {
         let after = i64::try_from(after.get()).unwrap_or(i64::MAX);
         let args = [name.as_str().into(), after.into(), limit(most)];
         let rows = self.store.fetch(READ, SQL, &args).await?;
-        let mut records = Vec::with_capacity(rows.len());
+        let mut records: Vec<Record> = Vec::with_capacity(rows.len());
         let mut last = after;
         for row in &rows {
             let decoded = decode_record(row, last);
@@ -69,8 +70,8 @@ impl Journal for SqlJournal {
             let Some(record) = decoded.map_err(damaged)? else {
                 break;
             };
+            last = row.int(1).map_err(damaged)?;
             records.push(record);
-            last += 1;
         }
         if records.len() < most
             && rows.last().is_some_and(|row| row.int(0).is_ok_and(|head| head > last))
@@ -86,6 +87,13 @@ impl Journal for SqlJournal {
         let name = stream.to_string();
         let row = self.store.fetch_optional(HEAD, SELECT_HEAD, &[name.as_str().into()]).await?;
         decode_head(&self.store, HEAD, row.as_ref())
+    }
+
+    async fn raise_floor(&self, permit: &Permit, floor: Seq) -> BackendResult<()> {
+        permit.demand(Action::RolloutControl, &Resource::System, RAISE_FLOOR)?;
+        let mut transaction = self.store.begin(RAISE_FLOOR).await?;
+        let raised = raise_floor(&self.store, &mut transaction, floor).await;
+        transaction.finish(raised).await
     }
 
     async fn rollouts(
@@ -122,12 +130,40 @@ impl Journal for SqlJournal {
     }
 }
 
-const SELECT_HEAD: &str = "SELECT name, head FROM streams WHERE name = $1";
+const SELECT_HEAD: &str = "SELECT CAST($1 AS TEXT), MAX(position) FROM (\
+         SELECT head AS position FROM streams WHERE name = $1 \
+         UNION ALL SELECT position FROM floors UNION ALL SELECT 0) AS positions";
+
+async fn raise_floor(
+    store: &Store,
+    transaction: &mut Transaction,
+    floor: Seq,
+) -> BackendResult<()> {
+    const HIGHEST: &str = "SELECT 'all', MAX(position) FROM (SELECT head AS position FROM streams \
+         UNION ALL SELECT position FROM floors UNION ALL SELECT 0) AS positions";
+    const RAISE: &str = "INSERT INTO floors (position) VALUES ($1) ON CONFLICT DO NOTHING";
+    // No append is under way meanwhile. SQLite has one writer; here those are waited for that have begun.
+    if let Store::Postgres(_) = store {
+        transaction.execute("LOCK TABLE streams IN SHARE MODE", &[]).await?;
+    }
+    let row = transaction.fetch_optional(HIGHEST, &[]).await?;
+    let highest = decode_head(store, RAISE_FLOOR, row.as_ref())?;
+    if floor < highest {
+        let err = store.error(ErrorKind::Conflict, RAISE_FLOOR);
+        return Err(err.with("floor", floor).with("head", highest));
+    }
+    if floor > highest {
+        let position = int(RAISE_FLOOR, "floor", floor.get())?;
+        transaction.execute(RAISE, &[position.into()]).await?;
+    }
+    Ok(())
+}
 
 /// One append, checked as far as it can be without the database.
 struct Append<'a> {
     stream: String,
     expected: Seq,
+    previous: Seq,
     head: Seq,
     records: &'a [Record],
     bodies: Vec<Body>,
@@ -144,7 +180,8 @@ impl<'a> Append<'a> {
         let head = head_after(expected, records)?;
         let encode = |it: &Record| Body::encode(APPEND, it.format, it);
         let bodies = records.iter().map(encode).collect::<BackendResult<_>>()?;
-        Ok(Self { stream: stream.to_string(), expected, head, records, bodies })
+        let previous = records.first().map_or(expected, Record::previous);
+        Ok(Self { stream: stream.to_string(), expected, previous, head, records, bodies })
     }
 
     async fn run(&self, store: &Store, transaction: &mut Transaction) -> Result<Seq, AppendError> {
@@ -166,18 +203,22 @@ impl<'a> Append<'a> {
         store: &Store,
         transaction: &mut Transaction,
     ) -> BackendResult<Option<Stream>> {
-        const FIRST: &str = "INSERT INTO streams (name, head) VALUES ($1, $2) \
+        // The last record is the one that the first new one names, and nothing but a floor is above it.
+        const FIRST: &str = "INSERT INTO streams (name, head) SELECT $1, $2 \
+             WHERE $4 = (SELECT MAX(position) FROM (\
+             SELECT $3 AS position UNION ALL SELECT position FROM floors) AS positions) \
              ON CONFLICT (name) DO NOTHING RETURNING id, rollout";
         const NEXT: &str = "UPDATE streams SET head = $2 WHERE name = $1 AND head = $3 \
+             AND $4 = (SELECT MAX(position) FROM (\
+             SELECT $3 AS position UNION ALL SELECT position FROM floors) AS positions) \
              RETURNING id, rollout";
         let name = self.stream.as_str().into();
         let head = int(APPEND, "head", self.head.get())?;
         let expected = int(APPEND, "expected", self.expected.get())?;
-        let row = if self.expected == Seq::ZERO {
-            transaction.fetch_optional(FIRST, &[name, head.into()]).await?
-        } else {
-            transaction.fetch_optional(NEXT, &[name, head.into(), expected.into()]).await?
-        };
+        let previous = int(APPEND, "previous", self.previous.get())?;
+        let sql = if self.previous == Seq::ZERO { FIRST } else { NEXT };
+        let args = [name, head.into(), previous.into(), expected.into()];
+        let row = transaction.fetch_optional(sql, &args).await?;
         let decode = |row: &Row| Ok(Stream { id: row.int(0)?, rollout: row.maybe_text(1)? });
         let damaged = |damage| store.place(APPEND, "streams").error(&self.stream, damage);
         row.as_ref().map(decode).transpose().map_err(damaged)
@@ -190,6 +231,10 @@ impl<'a> Append<'a> {
     ) -> BackendResult<AppendError> {
         let row = transaction.fetch_optional(SELECT_HEAD, &[self.stream.as_str().into()]).await?;
         let actual = decode_head(store, APPEND, row.as_ref())?;
+        if let Some(first) = self.records.first().filter(|_| actual == self.expected) {
+            let reason = "the record before it is another than it names";
+            return Err(self.refused(ErrorKind::InvalidInput, first, reason));
+        }
         Ok(AppendError::Conflict { actual, expected: self.expected })
     }
 
@@ -267,17 +312,18 @@ impl<'a> Append<'a> {
     }
 }
 
-/// The record after `last`; `None` if there is none.
+/// The record after `last`; `None` if there is none. What lies between the two was given up, or is just what is read from the middle
+/// of: the record says which one is before it.
 fn decode_record(row: &Row, last: i64) -> Result<Option<Record>, Damage> {
     let Some(seq) = row.maybe_int(1)? else {
         return Ok(None);
     };
-    if seq != last + 1 {
-        return Err(LOST);
-    }
     let record: Record = decode(row, 2, FORMAT)?;
-    if record.seq.get() != row.number(1)? {
+    if i64::try_from(record.seq.get()) != Ok(seq) {
         return Err(Damage::Contradiction("its body is that of another record"));
+    }
+    if i64::try_from(record.previous().get())? > last {
+        return Err(LOST);
     }
     Ok(Some(record))
 }

@@ -9,6 +9,7 @@
 mod conformance;
 mod crash;
 mod damage;
+mod floors;
 mod full;
 mod hosts;
 mod identities;
