@@ -56,16 +56,15 @@ async fn what_was_given_up_is_read_over_and_what_is_lost_is_not() {
     let url = format!("sqlite://{}", folder.path().join("deploy.db").display());
     let mut connection = SqliteConnection::connect(&url).await.unwrap();
     for lost in &written {
-        let kept =
+        let keep =
             format!("CREATE TEMP TABLE kept AS SELECT * FROM records WHERE seq = {}", lost.seq);
-        let url = format!("sqlite://{}", folder.path().join("deploy.db").display());
-        let mut connection = SqliteConnection::connect(&url).await.unwrap();
-        connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(kept))).await.unwrap();
+        connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(keep))).await.unwrap();
         connection.execute("DELETE FROM records WHERE seq = (SELECT seq FROM kept)").await.unwrap();
         let err = journal.read(&web(), Seq::ZERO, 10).await.unwrap_err();
         assert_eq!(err.kind(), ErrorKind::Corrupt, "{}", err.chain());
         assert!(err.chain().contains("it is missing"), "{}", err.chain());
-        connection.execute("INSERT INTO records SELECT * FROM kept").await.unwrap();
+        let restore = "INSERT INTO records SELECT * FROM kept; DROP TABLE kept";
+        connection.execute(sqlx::raw_sql(restore)).await.unwrap();
     }
     assert_eq!(journal.read(&web(), Seq::ZERO, 10).await.unwrap(), written);
 }
