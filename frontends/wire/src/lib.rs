@@ -32,7 +32,7 @@ pub use resource::{
     Agent, AgentFacts, Artifact, Backup, Budget, BudgetColumn, BudgetUse, Change, Connection,
     Context, Counts, DoctorCheck, DoctorReport, Explanation, FailureBudget, Garbage, Host,
     HostCheck, HostOwed, HostStatus, Import, IssuedJoinToken, IssuedToken, JoinToken, LogLine,
-    Order, Plan, PlanHost, PlanWave, Release, ReleaseDiff, Removed, Repair, Retries, Rollout,
-    RolloutEvent, RolloutSummary, ServerInfo, Service, Stagger, Staging, Status, Step, Strategy,
-    Task, Token, Upload, Verification, Wave,
+    Order, Plan, PlanHost, PlanWave, Release, ReleaseDiff, Removed, Repair, Restored, Retries,
+    Rollout, RolloutEvent, RolloutSummary, ServerInfo, Service, Stagger, Staging, Status, Step,
+    Strategy, Task, Token, Upload, Verification, Wave,
 };

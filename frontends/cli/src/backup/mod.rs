@@ -77,19 +77,27 @@ pub(crate) fn verify(source: &Path) -> Result<Manifest, Problem> {
     Ok(manifest)
 }
 
-/// Makes `data_dir`, which must be empty or missing, what it was when the backup at `source` was made.
-pub(crate) fn restore(source: &Path, data_dir: &DataDir) -> Result<Manifest, Problem> {
+/// What a data folder was when it was backed up, beside the place that it is for. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Unpacked<'a> {
+    pub(crate) manifest: Manifest,
+    folder: TempDir,
+    target: &'a Path,
+}
+
+/// Unpacks the backup at `source` for `target`, which must be empty or missing.
+pub(crate) fn unpack<'a>(source: &Path, target: &'a DataDir) -> Result<Unpacked<'a>, Problem> {
     let manifest = Manifest::read(source)?;
-    let target = data_dir.path();
+    let target = target.path();
     let occupied = fs::read_dir(target).is_ok_and(|mut it| it.next().is_some());
     if occupied || target.is_file() {
         return Err(in_the_way(target).with_hint(
             "restore into a new folder (`--data-dir DIR`), or move what is there away: nothing is overwritten",
         ));
     }
-    let unfinished = unfinished_beside(target)?;
+    let folder = unfinished_beside(target)?;
     for (path, entry) in manifest.files() {
-        let copied = copy_file(&source.join(path), &unfinished.path().join(path));
+        let copied = copy_file(&source.join(path), &folder.path().join(path));
         let copied = copied.map_err(|err| match err.kind() {
             io::ErrorKind::NotFound => missing(source, path, &err),
             _ => io_problem(target.display(), &err),
@@ -98,9 +106,21 @@ pub(crate) fn restore(source: &Path, data_dir: &DataDir) -> Result<Manifest, Pro
             return Err(damaged(source, path));
         }
     }
-    sync_folders(unfinished.path()).map_err(|err| io_problem(target.display(), &err))?;
-    put_in_place(unfinished, target)?;
-    Ok(manifest)
+    Ok(Unpacked { manifest, folder, target })
+}
+
+impl Unpacked<'_> {
+    /// It, as a data folder that nobody else knows.
+    pub(crate) fn data_dir(&self) -> Result<DataDir, Problem> {
+        DataDir::locate(Some(self.folder.path()))
+    }
+
+    pub(crate) fn put_in_place(self) -> Result<Manifest, Problem> {
+        let synced = sync_folders(self.folder.path());
+        synced.map_err(|err| io_problem(self.target.display(), &err))?;
+        put_in_place(self.folder, self.target)?;
+        Ok(self.manifest)
+    }
 }
 
 /// Copies what is not in the backup yet.

@@ -1,12 +1,13 @@
+use super::declare_restored::{DeclareRestored, declare, tell_restored};
 use crate::{
     app::App,
     backup::{self, Manifest},
-    embedded::{DataDir, unusable_database},
-    output::{plural, size},
+    embedded::{self, DataDir, unusable_database},
+    output::{Output, plural, size},
 };
 use clap::{Args, Subcommand, ValueHint};
 use deploy_sql::Database;
-use deploy_wire::{Backup, Exit, Problem, ProblemCode};
+use deploy_wire::{Backup, Exit, Problem, ProblemCode, Restored};
 use std::path::{Path, PathBuf};
 
 /// Backups of the data folder
@@ -15,6 +16,7 @@ pub(crate) enum BackupCommand {
     Create(Create),
     Verify(Verify),
     Restore(Restore),
+    DeclareRestored(DeclareRestored),
 }
 
 /// Copies the data folder as it is, also while a server and rollouts use it
@@ -39,7 +41,9 @@ pub(crate) struct Verify {
 /// Makes a data folder from a backup; one that is not empty is left alone
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  deploy backup restore /var/backups/deploy-2026-11-22 --data-dir /var/lib/deploy"
+    after_help = "Example:\n  deploy backup restore /var/backups/deploy-2026-11-22 --data-dir /var/lib/deploy\n\n\
+    Hosts may have seen more than the backup knows: attempts from now on go before all of that, and rollouts that were under way \
+    are paused until somebody has looked what hosts run."
 )]
 pub(crate) struct Restore {
     /// The backup
@@ -52,7 +56,8 @@ impl BackupCommand {
         match self {
             Self::Create(command) => command.run(app).await,
             Self::Verify(command) => command.run(app),
-            Self::Restore(command) => command.run(app),
+            Self::Restore(command) => command.run(app).await,
+            Self::DeclareRestored(command) => command.run(app).await,
         }
     }
 }
@@ -67,7 +72,8 @@ impl Create {
         }
         let database = database(&data_dir).await?;
         let manifest = backup::create(&data_dir, database.as_ref(), &self.folder).await?;
-        tell(app, &manifest, &self.folder, "copied to");
+        let document = document(&manifest, &self.folder);
+        app.output.result(&document, |output| tell(output, &document, "copied to"));
         if !manifest.has_database() {
             app.output.warn(
                 "the data folder has no database, so none is in the backup: `pg_dump` copies one on PostgreSQL, and that before this",
@@ -80,18 +86,39 @@ impl Create {
 impl Verify {
     fn run(self, app: &App) -> Result<Exit, Problem> {
         let manifest = backup::verify(&self.folder)?;
-        tell(app, &manifest, &self.folder, "whole in");
+        let document = document(&manifest, &self.folder);
+        app.output.result(&document, |output| tell(output, &document, "whole in"));
         Ok(Exit::Succeeded)
     }
 }
 
 impl Restore {
-    fn run(self, app: &App) -> Result<Exit, Problem> {
+    async fn run(self, app: &App) -> Result<Exit, Problem> {
         let data_dir = app.data_dir()?;
-        let manifest = backup::restore(&self.folder, &data_dir)?;
-        tell(app, &manifest, data_dir.path(), "restored to");
+        let unpacked = backup::unpack(&self.folder, &data_dir)?;
+        let restored = if unpacked.manifest.has_database() {
+            Some(declare_unpacked(app, unpacked.data_dir()?).await?)
+        } else {
+            None
+        };
+        let manifest = unpacked.put_in_place()?;
+        let document = Backup { restored, ..document(&manifest, data_dir.path()) };
+        app.output.result(&document, |output| {
+            tell(output, &document, "restored to");
+            if let Some(restored) = &document.restored {
+                tell_restored(output, restored);
+            }
+        });
         Ok(Exit::Succeeded)
     }
+}
+
+/// Tells the database of a data folder that nobody else uses yet.
+async fn declare_unpacked(app: &App, data_dir: DataDir) -> Result<Restored, Problem> {
+    let (embedded, database) = embedded::open_over(data_dir, &app.global, None).await?;
+    let declared = declare(&embedded).await;
+    database.close().await;
+    declared
 }
 
 /// The database in the folder, if there is one: a server may have its own elsewhere.
@@ -104,12 +131,13 @@ async fn database(data_dir: &DataDir) -> Result<Option<Database>, Problem> {
     Ok(Some(database.map_err(|err| unusable_database(data_dir, &err))?))
 }
 
-fn tell(app: &App, manifest: &Manifest, folder: &Path, done: &str) {
+fn document(manifest: &Manifest, folder: &Path) -> Backup {
     let (files, bytes) = manifest.size();
-    let folder = folder.display().to_string();
-    let document = Backup { folder, files, bytes, database: manifest.has_database() };
-    app.output.result(&document, |output| {
-        let (files, bytes) = (plural(files, "file"), size(bytes));
-        output.line(format_args!("{files}, {bytes}: {done} {}", document.folder));
-    });
+    let (folder, database) = (folder.display().to_string(), manifest.has_database());
+    Backup { folder, files, bytes, database, restored: None }
+}
+
+fn tell(output: &Output, document: &Backup, done: &str) {
+    let (files, bytes) = (plural(document.files, "file"), size(document.bytes));
+    output.line(format_args!("{files}, {bytes}: {done} {}", document.folder));
 }

@@ -4,6 +4,7 @@ pub(crate) mod artifact;
 pub(crate) mod backup;
 pub(crate) mod completions;
 pub(crate) mod context;
+pub(crate) mod declare_restored;
 pub(crate) mod demo;
 pub(crate) mod descriptor;
 pub(crate) mod doctor;

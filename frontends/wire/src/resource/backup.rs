@@ -11,4 +11,16 @@ pub struct Backup {
     pub bytes: u64,
     /// Whether the database is among them.
     pub database: bool,
+    /// What the restored database was told; none where there is no database, or it was not restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Restored>,
+}
+
+/// What `backup declare-restored` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Records and attempts from now on have positions and generations above this one.
+    pub floor: u64,
+    /// The rollouts that were under way, and are paused until somebody has looked; newest first.
+    pub paused: Vec<String>,
 }

@@ -13,7 +13,7 @@ mod token;
 
 pub use agent::{Agent, AgentFacts, IssuedJoinToken, JoinToken};
 pub use artifact::{Artifact, Garbage, Upload, Verification};
-pub use backup::Backup;
+pub use backup::{Backup, Restored};
 pub use context::Context;
 pub use doctor::{DoctorCheck, DoctorReport, ServerInfo};
 pub use host::{Connection, Host, HostCheck, HostOwed, HostStatus, Import, Removed, Status};

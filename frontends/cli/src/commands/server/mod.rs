@@ -141,6 +141,16 @@ impl Serve {
     }
 }
 
+/// The address of the PostgreSQL database that a server would use; `None` is a file in the data folder.
+pub(super) fn database_url(
+    config: Option<&Path>,
+    database: Option<String>,
+) -> Result<Option<String>, Problem> {
+    let given = Given { database, ..Given::default() };
+    let config = Config::read(config, |name| std::env::var(name).ok(), given)?;
+    Ok(config.database.map(|it| it.0))
+}
+
 /// How bytes travel, and what keeps that so.
 fn encrypted(
     app: &App,
