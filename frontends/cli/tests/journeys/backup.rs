@@ -1,6 +1,6 @@
 //! Backups: made while others work, and all there is of a data folder that is gone.
 use crate::lab::{Lab, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 /// A release whose step counts itself, and waits for a file.
@@ -31,12 +31,24 @@ fn a_rollout_goes_on_from_a_backup_that_was_made_in_the_middle_of_it() {
 
     fs::remove_dir_all(lab.data_dir()).unwrap();
     lab.ok(&["backup", "verify", "backup"]);
-    lab.ok(&["backup", "restore", "backup"]);
+    let restored = lab.json(&["backup", "restore", "backup"])["restored"].clone();
     for (list, was) in before {
         assert_eq!(lab.json(&list), was, "{list:?}");
     }
     lab.ok(&["artifact", "verify"]);
-    assert_eq!(lab.json(&show)["state"], "running");
+    let paused = lab.json(&show);
+    assert_eq!(
+        (&paused["state"], &restored["paused"]),
+        (&json!("pausing"), &json!([paused["id"]]))
+    );
+    // The attempt on web-1 is in the backup, and is found. Of that on web-2 only web-2 knows.
+    let status = lab.json(&["status", "web", "--refresh"]);
+    let releases = |status: &Value| {
+        let hosts = status[0]["hosts"].as_array().unwrap().iter();
+        hosts.map(|it| it["release"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(releases(&status), ["web-1", "web-1"], "{status}");
+    lab.run(&["rollout", "skip", "web", "web-2"]).ended_with(11);
     lab.ok(&["rollout", "resume", "web"]);
     assert_eq!(lab.json(&show)["state"], "succeeded");
     for host in 1..=2 {
@@ -47,6 +59,82 @@ fn a_rollout_goes_on_from_a_backup_that_was_made_in_the_middle_of_it() {
     for (private, expected) in [("backup", 0o700), ("backup/deploy.db", 0o600), ("data", 0o700)] {
         assert_eq!(mode(private), expected, "{private}");
     }
+}
+
+/// Rolls a release out that does nothing but be there.
+fn roll_out(lab: &Lab, version: &str) {
+    lab.release(version, "true");
+    lab.ok(&["rollout", "start", "web", &format!("web-{version}")]);
+}
+
+/// The greatest generation that a host has seen.
+fn fence(lab: &Lab, host: u32) -> u64 {
+    let attempts = lab.root(host).join("srv/web/.deploy/attempts");
+    let names = fs::read_dir(attempts).unwrap().map(|it| it.unwrap().file_name());
+    names.map(|it| it.into_string().unwrap().parse().unwrap()).max().unwrap()
+}
+
+#[test]
+fn a_release_is_rolled_out_after_an_old_backup_was_restored_however_often() {
+    let lab = Lab::new();
+    lab.hosts(2);
+    lab.service("min_healthy_time = \"0s\"");
+    roll_out(&lab, "1");
+    lab.ok(&["backup", "create", "backup"]);
+    for version in ["2", "3"] {
+        roll_out(&lab, version);
+    }
+    for version in ["4", "5"] {
+        let before = fence(&lab, 1).max(fence(&lab, 2));
+        fs::remove_dir_all(lab.data_dir()).unwrap();
+        let restored = lab.json(&["backup", "restore", "backup"])["restored"].clone();
+        assert!(restored["floor"].as_u64().unwrap() >= before, "{restored}");
+        assert_eq!(restored["paused"], json!([]));
+        roll_out(&lab, version);
+        for host in 1..=2 {
+            assert_eq!(lab.version(host).as_deref(), Some(version));
+            assert!(fence(&lab, host) > restored["floor"].as_u64().unwrap());
+        }
+        let why = lab.json(&["rollout", "why", "web", "web-1"]);
+        assert_eq!(why["state"], "succeeded", "{why}");
+    }
+}
+
+#[test]
+fn a_database_that_was_brought_back_by_other_means_is_told_so() {
+    let lab = Lab::new();
+    let problem = lab.refused(&["backup", "declare-restored"], 1);
+    assert_eq!(problem["code"], "not_found", "{problem}");
+    lab.hosts(1);
+    lab.service("min_healthy_time = \"0s\"");
+    roll_out(&lab, "1");
+    let copy = || -> Vec<_> {
+        let names = ["deploy.db", "deploy.logs.db"];
+        names.into_iter().map(|it| (it, fs::read(lab.data_dir().join(it)).unwrap())).collect()
+    };
+    let old = copy();
+    for version in ["2", "3"] {
+        roll_out(&lab, version);
+    }
+    gated(&lab, "4");
+    lab.ok(&["rollout", "start", "web", "web-4", "--detach"]);
+    eventually("a step runs", || !lab.shared(1, "ran").is_empty());
+    let problem = lab.refused(&["backup", "declare-restored"], 13);
+    assert_eq!(problem["code"], "in_progress", "{problem}");
+    fs::write(lab.path("gate"), "").unwrap();
+    let show = ["rollout", "show", "web"];
+    eventually("it is over", || lab.json(&show)["state"] == "succeeded");
+
+    for (name, bytes) in old {
+        fs::write(lab.data_dir().join(name), bytes).unwrap();
+    }
+    let before = fence(&lab, 1);
+    let told = lab.json(&["backup", "declare-restored"]);
+    assert!(told["floor"].as_u64().unwrap() > before, "{told}");
+    assert_eq!(told["paused"], json!([]));
+    roll_out(&lab, "5");
+    assert_eq!(lab.version(1).as_deref(), Some("5"));
+    assert_eq!(lab.json(&["backup", "declare-restored"])["paused"], json!([]));
 }
 
 #[test]
