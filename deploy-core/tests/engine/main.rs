@@ -10,5 +10,6 @@ mod control;
 mod fleet;
 mod recovery;
 mod repairs;
+mod restores;
 mod rollouts;
 mod staging;
