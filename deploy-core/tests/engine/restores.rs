@@ -2,7 +2,7 @@
 use crate::fleet::{Fleet, host, parse, waves};
 use deploy_core::{
     access::{Action, Resource},
-    backend::{AppendError, Journal, JournalExt as _},
+    backend::{AppendError, Journal as _, JournalExt as _},
     engine::{
         Command, DriveEnd, DriveOptions, Keeper, NoObserver, Parts, Platform, Restored, Sight,
     },
@@ -92,7 +92,12 @@ async fn a_rollout_under_way_waits_for_a_person_and_then_goes_on() {
         let fleet = bring_back(fleet, &all[..kept]).await;
         let before = fleet.platform.load(&rollout).await.unwrap();
         let restored = declare(&fleet).await;
-        assert_eq!(restored.paused, [rollout.clone()], "{kept} of {} records", all.len());
+        assert_eq!(
+            restored.paused,
+            std::slice::from_ref(&rollout),
+            "{kept} of {} records",
+            all.len()
+        );
         assert_eq!(fleet.drive(&rollout).await, DriveEnd::NeedsPerson);
         let paused = fleet.platform.load(&rollout).await.unwrap();
         assert_eq!(started(&paused), started(&before), "something was started by itself");
