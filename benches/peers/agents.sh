@@ -1,25 +1,27 @@
 #!/usr/bin/env bash
 # agents.sh start M | stop | status | mem
 # One `deploy serve` on 127.0.0.1 and M `deploy-agent`s named 127-0-1-1 ..., each in a mount namespace with the same private
-# /srv and /tmp as the sshd host of that address. DEPLOY= and DEPLOY_AGENT= name the programs (default: ../../target/release).
+# /srv and /tmp as the sshd host of that address; PEERS_STATE and the programs have to lie elsewhere. DEPLOY= and DEPLOY_AGENT= name
+# the programs (default: ../../target/release).
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 built=$BENCH_DIR/../../target/release
 export DEPLOY=${DEPLOY:-$built/deploy} DEPLOY_AGENT=${DEPLOY_AGENT:-$built/deploy-agent}
-S=$PEERS_STATE/agents; pids=$S/pids; export DEPLOY_DATA_DIR=$S/data
-API=127.0.0.1:${PEERS_API_PORT:-17443}; DOOR=127.0.0.1:${PEERS_AGENT_PORT:-17444}
+S=$AGENTS_DIR; pids=$S/pids; DOOR=127.0.0.1:${PEERS_AGENT_PORT:-17444}
+ask() { "$DEPLOY" --server "http://$AGENTS_API" --token-file "$S/token" "$@"; }
 case ${1:-} in
 start)
     M=${2:?agents.sh start M}
     [ ! -s "$pids" ] || { echo "agents: already started"; exit 0; }
     rm -rf "$S"; mkdir -p "$S"; host_trees "$M"
-    export DEPLOY_LOG=error DEPLOY_SERVE_AGENTS_LISTEN=$DOOR
+    export DEPLOY_LOG=error DEPLOY_DATA_DIR=$S/data DEPLOY_SERVE_AGENTS_LISTEN=$DOOR
     setsid sh -c 'python3 "$1/lib/cg.py" join control $$; exec "$DEPLOY" serve --plain-http --listen "$2"' \
-        sh "$BENCH_DIR" "$API" </dev/null >"$S/serve.log" 2>&1 &
+        sh "$BENCH_DIR" "$AGENTS_API" </dev/null >"$S/serve.log" 2>&1 &
     echo $! >"$pids"
     until grep -q '^listening' "$S/serve.log"; do sleep 0.1; done
     sed -n 's/^first token, shown only now: //p' "$S/serve.log" >"$S/token"; chmod 600 "$S/token"
-    "$DEPLOY" host join-token create --label role=peer --uses "$M" --output json |
+    unset DEPLOY_DATA_DIR
+    ask host join-token create --label role=peer --uses "$M" --output json |
         python3 -c 'import json, sys; print(json.load(sys.stdin)["secret"])' >"$S/join-token"
     printf 'folders = ["/srv", "/tmp"]\naccounts = ["root"]\nrun = true\n' >"$S/host.toml"
     for h in $("$BENCH_DIR/targets" "$M"); do
@@ -31,12 +33,12 @@ start)
             sh "$BENCH_DIR" "$d" "$S" "$state" </dev/null >>"$LOG_DIR/agents.log" 2>&1 &
         echo $! >>"$pids"
     done
-    until "$DEPLOY" host agent list --output json | python3 -c 'import json, sys; sys.exit(sum(it["state"] == "connected" for it in json.load(sys.stdin)) < int(sys.argv[1]))' "$M"
+    until ask host agent list --output json | python3 -c 'import json, sys; sys.exit(sum(it["state"] == "connected" for it in json.load(sys.stdin)) < int(sys.argv[1]))' "$M"
     do sleep 0.5; done
     echo "agents: $M are connected"
     ;;
 stop) stop_residents "$pids";;
 status) residents "$pids";;
 mem) resident_memory;;
-*)  sed -n 2,4p "$0"; exit 2;;
+*)  sed -n 2,5p "$0"; exit 2;;
 esac
