@@ -33,7 +33,7 @@ start)
             sh "$BENCH_DIR" "$d" "$S" "$state" </dev/null >>"$LOG_DIR/agents.log" 2>&1 &
         echo $! >>"$pids"
     done
-    until ask host agent list --output json | python3 -c 'import json, sys; sys.exit(sum(it["state"] == "connected" for it in json.load(sys.stdin)) < int(sys.argv[1]))' "$M"
+    until ask host agent list --output json | python3 -c 'import json, sys; sys.exit(sum(it["connected"] for it in json.load(sys.stdin)) < int(sys.argv[1]))' "$M"
     do sleep 0.5; done
     echo "agents: $M are connected"
     ;;

@@ -63,30 +63,45 @@ pub(super) struct RemoteWatch {
     rollout: Rollout,
     /// The position of the last event that has come.
     reached: u64,
+    /// Where that was at the last look.
+    looked: u64,
     happened: Vec<RolloutEvent>,
+    /// Whether the stream is over.
+    ended: bool,
 }
 
 impl RemoteWatch {
     /// Follows `rollout`, and tells what happens after the position `after`.
     pub(super) fn open(client: Client, url: String, rollout: Rollout, after: u64) -> Self {
         let events = Stream::read(client.events(&rollout.id, after));
-        Self { client, url, events, rollout, reached: after, happened: Vec::new() }
+        let (looked, happened) = (after, Vec::new());
+        Self { client, url, events, rollout, reached: after, looked, happened, ended: false }
     }
 
     async fn take(&mut self) -> Result<(), ClientError> {
-        let before = self.reached;
-        while let Some((at, event)) = self.events.ready()? {
-            self.happened.push(event);
-            self.reached = at;
+        while let Some(next) = self.events.ready()? {
+            self.keep(next);
         }
-        if self.reached > before.max(self.rollout.seq) {
+        if self.reached > self.looked.max(self.rollout.seq) {
             self.rollout = self.client.rollout(&self.rollout.id, false).await?;
         }
         // A rollout is never shown ahead of what has happened in it.
         while self.reached < self.rollout.seq {
-            let Some((at, event)) = self.events.next().await? else { break };
-            self.happened.push(event);
-            self.reached = at;
+            let Some(next) = self.events.next().await? else { break };
+            self.keep(next);
+        }
+        self.looked = self.reached;
+        Ok(())
+    }
+
+    fn keep(&mut self, (at, event): (u64, RolloutEvent)) {
+        self.happened.push(event);
+        self.reached = at;
+    }
+
+    async fn rest(&mut self) -> Result<(), ClientError> {
+        while let Some(next) = self.events.next().await? {
+            self.keep(next);
         }
         Ok(())
     }
@@ -97,6 +112,15 @@ impl Watch for RemoteWatch {
     async fn look(&mut self) -> Result<Vec<RolloutEvent>, Problem> {
         self.take().await.map_err(|err| told(err, &self.url))?;
         Ok(std::mem::take(&mut self.happened))
+    }
+
+    async fn end(&mut self) -> Result<(), Problem> {
+        if self.ended {
+            std::future::pending::<()>().await;
+        }
+        self.rest().await.map_err(|err| told(err, &self.url))?;
+        self.ended = true;
+        Ok(())
     }
 
     fn rollout(&self) -> &Rollout {

@@ -113,6 +113,11 @@ pub(crate) trait Watch: Send {
     /// What has happened since the last time. The rollout is as far then.
     async fn look(&mut self) -> Result<Vec<RolloutEvent>, Problem>;
 
+    /// Waits until it is known that nothing more will happen; for ever where nobody says so, and the second time. May be dropped at any time.
+    async fn end(&mut self) -> Result<(), Problem> {
+        std::future::pending().await
+    }
+
     /// The rollout as of the last look.
     fn rollout(&self) -> &Rollout;
 }

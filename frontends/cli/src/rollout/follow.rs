@@ -193,10 +193,13 @@ struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// Waits a moment, and shows what is new.
+    /// Waits a moment, or for the end if that is sooner, and shows what is new.
     async fn look(&mut self, follow: &Follow<'_>, driven: bool) -> Result<(), Problem> {
         let clock = SystemClock::new();
-        clock.sleep_until(clock.now().after(REFRESH)).await;
+        tokio::select! {
+            () = clock.sleep_until(clock.now().after(REFRESH)) => {}
+            end = self.watch.end() => end?,
+        }
         self.take(follow, driven).await
     }
 

@@ -29,8 +29,8 @@ use serde::Serialize;
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// How often something new is looked for.
-const LOOK: Duration = Duration::from_millis(250);
+/// How soon something new is looked for after there was something; and while there is nothing each time later, up to the second of these.
+const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 /// How often a stream asks whether the token that opened it is still good.
 const CHECK: Duration = Duration::from_secs(3);
 /// The header with which a client takes a stream up again.
@@ -151,6 +151,8 @@ struct Feed {
     source: Source,
     follow: bool,
     ready: VecDeque<Event>,
+    /// How long to wait before something new is looked for.
+    pause: Duration,
     ended: bool,
     _room: OwnedSemaphorePermit,
 }
@@ -174,8 +176,9 @@ impl Feed {
                     let clock = &self.state.control.parts.clock;
                     tokio::select! {
                         _ = stopping.wait_for(|it| *it) => {}
-                        () = clock.sleep_until(clock.now().after(LOOK)) => {}
+                        () = clock.sleep_until(clock.now().after(self.pause)) => {}
                     }
+                    self.pause = (self.pause * 2).min(LOOK.1);
                 }
                 Err(problem) => {
                     let status = crate::problem::status(problem.code).as_u16();
@@ -195,8 +198,12 @@ impl Feed {
             self.checked = now;
         }
         let events = self.source.next(&self.state.control.parts).await?;
+        if events.is_empty() {
+            return Ok(false);
+        }
         self.ready.extend(events);
-        Ok(!self.ready.is_empty())
+        self.pause = LOOK.0;
+        Ok(true)
     }
 
     fn end(&mut self, last: Event) {
@@ -223,8 +230,17 @@ fn stream(
             .retry_after(5)
     })?;
     state.metrics.streams.inc();
-    let (checked, ready) = (state.now(), VecDeque::new());
-    let feed = Feed { state, caller, checked, source, follow, ready, ended: false, _room: room };
+    let feed = Feed {
+        checked: state.now(),
+        state,
+        caller,
+        source,
+        follow,
+        ready: VecDeque::new(),
+        pause: LOOK.0,
+        ended: false,
+        _room: room,
+    };
     let events = futures_util::stream::unfold(feed, Feed::next);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
