@@ -15,7 +15,7 @@ start)
     [ ! -s "$pids" ] || { echo "agents: already started"; exit 0; }
     rm -rf "$S"; mkdir -p "$S"; host_trees "$M"
     export DEPLOY_LOG=error DEPLOY_DATA_DIR=$S/data DEPLOY_SERVE_AGENTS_LISTEN=$DOOR
-    setsid sh -c 'python3 "$1/lib/cg.py" join control $$; exec "$DEPLOY" serve --plain-http --listen "$2"' \
+    setsid sh -c 'python3 "$1/lib/cg.py" join serve $$; exec "$DEPLOY" serve --plain-http --listen "$2"' \
         sh "$BENCH_DIR" "$AGENTS_API" </dev/null >"$S/serve.log" 2>&1 &
     echo $! >"$pids"
     until grep -q '^listening' "$S/serve.log"; do sleep 0.1; done
@@ -28,7 +28,7 @@ start)
         d=$HOSTS_DIR/$h; state=$S/state/$h; mkdir -p "$state"
         "$DEPLOY_AGENT" enrol --server "$DOOR" --state-dir "$state" --name "${h//./-}" --instance "peers/here/${h//./-}" <"$S/join-token" >/dev/null
         setsid unshare -m --propagation private sh -c '
-            python3 "$1/lib/cg.py" join minions $$; mount --bind "$2/srv" /srv && mount --bind "$2/tmp" /tmp &&
+            python3 "$1/lib/cg.py" join agents $$; mount --bind "$2/srv" /srv && mount --bind "$2/tmp" /tmp &&
             exec "$DEPLOY_AGENT" run --config "$3/host.toml" --state-dir "$4"' \
             sh "$BENCH_DIR" "$d" "$S" "$state" </dev/null >>"$LOG_DIR/agents.log" 2>&1 &
         echo $! >>"$pids"
@@ -37,8 +37,8 @@ start)
     do sleep 0.5; done
     echo "agents: $M are connected"
     ;;
-stop) stop_residents "$pids";;
+stop) stop_residents "$pids" agents serve;;
 status) residents "$pids";;
-mem) resident_memory;;
+mem) resident_memory serve agents;;
 *)  sed -n 2,5p "$0"; exit 2;;
 esac

@@ -25,7 +25,7 @@ C
 # deploy_case TOOL GROUP COMMAND ...: measures $CASE with `deploy` as it is called here, on hosts in that control group.
 deploy_case() {
     local tool=$1 group=$2; shift 2
-    m() { measure --server "$group" --tool "$tool" -- "$@"; }
+    m() { measure --server "$group" --control serve --tool "$tool" -- "$@"; }
     case $CASE in
     # Each host's /tmp is its own; the default, /var/tmp, is one folder for all the hosts of this machine.
     run)          m "$@" run --yes --path /tmp --max-parallel "$CONC" role=peer -- true;;

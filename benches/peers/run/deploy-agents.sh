@@ -3,5 +3,5 @@
 # and cases as for deploy.sh.
 . "$(dirname "$0")/common.sh"
 . "$BENCH_DIR/lib/deploy.sh"
-deploy_case "deploy agents c$CONC" minions \
+deploy_case "deploy agents c$CONC" agents \
     "$DEPLOY" --server "http://$AGENTS_API" --token-file "$AGENTS_DIR/token" --quiet
