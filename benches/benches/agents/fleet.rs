@@ -1,14 +1,18 @@
-//! Agents at whose end nothing is run, but for the first, which runs what it is told.
-use crate::server::program;
+//! Agents at whose end nothing is run, but for the first, which runs what it is told. Of one service they say that it prints.
+use crate::{logs::PRINTING, server::program};
 use async_trait::async_trait;
+use bytes::Bytes;
 use deploy_agent::{
     FetchArtifact, Followed, Following, GatewayConnector, HostOptions, HostSide, Identity,
     JournaledHost, Names, Policy, Session, enrol,
 };
-use deploy_agent_protocol::v1::{
-    Accepted, Attempt, AttemptId, Check, Checked, Confirm, Ended, Follow, Holding, Kill,
-    NeverStarted, Observe, Observed, Outcome, Probe, Refused, Resolve, Resolved, Stage, Staged,
-    answer::Kind,
+use deploy_agent_protocol::{
+    LONGEST_CHUNK,
+    v1::{
+        Accepted, Attempt, AttemptId, Check, Checked, Confirm, Ended, Follow, Holding, Kill,
+        NeverStarted, Observe, Observed, Outcome, Probe, Refused, Resolve, Resolved, Stage, Staged,
+        answer::Kind,
+    },
 };
 use deploy_benches::Failure;
 use deploy_core::{backend::Clock, memory::SystemClock};
@@ -24,14 +28,17 @@ use tokio::sync::mpsc;
 
 /// How many machines enrol at the same time.
 const AT_ONCE: usize = 64;
+/// What a log is made of that nobody has printed.
+static PRINTED: [u8; LONGEST_CHUNK] = [b'.'; LONGEST_CHUNK];
 
 /// Enrols so many agents at `server` by the join token that is on standard input, each with a folder of its own below `folder`,
-/// and stays. The first of them runs attempts below `hosts`.
+/// and stays. The first of them runs attempts below `hosts`; the others have printed `prints` bytes in each attempt of the service that prints.
 pub(crate) async fn connect(
     server: &str,
     count: usize,
     folder: &Path,
     hosts: &Path,
+    prints: u64,
 ) -> Result<(), Failure> {
     let mut token = String::new();
     io::stdin().read_to_string(&mut token)?;
@@ -46,7 +53,7 @@ pub(crate) async fn connect(
         let (number, identity, state) = agent?;
         let host: Arc<dyn HostSide> = match number {
             0 => Arc::new(real(&state, folder, hosts).await?),
-            _ => Arc::new(Nothing),
+            _ => Arc::new(Nothing { prints }),
         };
         let connect = Arc::new(GatewayConnector::new(&state, Arc::clone(&clock)));
         let session = Session::new(host, connect, identity);
@@ -75,16 +82,24 @@ async fn enrolled(
 /// A host as it is, whose attempts are processes of this machine.
 async fn real(state: &Path, folder: &Path, hosts: &Path) -> Result<JournaledHost, Failure> {
     let policy = folder.join("host.toml");
-    let me = rustix::process::geteuid().as_raw();
-    let accounts = if me == 0 { "accounts = [\"root\"]\n" } else { "" };
-    fs::write(&policy, format!("folders = [\"{}\"]\n{accounts}", hosts.display()))?;
+    fs::write(&policy, policy_of(hosts))?;
     let options = HostOptions::new("host-0", state, Policy::read(&policy)?);
     Ok(JournaledHost::open(options.with_program(program("DEPLOY_AGENT", "deploy-agent"))).await?)
 }
 
+/// What a host lets be done below `hosts`.
+pub(crate) fn policy_of(hosts: &Path) -> String {
+    let me = rustix::process::geteuid().as_raw();
+    let accounts = if me == 0 { "accounts = [\"root\"]\n" } else { "" };
+    format!("folders = [\"{}\"]\n{accounts}", hosts.display())
+}
+
 /// A host on which everything has been done as soon as it is ordered.
 #[derive(Debug)]
-struct Nothing;
+struct Nothing {
+    /// How long the log is of an attempt of the service that prints.
+    prints: u64,
+}
 
 #[async_trait]
 impl HostSide for Nothing {
@@ -98,14 +113,16 @@ impl HostSide for Nothing {
 
     async fn follow(&self, follow: Follow) -> Result<Following, Refused> {
         let (to, from) = mpsc::channel(1);
+        let prints = follow.place.as_ref().is_some_and(|it| it.service == PRINTING);
+        let length = if prints { self.prints } else { 0 };
         let ended = Ended {
             token: follow.token,
             generation: follow.generation,
             outcome: Outcome::Succeeded.into(),
+            log_length: length,
             ..Ended::default()
         };
-        // There is room for one.
-        let _sent = to.try_send(Followed::Ended(ended));
+        tokio::spawn(tell(to, follow.log_offset, length, ended));
         Ok(Following::new(from))
     }
 
@@ -154,4 +171,19 @@ impl HostSide for Nothing {
     async fn log_durable(&self, _attempt: &AttemptId, _offset: u64) {}
 
     async fn shutdown(&self) {}
+}
+
+/// Tells a log from `offset` on, and how it ended, as long as somebody listens.
+async fn tell(to: mpsc::Sender<Followed>, mut offset: u64, length: u64, ended: Ended) {
+    while offset < length {
+        let left = usize::try_from(length - offset).unwrap_or(usize::MAX);
+        let piece = PRINTED.get(..left).unwrap_or(&PRINTED);
+        let log = Followed::Log { offset, bytes: Bytes::from_static(piece) };
+        if to.send(log).await.is_err() {
+            return;
+        }
+        offset += piece.len() as u64;
+    }
+    // Nobody listens any more.
+    let _over = to.send(Followed::Ended(ended)).await;
 }

@@ -9,6 +9,7 @@
 //! enrol with a join token, and have sessions of the agent's own code over loopback and TLS, at whose end nothing is run; but the first of them runs what it
 //! is told. `HOSTS` must stay below `ulimit -n`.
 mod fleet;
+mod logs;
 mod server;
 
 use deploy_benches::{Failure, Table};
@@ -34,7 +35,8 @@ async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = env::args().skip(1).filter(|it| it != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [AGENTS, server, count, folder, hosts] => {
-            fleet::connect(server, count.parse()?, Path::new(folder), Path::new(hosts)).await
+            let (count, folder, hosts) = (count.parse()?, Path::new(folder), Path::new(hosts));
+            fleet::connect(server, count, folder, hosts, logs::part_of(count)).await
         }
         [] => measure(1_000, 500).await,
         [hosts] => measure(hosts.parse()?, 500).await,
@@ -106,7 +108,7 @@ async fn measure(hosts: usize, wave: usize) -> Result<(), Failure> {
         String::new(),
     )?;
     row("and of a hundred all but one within", format!("{:.2} ms", at(99)), String::new())?;
-    Ok(())
+    logs::measure(&server, hosts).await
 }
 
 /// Milliseconds from the call that starts a rollout onto one host to the first command that is run there.
@@ -149,7 +151,7 @@ impl Fleet {
             .stdin(Stdio::piped())
             .spawn()?;
         let mut input = process.stdin.take().ok_or("no input")?;
-        input.write_all(server.join_token(hosts)?.as_bytes())?;
+        input.write_all(server.join_token("bench", hosts)?.as_bytes())?;
         Ok(Self { process, _folder: folder })
     }
 }

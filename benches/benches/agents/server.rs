@@ -1,4 +1,5 @@
 //! The real server, as a process of its own, over a data folder on a disk.
+use crate::logs::{LINE, PRINTED, PRINTER, PRINTING};
 use deploy_benches::Failure;
 use deploy_client::{Client, Server as Address};
 use deploy_core::{backend::Clock, memory::SystemClock, time::Timestamp};
@@ -61,10 +62,10 @@ impl Server {
         &self.agents
     }
 
-    /// A join token for so many hosts.
-    pub(crate) fn join_token(&self, hosts: usize) -> Result<String, Failure> {
-        let uses = hosts.to_string();
-        let create = ["host", "join-token", "create", "--label", "role=bench", "--uses", &uses];
+    /// A join token for so many hosts of a role.
+    pub(crate) fn join_token(&self, role: &str, hosts: usize) -> Result<String, Failure> {
+        let (label, uses) = (format!("role={role}"), hosts.to_string());
+        let create = ["host", "join-token", "create", "--label", &label, "--uses", &uses];
         let made: Value = serde_json::from_str(&self.deploy(&create)?)?;
         let secret = made.get("secret").and_then(Value::as_str);
         Ok(secret.ok_or("the join token is not shown")?.to_owned())
@@ -92,19 +93,22 @@ impl Server {
         self.clock.sleep_until(self.clock.now().after(wait)).await;
     }
 
+    /// Waits a moment.
+    pub(crate) async fn look(&self) {
+        self.wait(LOOK).await;
+    }
+
     /// Until so many agents have a session.
     pub(crate) async fn wait_for(&self, hosts: usize) -> Result<(), Failure> {
         while self.connected()? < hosts {
-            self.wait(LOOK).await;
+            self.look().await;
         }
         Ok(())
     }
 
     /// Bytes.
     pub(crate) fn resident(&self) -> Result<u64, Failure> {
-        let pages = fs::read_to_string(format!("/proc/{}/statm", self.pid()?))?;
-        let pages: u64 = pages.split(' ').nth(1).ok_or("statm is short")?.parse()?;
-        Ok(pages * 4096)
+        resident(self.pid()?)
     }
 
     /// Seconds of CPU.
@@ -120,6 +124,16 @@ impl Server {
 
     /// Rolls a release out to its end.
     pub(crate) async fn roll_out(&self, service: &str, release: &str) -> Result<Rollout, Failure> {
+        let rollout = self.carry_out(service, release).await?;
+        if rollout.state == "succeeded" {
+            return Ok(rollout);
+        }
+        let why = rollout.attention.iter().find_map(|it| it.reason.as_deref());
+        Err(format!("the rollout ended as {}: {}", rollout.state, why.unwrap_or_default()).into())
+    }
+
+    /// Rolls a release out until it is known how that went.
+    pub(crate) async fn carry_out(&self, service: &str, release: &str) -> Result<Rollout, Failure> {
         let client = self.client.as_ref().ok_or("the server has not begun")?;
         let asked = NewRollout {
             service: service.to_owned(),
@@ -129,14 +143,21 @@ impl Server {
         let mut rollout = client.start(&asked).await?;
         let id = rollout.id.clone();
         while !["succeeded", "failed", "paused"].contains(&rollout.state.as_str()) {
-            self.wait(LOOK).await;
+            self.look().await;
             rollout = client.rollout(&id, false).await?;
         }
-        if rollout.state == "succeeded" {
-            return Ok(rollout);
+        Ok(rollout)
+    }
+
+    /// How much is stored of what the steps of a rollout have printed, in bytes.
+    pub(crate) async fn printed(&self, rollout: &str) -> Result<u64, Failure> {
+        let client = self.client()?;
+        let mut lines = client.logs_so_far(rollout, None, 0);
+        let mut printed = 0;
+        while let Some(line) = lines.next().await? {
+            printed += line.bytes().len() as u64;
         }
-        let why = rollout.attention.iter().find_map(|it| it.reason.as_deref());
-        Err(format!("the rollout ended as {}: {}", rollout.state, why.unwrap_or_default()).into())
+        Ok(printed)
     }
 
     /// Runs the command line over the server's data, for programs.
@@ -156,7 +177,7 @@ impl Server {
         command
     }
 
-    /// Two services: one on all hosts, and one on a single host, whose releases say when they have begun.
+    /// Services: one on all hosts; one on a single host, whose releases say when they have begun; and two that print, on all hosts and on one.
     fn describe(&self, wave: usize) -> Result<(), Failure> {
         let root = self.folder.path();
         let nothing = "format = 1\n[steps.post]\nscript = 'post.sh'\neffect = 'idempotent'\n[steps.fetch]\nenabled = false\n\
@@ -169,6 +190,8 @@ impl Server {
         for (service, selector, post) in [
             ("all", "role=bench", "true\n".to_owned()),
             ("one", "host=host-0", format!("echo >\"{}\"\n", text(&self.started())?)),
+            (PRINTING, "role=bench,host!=host-0", "true\n".to_owned()),
+            (PRINTER, "role=printer", format!("yes '{LINE}' | head -c {PRINTED}\n")),
         ] {
             let descriptor = root.join(format!("descriptor-{service}"));
             fs::create_dir(&descriptor)?;
@@ -183,7 +206,7 @@ impl Server {
             );
             fs::write(&file, written)?;
             self.deploy(&["service", "apply", text(&file)?])?;
-            let releases = if service == "all" { 2 } else { TIMES };
+            let releases = if service == "one" { TIMES } else { 2 };
             for version in 1..=releases {
                 let version = version.to_string();
                 let create = ["release", "create", service, &version];
@@ -255,6 +278,13 @@ impl Drop for Server {
             let _status = process.wait();
         }
     }
+}
+
+/// What a process has in memory, in bytes.
+pub(crate) fn resident(pid: u32) -> Result<u64, Failure> {
+    let pages = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages: u64 = pages.split(' ').nth(1).ok_or("statm is short")?.parse()?;
+    Ok(pages * 4096)
 }
 
 /// A program of ours: what the variable says, or what was built for a release.
