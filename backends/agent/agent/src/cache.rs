@@ -17,6 +17,9 @@ use std::{
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
+/// How much of a file is read at once: little enough that the allocator gives the memory back that is free at its end.
+const PIECE: usize = 64 << 10;
+
 /// Why an artifact cannot be had.
 #[derive(Debug, Error)]
 pub(crate) enum FetchError {
@@ -188,7 +191,7 @@ async fn is_right(path: PathBuf, artifact: Artifact) -> io::Result<bool> {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(err) => return Err(err),
         };
-        let (mut hasher, mut buffer, mut size) = (Hasher::new(), vec![0; 256 << 10], 0);
+        let (mut hasher, mut buffer, mut size) = (Hasher::new(), vec![0; PIECE], 0);
         loop {
             let length = file.read(&mut buffer)?;
             if length == 0 {
