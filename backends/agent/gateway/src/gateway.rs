@@ -6,7 +6,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use deploy_agent_protocol::{
-    LONGEST_CHUNK, LONGEST_FRAME, NEWEST_PROTOCOL, OLDEST_PROTOCOL, OrderSigner,
+    LONGEST_CHUNK, LONGEST_FRAME, OrderSigner, TooFarApart, Versions,
     v1::{
         AgentFrame, FetchChunk, FetchRequest, GatewayFrame, Hello, Welcome,
         agent_frame::Kind as FromAgent,
@@ -48,11 +48,12 @@ const MISSED: u32 = 3;
 pub struct GatewayOptions {
     /// How often an agent that has nothing to say says so; one that is silent for three times that is taken for gone. 5 s by default.
     pub heartbeat: Duration,
+    versions: Versions,
 }
 
 impl Default for GatewayOptions {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(5) }
+        Self { heartbeat: Duration::from_secs(5), versions: Versions::OURS }
     }
 }
 
@@ -61,6 +62,14 @@ impl GatewayOptions {
     #[must_use]
     pub const fn with_heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = heartbeat;
+        self
+    }
+
+    /// As a server that speaks other versions of the protocol than this one: what tests of agents need.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn speaking(mut self, versions: Versions) -> Self {
+        self.versions = versions;
         self
     }
 }
@@ -150,7 +159,7 @@ impl Gateway {
         hello: &Hello,
         outbox: mpsc::Sender<GatewayFrame>,
     ) -> Result<Arc<Session>, Status> {
-        let protocol = protocol(hello.protocol)?;
+        let protocol = protocol(hello, self.0.options.versions)?;
         let host = self.0.admission.identify(peer).await.map_err(denied)?;
         if let Some(current) = self.0.sessions.current(&host)
             && current.boot_id() != hello.boot_id
@@ -326,14 +335,13 @@ fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
     peer.ok_or_else(|| Status::unauthenticated("an agent needs a certificate: enrol the host"))
 }
 
-/// The version that both sides speak.
-fn protocol(newest_of_agent: u32) -> Result<u32, Status> {
-    if newest_of_agent < OLDEST_PROTOCOL {
-        return Err(Status::failed_precondition(format!(
-            "the agent speaks version {newest_of_agent} of the protocol, and the oldest that this server speaks is {OLDEST_PROTOCOL}: install a newer agent"
-        )));
-    }
-    Ok(newest_of_agent.min(NEWEST_PROTOCOL))
+/// The version that a session will have.
+fn protocol(hello: &Hello, ours: Versions) -> Result<u32, Status> {
+    // One of the first version does not say what it is.
+    let oldest = hello.oldest_protocol.max(1).min(hello.protocol);
+    let agent = Versions::new(oldest, hello.protocol);
+    let apart = |why: TooFarApart| Status::failed_precondition(why.to_string());
+    Versions::in_common(agent, ours).map_err(apart)
 }
 
 fn denied(why: Denied) -> Status {

@@ -1,10 +1,10 @@
 //! The connection of one agent, for as long as it lasts.
 use crate::conversation::{Conversation, Heard};
 use deploy_agent_protocol::{
-    LOG_WINDOW, NEWEST_PROTOCOL, OrderSigner, REVERT_SINCE, STAGE_SINCE,
+    LOG_WINDOW, OrderSigner, REVERT_SINCE, STAGE_SINCE, Versions,
     v1::{
-        self, AgentFrame, GatewayFrame, Order, agent_frame::Kind as FromAgent,
-        gateway_frame::Kind as ToAgent, order,
+        self, AgentFrame, GatewayFrame, Order, Outcome, agent_frame::Kind as FromAgent,
+        answer::Kind as Answer, gateway_frame::Kind as ToAgent, order,
     },
 };
 use deploy_core::{digest::Digest, id::HostName};
@@ -79,7 +79,8 @@ impl Session {
             offers: Vec::new(),
         };
         let (state, closing, heard) = (Mutex::new(state), Notify::new(), Notify::new());
-        Self { host, boot_id, protocol: NEWEST_PROTOCOL, id, signer, state, closing, heard }
+        let protocol = Versions::OURS.newest();
+        Self { host, boot_id, protocol, id, signer, state, closing, heard }
     }
 
     /// In another version of the protocol.
@@ -182,6 +183,11 @@ impl Session {
         match frame.kind {
             Some(FromAgent::Answer(answer)) => {
                 let kind = answer.kind.ok_or(Broken("an answer that says nothing"))?;
+                if since(&kind) > self.protocol {
+                    return Err(Broken(
+                        "an answer that this version of the protocol does not have",
+                    ));
+                }
                 self.pass(answer.sequence, Heard::Answer(kind))
             }
             Some(FromAgent::Log(chunk)) => {
@@ -248,5 +254,20 @@ impl Session {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The oldest version of the protocol that has such an answer.
+fn since(answer: &Answer) -> u32 {
+    match answer {
+        Answer::AwaitsConfirm(_) | Answer::Reverting(_) => REVERT_SINCE,
+        Answer::Ended(end)
+            if matches!(end.outcome(), Outcome::SelfReverted | Outcome::RevertFailed) =>
+        {
+            REVERT_SINCE
+        }
+        Answer::Died(died) if died.reverting => REVERT_SINCE,
+        Answer::Staged(_) => STAGE_SINCE,
+        _ => 0,
     }
 }

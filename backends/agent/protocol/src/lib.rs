@@ -25,9 +25,11 @@
 //! ```
 mod codec;
 mod order;
+mod versions;
 
 pub use codec::SparingCodec;
 pub use order::{NotTrusted, OrderGate, OrderSigner, PublicKey};
+pub use versions::{TooFarApart, Versions};
 
 /// The messages of version 1, as the schema has them.
 #[expect(
@@ -44,17 +46,11 @@ pub mod v1 {
     tonic::include_proto!("deploy.agent.v1");
 }
 
-/// The newest version of the protocol that this program speaks.
-pub const NEWEST_PROTOCOL: u32 = 2;
-
 /// The oldest version in which hosts go back by themselves where an attempt has a `revert`.
 pub const REVERT_SINCE: u32 = 2;
 
 /// The oldest version in which hosts fetch what they will need ahead of their attempts.
 pub const STAGE_SINCE: u32 = 2;
-
-/// The oldest version of the protocol that this program still speaks.
-pub const OLDEST_PROTOCOL: u32 = 1;
 
 /// The longest frame that either side takes, in bytes: a chunk of a log is far shorter, an order with its parameters too.
 pub const LONGEST_FRAME: usize = 1 << 20;

@@ -1,35 +1,29 @@
 //! Sends what an attempt prints, as fast as it is taken.
-use super::frame;
+use super::outbox::{Outbox, Unwanted};
 use crate::host::{Followed, HostSide};
 use bytes::Bytes;
 use deploy_agent_protocol::{
     LOG_WINDOW, LONGEST_CHUNK,
     v1::{
-        AgentFrame, Answer, AwaitsConfirm, Follow, LogChunk, NeverStarted, StepBegun,
+        Answer, AwaitsConfirm, Follow, LogChunk, NeverStarted, StepBegun,
         agent_frame::Kind as FromAgent, answer::Kind,
     },
 };
-use tokio::{
-    select,
-    sync::{mpsc, watch},
-};
+use tokio::{select, sync::watch};
 
 /// What one order wants to hear, and how much of it has arrived.
 #[derive(Debug)]
 pub(super) struct Wanted {
     sequence: u64,
-    outbox: mpsc::Sender<AgentFrame>,
+    outbox: Outbox,
     /// Up to where the log has arrived; `None` once nobody wants it any more.
     acknowledged: watch::Receiver<Option<u64>>,
 }
 
-/// Nobody listens any more.
-struct Unwanted;
-
 impl Wanted {
     pub(super) const fn new(
         sequence: u64,
-        outbox: mpsc::Sender<AgentFrame>,
+        outbox: Outbox,
         acknowledged: watch::Receiver<Option<u64>>,
     ) -> Self {
         Self { sequence, outbox, acknowledged }
@@ -38,11 +32,7 @@ impl Wanted {
     pub(super) async fn answer(&self, kind: Kind) {
         let answer = Answer { sequence: self.sequence, kind: Some(kind) };
         // A session that is over needs no answer.
-        let _over = self.say(FromAgent::Answer(answer)).await;
-    }
-
-    async fn say(&self, kind: FromAgent) -> Result<(), Unwanted> {
-        self.outbox.send(frame(kind)).await.map_err(|_over| Unwanted)
+        let _over = self.outbox.say(FromAgent::Answer(answer)).await;
     }
 
     async fn log(&mut self, mut offset: u64, mut bytes: Bytes) -> Result<(), Unwanted> {
@@ -51,7 +41,7 @@ impl Wanted {
             let end = offset + piece.len() as u64;
             self.wait_for_room(end).await?;
             let chunk = LogChunk { sequence: self.sequence, offset, bytes: piece };
-            self.say(FromAgent::Log(chunk)).await?;
+            self.outbox.say(FromAgent::Log(chunk)).await?;
             offset = end;
         }
         Ok(())
@@ -92,7 +82,7 @@ async fn send_all(host: &dyn HostSide, wanted: Follow, to: &mut Wanted) -> Resul
                 continue;
             }
             Followed::Step(step) => {
-                to.say(FromAgent::Step(StepBegun { sequence: to.sequence, step })).await?;
+                to.outbox.say(FromAgent::Step(StepBegun { sequence: to.sequence, step })).await?;
                 continue;
             }
             Followed::AwaitsConfirm => Kind::AwaitsConfirm(AwaitsConfirm {}),

@@ -2,12 +2,13 @@
 mod artifacts;
 mod follow;
 mod orders;
+mod outbox;
 
 use crate::host::HostSide;
 use artifacts::RemoteArtifacts;
 use async_trait::async_trait;
 use deploy_agent_protocol::{
-    LONGEST_FRAME, NEWEST_PROTOCOL, NotTrusted, OLDEST_PROTOCOL, OrderGate, PublicKey,
+    LONGEST_FRAME, NotTrusted, OrderGate, PublicKey, TooFarApart, Versions,
     v1::{
         AgentFrame, Facts, GatewayFrame, Heartbeat, Hello, Welcome, agent_frame::Kind as FromAgent,
         gateway_client::GatewayClient, gateway_frame::Kind as ToAgent,
@@ -15,6 +16,7 @@ use deploy_agent_protocol::{
 };
 use futures_util::stream;
 use orders::Orders;
+use outbox::Outbox;
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{
@@ -88,8 +90,8 @@ enum Ended {
     Silent,
     #[error("the server broke the protocol: {0}")]
     Broken(&'static str),
-    #[error("the server wants version {0} of the protocol: install a newer agent")]
-    TooNew(u32),
+    #[error(transparent)]
+    TooFarApart(#[from] TooFarApart),
     #[error(transparent)]
     NotTrusted(#[from] NotTrusted),
     #[error("the server has ended the session")]
@@ -112,7 +114,7 @@ impl Ended {
             Self::Status(status) => {
                 matches!(status.code(), Code::PermissionDenied | Code::FailedPrecondition)
             }
-            Self::TooNew(_) => true,
+            Self::TooFarApart(_) => true,
             _ => false,
         }
     }
@@ -124,13 +126,22 @@ pub struct Session {
     host: Arc<dyn HostSide>,
     connect: Arc<dyn Connect>,
     identity: Identity,
+    versions: Versions,
 }
 
 impl Session {
     /// Follows orders for `host`.
     #[must_use]
     pub fn new(host: Arc<dyn HostSide>, connect: Arc<dyn Connect>, identity: Identity) -> Self {
-        Self { host, connect, identity }
+        Self { host, connect, identity, versions: Versions::OURS }
+    }
+
+    /// As an agent that speaks other versions of the protocol than this one: what tests of servers need.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn speaking(mut self, versions: Versions) -> Self {
+        self.versions = versions;
+        self
     }
 
     /// Connects, follows orders, and connects again, for good. Dropping the future ends the connection, and nothing that runs on the host.
@@ -168,7 +179,7 @@ impl Session {
         });
         let answered = timeout(CONNECT_WITHIN, async {
             let mut incoming = client.session(outgoing).await?.into_inner();
-            let welcome = welcome(&mut incoming).await?;
+            let welcome = self.welcome(&mut incoming).await?;
             Ok::<_, Ended>((incoming, welcome))
         });
         let (mut incoming, welcome) = answered.await.map_err(|_late| Ended::Silent)??;
@@ -177,6 +188,7 @@ impl Session {
         let gate =
             OrderGate::new(&*identity.host, welcome.session.clone(), identity.signers.clone())?;
         let artifacts = RemoteArtifacts::new(channel);
+        let outbox = Outbox::new(outbox, welcome.protocol);
         let mut orders = Orders::new(Arc::clone(&self.host), artifacts, gate, outbox.clone());
         let mut heartbeat =
             interval(Duration::from_millis(welcome.heartbeat_ms.into()).max(SHORTEST_HEARTBEAT));
@@ -192,8 +204,7 @@ impl Session {
                 },
                 _ = heartbeat.tick() => {
                     let running = self.host.running();
-                    let beat = frame(FromAgent::Heartbeat(Heartbeat { running }));
-                    if outbox.send(beat).await.is_err() {
+                    if outbox.say(FromAgent::Heartbeat(Heartbeat { running })).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -203,7 +214,8 @@ impl Session {
 
     async fn hello(&self) -> Hello {
         Hello {
-            protocol: NEWEST_PROTOCOL,
+            protocol: self.versions.newest(),
+            oldest_protocol: self.versions.oldest(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: self.identity.boot_id.clone(),
             facts: Some(self.identity.facts.clone()),
@@ -211,21 +223,21 @@ impl Session {
             holdings: self.host.holdings().await,
         }
     }
-}
 
-/// The first word of a gateway.
-async fn welcome(incoming: &mut Streaming<GatewayFrame>) -> Result<Welcome, Ended> {
-    let first = incoming.message().await?.and_then(|it| it.kind);
-    let Some(ToAgent::Welcome(welcome)) = first else {
-        return Err(Ended::Broken("its first word is no welcome"));
-    };
-    match welcome.protocol {
-        OLDEST_PROTOCOL..=NEWEST_PROTOCOL => Ok(welcome),
-        other => Err(Ended::TooNew(other)),
+    /// The first word of a gateway.
+    async fn welcome(&self, incoming: &mut Streaming<GatewayFrame>) -> Result<Welcome, Ended> {
+        let first = incoming.message().await?.and_then(|it| it.kind);
+        let Some(ToAgent::Welcome(welcome)) = first else {
+            return Err(Ended::Broken("its first word is no welcome"));
+        };
+        // One of the first version takes in whoever is newer.
+        let server = Versions::new(welcome.protocol, welcome.protocol);
+        Versions::in_common(self.versions, server)?;
+        Ok(welcome)
     }
 }
 
-pub(crate) const fn frame(kind: FromAgent) -> AgentFrame {
+const fn frame(kind: FromAgent) -> AgentFrame {
     AgentFrame { kind: Some(kind) }
 }
 

@@ -2,23 +2,19 @@
 use super::{
     artifacts::RemoteArtifacts,
     follow::{Wanted, follow},
-    frame,
+    outbox::Outbox,
 };
 use crate::host::HostSide;
 use deploy_agent_protocol::{
     OrderGate,
     v1::{
-        AgentFrame, Answer, AttemptId, Follow, Order, Refusal, Refused, SignedOrder,
+        Answer, AttemptId, Follow, Order, Refusal, Refused, SignedOrder,
         agent_frame::Kind as FromAgent, answer::Kind, gateway_frame::Kind as ToAgent, order,
     },
 };
 use prost::Message as _;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 /// The orders of one session. Dropping it ends what they wait for, and nothing on the host.
 #[derive(Debug)]
@@ -26,7 +22,7 @@ pub(super) struct Orders {
     host: Arc<dyn HostSide>,
     artifacts: RemoteArtifacts,
     gate: OrderGate,
-    outbox: mpsc::Sender<AgentFrame>,
+    outbox: Outbox,
     tasks: JoinSet<u64>,
     wanted: BTreeMap<u64, Interest>,
 }
@@ -45,7 +41,7 @@ impl Orders {
         host: Arc<dyn HostSide>,
         artifacts: RemoteArtifacts,
         gate: OrderGate,
-        outbox: mpsc::Sender<AgentFrame>,
+        outbox: Outbox,
     ) -> Self {
         let (tasks, wanted) = (JoinSet::new(), BTreeMap::new());
         Self { host, artifacts, gate, outbox, tasks, wanted }
@@ -95,7 +91,7 @@ impl Orders {
                 };
                 let answer = Answer { sequence, kind: Some(Kind::Refused(refused)) };
                 // A session that is over needs no answer.
-                let _over = self.outbox.send(frame(FromAgent::Answer(answer))).await;
+                let _over = self.outbox.say(FromAgent::Answer(answer)).await;
             }
         }
     }

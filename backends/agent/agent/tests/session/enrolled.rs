@@ -100,6 +100,10 @@ impl Drop for Plane {
 
 impl Plane {
     pub(crate) async fn new(fixture: &Fixture) -> Self {
+        Self::with(fixture, GatewayOptions::default()).await
+    }
+
+    pub(crate) async fn with(fixture: &Fixture, options: GatewayOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let authority = Arc::new(Authority::open(folder.path(), clock.now()).unwrap());
@@ -114,7 +118,7 @@ impl Plane {
             Arc::clone(&fixture.store) as _,
             Arc::clone(&clock),
             signer(),
-            GatewayOptions::default().with_heartbeat(Duration::from_millis(200)),
+            options.with_heartbeat(Duration::from_millis(200)),
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let door = listener.local_addr().unwrap().to_string();
@@ -174,7 +178,7 @@ impl Plane {
     }
 
     /// Whether the host answers.
-    async fn reaches(&self, host: &HostName) {
+    pub(crate) async fn reaches(&self, host: &HostName) {
         self.observe(host).await.unwrap();
     }
 
@@ -384,7 +388,7 @@ impl Program {
         assert!(enrol.wait().unwrap().success());
     }
 
-    fn run(state: &Path, policy: &str) -> Self {
+    pub(crate) fn run(state: &Path, policy: &str) -> Self {
         let config = state.join("host.toml");
         fs::write(&config, policy).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_deploy-agent"));

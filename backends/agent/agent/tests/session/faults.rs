@@ -4,13 +4,6 @@ use crate::{
     link::{Link, Passes, Served},
     support::{Fixture, scripts::eventually},
 };
-use deploy_agent_protocol::{
-    NEWEST_PROTOCOL, OLDEST_PROTOCOL,
-    v1::{
-        AgentFrame, Hello, agent_frame::Kind as FromAgent, gateway_client::GatewayClient,
-        gateway_frame::Kind as FromGateway,
-    },
-};
 use deploy_core::{
     backend::{AttemptReport, KillReport},
     error::ErrorKind,
@@ -22,7 +15,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tonic::transport::Endpoint;
 
 const OPEN: Passes = Passes { to_agent: true, from_agent: true };
 const NOTHING: Passes = Passes { to_agent: false, from_agent: false };
@@ -179,37 +171,4 @@ async fn a_crowd_that_comes_back_at_once_is_let_in() {
     drop(first);
     eventually("all are back", || second.gateway.connected().len() == CROWD).await;
     drop(agents);
-}
-
-#[tokio::test]
-async fn agents_of_other_versions_are_spoken_to_or_told_what_to_do() {
-    let fixture = Fixture::new("none").await;
-    let served = Served::new(Arc::clone(&fixture.store)).await;
-    // A newer agent says more than this server knows, and is answered in the words that both know.
-    let welcome = greet(&served, NEWEST_PROTOCOL + 1).await.unwrap();
-    assert_eq!(welcome, NEWEST_PROTOCOL);
-    assert_eq!(greet(&served, OLDEST_PROTOCOL).await.unwrap(), OLDEST_PROTOCOL);
-    let refused = greet(&served, OLDEST_PROTOCOL - 1).await.unwrap_err();
-    assert!(refused.contains("install a newer agent"), "{refused}");
-}
-
-/// The version that a gateway chooses for an agent of the version `protocol`.
-async fn greet(served: &Served, protocol: u32) -> Result<u32, String> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", served.address)).unwrap();
-    let channel = endpoint.user_agent("h1").unwrap().connect().await.unwrap();
-    let hello = Hello {
-        protocol,
-        agent_version: "9.9.9".to_owned(),
-        boot_id: format!("boot {protocol}"),
-        ..Hello::default()
-    };
-    let frames = [AgentFrame { kind: Some(FromAgent::Hello(hello)) }, AgentFrame { kind: None }];
-    let frames = futures_util::stream::iter(frames);
-    let answer = GatewayClient::new(channel).session(frames).await;
-    let mut answer = answer.map_err(|it| it.message().to_owned())?.into_inner();
-    let first = answer.message().await.map_err(|it| it.message().to_owned())?.unwrap();
-    match first.kind.unwrap() {
-        FromGateway::Welcome(welcome) => Ok(welcome.protocol),
-        other => panic!("{other:?}"),
-    }
 }

@@ -5,7 +5,7 @@ use deploy_agent_gateway::{
     Admission, AgentExecutor, Boots, Denied, Gateway, GatewayOptions, Peer,
 };
 use deploy_agent_protocol::{
-    OrderSigner,
+    OrderSigner, Versions,
     v1::{AgentFrame, Hello, agent_frame, gateway_client::GatewayClient},
 };
 use deploy_core::{
@@ -48,6 +48,7 @@ pub(crate) struct Door {
     pub(crate) denied: Mutex<Option<Denied>>,
     pub(crate) doubled: Mutex<u32>,
     pub(crate) seen: Mutex<u32>,
+    pub(crate) arrived: Mutex<u32>,
 }
 
 #[async_trait]
@@ -61,6 +62,7 @@ impl Admission for Door {
     }
 
     async fn arrived(&self, _host: &HostName, _hello: &Hello) -> Result<(), Denied> {
+        *self.arrived.lock().unwrap() += 1;
         Ok(())
     }
 
@@ -94,8 +96,17 @@ impl Served {
     }
 
     pub(crate) async fn with_heartbeat(store: Arc<dyn ArtifactStore>, heartbeat: Duration) -> Self {
+        Self::with(store, GatewayOptions::default().with_heartbeat(heartbeat)).await
+    }
+
+    /// One that speaks other versions of the protocol.
+    pub(crate) async fn speaking(store: Arc<dyn ArtifactStore>, versions: Versions) -> Self {
+        let options = GatewayOptions::default().with_heartbeat(HEARTBEAT).speaking(versions);
+        Self::with(store, options).await
+    }
+
+    async fn with(store: Arc<dyn ArtifactStore>, options: GatewayOptions) -> Self {
         let door = Arc::new(Door::default());
-        let options = GatewayOptions::default().with_heartbeat(heartbeat);
         let clock = Arc::new(SystemClock::new());
         let gateway = Gateway::new(Arc::clone(&door) as _, store, clock, signer(), options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -234,10 +245,18 @@ impl Link {
 
     /// An agent of the host `name`.
     pub(crate) fn agent_of(&self, name: &str, host: Arc<dyn HostSide>, boot_id: &str) -> Agent {
+        Agent::of(self.session(name, host, boot_id))
+    }
+
+    /// An agent that speaks other versions of the protocol.
+    pub(crate) fn agent_speaking(&self, versions: Versions, host: Arc<dyn HostSide>) -> Agent {
+        Agent::of(self.session("h1", host, "boot 1").speaking(versions))
+    }
+
+    fn session(&self, name: &str, host: Arc<dyn HostSide>, boot_id: &str) -> Session {
         let identity = Identity::new(name, boot_id, vec![signer().public_key()]);
         let connect = Plain { address: self.address, name: name.to_owned() };
-        let session = Session::new(host, Arc::new(connect), identity);
-        Agent(tokio::spawn(async move { session.run().await }))
+        Session::new(host, Arc::new(connect), identity)
     }
 
     /// One of the first version of the protocol, which says hello and no more.
@@ -262,6 +281,12 @@ impl Drop for Link {
 /// A running agent. Dropping it ends it as a kill would.
 #[derive(Debug)]
 pub(crate) struct Agent(JoinHandle<()>);
+
+impl Agent {
+    fn of(session: Session) -> Self {
+        Self(tokio::spawn(async move { session.run().await }))
+    }
+}
 
 impl Drop for Agent {
     fn drop(&mut self) {

@@ -10,3 +10,4 @@ mod staging;
 #[path = "../support/mod.rs"]
 mod support;
 mod valve;
+mod versions;
