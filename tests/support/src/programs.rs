@@ -15,6 +15,7 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// If it was not built.
 #[track_caller]
 #[must_use]
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
 pub fn program(name: &str) -> PathBuf {
     let tests = env::current_exe().expect("the system says what runs");
     let folder = tests.parent().and_then(Path::parent).expect("tests are two folders down");
@@ -32,6 +33,7 @@ pub fn program(name: &str) -> PathBuf {
 /// # Panics
 /// If it has not come to hold by then.
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "what is waited for is another process")]
 pub fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + patience;
     while !holds() {
