@@ -10,6 +10,7 @@
     clippy::unwrap_used,
     reason = "all of it is tests, which wait for processes and count by the clock on the wall"
 )]
+mod drift;
 mod enrolment;
 mod host;
 mod journey;

@@ -16,10 +16,6 @@ pub(crate) struct TestService(&'static str);
 impl TestService {
     /// With this strategy; and its release `1`.
     pub(crate) fn new(plane: &Plane, name: &'static str, strategy: &str) -> Self {
-        let service = format!(
-            "name = \"{name}\"\nowner = \"ann\"\ndeploy_path = \"/srv/{name}\"\naccount = \"root\"\n\
-            selector = \"role=web\"\n\n[strategy]\nmin_healthy_time = \"0s\"\n{strategy}\n"
-        );
         // It counts that it runs, prints half of what it has to print, and the rest once it may go on.
         let half = LINES / 2;
         let post = format!(
@@ -34,19 +30,31 @@ impl TestService {
         fs::create_dir_all(folder.join("package")).unwrap();
         fs::create_dir_all(folder.join("descriptor")).unwrap();
         for (file, text) in [
-            ("service.toml", service.as_str()),
             ("package/version", "1"),
             ("descriptor/descriptor.toml", descriptor),
-            ("descriptor/post.sh", &post),
+            ("descriptor/post.sh", post.as_str()),
         ] {
             fs::write(folder.join(file), text).unwrap();
         }
         let at = |file: &str| folder.join(file).to_str().unwrap().to_owned();
-        plane.deploy(&["service", "apply", &at("service.toml")]);
+        let service = Self(name);
+        service.apply(plane, strategy);
         let (package, descriptor) = (at("package"), at("descriptor"));
         let create = ["release", "create", name, "1", "--package", &package, "--descriptor"];
         plane.deploy(&[&create[..], &[&descriptor]].concat());
-        Self(name)
+        service
+    }
+
+    /// With this strategy from now on, and what stands below it.
+    pub(crate) fn apply(&self, plane: &Plane, strategy: &str) {
+        let name = self.0;
+        let service = format!(
+            "name = \"{name}\"\nowner = \"ann\"\ndeploy_path = \"/srv/{name}\"\naccount = \"root\"\n\
+            selector = \"role=web\"\n\n[strategy]\nmin_healthy_time = \"0s\"\n{strategy}\n"
+        );
+        let file = plane.path(&format!("service-{name}.toml"));
+        fs::write(&file, service).unwrap();
+        plane.deploy(&["service", "apply", file.to_str().unwrap()]);
     }
 
     pub(crate) const fn name(&self) -> &'static str {
