@@ -42,13 +42,17 @@ pub(crate) struct AgentSite {
 }
 
 impl AgentSite {
-    fn state(fixture: &Fixture) -> PathBuf {
+    fn state_of(fixture: &Fixture) -> PathBuf {
         fixture.dir.path().join("agent")
+    }
+
+    pub(super) fn state(&self) -> PathBuf {
+        Self::state_of(&self.subject.fixture)
     }
 
     /// The program, behind the words of `before`. It is gone with this.
     pub(crate) fn agent(&self, before: &[String]) -> Child {
-        let state = Self::state(&self.subject.fixture);
+        let state = self.state();
         let program = Path::new(env!("CARGO_BIN_EXE_deploy-agent"));
         let mut command = Command::from(strace::behind(before, program));
         command.arg("run").arg("--config").arg(state.join("host.toml"));
@@ -59,19 +63,29 @@ impl AgentSite {
     /// Brings an attempt to its end, with the agent behind `before` at first, and another as soon as one has gone. Says how many have gone.
     pub(super) async fn settle(&mut self, before: &[String]) -> (Asking, End, usize) {
         let asking = self.subject.next();
+        let (end, gone) = self.served(before, asking.clone().settle()).await;
+        (asking, end, gone)
+    }
+
+    /// Waits for what is `asked` of the host, with its agent behind `before` at first, and another as soon as one has gone. Says how many have gone.
+    pub(super) async fn served<T: Send + 'static>(
+        &self,
+        before: &[String],
+        asked: impl Future<Output = T> + Send + 'static,
+    ) -> (T, usize) {
         let mut agent = self.agent(before);
-        let mut end = tokio::spawn(asking.clone().settle());
+        let mut answer = tokio::spawn(asked);
         let mut gone = 0;
-        let end = loop {
+        let answer = loop {
             tokio::select! {
-                end = &mut end => break end.unwrap(),
+                answer = &mut answer => break answer.unwrap(),
                 _ = agent.wait() => gone += 1,
             }
             agent = self.agent(&[]);
         };
         // An agent that was started for this alone is gone at once; the next one has to find all as it was told.
         agent.kill().await.unwrap();
-        (asking, end, gone)
+        (answer, gone)
     }
 }
 
@@ -81,7 +95,7 @@ impl Site for AgentSite {
         let mut plane = Plane::new(&fixture).await;
         let link = Link::to(plane.door.parse().unwrap()).await;
         plane.door = link.address().to_string();
-        let state = Self::state(&fixture);
+        let state = Self::state_of(&fixture);
         Program::enrol(&plane, &state, &plane.token(1).await);
         fs::write(state.join("host.toml"), &fixture.policy).unwrap();
         let host = Credentials::read(&state).unwrap().host().to_owned();

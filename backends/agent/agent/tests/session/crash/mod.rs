@@ -6,6 +6,7 @@ pub(crate) mod agents;
 mod moments;
 mod shims;
 pub(crate) mod subject;
+mod verdicts;
 
 use deploy_test_support::strace::{self, Point};
 use std::sync::{Arc, Mutex};

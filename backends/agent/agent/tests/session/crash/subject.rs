@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
-        AttemptLog, AttemptReport, AttemptRequest, Executor, HostRequest, KillReport, KillRequest,
-        ProbeReport, ProbeRequest,
+        AttemptLog, AttemptReport, AttemptRequest, ConfirmRequest, Confirmation, Executor,
+        HostRequest, KillReport, KillRequest, ProbeReport, ProbeRequest,
     },
     conformance::{permit, sample},
     error::{BackendResult, ErrorKind},
@@ -141,15 +141,16 @@ impl Asking {
             .unwrap_or_else(|_| panic!("an attempt does not come to an end"))
     }
 
-    /// Runs the attempt, and gives what is said of it at first.
+    /// Runs the attempt, or follows it further, and gives what is said of it at first.
     pub(crate) async fn run_once(&self) -> BackendResult<AttemptReport> {
-        self.executor.run(&self.permit, &self.request, &*self.log).await
+        let mut request = self.request.clone();
+        request.log_offset = self.log.length();
+        self.executor.run(&self.permit, &request, &*self.log).await
     }
 
-    async fn settled(mut self) -> End {
+    async fn settled(self) -> End {
         loop {
-            self.request.log_offset = self.log.length();
-            match self.executor.run(&self.permit, &self.request, &*self.log).await {
+            match self.run_once().await {
                 Ok(report) => return End::Reported(report),
                 Err(err) if err.kind() == ErrorKind::Corrupt => panic!("{}", err.chain()),
                 Err(_) => {}
@@ -166,6 +167,17 @@ impl Asking {
         let mut request = KillRequest::new(on, generation, token);
         request.grace = Duration::from_secs(1);
         self.executor.kill(&self.permit, &request).await
+    }
+
+    /// Tells the host to keep what the attempt did.
+    pub(crate) async fn confirm(&self) -> BackendResult<Confirmation> {
+        let AttemptRequest { on, generation, token, .. } = self.request.clone();
+        self.executor.confirm(&self.permit, &ConfirmRequest::new(on, generation, token)).await
+    }
+
+    /// Whether the host is sure that the attempt never started.
+    pub(crate) async fn never_started(&self) -> bool {
+        self.probe().await == Some(End::NeverStarted)
     }
 
     /// How the attempt has ended, if it has and somebody answers.
