@@ -19,6 +19,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 use support::{Fixture, FromFolder, scripts::*};
 use tokio::io::AsyncReadExt as _;
@@ -27,6 +28,8 @@ use tokio::io::AsyncReadExt as _;
 const FOLDER: &str = "DEPLOY_TEST_POWER_FOLDER";
 /// How many of the newest attempts are asked about: older ones may be forgotten.
 const ASKED: usize = 12;
+/// How long a host waits to be told to keep what an attempt did, in milliseconds.
+const WAITS: u64 = 40;
 
 /// Two hundred cuts, or as many as `POWER_CUTS` says.
 #[test]
@@ -44,6 +47,7 @@ async fn cut_power(cuts: usize) {
     put_order(&fixture).await;
     let disk = Disk::new(folder, 256).unwrap();
     let (mut said, mut checked) = (Vec::<String>::new(), 0);
+    let mut verdicts = BTreeSet::new();
     for cut in 0..cuts {
         let newest = said.len().saturating_sub(2 * ASKED);
         fs::write(folder.join("said"), said.split_off(newest).join("\n")).unwrap();
@@ -54,6 +58,7 @@ async fn cut_power(cuts: usize) {
         checked += agent.checked();
         // Of what it says after that nothing is known.
         said.extend(agent.says().take(1 + cut * 7 % 5));
+        verdicts.extend(said.iter().filter_map(|it| verdict(it)));
         switch.cut_power().unwrap();
         agent.end(folder);
         disk.pull_out().unwrap();
@@ -66,22 +71,80 @@ async fn cut_power(cuts: usize) {
     let ran = fixture.trace("ran");
     let (runs, attempts) = (ran.lines().count(), ran.lines().collect::<BTreeSet<_>>().len());
     assert_eq!(runs, attempts, "something ran twice");
-    eprintln!("{cuts} power cuts, {checked} answers as they were");
+    let back = check_verdicts(&fixture, &verdicts);
+    eprintln!("{cuts} power cuts, {checked} answers as they were, {back} times back");
     assert!(checked > cuts, "only {checked} answers were looked at");
 }
 
-/// Puts an attempt where the agent finds it: all are alike but for their generation.
+/// Of what an agent has said that was a verdict: which attempt, and whether the host went back from it.
+fn verdict(said: &str) -> Option<(String, bool)> {
+    let (generation, what) = said.split_once(' ')?;
+    let went_back = what.starts_with("ended SelfReverted");
+    let is_one = went_back || what.starts_with("ended Succeeded");
+    is_one.then(|| (generation.to_owned(), went_back))
+}
+
+/// Looks whether the host went back from all that it says to have gone back from, and from nothing that it says to keep. Says how often it has.
+fn check_verdicts(fixture: &Fixture, verdicts: &BTreeSet<(String, bool)>) -> usize {
+    let back = fixture.trace("back");
+    let times = back.lines().count();
+    let back: BTreeSet<_> = back.lines().map(str::to_owned).collect();
+    assert_eq!(times, back.len(), "a way back was gone twice");
+    for (generation, went_back) in verdicts {
+        assert_eq!(back.contains(generation), *went_back, "attempt {generation}");
+    }
+    times
+}
+
+/// Puts an attempt where the agent finds it: all are alike but for their generation, and whether and how they are confirmed.
 async fn put_order(fixture: &Fixture) {
     let folder = fixture.dir.path();
     let script = "echo $DEPLOY_GENERATION >>$P_DIR/ran; sync $P_DIR/ran";
-    let order = fixture.order(1, &[("install", script)]).await;
-    let digest = order.descriptor.as_ref().unwrap().digest.as_slice().try_into().unwrap();
-    let digest = Digest::from_bytes(digest);
-    let mut bytes = Vec::new();
-    fixture.store.open(&digest, 0).await.unwrap().read_to_end(&mut bytes).await.unwrap();
-    fs::write(folder.join(digest.hex()), bytes).unwrap();
+    let mut order = fixture.order(1, &[("install", script)]).await;
+    let script = "echo $DEPLOY_GENERATION >>$P_DIR/back; sync $P_DIR/back";
+    let mut back = fixture.order(1, &[("rollback", script)]).await;
+    "back".clone_into(&mut back.direction);
+    "web-0".clone_into(&mut back.release);
+    for order in [&order, &back] {
+        let digest = order.descriptor.as_ref().unwrap().digest.as_slice().try_into().unwrap();
+        let digest = Digest::from_bytes(digest);
+        let mut bytes = Vec::new();
+        fixture.store.open(&digest, 0).await.unwrap().read_to_end(&mut bytes).await.unwrap();
+        fs::write(folder.join(digest.hex()), bytes).unwrap();
+    }
+    order.revert = Some(Box::new(v1::Revert { after_ms: WAITS, back: Some(Box::new(back)) }));
     fs::write(folder.join("order"), order.encode_to_vec()).unwrap();
     fs::write(folder.join("policy"), &fixture.policy).unwrap();
+}
+
+/// The attempt `generation`: of three, one that is not to be confirmed.
+fn order_of(template: &v1::Attempt, generation: u64) -> v1::Attempt {
+    let token = format!("{}{generation:016x}", &template.token[..16]);
+    let release = format!("web-{generation}");
+    let mut order = v1::Attempt { generation, token: token.clone(), release, ..template.clone() };
+    let revert = order.revert.take().filter(|_| !generation.is_multiple_of(3));
+    order.revert = revert.map(|mut it| {
+        let back = it.back.as_mut().unwrap();
+        (back.generation, back.token) = (generation, token);
+        it
+    });
+    order
+}
+
+/// Follows an attempt to its end, and tells the host to keep what it did: of three, in one. `None` if nobody knows how it ended.
+async fn end(host: &JournaledHost, order: &v1::Attempt) -> Option<v1::Ended> {
+    let v1::Follow { place, generation, token, .. } = follow_of(order);
+    loop {
+        match told(host, order).await.end {
+            Followed::Ended(ended) => return Some(ended),
+            Followed::AwaitsConfirm if generation % 3 == 1 => {
+                let (place, token) = (place.clone(), token.clone());
+                host.confirm(v1::Confirm { place, generation, token }).await;
+            }
+            Followed::AwaitsConfirm => tokio::time::sleep(Duration::from_millis(WAITS / 8)).await,
+            _ => return None,
+        }
+    }
 }
 
 /// An agent that runs.
@@ -151,20 +214,19 @@ async fn agent_process() {
             .with_program(env!("CARGO_BIN_EXE_deploy-agent"));
     let host = JournaledHost::open(options).await.unwrap();
     let template = v1::Attempt::decode(&*fs::read(folder.join("order")).unwrap()).unwrap();
-    let order = |generation| v1::Attempt {
-        generation,
-        token: format!("{}{generation:016x}", &template.token[..16]),
-        release: format!("web-{generation}"),
-        ..template.clone()
-    };
+    let order = |generation| order_of(&template, generation);
     let said = fs::read_to_string(folder.join("said")).unwrap();
     let fence = check(&host, &said, order).await;
     say(&format!("checked {}", said.lines().count()));
+    // The last one may wait still, or be on its way back.
+    if fence > 0 {
+        end(&host, &order(fence)).await;
+    }
     for generation in fence + 1.. {
         let order = order(generation);
         host.start(order.clone(), &FromFolder(folder.clone())).await.unwrap();
         say(&format!("{generation} accepted"));
-        let Followed::Ended(ended) = told(&host, &order).await.end else { panic!() };
+        let ended = end(&host, &order).await.unwrap();
         say(&format!("{generation} ended {:?} {}", ended.outcome(), ended.log_length));
     }
 }

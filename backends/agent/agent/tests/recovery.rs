@@ -67,6 +67,22 @@ async fn a_shim_that_was_killed_while_nobody_looked_is_noticed() {
 }
 
 #[tokio::test]
+async fn an_attempt_whose_order_was_lost_with_its_shim_is_over_and_nothing_of_it_is_left() {
+    let fixture = Fixture::new("none").await;
+    let order = fixture.order(1, &[("install", "echo up >$P_DIR/up; sleep 1000")]).await;
+    fixture.start(&order).await.unwrap();
+    fixture.wait_for("up").await;
+    fixture.host().shutdown().await;
+    signal(fixture.shim(1), Signal::KILL);
+    // It is not synced: what the journal knows is enough.
+    fs::write(fixture.attempt(1).join("order"), "").unwrap();
+    fixture.reopen().await;
+    let told = told(&fixture.host(), &order).await;
+    assert!(matches!(&told.end, Followed::Died(died) if died.reason == "shim_lost"), "{told:?}");
+    assert_eq!(fixture.processes(), [0; 0]);
+}
+
+#[tokio::test]
 async fn an_attempt_ends_while_no_agent_is_there() {
     let fixture = Fixture::new("auto").await;
     let script = "echo up >$P_DIR/up; until [ -e $P_DIR/go ]; do sleep 0.01; done; echo done";
