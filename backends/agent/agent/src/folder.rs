@@ -91,6 +91,11 @@ impl Folder {
         v1::Attempt::decode(&*bytes).map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))
     }
 
+    /// The order is on the disk when this returns.
+    pub(crate) fn sync_order(&self) -> io::Result<()> {
+        File::open(self.0.join("order"))?.sync_all()
+    }
+
     /// Says who supervises it, as the first or, where one has gone while the host waited, as the next. Fails if somebody did before: each place is
     /// taken at most once.
     pub(crate) fn write_started(&self, place: u32, this: &Supervisor) -> io::Result<()> {
@@ -258,4 +263,17 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Its names are on the disk when this returns.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// The folders and files below a folder are on the disk when this returns.
+pub(crate) fn sync_all_below(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_all_below(&entry.path())?;
+        } else {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    sync_folder(path)
 }

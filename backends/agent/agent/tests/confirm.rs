@@ -138,6 +138,26 @@ async fn a_host_that_was_restarted_while_it_waited_goes_back() {
 }
 
 #[tokio::test]
+async fn a_host_that_has_lost_its_way_back_says_so() {
+    let fixture = Fixture::new("auto").await;
+    let order = order(&fixture, LONG, &BACK).await;
+    wait_for_confirm(&fixture, &order).await;
+    fixture.host().shutdown().await;
+    signal(fixture.shim(1), Signal::KILL);
+    fs::write(fixture.attempt(1).join("order"), "").unwrap();
+    fixture.reopen().await;
+    // It waits still, until somebody has looked.
+    let died = loop {
+        match told(&fixture.host(), &order).await.end {
+            Followed::AwaitsConfirm => tokio::task::yield_now().await,
+            Followed::Died(died) => break died,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((&*died.reason, died.reverting), ("shim_lost", true));
+}
+
+#[tokio::test]
 async fn a_way_back_that_was_cut_is_told_as_that() {
     let fixture = Fixture::new("auto").await;
     let hangs =

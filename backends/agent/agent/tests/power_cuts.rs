@@ -57,7 +57,9 @@ async fn cut_power(cuts: usize) {
         let mut agent = Agent::start(folder);
         checked += agent.checked();
         // Of what it says after that nothing is known.
-        said.extend(agent.says().take(1 + cut * 7 % 5));
+        let (before, wanted) = (said.len(), 1 + cut * 7 % 5);
+        said.extend(agent.says().take(wanted));
+        assert_eq!(said.len() - before, wanted, "the agent has ended by itself");
         verdicts.extend(said.iter().filter_map(|it| verdict(it)));
         switch.cut_power().unwrap();
         agent.end(folder);
@@ -134,14 +136,25 @@ fn order_of(template: &v1::Attempt, generation: u64) -> v1::Attempt {
 /// Follows an attempt to its end, and tells the host to keep what it did: of three, in one. `None` if nobody knows how it ended.
 async fn end(host: &JournaledHost, order: &v1::Attempt) -> Option<v1::Ended> {
     let v1::Follow { place, generation, token, .. } = follow_of(order);
+    let mut waits = false;
     loop {
-        match told(host, order).await.end {
+        let end = told(host, order).await.end;
+        if end == Followed::AwaitsConfirm && !waits {
+            waits = true;
+            say(&format!("{generation} waits"));
+        }
+        match end {
             Followed::Ended(ended) => return Some(ended),
             Followed::AwaitsConfirm if generation % 3 == 1 => {
                 let (place, token) = (place.clone(), token.clone());
                 host.confirm(v1::Confirm { place, generation, token }).await;
             }
             Followed::AwaitsConfirm => tokio::time::sleep(Duration::from_millis(WAITS / 8)).await,
+            Followed::Died(died) => {
+                let lost = died.reverting && died.step != "rollback";
+                assert!(!lost, "the host waited, and has lost its way back: {died:?}");
+                return None;
+            }
             _ => return None,
         }
     }
@@ -243,7 +256,7 @@ async fn check(host: &JournaledHost, said: &str, order: impl Fn(u64) -> v1::Atte
         if let Kind::Ended(ended) = host.probe(probe_of(&order(generation))).await {
             write!(now, "ended {:?} {}", ended.outcome(), ended.log_length).unwrap();
         }
-        assert!(what == "accepted" || what == now, "{line}: and now `{now}`");
+        assert!(what == "accepted" || what == "waits" || what == now, "{line}: and now `{now}`");
     }
     seen.fence
 }

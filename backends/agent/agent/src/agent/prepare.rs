@@ -4,7 +4,7 @@ use crate::{
     Policy,
     account::Account,
     attempt::AttemptKey,
-    folder::{Folder, make, sync_folder},
+    folder::{Folder, make, sync_all_below, sync_folder},
     spec::Spec,
 };
 use deploy_core::spec::AbsolutePath;
@@ -74,6 +74,9 @@ impl Prepared {
             let folder = prepared.folder.back();
             make(folder.path(), 0o711)?;
             write_work(&folder, &revert.back, account, fetched)?;
+            // A host whose power goes while it waits has to go back, too: what that takes is on the disk before anything runs.
+            prepared.folder.sync_order()?;
+            sync_all_below(&folder.work())?;
         }
         make_deploy_path(&spec.place.deploy_path, policy, account)?;
         Ok(prepared)
