@@ -12,4 +12,6 @@ mod licences;
 #[cfg(test)]
 mod source;
 #[cfg(test)]
+mod units;
+#[cfg(test)]
 mod workspace;
