@@ -13,6 +13,7 @@ mod logs;
 mod server;
 
 use deploy_benches::{Failure, Table};
+use rustix::time::{ClockId, clock_gettime};
 use server::{Server, TIMES};
 use std::{
     env,
@@ -20,7 +21,7 @@ use std::{
     io::{Read as _, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
@@ -118,12 +119,17 @@ async fn latencies(server: &Server) -> Result<Vec<f64>, Failure> {
     let started = OpenOptions::new().read(true).write(true).open(server.started())?;
     for round in 1..=TIMES {
         let mut pipe = started.try_clone()?;
-        let begun = spawn_blocking(move || pipe.read_exact(&mut [0]).map(|()| Instant::now()));
-        let called = Instant::now();
+        let begun = spawn_blocking(move || pipe.read_exact(&mut [0]).map(|()| uptime()));
+        let called = uptime();
         server.roll_out("one", &format!("one-{round}")).await?;
-        all.push(begun.await??.duration_since(called).as_secs_f64() * 1e3);
+        all.push((begun.await?? - called).as_secs_f64() * 1e3);
     }
     Ok(all)
+}
+
+fn uptime() -> Duration {
+    // It is never negative.
+    Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
 }
 
 fn each(all: f64, hosts: usize, unit: &str) -> String {

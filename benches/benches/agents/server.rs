@@ -151,7 +151,7 @@ impl Server {
 
     /// How much is stored of what the steps of a rollout have printed, in bytes.
     pub(crate) async fn printed(&self, rollout: &str) -> Result<u64, Failure> {
-        let client = self.client()?;
+        let client = self.client.as_ref().ok_or("the server has not begun")?;
         let mut lines = client.logs_so_far(rollout, None, 0);
         let mut printed = 0;
         while let Some(line) = lines.next().await? {
