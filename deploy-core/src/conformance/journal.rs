@@ -192,7 +192,7 @@ pub async fn streams_are_apart<H: JournalHarness>(harness: &H) {
     }
 }
 
-/// > `head` of a stream that nobody wrote is 0.
+/// > `head` of a stream that nobody wrote is 0, or the floor.
 pub async fn head_of_nothing_is_zero<H: JournalHarness>(harness: &H) {
     let (journal, _guard) = harness.fresh().await;
     append(&journal, &[first(1, "r1")]).await;
