@@ -190,12 +190,12 @@ impl Rollout {
                 !matches!(reason, Reason::Operator { .. })
             }
         };
-        by_itself
-            && match self.plan().strategy.on_failure {
-                OnFailure::Abort => false,
-                OnFailure::Pause => true,
-                OnFailure::Rollback => !self.can_turn_back(),
-            }
+        let pauses = match self.plan().strategy.on_failure {
+            OnFailure::Abort => false,
+            OnFailure::Pause => true,
+            OnFailure::Rollback => !self.can_turn_back(),
+        };
+        by_itself && (pauses || self.restored)
     }
 
     fn exceeded(

@@ -326,6 +326,9 @@ impl Rollout {
 
     /// The fact that stops starts, for `reason`, as the strategy has it.
     pub(super) fn stop(&self, reason: Reason) -> Event {
+        if self.restored {
+            return Event::PauseStarted { reason };
+        }
         match self.plan().strategy.on_failure {
             crate::spec::OnFailure::Abort => Event::AbortStarted { reason },
             crate::spec::OnFailure::Rollback if self.can_turn_back() => {

@@ -116,6 +116,9 @@ pub struct Rollout {
     pub(super) hold: Hold,
     pub(super) aborting: Option<Reason>,
     pub(super) turned_back: Option<Reason>,
+    /// Whether the journal was brought back to an earlier state while this was under way, and nobody has told it to go on since: hosts
+    /// may have moved on, so that it does nothing by itself.
+    pub(super) restored: bool,
     pub(super) outcome: Option<Outcome>,
 
     /// The newest wave that has begun.
@@ -195,6 +198,7 @@ impl Rollout {
             hold: Hold::None,
             aborting: None,
             turned_back: None,
+            restored: false,
             outcome: None,
             wave: None,
             phase: Phase::Settled,

@@ -7,10 +7,10 @@ use deploy_core::{
         Command, DriveEnd, DriveOptions, Keeper, NoObserver, Parts, Platform, Restored, Sight,
     },
     id::{RolloutId, Seq, StreamId},
-    memory::{MemoryJournal, MemoryLeaseStore, Script},
+    memory::{Act, MemoryJournal, MemoryLeaseStore, Script},
     repair::Hold,
-    rollout::{Outcome, Record, Rollout},
-    spec::{OnDrift, Repair, StepName},
+    rollout::{AttemptEnd, Event, Outcome, Record, Rollout},
+    spec::{OnDrift, OnFailure, Repair, StepName},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -114,6 +114,44 @@ async fn a_rollout_under_way_waits_for_a_person_and_then_goes_on() {
             fleet.platform.load(&rollout).await.unwrap()
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_under_way_does_not_turn_back_by_itself() {
+    for on_failure in [OnFailure::Rollback, OnFailure::Abort] {
+        let mut strategy = waves("1,*1");
+        strategy.on_failure = on_failure;
+        let fleet = Fleet::new(2, strategy).await;
+        let first = fleet.start("1").await;
+        fleet.drive(&first).await;
+        let fails = Script::new(StepName::Install, [Act::Exit(1)]).on_host(host(1));
+        fleet.executor.script(fails.of_release(parse("web-2")));
+        let second = fleet.start("2").await;
+        fleet.drive(&second).await;
+        let all = all_records(&fleet).await;
+        // As it was before anybody knew of the failure.
+        let failed = all.iter().position(|it| ended_badly(&it.event)).unwrap();
+        let fleet = bring_back(fleet, &all[..failed]).await;
+        declare(&fleet).await;
+        assert_eq!(fleet.drive(&second).await, DriveEnd::NeedsPerson);
+        let since = all_records(&fleet).await.split_off(failed);
+        assert!(since.iter().any(|it| ended_badly(&it.event)), "what became of it is known");
+        assert!(!since.iter().any(|it| acts_by_itself(&it.event)), "{since:?}");
+        let note = String::new();
+        fleet.command(&second, Command::Rollback { note }).await;
+        assert_eq!(fleet.drive(&second).await, DriveEnd::Over(Outcome::RolledBack));
+    }
+}
+
+const fn ended_badly(event: &Event) -> bool {
+    matches!(event, Event::AttemptEnded { end: AttemptEnd::Failed { .. }, .. })
+}
+
+const fn acts_by_itself(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::AbortStarted { .. } | Event::AttemptStarted { .. } | Event::RollbackStarted { .. }
+    )
 }
 
 /// The generations of all attempts that were begun.

@@ -69,6 +69,8 @@ impl Rollout {
         if self.outcome.is_some() {
             return Err(err("the rollout is over"));
         }
+        // Positions are given up by nothing else.
+        self.restored |= record.previous() != record.seq.before();
         let touched = self.take_event(&record.event, record.seq, record.at).map_err(err)?;
         self.head = record.seq;
         self.expected = record.seq;
@@ -149,6 +151,7 @@ impl Rollout {
                 Ok(Touched::of(self.stop_staging(at)))
             }
             Event::Resumed { .. } => {
+                self.restored = false;
                 self.hold = Hold::None;
                 self.begin_progress(at);
                 Ok(Touched::of(self.stage_more(at)))
@@ -157,6 +160,7 @@ impl Rollout {
                 if self.direction == Direction::Back {
                     return Err("a rollout turns back once");
                 }
+                self.restored = false;
                 self.turned_back = Some(reason.clone());
                 let left = self.stop_staging(at);
                 Ok(self.turn_back(at).and_all(self.awaiting()).and_all(left))
