@@ -2,7 +2,7 @@
 use crate::{
     auth::Caller,
     problem::{Answer, Answered, HttpProblem},
-    state::SharedState,
+    state::{KEPT, SharedState},
 };
 use axum::{
     body::{Body, Bytes, to_bytes},
@@ -25,8 +25,8 @@ pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The header of an answer that was given before.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// How long ago a request may have been begun that was never answered, when it comes again.
-const BEGUN_WITHIN: Duration = Duration::from_secs(7 * 86_400);
+/// Who is at a request that nobody answers any more, though what it asks for may have been done. No process is ever called that.
+const NOBODY: &str = "nobody";
 
 /// Larger answers are not kept, in bytes. No answer to a POST is near it.
 const LARGEST_ANSWER: usize = 16 << 20;
@@ -98,7 +98,7 @@ async fn answer(
             let mut caller = caller.clone();
             caller.operations = operations;
             request.extensions_mut().insert(caller);
-            work(SharedState::clone(state), claim, request, next).await
+            work(SharedState::clone(state), Taken { claim, request: digest }, request, next).await
         }
         Begun::Answered(answer) => Ok(replay(answer)),
         Begun::Other => Err(HttpProblem::new(
@@ -112,6 +112,14 @@ async fn answer(
         )
         .retry_after(1)),
     }
+}
+
+/// A request that is this process's to answer.
+#[derive(Clone, Debug)]
+struct Taken {
+    claim: AnswerClaim,
+    /// The digest of all that it says.
+    request: Digest,
 }
 
 /// What the journal knows a request by.
@@ -132,89 +140,93 @@ async fn begin(
     let principal = caller.operations.principal().clone();
     let begin = BeginAnswer::new(principal, key, digest, holder);
     let begun = answers.begin(&begin).await.map_err(|it| it.into_problem())?;
+    // One caller gets it, and it means nothing to anybody once the request is another's, or answered.
+    let left = state.left.take(&begin.principal, &begin.key);
     let Begun::Running { holder: other } = &begun else { return Ok((begun, None)) };
-    let left = other == holder && state.left.has(&begin.principal, &begin.key);
-    if !left && !state.holder.is_gone(other) {
+    let left = if other == holder { left } else { None };
+    if left.is_none() && other != NOBODY && !state.holder.is_gone(other) {
         return Ok((begun, None));
     }
-    let begin = begin.with_dead(other);
-    let begun = answers.begin(&begin).await.map_err(|it| it.into_problem())?;
-    state.left.forget(&begin.principal, &begin.key);
-    Ok((begun, Some(BEGUN_WITHIN)))
+    let taken = answers.begin(&begin.with_dead(other)).await;
+    if let (Err(_), Some(claim)) = (&taken, left) {
+        state.left.add(claim, state.now());
+    }
+    Ok((taken.map_err(|it| it.into_problem())?, Some(KEPT)))
 }
 
 /// Answers a request to its end, whether anybody still waits for the answer or not.
-async fn work(
-    state: SharedState,
-    claim: AnswerClaim,
-    request: Request,
-    next: Next,
-) -> Answer<Response> {
+async fn work(state: SharedState, taken: Taken, request: Request, next: Next) -> Answer<Response> {
     let span = tracing::Span::current();
-    let (kept_state, kept_claim) = (SharedState::clone(&state), claim.clone());
+    let (kept_state, kept) = (SharedState::clone(&state), taken.clone());
     let working = async move {
         let response = next.run(request).await;
         let (mut head, body) = response.into_parts();
         if let Some(Instead(problem)) = head.extensions.remove() {
             let instead = HttpProblem::from(problem).into_response();
-            keep_response(&state, &claim, instead).await;
+            keep_response(&state, &taken, instead).await;
             return Response::from_parts(head, body);
         }
         let Ok(body) = to_bytes(body, LARGEST_ANSWER).await else {
-            leave(&state, &claim).await;
+            leave(&state, &taken).await;
             return HttpProblem::new(ProblemCode::Internal, "the answer is too large to be kept")
                 .into_response();
         };
-        keep(&state, &claim, head.status, &head.headers, &body).await;
+        keep(&state, &taken, head.status, &head.headers, &body).await;
         Response::from_parts(head, Body::from(body))
     };
     match tokio::spawn(tracing::Instrument::instrument(working, span)).await {
         Ok(response) => Ok(response),
         Err(err) => {
             tracing::error!(%err, "a request came to nothing");
-            leave(&kept_state, &kept_claim).await;
+            leave(&kept_state, &kept).await;
             Err(HttpProblem::new(ProblemCode::Internal, "the request came to nothing"))
         }
     }
 }
 
-async fn keep_response(state: &SharedState, claim: &AnswerClaim, response: Response) {
+async fn keep_response(state: &SharedState, taken: &Taken, response: Response) {
     let (head, body) = response.into_parts();
     match to_bytes(body, LARGEST_ANSWER).await {
-        Ok(body) => keep(state, claim, head.status, &head.headers, &body).await,
-        Err(_) => leave(state, claim).await,
+        Ok(body) => keep(state, taken, head.status, &head.headers, &body).await,
+        Err(_) => leave(state, taken).await,
     }
 }
 
 /// Keeps an answer, unless trying again may give another one.
 async fn keep(
     state: &SharedState,
-    claim: &AnswerClaim,
+    taken: &Taken,
     status: StatusCode,
     headers: &HeaderMap,
     body: &Bytes,
 ) {
     if status == StatusCode::TOO_MANY_REQUESTS {
-        return give_up(state, claim).await;
+        return give_up(state, &taken.claim).await;
     }
     if status.is_server_error() {
-        return leave(state, claim).await;
+        return leave(state, taken).await;
     }
     let text = |(name, value): (&HeaderName, &HeaderValue)| {
         Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
     };
     let answer = backend::Answer::new(status.as_u16(), body.to_vec())
         .with_headers(headers.iter().filter_map(text).collect());
-    if let Err(err) = state.control.answers.finish(claim, &answer, state.now()).await {
+    if let Err(err) = state.control.answers.finish(&taken.claim, &answer, state.now()).await {
         tracing::warn!(error = %err.chain(), "an answer was not kept");
-        leave(state, claim).await;
+        leave(state, taken).await;
     }
 }
 
-/// Nobody answers a request any more, and whether it was carried out is not known: whoever asks again has to look.
-async fn leave(state: &SharedState, claim: &AnswerClaim) {
-    if !state.left.add(claim, state.now()) {
-        give_up(state, claim).await;
+/// Nobody answers a request any more, and whether it was carried out is not known: whoever asks again, here or at another server,
+/// has to look.
+async fn leave(state: &SharedState, taken: &Taken) {
+    let claim = &taken.claim;
+    let nobody =
+        BeginAnswer::new(claim.principal.clone(), claim.key.clone(), taken.request, NOBODY)
+            .with_dead(state.holder.name());
+    if let Err(err) = state.control.answers.begin(&nobody).await {
+        tracing::warn!(error = %err.chain(), "only this process knows that a request was not answered");
+        state.left.add(claim.clone(), state.now());
     }
 }
 

@@ -12,30 +12,25 @@ use std::{
 /// How many are known at the most. One more is not taken in.
 const MOST: usize = 16_384;
 
-/// Claims that nobody answers any more, though what was asked for may have been done. Whoever asks again takes them over.
+/// Claims that nobody answers any more, though what was asked for may have been done, where that could not be written down. Whoever asks
+/// again takes them over.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
     claims: Mutex<BTreeMap<(Principal, IdempotencyKey), (AnswerClaim, Timestamp)>>,
 }
 
 impl Left {
-    /// Takes a claim in; says whether there was room for it.
-    pub(crate) fn add(&self, claim: &AnswerClaim, now: Timestamp) -> bool {
+    pub(crate) fn add(&self, claim: AnswerClaim, now: Timestamp) {
         let mut claims = self.claims();
-        if claims.len() >= MOST {
-            return false;
+        if claims.len() < MOST {
+            claims.insert((claim.principal.clone(), claim.key.clone()), (claim, now));
         }
-        let of = (claim.principal.clone(), claim.key.clone());
-        claims.insert(of, (claim.clone(), now));
-        true
     }
 
-    pub(crate) fn has(&self, principal: &Principal, key: &IdempotencyKey) -> bool {
-        self.claims().contains_key(&(principal.clone(), key.clone()))
-    }
-
-    pub(crate) fn forget(&self, principal: &Principal, key: &IdempotencyKey) {
-        self.claims().remove(&(principal.clone(), key.clone()));
+    /// Gives a claim to the one caller that takes it over.
+    pub(crate) fn take(&self, principal: &Principal, key: &IdempotencyKey) -> Option<AnswerClaim> {
+        let taken = self.claims().remove(&(principal.clone(), key.clone()));
+        taken.map(|(claim, _)| claim)
     }
 
     /// Those that nobody has asked for again since `before`. They are not known any more then.

@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, watch};
 /// How long the first token is worth something.
 const FIRST_TOKEN: Duration = Duration::from_secs(365 * 86_400);
 /// How long the answer to a request is kept for the case that it comes again.
-const KEPT: Duration = Duration::from_secs(86_400);
+pub(crate) const KEPT: Duration = Duration::from_secs(86_400);
 /// How often those that are older are dropped.
 const TIDY: Duration = Duration::from_secs(3_600);
 

@@ -110,3 +110,18 @@ async fn a_host_is_added_once() {
     assert_eq!((again.status, &again.body), (first.status, &first.body));
     assert_eq!(ask(&lab, "k2", "/api/v1/hosts", &host).await.problem(), "already_exists");
 }
+
+#[tokio::test]
+async fn of_many_that_ask_again_at_once_one_takes_over() {
+    let lab = forgetful().await;
+    let asked = json!({"selector": "*", "script": "true"});
+    let first = ask(&lab, "k1", "/api/v1/runs", &asked).await;
+    let all = (0..16).map(|_| ask(&lab, "k1", "/api/v1/runs", &asked));
+    for answer in futures_util::future::join_all(all).await {
+        match answer.status {
+            StatusCode::ACCEPTED => assert_eq!(answer.json()["id"], first.json()["id"]),
+            _ => assert_eq!(answer.problem(), "in_progress"),
+        }
+    }
+    over(&lab, 1).await;
+}

@@ -76,7 +76,7 @@ impl Prepared {
             write_work(&folder, &revert.back, account, fetched)?;
             // A host whose power goes while it waits has to go back, too: what that takes is on the disk before anything runs.
             prepared.folder.sync_order()?;
-            sync_all_below(&folder.work())?;
+            sync_all_below(folder.path())?;
         }
         make_deploy_path(&spec.place.deploy_path, policy, account)?;
         Ok(prepared)

@@ -141,10 +141,9 @@ impl Host {
             State::Starting { cgroup, .. } => cgroup.parse().unwrap_or(Cgroups::None),
             State::Accepted { .. } | State::Exited { .. } => Cgroups::None,
         };
-        let (of, tree) = (folder.clone(), tree(folder, attempt, &cgroups, &index));
-        // The order is not synced. Where it is lost, nobody says how long its processes have: they have no time.
-        let spec = of.order().ok().and_then(|it| Spec::parse(it).ok());
-        let grace = spec.map_or(Duration::ZERO, |it| it.grace());
+        let tree = tree(folder, attempt, &cgroups, &index);
+        // Where nobody says how long its processes have, they have no time.
+        let grace = spec_of(folder)?.map_or(Duration::ZERO, |it| it.grace());
         let survivors = spawn_blocking(move || Ending::new(tree, grace, uptime()).run());
         let survivors = survivors.await.map_err(io::Error::other)??;
         Ok(Died { reason, step, survivors, reverting })
@@ -159,8 +158,9 @@ impl Host {
         let (Some((generation, attempt)), _) = self.journal.look(newest) else { return Ok(None) };
         let folder = self.folder(&AttemptKey { service: service.clone(), generation });
         let Some((index, _)) = folder.last_begun() else { return Ok(None) };
-        let spec = Spec::parse(folder.order()?).map_err(io::Error::other)?;
-        let cgroups = self.cgroups.group(&spec.group());
+        // Without its control group they are found by their marks alone.
+        let spec = spec_of(&folder)?;
+        let cgroups = spec.map_or(Cgroups::None, |it| self.cgroups.group(&it.group()));
         let left = tree(&folder, &attempt, &cgroups, &index.to_string()).find()?;
         let names: Vec<_> = left.iter().map(Process::shown).collect();
         Ok((!names.is_empty()).then_some((generation, names)))
@@ -271,4 +271,15 @@ fn folders(attempts: &std::path::Path) -> io::Result<Vec<(AttemptKey, PathBuf)>>
         }
     }
     Ok(found)
+}
+
+/// What an attempt was ordered to do; `None` where that is lost: an order is not synced, and a power cut may leave nothing or a part of it.
+fn spec_of(folder: &Folder) -> io::Result<Option<Spec>> {
+    match folder.order() {
+        Ok(order) => Ok(Spec::parse(order).ok()),
+        Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+            Ok(None)
+        }
+        Err(err) => Err(err),
+    }
 }
