@@ -232,6 +232,8 @@ async fn agent_process() {
                 Some(Followed::Died(died)) => format!("Died {}", died.reason),
                 Some(_) => "NeverStarted".to_owned(),
             },
+            // It was withdrawn before this order came again.
+            Err(refused) if refused.code() == Refusal::Fenced => "NeverStarted".to_owned(),
             Err(refused) => format!("Refused {:?} {}", refused.code(), refused.message),
         };
         let new = folder.join("done.new");
@@ -307,9 +309,6 @@ async fn whenever_an_agent_is_killed_nothing_runs_twice() {
         match end.as_str() {
             "Succeeded 0" => assert_eq!(runs, 1, "attempt {attempt}"),
             "NeverStarted" => assert_eq!(runs, 0, "attempt {attempt}"),
-            other if other.starts_with("Refused Fenced") => {
-                assert_eq!(runs, 0, "attempt {attempt}");
-            }
             other => panic!("attempt {attempt} ended as {other}, and ran {runs} times"),
         }
     }
