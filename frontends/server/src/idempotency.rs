@@ -93,10 +93,9 @@ async fn answer(
     match begun {
         Begun::New(claim) => {
             let named = NamedRequest { name: name_of(&claim, &digest), begun_within };
-            let operations = caller.operations.clone().with_request(named);
-            let mut request = Request::from_parts(head, Body::from(body));
             let mut caller = caller.clone();
-            caller.operations = operations;
+            caller.operations = caller.operations.with_request(named);
+            let mut request = Request::from_parts(head, Body::from(body));
             request.extensions_mut().insert(caller);
             work(SharedState::clone(state), Taken { claim, request: digest }, request, next).await
         }
