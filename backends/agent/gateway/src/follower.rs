@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(crate) const START_WITHIN: Duration = Duration::from_secs(600);
 /// An attempt of which nothing is heard for so long is followed anew.
 const FOLLOW_ANEW: Duration = Duration::from_secs(3600);
-/// How often a log that ends early is asked for again.
+/// How often a log that ends early, or of which a piece is missing, is asked for again before any more of it has come.
 const SHORT_LOGS: u32 = 5;
 
 /// Follows one attempt over as many sessions as it takes.
@@ -58,6 +58,10 @@ impl Follower<'_> {
                         self.log.step(step);
                     }
                 }
+                Ok(Heard::Log { offset, bytes }) if offset > self.offset => {
+                    self.missing(offset, &bytes)?;
+                    return Ok(None);
+                }
                 Ok(Heard::Log { offset, bytes }) => {
                     self.store(conversation, offset, &bytes).await?;
                 }
@@ -71,22 +75,34 @@ impl Follower<'_> {
         }
     }
 
+    /// A piece of the log has overtaken the one before it, which may have been lost.
+    fn missing(&mut self, offset: u64, bytes: &[u8]) -> BackendResult<()> {
+        self.short_logs += 1;
+        if self.short_logs <= SHORT_LOGS {
+            return Ok(());
+        }
+        Err(self
+            .about
+            .error(ErrorKind::OutcomeUnknown)
+            .with("expected", self.offset)
+            .with("got", offset)
+            .with("bytes", bytes.len())
+            .because("the host's agent left out a part of the log"))
+    }
+
+    /// Stores what of a piece is not stored yet: one may come twice.
     async fn store(
         &mut self,
         conversation: &Conversation,
         offset: u64,
         bytes: &[u8],
     ) -> BackendResult<()> {
-        if offset != self.offset {
-            return Err(self
-                .about
-                .error(ErrorKind::OutcomeUnknown)
-                .with("expected", self.offset)
-                .with("got", offset)
-                .because("the host's agent left out a part of the log"));
+        let stored = usize::try_from(self.offset - offset).unwrap_or(usize::MAX);
+        if let Some(new @ [_, ..]) = bytes.get(stored..) {
+            self.log.write(self.offset, new).await.map_err(|err| doubtful(err, true))?;
+            self.offset += new.len() as u64;
+            self.short_logs = 0;
         }
-        self.log.write(offset, bytes).await.map_err(|err| doubtful(err, true))?;
-        self.offset += bytes.len() as u64;
         conversation.acknowledge(self.offset, bytes.len() as u64).await;
         Ok(())
     }

@@ -3,7 +3,10 @@ use crate::v1::{Order, SignedOrder};
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use prost::Message as _;
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 use thiserror::Error;
 
 /// Goes before what is signed, so that a signature under anything else is none under an order.
@@ -11,6 +14,9 @@ const CONTEXT: &[u8] = b"deploy order v1\0";
 
 /// How many bytes of a public key name it.
 const NAME: usize = 8;
+
+/// How many numbers that were overtaken are remembered: far more than there are orders on the way at one time.
+const OVERTAKEN: u64 = 1_000;
 
 /// The Ed25519 public key of somebody whose orders a host follows.
 pub type PublicKey = [u8; 32];
@@ -68,14 +74,17 @@ pub enum NotTrusted {
     /// It was signed for another session.
     #[error("it is for another session")]
     OtherSession,
-    /// One with that number, or a later one, was here before.
+    /// One with a later number was let through before it, and this one never will be.
     #[error("its sequence number is {got}, and {next} was the next")]
-    Replayed {
+    Late {
         /// The order's.
         got: u64,
         /// The smallest that is let through.
         next: u64,
     },
+    /// It was let through, or refused as late, before.
+    #[error("its sequence number is {0}, and it was here before")]
+    Replayed(u64),
 }
 
 /// Lets the orders of one session through: each once, in their order, and only those for this host.
@@ -85,6 +94,8 @@ pub struct OrderGate {
     session: Vec<u8>,
     signers: BTreeMap<[u8; NAME], VerifyingKey>,
     next: u64,
+    /// Numbers that have been overtaken and were not seen yet, the newest of them.
+    overtaken: BTreeSet<u64>,
 }
 
 impl OrderGate {
@@ -106,13 +117,15 @@ impl OrderGate {
             session,
             signers: signers.collect::<Result<_, _>>()?,
             next: 1,
+            overtaken: BTreeSet::new(),
         })
     }
 
     /// The order, if it is to be followed.
     ///
     /// # Errors
-    /// If it is not; nothing has changed then.
+    /// If it is not. An order that was not carried out is [`Late`](NotTrusted::Late) once; whatever comes twice is
+    /// [`Replayed`](NotTrusted::Replayed), and says nothing of what becomes of the first.
     pub fn admit(&mut self, order: &SignedOrder) -> Result<Order, NotTrusted> {
         let name = <[u8; NAME]>::try_from(order.signer.as_slice());
         let key =
@@ -130,10 +143,23 @@ impl OrderGate {
             return Err(NotTrusted::OtherSession);
         }
         if order.sequence < self.next {
-            return Err(NotTrusted::Replayed { got: order.sequence, next: self.next });
+            return Err(self.belated(order.sequence));
+        }
+        let remembered = self.next.max(order.sequence.saturating_sub(OVERTAKEN));
+        self.overtaken.extend(remembered..order.sequence);
+        while self.overtaken.len() as u64 > OVERTAKEN {
+            self.overtaken.pop_first();
         }
         self.next = order.sequence.saturating_add(1);
         Ok(order)
+    }
+
+    fn belated(&mut self, got: u64) -> NotTrusted {
+        if self.overtaken.remove(&got) {
+            NotTrusted::Late { got, next: self.next }
+        } else {
+            NotTrusted::Replayed(got)
+        }
     }
 }
 

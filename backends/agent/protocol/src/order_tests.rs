@@ -26,11 +26,19 @@ fn orders_pass_once_and_in_their_order() {
     for sequence in [1, 2, 5] {
         assert_eq!(gate.admit(&signer().sign(&order(sequence))).unwrap(), order(sequence));
     }
-    for sequence in [0, 1, 3, 5] {
-        let refused = gate.admit(&signer().sign(&order(sequence))).unwrap_err();
-        assert_eq!(refused, NotTrusted::Replayed { got: sequence, next: 6 });
+    let mut refused = |sequence| gate.admit(&signer().sign(&order(sequence))).unwrap_err();
+    for sequence in [0, 1, 2, 5] {
+        assert_eq!(refused(sequence), NotTrusted::Replayed(sequence));
+    }
+    // Nothing came of these, and nothing will: whoever gave them may be told so, once.
+    for sequence in [4, 3] {
+        assert_eq!(refused(sequence), NotTrusted::Late { got: sequence, next: 6 });
+        assert_eq!(refused(sequence), NotTrusted::Replayed(sequence));
     }
     gate.admit(&signer().sign(&order(u64::MAX))).unwrap();
+    let overtaken = gate.admit(&signer().sign(&order(u64::MAX - 1))).unwrap_err();
+    assert!(matches!(overtaken, NotTrusted::Late { .. }), "{overtaken}");
+    assert!(gate.overtaken.len() as u64 <= OVERTAKEN);
 }
 
 #[test]

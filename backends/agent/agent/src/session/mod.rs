@@ -1,5 +1,6 @@
 //! The session with a gateway: one outbound connection, made again whenever it is lost.
 mod artifacts;
+mod backoff;
 mod follow;
 mod orders;
 mod outbox;
@@ -7,6 +8,7 @@ mod outbox;
 use crate::host::HostSide;
 use artifacts::RemoteArtifacts;
 use async_trait::async_trait;
+use backoff::Backoff;
 use deploy_agent_protocol::{
     LONGEST_FRAME, NotTrusted, OrderGate, PublicKey, TooFarApart, Versions,
     v1::{
@@ -30,11 +32,6 @@ use tonic::{Code, Status, Streaming, transport::Channel};
 const OUTBOX: usize = 64;
 /// How long connecting, and the first word of a gateway, may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
-/// The longest wait before the first try to connect again. Each wait is a random part of what it may be, so that a fleet does not
-/// come back all at once.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// The longest wait of all.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A gateway that wants heartbeats more often than this does not get them.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
 
@@ -146,22 +143,22 @@ impl Session {
 
     /// Connects, follows orders, and connects again, for good. Dropping the future ends the connection, and nothing that runs on the host.
     pub async fn run(&self) {
-        let mut wait = FIRST_WAIT;
+        let mut backoff = Backoff::new();
         loop {
             let mut welcomed = false;
             let why = self.follow_orders(&mut welcomed).await.err().unwrap_or(Ended::Closed);
             if welcomed {
-                wait = FIRST_WAIT;
+                backoff = Backoff::new();
             }
             if why.is_final() {
-                wait = LONGEST_WAIT;
+                backoff.at_its_longest();
                 tracing::error!(reason = %why, "the server has turned this host away");
             } else {
                 tracing::info!(reason = %why, "the session is over");
             }
             // What is waited for is the end of its time.
-            let _elapsed = timeout(part_of(wait), std::future::pending::<()>()).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
+            let wait = backoff.next(backoff::random());
+            let _elapsed = timeout(wait, std::future::pending::<()>()).await;
         }
     }
 
@@ -239,12 +236,4 @@ impl Session {
 
 const fn frame(kind: FromAgent) -> AgentFrame {
     AgentFrame { kind: Some(kind) }
-}
-
-/// A random part of `longest`.
-fn part_of(longest: Duration) -> Duration {
-    let mut byte = [u8::MAX];
-    // Without random bytes it is the whole.
-    let _none = getrandom::fill(&mut byte);
-    longest * u32::from(byte[0]) / u32::from(u8::MAX)
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::host::HostSide;
 use deploy_agent_protocol::{
-    OrderGate,
+    NotTrusted, OrderGate,
     v1::{
         Answer, AttemptId, Follow, Order, Refusal, Refused, SignedOrder,
         agent_frame::Kind as FromAgent, answer::Kind, gateway_frame::Kind as ToAgent, order,
@@ -80,6 +80,10 @@ impl Orders {
     async fn order(&mut self, signed: &SignedOrder) {
         match self.gate.admit(signed) {
             Ok(order) => self.begin(order),
+            // The first one is answered. A refusal would be taken for an answer to that, and nothing to have been started.
+            Err(why @ NotTrusted::Replayed(_)) => {
+                tracing::warn!(reason = %why, "an order is not followed");
+            }
             Err(why) => {
                 tracing::warn!(reason = %why, "an order is not followed");
                 // The number is not to be believed either, but nobody is hurt by a refusal under it.

@@ -170,6 +170,25 @@ impl Plane {
         enrol(&fixture.state(), &self.door, token, Names::default(), Arc::clone(&self.clock)).await
     }
 
+    /// An agent of a machine of its own, with a session of its own.
+    pub(crate) async fn enrolled(
+        &self,
+        fixture: &Fixture,
+        state: &Path,
+        number: u32,
+        token: &str,
+    ) -> Session {
+        fs::create_dir(state).unwrap();
+        let mut names = Names::default();
+        names.host = Some(format!("host-{number}"));
+        names.instance = Some(format!("test/here/{number}"));
+        let credentials =
+            enrol(state, &self.door, token, names, Arc::clone(&self.clock)).await.unwrap();
+        let connect = GatewayConnector::new(state.to_owned(), Arc::clone(&self.clock));
+        let identity = Identity::new(credentials.host(), "boot-1", credentials.signers());
+        Session::new(fixture.host(), Arc::new(connect), identity)
+    }
+
     fn session(&self, fixture: &Fixture, credentials: &Credentials) -> JoinHandle<()> {
         let connect = GatewayConnector::new(fixture.state(), Arc::clone(&self.clock));
         let identity = Identity::new(credentials.host(), "boot-1", credentials.signers());

@@ -4,7 +4,9 @@ mod conformance;
 mod crash;
 mod enrolled;
 mod faults;
+mod limits;
 mod link;
+mod mischief;
 mod sessions;
 mod staging;
 #[path = "../support/mod.rs"]

@@ -34,8 +34,9 @@ enabled = false
 [steps.rollback]
 enabled = false
 ";
-/// Counts itself where nothing else writes, and prints three lines.
+/// Counts itself where nothing else writes, and prints three lines; before them 100 MB, if it is told to.
 const STEP: &str = r#"echo "$DEPLOY_GENERATION $DEPLOY_STEP" >>"$P_DIR/ran"
+[ ! -e "$P_DIR/flood" ] || head -c 100000000 /dev/zero
 while [ -e "$P_DIR/wait" ]; do sleep 0.02; done
 for line in 1 2 3; do echo "$DEPLOY_GENERATION $DEPLOY_STEP $line"; done
 "#;
@@ -159,6 +160,11 @@ impl Asking {
                 return end;
             }
         }
+    }
+
+    /// How many bytes have come of what it printed.
+    pub(crate) fn printed(&self) -> u64 {
+        self.log.length()
     }
 
     /// Kills the attempt.
