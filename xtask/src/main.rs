@@ -3,7 +3,7 @@
 //! Without dependencies, so that the first thing a newcomer types answers at once.
 mod fuzz;
 mod packages;
-mod schemathesis;
+mod pypi;
 mod test;
 
 use std::{
@@ -16,7 +16,7 @@ const HELP: &str = "\
 Tasks:
   test [-- FILTER]   install what the tests need (as root on a Debian-like system; otherwise say what is missing), run all tests
   packages           the same, without the tests
-  schemathesis       install what sends a server whatever its description allows (from PyPI, beside what is built)
+  pypi               install tools of tests that come from PyPI, beside what is built
   fuzz               run each target of fuzz/ for FUZZ_SECONDS, 10 if that is not set
   help               this text
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let mut args = env::args().skip(1);
     let done = match args.next().as_deref() {
         Some("packages") => packages::provide(),
-        Some("schemathesis") => schemathesis::provide(),
+        Some("pypi") => pypi::provide(),
         Some("fuzz") => fuzz::all(),
         Some("test") => test::all(&args.filter(|it| it != "--").collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") | None => say(HELP),

@@ -1,5 +1,5 @@
 //! All tests.
-use crate::{Done, packages, run, say, schemathesis};
+use crate::{Done, packages, pypi, run, say};
 use std::{path::Path, process::Command};
 
 const HOST_TESTS: &str = "backends/host/tests/sh/run.sh";
@@ -7,7 +7,7 @@ const HOST_TESTS: &str = "backends/host/tests/sh/run.sh";
 /// Provides what the tests need, and runs them; with `filter`, only those whose name holds one of its words.
 pub(crate) fn all(filter: &[String]) -> Done {
     packages::provide()?;
-    schemathesis::provide()?;
+    pypi::provide()?;
     // The journeys start the program as a user would.
     run(cargo().args(["build", "--bin", "deploy"]))?;
     if cargo().args(["nextest", "--version"]).output().is_ok_and(|it| it.status.success()) {

@@ -1,9 +1,6 @@
 //! What a folder of this machine can do that an object store cannot: append to a file, lock it, and sync a folder.
 use crate::{fault, layout};
-use deploy_core::{
-    digest::Digest,
-    error::{BackendError, BackendResult, ErrorKind},
-};
+use deploy_core::{digest::Digest, error::BackendResult};
 use object_store::path::Path as ObjectPath;
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -36,17 +33,8 @@ impl Folder {
         let prepared = prepare(root);
         let (root, format) =
             prepared.map_err(|err| fault::reading(operation, root.display(), err))?;
-        if format == layout::FORMAT {
-            return Ok(Self { root });
-        }
-        let (format, known) = (format.trim_end().escape_debug(), layout::FORMAT.trim_end());
-        Err(BackendError::new(ErrorKind::Unsupported, operation)
-            .with("path", root.display())
-            .with(
-                "hint",
-                "use the program that wrote it, or restore a backup from before the upgrade",
-            )
-            .because(format!("its format is `{format}`, and this program knows `{known}` only")))
+        layout::known(operation, root.display(), format.as_bytes())?;
+        Ok(Self { root })
     }
 
     pub(crate) fn root(&self) -> &Path {

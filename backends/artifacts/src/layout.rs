@@ -2,12 +2,33 @@
 use deploy_core::{
     backend::{ArtifactKind, Holder},
     digest::Digest,
+    error::{BackendError, BackendResult, ErrorKind},
     id::{RepositoryName, Version},
 };
 use object_store::path::Path;
+use std::fmt;
 
 /// What a folder's `format` file says.
 pub(crate) const FORMAT: &str = "deploy-artifacts 1\n";
+
+/// Refuses a store whose `format` says that another program made it.
+pub(crate) fn known(
+    operation: &'static str,
+    path: impl fmt::Display,
+    format: &[u8],
+) -> BackendResult<()> {
+    if format == FORMAT.as_bytes() {
+        return Ok(());
+    }
+    let (format, known) = (String::from_utf8_lossy(format), FORMAT.trim_end());
+    Err(BackendError::new(ErrorKind::Unsupported, operation)
+        .with("path", path)
+        .with("hint", "use the program that wrote it, or restore a backup from before the upgrade")
+        .because(format!(
+            "its format is `{}`, and this program knows `{known}` only",
+            format.trim_end().escape_debug()
+        )))
+}
 
 pub(crate) fn blobs() -> Path {
     Path::from("blobs/sha256")

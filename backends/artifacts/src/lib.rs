@@ -1,7 +1,7 @@
 //! Content-addressed artifacts, in a folder or in any [`object_store`].
 //!
-//! [`ObjectArtifactStore::open_local`] keeps them in a folder of this machine; [`ObjectArtifactStore::new`] takes whatever
-//! speaks [`object_store::ObjectStore`]. Both keep the contract of
+//! [`ObjectArtifactStore::open_local`] keeps them in a folder of this machine, [`ObjectArtifactStore::open_s3`] in a bucket of S3 or what
+//! is like it; [`ObjectArtifactStore::new`] takes whatever speaks [`object_store::ObjectStore`]. Both keep the contract of
 //! [`ArtifactStore`](deploy_core::backend::ArtifactStore), with one difference that the capabilities tell: only a folder
 //! resumes interrupted puts.
 //!
@@ -37,7 +37,9 @@ mod holds;
 mod layout;
 mod put;
 mod read;
+mod s3;
 mod store;
 
 pub use garbage::{CollectGarbage, GarbageReport};
+pub use s3::{ParseS3LocationError, S3Credentials, S3Location};
 pub use store::ObjectArtifactStore;

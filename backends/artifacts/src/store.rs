@@ -184,6 +184,19 @@ impl ObjectArtifactStore {
         }
     }
 
+    /// Lists `entry`. Somebody else may have done so meanwhile: with an object store the gate is no other program's.
+    async fn enlist(&self, entry: &ArtifactEntry) -> BackendResult<()> {
+        let err = match self.catalogue.add("artifact.put", entry).await {
+            Err(err) if err.kind() == ErrorKind::AlreadyExists => err,
+            added => return added,
+        };
+        let ArtifactEntry { repository, kind, version, .. } = entry;
+        match self.catalogue.find("artifact.put", repository, *kind, version).await? {
+            Some(listed) if listed.meta == entry.meta => Ok(()),
+            _ => Err(err),
+        }
+    }
+
     /// Lists what is here; `false` if it has gone in the meantime.
     async fn list_present(&self, request: &PutArtifact) -> BackendResult<bool> {
         let _entered = self.gate.enter("artifact.put").await?;
@@ -191,7 +204,7 @@ impl ObjectArtifactStore {
             return Ok(false);
         }
         if let Some(entry) = self.unlisted(request).await? {
-            self.catalogue.add("artifact.put", &entry).await?;
+            self.enlist(&entry).await?;
         }
         Ok(true)
     }
@@ -208,7 +221,7 @@ impl ObjectArtifactStore {
         };
         draft.publish(&self.store, &layout::blob(&request.digest)).await?;
         match entry {
-            Some(entry) => self.catalogue.add("artifact.put", &entry).await,
+            Some(entry) => self.enlist(&entry).await,
             None => Ok(()),
         }
     }

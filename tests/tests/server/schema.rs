@@ -28,7 +28,7 @@ const KNOWN: &str = r#"[parameters]
 fn whatever_is_sent_the_answer_is_one_that_is_described() {
     let Some(program) = schemathesis() else {
         eprintln!(
-            "SKIPPED: the API against its description: `cargo xtask schemathesis` installs what it takes"
+            "SKIPPED: the API against its description: `cargo xtask pypi` installs what it takes"
         );
         return;
     };
@@ -42,7 +42,7 @@ fn whatever_is_sent_the_answer_is_one_that_is_described() {
     }
 }
 
-/// Where `cargo xtask schemathesis` puts it.
+/// Where `cargo xtask pypi` puts it.
 fn schemathesis() -> Option<PathBuf> {
     let exe = env::current_exe().unwrap();
     let target = exe.ancestors().nth(3).unwrap();

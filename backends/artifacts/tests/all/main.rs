@@ -16,4 +16,6 @@ mod resume;
 #[cfg(test)]
 mod rot;
 #[cfg(test)]
+mod s3;
+#[cfg(test)]
 mod support;
