@@ -2,7 +2,7 @@ use super::declare_restored::{DeclareRestored, declare, tell_restored};
 use crate::{
     app::App,
     backup::{self, Manifest},
-    embedded::{self, DataDir, unusable_database},
+    embedded::{self, DataDir, Elsewhere, unusable_database},
     output::{Output, plural, size},
 };
 use clap::{Args, Subcommand, ValueHint};
@@ -115,7 +115,8 @@ impl Restore {
 
 /// Tells the database of a data folder that nobody else uses yet.
 async fn declare_unpacked(app: &App, data_dir: DataDir) -> Result<Restored, Problem> {
-    let (embedded, database) = embedded::open_over(data_dir, &app.global, None).await?;
+    let (embedded, database) =
+        embedded::open_over(data_dir, &app.global, Elsewhere::default()).await?;
     let declared = declare(&embedded).await;
     database.close().await;
     declared

@@ -1,7 +1,7 @@
 use super::server;
 use crate::{
     app::App,
-    embedded::{self, DataDir, Embedded, gone},
+    embedded::{self, DataDir, Elsewhere, Embedded, gone},
     output::Output,
     problem::{IntoProblem as _, OrProblem as _},
 };
@@ -35,8 +35,8 @@ impl DeclareRestored {
         if url.is_none() && !data_dir.database().exists() {
             return Err(no_database(&data_dir));
         }
-        let (embedded, database) =
-            embedded::open_over(data_dir, &app.global, url.as_deref()).await?;
+        let elsewhere = Elsewhere { database: url.as_deref(), ..Elsewhere::default() };
+        let (embedded, database) = embedded::open_over(data_dir, &app.global, elsewhere).await?;
         let declared = declare_idle(&embedded).await;
         database.close().await;
         let restored = declared?;

@@ -15,7 +15,7 @@ use crate::{
     problem::{IntoProblem as _, chain, invalid},
 };
 use authority::links_elsewhere;
-use deploy_artifacts::ObjectArtifactStore;
+use deploy_artifacts::{ObjectArtifactStore, S3Credentials, S3Location};
 use deploy_core::{
     access::Action,
     backend::{ArtifactStore, Clock, Executor},
@@ -70,27 +70,50 @@ impl Embedded {
     }
 }
 
-/// Opens the platform over `data_dir`, which is made if it is missing.
-pub(crate) async fn open(data_dir: DataDir, global: &GlobalArgs) -> Result<Embedded, Problem> {
-    Ok(open_over(data_dir, global, None).await?.0)
+/// What of the data is not in the data folder.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Elsewhere<'a> {
+    /// The address of a PostgreSQL database.
+    pub(crate) database: Option<&'a str>,
+    /// Where artifacts lie.
+    pub(crate) artifacts: Option<&'a Bucket>,
 }
 
-/// As [`open`], over the PostgreSQL database at `url`, where there is one; gives the database as well.
+/// A place for artifacts, and who speaks to it; without credentials, the machine's own role.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    pub(crate) location: S3Location,
+    pub(crate) credentials: Option<S3Credentials>,
+}
+
+/// Opens the platform over `data_dir`, which is made if it is missing.
+pub(crate) async fn open(data_dir: DataDir, global: &GlobalArgs) -> Result<Embedded, Problem> {
+    Ok(open_over(data_dir, global, Elsewhere::default()).await?.0)
+}
+
+/// As [`open`], with what is `elsewhere`; gives the database as well.
 pub(crate) async fn open_over(
     data_dir: DataDir,
     global: &GlobalArgs,
-    url: Option<&str>,
+    elsewhere: Elsewhere<'_>,
 ) -> Result<(Embedded, Database), Problem> {
     data_dir.make()?;
     let principal =
         owner::principal().ok_or_else(|| invalid("this process's account has no name"))?;
-    let database = match url {
+    let database = match elsewhere.database {
         Some(url) => Database::connect_postgres(url).await,
         None => Database::open_sqlite(data_dir.database()).await,
     };
     let database = database.map_err(|err| unusable_database(&data_dir, &err))?;
-    let store = ObjectArtifactStore::open_local(data_dir.artifacts());
-    let store = Arc::new(store.map_err(|err| unusable_store(&data_dir, err))?);
+    let store = match elsewhere.artifacts {
+        Some(Bucket { location, credentials }) => {
+            ObjectArtifactStore::open_s3(location, credentials.as_ref()).await
+        }
+        None => ObjectArtifactStore::open_local(data_dir.artifacts()),
+    };
+    let store = Arc::new(
+        store.map_err(|err| unusable_store(&data_dir, elsewhere.artifacts.is_none(), err))?,
+    );
     let hosts = SqlHostInventory::new(&database);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let artifacts: Arc<dyn ArtifactStore> = Arc::<ObjectArtifactStore>::clone(&store);
@@ -166,13 +189,16 @@ pub(crate) fn unusable_database(data_dir: &DataDir, err: &OpenError) -> Problem 
 }
 
 /// What is wrong with an artifact store that cannot be used.
-fn unusable_store(data_dir: &DataDir, err: BackendError) -> Problem {
+fn unusable_store(data_dir: &DataDir, is_folder: bool, err: BackendError) -> Problem {
     let mut problem = err.into_problem();
+    problem.message = format!("the artifact store cannot be used: {}", problem.message);
+    if !is_folder {
+        return problem;
+    }
     problem.code = match problem.code {
         ProblemCode::NoSpace => ProblemCode::NoSpace,
         ProblemCode::Unsupported => ProblemCode::DataTooNew,
         _ => ProblemCode::DataDir,
     };
-    problem.message = format!("the artifact store cannot be used: {}", problem.message);
     problem.with_context("data_dir", data_dir.path().display())
 }

@@ -1,9 +1,13 @@
 //! How the server is set up: a file, and the environment over it.
+mod artifacts;
+
 use crate::{
+    embedded::Bucket,
     files::{Human, Source},
     problem::{invalid, usage},
     telemetry::{LogFormat, Settings},
 };
+use artifacts::ArtifactsFile;
 use deploy_operations::parse::check_address;
 use deploy_server::Limits;
 use deploy_wire::{Problem, ProblemCode};
@@ -33,7 +37,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 const PREFIX: &str = "DEPLOY_SERVE_";
 
 /// The keys that have a variable, and whether their value is a text. `limits.requests` is `DEPLOY_SERVE_LIMITS_REQUESTS`.
-const KEYS: [(&str, bool); 24] = [
+const KEYS: [(&str, bool); 26] = [
     ("listen", true),
     ("database", true),
     ("database_file", true),
@@ -41,6 +45,8 @@ const KEYS: [(&str, bool); 24] = [
     ("plain_http", false),
     ("tls.certificate", true),
     ("tls.key", true),
+    ("artifacts.store", true),
+    ("artifacts.key_file", true),
     ("agents.listen", true),
     ("agents.address", true),
     ("agents.heartbeat", true),
@@ -69,6 +75,8 @@ struct ConfigFile {
     database_file: Option<PathBuf>,
     local_hosts: Option<bool>,
     plain_http: Option<bool>,
+    #[serde(default)]
+    artifacts: ArtifactsFile,
     #[serde(default)]
     tls: TlsFile,
     #[serde(default)]
@@ -139,6 +147,8 @@ pub(super) struct Config {
     pub(super) listen: SocketAddr,
     /// Where the data is; `None` is a file in the data folder.
     pub(super) database: Option<DatabaseUrl>,
+    /// Where artifacts are; `None` is a folder in the data folder.
+    pub(super) artifacts: Option<Bucket>,
     pub(super) encryption: Encryption,
     pub(super) agents: AgentsConfig,
     pub(super) telemetry: Settings,
@@ -205,7 +215,7 @@ impl Config {
             plain_http: given.plain_http.then_some(true),
             ..ConfigFile::default()
         };
-        said.over(written).check()
+        said.over(written).check(&variable)
     }
 }
 
@@ -241,7 +251,7 @@ fn has_password(url: &str) -> bool {
 impl ConfigFile {
     /// This, and where it says nothing, what is `below`.
     fn over(self, below: Self) -> Self {
-        let Self { limits, tls, agents, telemetry, .. } = self;
+        let Self { artifacts, limits, tls, agents, telemetry, .. } = self;
         // An address and a file that holds one are two ways to say one thing.
         let (database, database_file) = match (self.database, self.database_file) {
             (None, None) => (below.database, below.database_file),
@@ -253,6 +263,7 @@ impl ConfigFile {
             database_file,
             local_hosts: self.local_hosts.or(below.local_hosts),
             plain_http: self.plain_http.or(below.plain_http),
+            artifacts: artifacts.over(below.artifacts),
             tls: TlsFile {
                 certificate: tls.certificate.or(below.tls.certificate),
                 key: tls.key.or(below.tls.key),
@@ -272,7 +283,7 @@ impl ConfigFile {
         }
     }
 
-    fn check(self) -> Result<Config, Problem> {
+    fn check(self, variable: &impl Fn(&str) -> Option<String>) -> Result<Config, Problem> {
         let listen = self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7443)));
         let encryption = encryption(self.tls, self.plain_http.unwrap_or(false))?;
         if encryption == Encryption::None && !listen.ip().is_loopback() {
@@ -284,10 +295,20 @@ impl ConfigFile {
         let mut limits = self.limits.check()?;
         limits.local_hosts = self.local_hosts.unwrap_or(limits.local_hosts);
         let database = database(self.database, self.database_file.as_deref())?;
+        let artifacts = self.artifacts.check(variable)?;
         let agents = agents(self.agents, listen)?;
         let telemetry = self.telemetry.check()?;
         let repair_interval = repair_interval(&self.repair)?;
-        Ok(Config { listen, database, encryption, agents, telemetry, repair_interval, limits })
+        Ok(Config {
+            listen,
+            database,
+            artifacts,
+            encryption,
+            agents,
+            telemetry,
+            repair_interval,
+            limits,
+        })
     }
 }
 

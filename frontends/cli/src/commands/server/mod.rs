@@ -5,7 +5,7 @@ mod config;
 
 use crate::{
     app::App,
-    embedded::{self, gone, open_authority, own_name},
+    embedded::{self, Elsewhere, gone, open_authority, own_name},
     problem::{invalid, io_problem},
     telemetry::Telemetry,
 };
@@ -78,8 +78,12 @@ impl Serve {
         let variable = |name: &str| std::env::var(name).ok();
         let config = Config::read(self.config.as_deref(), variable, given)?;
         let telemetry = Telemetry::start(app.global.verbose.saturating_add(1), &config.telemetry)?;
-        let url = config.database.as_ref().map(|it| it.0.as_str());
-        let (embedded, database) = embedded::open_over(app.data_dir()?, &app.global, url).await?;
+        let elsewhere = Elsewhere {
+            database: config.database.as_ref().map(|it| it.0.as_str()),
+            artifacts: config.artifacts.as_ref(),
+        };
+        let (embedded, database) =
+            embedded::open_over(app.data_dir()?, &app.global, elsewhere).await?;
         let mut parts = embedded.parts().clone();
         let folder = embedded.data_dir.tls();
         let authority = Arc::new(open_authority(&folder, parts.clock.now())?);

@@ -83,3 +83,30 @@ fn every_key_is_described() {
     let example = document.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     read(&Source::new("docs/server.md", example)).unwrap();
 }
+
+#[test]
+fn artifacts_may_lie_in_a_bucket() {
+    let text = "[artifacts]\nstore = \"s3://b/p?endpoint=https://s3.example.org\"";
+    let named = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "hush")];
+    let read = config(text, &named, Given::default()).unwrap();
+    let bucket = read.artifacts.as_ref().unwrap();
+    assert_eq!(bucket.location.bucket(), "b");
+    assert_eq!(bucket.credentials.as_ref().unwrap().access_key_id, "id");
+    assert!(!format!("{read:?}").contains("hush"));
+    // The machine's own role.
+    assert!(config(text, &[], Given::default()).unwrap().artifacts.unwrap().credentials.is_none());
+
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("key");
+    std::fs::write(&key, "other\nhush\n").unwrap();
+    let with_key = format!("{text}\nkey_file = {key:?}");
+    let bucket = config(&with_key, &named, Given::default()).unwrap().artifacts.unwrap();
+    assert_eq!(bucket.credentials.unwrap().access_key_id, "other");
+    std::fs::write(&key, "hush\n").unwrap();
+    let err = config(&with_key, &[], Given::default()).unwrap_err();
+    assert!(err.message.contains("two lines") && !err.message.contains("hush"));
+
+    assert!(refused("[artifacts]\nkey_file = \"k\"").contains("`artifacts.store`"));
+    let plain = refused("[artifacts]\nstore = \"s3://b?endpoint=http://s3.example.org\"");
+    assert!(plain.contains("without TLS"), "{plain}");
+}
