@@ -163,6 +163,10 @@ name!(
     MachineName, "machine name", ID
 );
 name!(
+    /// A reason to keep an artifact, such as `audit-2026`.
+    PinName, "pin name", NAME
+);
+name!(
     /// Who asks: a person, a program, or the engine itself.
     Principal, "principal", HOST
 );

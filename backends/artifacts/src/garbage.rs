@@ -22,6 +22,8 @@ const OPERATION: &str = "artifact.collect";
 pub struct CollectGarbage {
     /// How many of the newest versions of each repository and kind stay.
     pub keep: usize,
+    /// How long each version stays, however many newer ones there are.
+    pub older_than: Duration,
     /// What time it is.
     pub now: Timestamp,
     /// How long what is not listed anywhere stays: interrupted puts, and bytes that a crash left behind.
@@ -37,7 +39,15 @@ impl CollectGarbage {
     #[must_use]
     pub const fn new(keep: usize, now: Timestamp) -> Self {
         let min_age = Duration::from_hours(24);
-        Self { keep, now, min_age, needed: BTreeSet::new(), dry_run: false }
+        let older_than = Duration::ZERO;
+        Self { keep, older_than, now, min_age, needed: BTreeSet::new(), dry_run: false }
+    }
+
+    /// Keeps what was put within `age`, however many newer versions there are.
+    #[must_use]
+    pub const fn with_older_than(mut self, age: Duration) -> Self {
+        self.older_than = age;
+        self
     }
 
     /// Keeps what is not listed anywhere for `min_age`.
@@ -119,6 +129,9 @@ impl ObjectArtifactStore {
         held.extend(&request.needed);
         let entries = self.catalogue.list(OPERATION, &ListArtifacts::new()).await?;
         for entry in beyond(request.keep, entries) {
+            if entry.put_at.after(request.older_than) > request.now {
+                continue;
+            }
             if held.contains(&entry.meta.digest) {
                 report.held.push(entry);
                 continue;

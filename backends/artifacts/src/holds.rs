@@ -66,8 +66,12 @@ impl Holds {
 }
 
 fn parse_holder(operation: &'static str, text: &str) -> BackendResult<Holder> {
-    let release = text.strip_prefix("release/").and_then(|id| id.parse().ok());
-    release.map(Holder::Release).ok_or_else(|| {
+    let holder = match text.split_once('/') {
+        Some(("release", id)) => id.parse().ok().map(Holder::Release),
+        Some(("pin", name)) => name.parse().ok().map(Holder::Pin),
+        _ => None,
+    };
+    holder.ok_or_else(|| {
         BackendError::new(ErrorKind::Unsupported, operation)
             .with("holder", text)
             .with("hint", "a newer version of this program wrote it")

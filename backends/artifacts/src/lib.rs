@@ -24,6 +24,7 @@
 //! blobs/sha256/<ab>/<hex>                     the bytes of an artifact
 //! entries/<repository>/<kind>/<version>.json  which artifact a version is
 //! holds/<hex>/release/<release id>            who needs an artifact
+//! holds/<hex>/pin/<name>                      who wants it kept
 //! partial/<hex>.<n>                           puts that are under way or were interrupted
 //! ```
 //! `format`, `lock` and `partial` exist in a folder only.

@@ -2,7 +2,7 @@ use crate::{
     access::Permit,
     digest::{Digest, Hasher},
     error::{BackendError, BackendResult, ErrorKind},
-    id::{ReleaseId, RepositoryName, Version},
+    id::{PinName, ReleaseId, RepositoryName, Version},
     time::Timestamp,
 };
 use async_trait::async_trait;
@@ -160,12 +160,15 @@ impl ListArtifacts {
 pub enum Holder {
     /// A release that consists of it.
     Release(ReleaseId),
+    /// Somebody who wants it kept, whether anything runs it or not.
+    Pin(PinName),
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Release(id) => write!(f, "release/{id}"),
+            Self::Pin(name) => write!(f, "pin/{name}"),
         }
     }
 }

@@ -308,7 +308,14 @@ pub async fn what_is_held_stays<H: ArtifactStoreHarness>(harness: &H) {
         store.hold(&permit, &digest, &holder).await.unwrap();
     }
     let both = [holder("rel-7"), holder("rel-8")];
-    assert_eq!(store.holders(&digest).await.unwrap(), both.into());
+    assert_eq!(store.holders(&digest).await.unwrap(), both.clone().into());
+    let pin = Holder::Pin(name("rel-7"));
+    store.hold(&permit, &digest, &pin).await.unwrap();
+    assert_eq!(
+        store.holders(&digest).await.unwrap(),
+        both.into_iter().chain([pin.clone()]).collect()
+    );
+    store.let_go(&permit, &digest, &pin).await.unwrap();
     for _ in 0..2 {
         store.let_go(&permit, &digest, &holder("rel-8")).await.unwrap();
     }

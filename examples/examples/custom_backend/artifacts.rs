@@ -191,9 +191,16 @@ impl ArtifactStore for FolderArtifactStore {
     async fn holders(&self, digest: &Digest) -> BackendResult<BTreeSet<Holder>> {
         let found = names(&self.root.join("holds")).await;
         let found = found.map_err(|err| failed("artifact.holders", err))?;
-        let mine = format!("{}~release~", digest.hex());
-        let releases = found.iter().filter_map(|it| it.strip_prefix(&mine)?.parse().ok());
-        Ok(releases.map(Holder::Release).collect())
+        let mine = format!("{}~", digest.hex());
+        let holders = found.iter().filter_map(|it| {
+            let (kind, name) = it.strip_prefix(&mine)?.split_once('~')?;
+            match kind {
+                "release" => name.parse().ok().map(Holder::Release),
+                "pin" => name.parse().ok().map(Holder::Pin),
+                _ => None,
+            }
+        });
+        Ok(holders.collect())
     }
 
     async fn delete(&self, _permit: &Permit, digest: &Digest) -> BackendResult<()> {

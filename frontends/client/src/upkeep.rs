@@ -1,7 +1,8 @@
 //! What is done to many things at once, and what a server says of itself.
 use crate::{Client, ClientError, query::encoded};
 use deploy_wire::{
-    Garbage, GarbageToCollect, HostCheck, HostsToCheck, HostsToRemove, Removed, ServerInfo, Status,
+    Garbage, GarbageToCollect, Holders, HostCheck, HostsToCheck, HostsToRemove, NewPin, Removed,
+    ServerInfo, Status,
 };
 
 /// # Errors
@@ -28,6 +29,21 @@ impl Client {
         garbage: &GarbageToCollect,
     ) -> Result<Garbage, ClientError> {
         self.post("/api/v1/artifacts/collect", garbage).await
+    }
+
+    /// Who keeps an artifact from being removed.
+    pub async fn holders(&self, digest: &str) -> Result<Holders, ClientError> {
+        self.get(format!("/api/v1/artifacts/{}/holders", encoded(digest))).await
+    }
+
+    /// Keeps an artifact, whether anything runs it or not.
+    pub async fn pin(&self, digest: &str, pin: &NewPin) -> Result<Holders, ClientError> {
+        self.post(&format!("/api/v1/artifacts/{}/pins", encoded(digest)), pin).await
+    }
+
+    /// Keeps an artifact no longer for that reason.
+    pub async fn unpin(&self, digest: &str, name: &str) -> Result<(), ClientError> {
+        self.delete(format!("/api/v1/artifacts/{}/pins/{}", encoded(digest), encoded(name))).await
     }
 
     /// The archive of a descriptor.

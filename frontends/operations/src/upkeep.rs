@@ -8,7 +8,7 @@ use deploy_core::{
     id::HostName,
     time::Timestamp,
 };
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 /// What some backends can do beyond the traits that all of them have.
 ///
@@ -40,6 +40,8 @@ pub trait Upkeep: fmt::Debug + Send + Sync + 'static {
 pub struct Collect {
     /// How many of the newest versions of each repository and kind stay.
     pub keep: usize,
+    /// How long each version stays, however many newer ones there are.
+    pub older_than: Duration,
     /// What time it is.
     pub now: Timestamp,
     /// What stays besides what somebody holds.

@@ -25,12 +25,12 @@ pub use http::{PROBLEM_JSON, Page, ProblemDetails};
 pub use problem::{Problem, ProblemCode, ProblemDocument};
 pub use request::{
     AgentDecision, GarbageToCollect, HostSpec, HostsToCheck, HostsToImport, HostsToRemove,
-    LabelChanges, NewHost, NewJoinToken, NewPlan, NewRelease, NewRollbackPlan, NewRollout, NewRun,
-    NewToken, RolloutCommand, SeenPlan, ServiceSpec,
+    LabelChanges, NewHost, NewJoinToken, NewPin, NewPlan, NewRelease, NewRollbackPlan, NewRollout,
+    NewRun, NewToken, RolloutCommand, SeenPlan, ServiceSpec,
 };
 pub use resource::{
     Agent, AgentFacts, Artifact, Backup, Budget, BudgetColumn, BudgetUse, Change, Connection,
-    Context, Counts, DoctorCheck, DoctorReport, Explanation, FailureBudget, Garbage, Host,
+    Context, Counts, DoctorCheck, DoctorReport, Explanation, FailureBudget, Garbage, Holders, Host,
     HostCheck, HostOwed, HostStatus, Import, IssuedJoinToken, IssuedToken, JoinToken, LogLine,
     Order, Plan, PlanHost, PlanWave, Release, ReleaseDiff, Removed, Repair, Restored, Retries,
     Rollout, RolloutEvent, RolloutSummary, ServerInfo, Service, Stagger, Staging, Status, Step,

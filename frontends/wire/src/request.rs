@@ -349,12 +349,24 @@ pub struct HostsToRemove {
     pub hosts: Vec<String>,
 }
 
+/// A reason to keep an artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewPin {
+    /// What it is called.
+    pub name: String,
+}
+
 /// Old versions to remove from the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct GarbageToCollect {
     /// How many of the newest versions of each repository stay.
     pub keep: u64,
+    /// How long each version stays, in seconds, however many newer ones there are.
+    #[serde(default)]
+    pub older_than_s: u64,
     /// Whether nothing is really removed.
     #[serde(default)]
     pub dry_run: bool,

@@ -50,6 +50,26 @@ async fn the_newest_versions_stay_and_so_do_held_ones() {
 }
 
 #[tokio::test]
+async fn what_is_pinned_or_not_old_enough_stays() {
+    let (_folder, store) = local();
+    let mut digests = Vec::new();
+    for hour in 1..=5_u8 {
+        let version = format!("1.{hour}");
+        let second = u64::from(hour) * 3_600;
+        digests.push(put(&store, &[hour; 10], &version, second).await.unwrap());
+    }
+    let pin = Holder::Pin(name("audit"));
+    store.hold(&permit().await, &digests[0], &pin).await.unwrap();
+    let request = CollectGarbage::new(1, at(5 * 3_600)).with_older_than(Duration::from_hours(3));
+    let report = store.collect(&permit().await, request).await.unwrap();
+    assert_eq!(versions(&store).await, ["1.5", "1.4", "1.3", "1.1"]);
+    assert_eq!((report.held.len(), report.artifacts), (1, [digests[1]].into()));
+
+    store.let_go(&permit().await, &digests[0], &pin).await.unwrap();
+    assert_eq!(collect(&store, 3).await.artifacts, [digests[0]].into());
+}
+
+#[tokio::test]
 async fn what_is_needed_stays_and_so_does_its_version() {
     let (_folder, store) = local();
     let mut digests = Vec::new();

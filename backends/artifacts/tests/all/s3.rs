@@ -33,6 +33,7 @@ struct Server {
 
 impl Server {
     /// `None`, and loudly, where there is no such server.
+    #[expect(clippy::disallowed_methods, reason = "what is waited for is another process")]
     fn start() -> Option<Self> {
         let Some(program) = moto() else {
             eprintln!("SKIPPED: artifacts in S3: `cargo xtask pypi` installs what it takes");

@@ -9,11 +9,12 @@ use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use deploy_core::{
     backend::ArtifactKind,
     digest::Digest,
-    id::{RepositoryName, Version},
+    id::{PinName, RepositoryName, Version},
 };
+use deploy_host::duration;
 use deploy_operations::parse::field;
-use deploy_wire::{Exit, Garbage, GarbageToCollect, Problem, ProblemCode};
-use std::{collections::BTreeSet, path::PathBuf};
+use deploy_wire::{Exit, Garbage, GarbageToCollect, Holders, Problem, ProblemCode};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 /// Artifacts: packages and descriptors in the store
 #[derive(Debug, Subcommand)]
@@ -21,6 +22,9 @@ pub(crate) enum ArtifactCommand {
     Push(Push),
     List(List),
     Verify(Verify),
+    Holders(HoldersOf),
+    Pin(Pin),
+    Unpin(Unpin),
     Gc(Gc),
 }
 
@@ -66,15 +70,51 @@ pub(crate) struct Verify {
     digests: Vec<Digest>,
 }
 
-/// Removes old versions that no release and no rollout needs
+/// Shows who keeps an artifact from being removed: releases, and the pins that people have put on it
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  deploy artifact holders sha256:…")]
+pub(crate) struct HoldersOf {
+    /// Which
+    #[arg(value_name = "DIGEST")]
+    digest: Digest,
+}
+
+/// Keeps an artifact, whether anything runs it or not
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  deploy artifact pin sha256:… --name audit-2026")]
+pub(crate) struct Pin {
+    /// Which
+    #[arg(value_name = "DIGEST")]
+    digest: Digest,
+    /// What the pin is called: why it is kept
+    #[arg(long, value_name = "NAME")]
+    name: PinName,
+}
+
+/// Takes a pin off an artifact
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  deploy artifact unpin sha256:… --name audit-2026")]
+pub(crate) struct Unpin {
+    /// Which
+    #[arg(value_name = "DIGEST")]
+    digest: Digest,
+    /// What the pin is called
+    #[arg(long, value_name = "NAME")]
+    name: PinName,
+}
+
+/// Removes old versions that no release, no rollout and no pin needs
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  deploy artifact gc --keep 10 --dry-run\n  deploy artifact gc --keep 10"
+    after_help = "Examples:\n  deploy artifact gc --keep 10 --dry-run\n  deploy artifact gc --keep 10 --older-than 30d"
 )]
 pub(crate) struct Gc {
     /// How many of the newest versions of each repository stay
     #[arg(long, value_name = "N")]
     keep: usize,
+    /// Keeps what was put within this time as well, such as `30d`
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    older_than: Option<Duration>,
     /// Says what would go, and removes nothing
     #[arg(long)]
     dry_run: bool,
@@ -102,6 +142,9 @@ impl ArtifactCommand {
             Self::Push(command) => command.run(app).await,
             Self::List(command) => command.run(app).await,
             Self::Verify(command) => command.run(app).await,
+            Self::Holders(command) => command.run(app).await,
+            Self::Pin(command) => command.run(app).await,
+            Self::Unpin(command) => command.run(app).await,
             Self::Gc(command) => command.run(app).await,
         }
     }
@@ -203,6 +246,47 @@ impl Verify {
     }
 }
 
+impl HoldersOf {
+    async fn run(self, app: &App) -> Result<Exit, Problem> {
+        let holders = app.plane().await?.holders(&self.digest).await?;
+        app.output.result(&holders, |output| name_holders(output, &holders));
+        Ok(Exit::Succeeded)
+    }
+}
+
+impl Pin {
+    async fn run(self, app: &App) -> Result<Exit, Problem> {
+        let holders = app.plane().await?.pin(&self.digest, &self.name).await?;
+        app.output.result(&holders, |output| name_holders(output, &holders));
+        Ok(Exit::Succeeded)
+    }
+}
+
+impl Unpin {
+    async fn run(self, app: &App) -> Result<Exit, Problem> {
+        let plane = app.plane().await?;
+        plane.unpin(&self.digest, &self.name).await?;
+        let holders = plane.holders(&self.digest).await?;
+        app.output.result(&holders, |output| name_holders(output, &holders));
+        Ok(Exit::Succeeded)
+    }
+}
+
+fn name_holders(output: &Output, holders: &Holders) {
+    if holders.releases.is_empty() && holders.pins.is_empty() {
+        output.note("nobody needs it: `deploy artifact gc` may remove it");
+        return;
+    }
+    let mut table = Table::new(["HOLDER", "NAME"]);
+    for name in &holders.releases {
+        table.row(["release", name]);
+    }
+    for name in &holders.pins {
+        table.row(["pin", name]);
+    }
+    output.table(&table);
+}
+
 impl Gc {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
         if self.keep == 0 {
@@ -211,7 +295,8 @@ impl Gc {
             ));
         }
         let keep = u64::try_from(self.keep).unwrap_or(u64::MAX);
-        let asked = GarbageToCollect { keep, dry_run: self.dry_run };
+        let older_than_s = self.older_than.map_or(0, |it| it.as_secs());
+        let asked = GarbageToCollect { keep, older_than_s, dry_run: self.dry_run };
         let garbage = app.plane().await?.collect_garbage(&asked).await?;
         app.output.result(&garbage, |output| show(output, &garbage));
         Ok(Exit::Succeeded)

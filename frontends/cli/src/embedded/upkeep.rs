@@ -28,6 +28,7 @@ pub(super) struct EmbeddedUpkeep {
 impl Upkeep for EmbeddedUpkeep {
     async fn collect(&self, permit: &Permit, request: &Collect) -> BackendResult<Collected> {
         let asked = CollectGarbage::new(request.keep, request.now)
+            .with_older_than(request.older_than)
             .with_needed(request.needed.clone())
             .with_dry_run(request.dry_run);
         let report = self.store.collect(permit, asked).await?;

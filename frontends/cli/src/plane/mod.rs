@@ -17,11 +17,11 @@ use async_trait::async_trait;
 use deploy_core::{
     backend::ArtifactKind,
     digest::Digest,
-    id::{HostName, ReleaseId, RepositoryName, ServiceName, Version},
+    id::{HostName, PinName, ReleaseId, RepositoryName, ServiceName, Version},
     spec::Selector,
 };
 use deploy_wire::{
-    Artifact, Explanation, Garbage, GarbageToCollect, Host, HostCheck, HostsToImport,
+    Artifact, Explanation, Garbage, GarbageToCollect, Holders, Host, HostCheck, HostsToImport,
     HostsToRemove, Import, IssuedToken, LabelChanges, LogLine, NewHost, NewPlan, NewRelease,
     NewRollbackPlan, NewRollout, NewRun, NewToken, Plan, Problem, Release, ReleaseDiff, Removed,
     Rollout, RolloutCommand, RolloutEvent, RolloutSummary, Service, ServiceSpec, Status, Token,
@@ -72,6 +72,10 @@ pub(crate) trait Plane: AgentPlane + fmt::Debug + Send + Sync {
     async fn put_artifact(&self, packed: Packed, place: &Place) -> Result<Artifact, Problem>;
     async fn descriptor(&self, digest: &Digest) -> Result<Vec<u8>, Problem>;
     async fn verify_artifact(&self, digest: &Digest) -> Result<Verification, Problem>;
+    /// Who keeps an artifact from being removed.
+    async fn holders(&self, digest: &Digest) -> Result<Holders, Problem>;
+    async fn pin(&self, digest: &Digest, name: &PinName) -> Result<Holders, Problem>;
+    async fn unpin(&self, digest: &Digest, name: &PinName) -> Result<(), Problem>;
     async fn collect_garbage(&self, garbage: &GarbageToCollect) -> Result<Garbage, Problem>;
 
     /// Releases of a service, newest first.

@@ -9,18 +9,18 @@ use deploy_core::{
     backend::{ListArtifacts, Revision},
     digest::Digest,
     engine::Parts,
-    id::{HostName, ReleaseId, RolloutId, Seq, ServiceName},
+    id::{HostName, PinName, ReleaseId, RolloutId, Seq, ServiceName},
     spec::Selector,
 };
 use deploy_operations::{
     ArtifactUpload, EventFeed, LogTail, Operations, Tail, Tokens, demand_target, parse::field,
 };
 use deploy_wire::{
-    Artifact, Explanation, Garbage, GarbageToCollect, Host, HostCheck, HostSpec, HostsToImport,
-    HostsToRemove, Import, IssuedToken, LabelChanges, LogLine, NewHost, NewPlan, NewRelease,
-    NewRollbackPlan, NewRollout, NewRun, NewToken, Plan, Problem, Release, ReleaseDiff, Removed,
-    Rollout, RolloutCommand, RolloutEvent, RolloutSummary, Service, ServiceSpec, Status, Token,
-    Upload, Verification,
+    Artifact, Explanation, Garbage, GarbageToCollect, Holders, Host, HostCheck, HostSpec,
+    HostsToImport, HostsToRemove, Import, IssuedToken, LabelChanges, LogLine, NewHost, NewPlan,
+    NewRelease, NewRollbackPlan, NewRollout, NewRun, NewToken, Plan, Problem, Release, ReleaseDiff,
+    Removed, Rollout, RolloutCommand, RolloutEvent, RolloutSummary, Service, ServiceSpec, Status,
+    Token, Upload, Verification,
 };
 use std::{
     io::{Seek as _, SeekFrom},
@@ -149,6 +149,18 @@ impl Plane for OwnPlane {
 
     async fn verify_artifact(&self, digest: &Digest) -> Result<Verification, Problem> {
         self.operations.verify_artifact(digest).await
+    }
+
+    async fn holders(&self, digest: &Digest) -> Result<Holders, Problem> {
+        self.operations.holders(digest).await
+    }
+
+    async fn pin(&self, digest: &Digest, name: &PinName) -> Result<Holders, Problem> {
+        self.operations.pin(digest, name).await
+    }
+
+    async fn unpin(&self, digest: &Digest, name: &PinName) -> Result<(), Problem> {
+        self.operations.unpin(digest, name).await
     }
 
     async fn collect_garbage(&self, garbage: &GarbageToCollect) -> Result<Garbage, Problem> {

@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use deploy_client::{Client, ClientError, PageOf};
 use deploy_core::{
     digest::Digest,
-    id::{HostName, ReleaseId, ServiceName},
+    id::{HostName, PinName, ReleaseId, ServiceName},
     spec::Selector,
 };
 use deploy_wire::{
-    Artifact, Explanation, Garbage, GarbageToCollect, Host, HostCheck, HostsToCheck, HostsToImport,
-    HostsToRemove, Import, IssuedToken, LabelChanges, NewHost, NewPlan, NewRelease,
-    NewRollbackPlan, NewRollout, NewRun, NewToken, Page, Plan, Problem, ProblemCode, Release,
-    ReleaseDiff, Removed, Rollout, RolloutCommand, RolloutSummary, ServerInfo, Service,
+    Artifact, Explanation, Garbage, GarbageToCollect, Holders, Host, HostCheck, HostsToCheck,
+    HostsToImport, HostsToRemove, Import, IssuedToken, LabelChanges, NewHost, NewPin, NewPlan,
+    NewRelease, NewRollbackPlan, NewRollout, NewRun, NewToken, Page, Plan, Problem, ProblemCode,
+    Release, ReleaseDiff, Removed, Rollout, RolloutCommand, RolloutSummary, ServerInfo, Service,
     ServiceSpec, Status, Token, Upload, Verification,
 };
 use serde::de::DeserializeOwned;
@@ -226,6 +226,19 @@ impl Plane for RemotePlane {
 
     async fn verify_artifact(&self, digest: &Digest) -> Result<Verification, Problem> {
         self.told(self.client.verify_artifact(&digest.to_string()).await)
+    }
+
+    async fn holders(&self, digest: &Digest) -> Result<Holders, Problem> {
+        self.told(self.client.holders(&digest.to_string()).await)
+    }
+
+    async fn pin(&self, digest: &Digest, name: &PinName) -> Result<Holders, Problem> {
+        let pin = NewPin { name: name.to_string() };
+        self.told(self.client.pin(&digest.to_string(), &pin).await)
+    }
+
+    async fn unpin(&self, digest: &Digest, name: &PinName) -> Result<(), Problem> {
+        self.told(self.client.unpin(&digest.to_string(), name.as_str()).await)
     }
 
     async fn collect_garbage(&self, garbage: &GarbageToCollect) -> Result<Garbage, Problem> {

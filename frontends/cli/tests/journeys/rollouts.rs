@@ -1,4 +1,5 @@
 use crate::lab::{DEPLOY, Lab, eventually, journeys, lines};
+use serde_json::json;
 use std::{
     fs,
     process::{Command, Stdio},
@@ -300,8 +301,37 @@ fn what_a_run_still_needs_is_no_garbage(lab: &Lab) {
     lab.ok(&["rollout", "resume", open["id"].as_str().unwrap()]);
 }
 
+fn what_is_pinned_outlives_newer_versions(lab: &Lab) {
+    for version in ["1", "2", "3"] {
+        lab.write("package/version", version);
+        lab.ok(&["artifact", "push", "package", "--repository", "web", "--version", version]);
+    }
+    let listed = lab.json(&["artifact", "list"]);
+    let of = |version: &str| {
+        let listed = listed.as_array().unwrap().iter().find(|it| it["version"] == version);
+        listed.unwrap()["digest"].as_str().unwrap().to_owned()
+    };
+    let (first, second) = (of("1"), of("2"));
+    let pinned = lab.json(&["artifact", "pin", &first, "--name", "audit"]);
+    assert_eq!((&pinned["pins"], &pinned["releases"]), (&json!(["audit"]), &json!([])));
+    lab.ok(&["artifact", "pin", &first, "--name", "audit"]);
+    assert!(lab.ok(&["artifact", "holders", &first]).stdout.contains("audit"));
+
+    let young = lab.json(&["artifact", "gc", "--keep", "1", "--older-than", "1h"]);
+    assert_eq!(young["entries"], json!([]), "{young}");
+    let collected = lab.json(&["artifact", "gc", "--keep", "1"]);
+    assert_eq!(collected["removed"], json!([second]), "{collected}");
+    assert_eq!(collected["held"][0]["version"], "1", "{collected}");
+
+    lab.ok(&["artifact", "unpin", &first, "--name", "audit"]);
+    lab.refused(&["artifact", "unpin", &first, "--name", "audit"], 1);
+    lab.refused(&["artifact", "pin", &second, "--name", "audit"], 1);
+    assert_eq!(lab.json(&["artifact", "gc", "--keep", "1"])["removed"], json!([first]));
+}
+
 journeys!(
     a_release_goes_out_and_back,
+    what_is_pinned_outlives_newer_versions,
     a_rollout_that_was_turned_back_ends_with_10,
     a_rollout_that_needs_a_person_ends_with_11_and_goes_on_from_there,
     a_canary_is_confirmed_by_a_person,

@@ -2,12 +2,12 @@ use super::{Listed, Operations};
 use crate::problem::{IntoProblem as _, OrProblem as _};
 use deploy_core::{
     access::{Action, Resource},
-    backend::{ArtifactEntry, ArtifactKind, ListArtifacts, PutArtifact},
+    backend::{ArtifactEntry, ArtifactKind, Holder, ListArtifacts, PutArtifact},
     digest::Digest,
     error::ErrorKind,
-    id::{RepositoryName, Version},
+    id::{PinName, RepositoryName, Version},
 };
-use deploy_wire::{Artifact, Problem, ProblemCode, Upload, Verification};
+use deploy_wire::{Artifact, Holders, Problem, ProblemCode, Upload, Verification};
 use tokio::io::AsyncRead;
 
 /// What is uploaded, from `offset` on.
@@ -99,6 +99,51 @@ impl Operations {
             Err(err) => return Err(err.into_problem()),
         };
         Ok(Verification { digest: digest.to_string(), intact: reason.is_none(), reason })
+    }
+
+    /// Who keeps an artifact from being removed.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be read.
+    pub async fn holders(&self, digest: &Digest) -> Result<Holders, Problem> {
+        let store = &self.parts().artifacts;
+        store.head(digest).await.or_problem()?;
+        let mut document =
+            Holders { digest: digest.to_string(), releases: Vec::new(), pins: Vec::new() };
+        for holder in store.holders(digest).await.or_problem()? {
+            match holder {
+                Holder::Release(id) => document.releases.push(id.to_string()),
+                Holder::Pin(name) => document.pins.push(name.to_string()),
+                other => return Err(Problem::new(ProblemCode::Unsupported, other.to_string())),
+            }
+        }
+        Ok(document)
+    }
+
+    /// Keeps an artifact, whether anything runs it or not. Again is as good as once.
+    ///
+    /// # Errors
+    /// If the principal may not, or there is none.
+    pub async fn pin(&self, digest: &Digest, name: &PinName) -> Result<Holders, Problem> {
+        let permit = self.permit(Action::ArtifactWrite, Resource::System).await?;
+        let holder = Holder::Pin(name.clone());
+        self.parts().artifacts.hold(&permit, digest, &holder).await.or_problem()?;
+        self.holders(digest).await
+    }
+
+    /// Keeps an artifact no longer for that reason.
+    ///
+    /// # Errors
+    /// If the principal may not, there is none, or it has no such pin.
+    pub async fn unpin(&self, digest: &Digest, name: &PinName) -> Result<(), Problem> {
+        let permit = self.permit(Action::ArtifactWrite, Resource::System).await?;
+        if !self.holders(digest).await?.pins.iter().any(|it| it == name.as_str()) {
+            let message = format!("the artifact {digest} has no pin `{name}`");
+            return Err(Problem::new(ProblemCode::NotFound, message)
+                .with_hint("`deploy artifact holders` shows those that it has"));
+        }
+        let holder = Holder::Pin(name.clone());
+        self.parts().artifacts.let_go(&permit, digest, &holder).await.or_problem()
     }
 }
 

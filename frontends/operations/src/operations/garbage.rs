@@ -8,7 +8,7 @@ use deploy_core::{
     digest::Digest,
 };
 use deploy_wire::{Garbage, GarbageToCollect, Problem};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 impl Operations {
     /// Removes old versions that no release and no rollout needs.
@@ -24,6 +24,7 @@ impl Operations {
         let permit = self.permit(Action::ArtifactWrite, Resource::System).await?;
         let request = Collect {
             keep: usize::try_from(asked.keep).unwrap_or(usize::MAX),
+            older_than: Duration::from_secs(asked.older_than_s),
             now: self.parts().clock.now(),
             needed: self.at_work().await?,
             dry_run: asked.dry_run,

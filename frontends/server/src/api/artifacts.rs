@@ -2,12 +2,11 @@ use super::query::{ArtifactsQuery, UploadQuery};
 use crate::{
     auth::Caller,
     problem::{Answer, HttpProblem},
-    request::{Asked, Named, PageQuery, page},
+    request::{Asked, Body, Named, PageQuery, page},
     state::SharedState,
 };
 use axum::{
-    Json,
-    body::Body,
+    Json, body,
     extract::State,
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::IntoResponse,
@@ -17,7 +16,7 @@ use deploy_core::{
     digest::Digest,
 };
 use deploy_operations::{ArtifactUpload, parse::field};
-use deploy_wire::{Artifact, Page, ProblemCode, Upload, Verification};
+use deploy_wire::{Artifact, Holders, NewPin, Page, ProblemCode, Upload, Verification};
 use futures_util::TryStreamExt as _;
 use std::io;
 use tokio_util::io::StreamReader;
@@ -63,7 +62,7 @@ pub(super) async fn put(
     named: Named,
     Asked(query): Asked<UploadQuery>,
     headers: HeaderMap,
-    body: Body,
+    body: body::Body,
 ) -> Answer<impl IntoResponse> {
     let binary =
         headers.get(header::CONTENT_TYPE).is_some_and(|it| it == "application/octet-stream");
@@ -111,4 +110,32 @@ fn kind_of(text: &str) -> Answer<ArtifactKind> {
     params(("digest" = String, Path)), responses((status = 200, body = Verification)))]
 pub(super) async fn verify(caller: Caller, named: Named) -> Answer<Json<Verification>> {
     Ok(Json(caller.operations.verify_artifact(&named.get("digest")?).await?))
+}
+
+/// Who keeps an artifact from being removed
+#[utoipa::path(get, path = "/artifacts/{digest}/holders", tag = "artifacts",
+    params(("digest" = String, Path)), responses((status = 200, body = Holders)))]
+pub(super) async fn holders(caller: Caller, named: Named) -> Answer<Json<Holders>> {
+    Ok(Json(caller.operations.holders(&named.get("digest")?).await?))
+}
+
+/// Keeps an artifact, whether anything runs it or not
+#[utoipa::path(post, path = "/artifacts/{digest}/pins", tag = "artifacts", request_body = NewPin,
+    params(("digest" = String, Path)), responses((status = 200, body = Holders)))]
+pub(super) async fn pin(
+    caller: Caller,
+    named: Named,
+    Body(NewPin { name }): Body<NewPin>,
+) -> Answer<Json<Holders>> {
+    let name = field("name", &name)?;
+    Ok(Json(caller.operations.pin(&named.get("digest")?, &name).await?))
+}
+
+/// Keeps an artifact no longer for that reason
+#[utoipa::path(delete, path = "/artifacts/{digest}/pins/{name}", tag = "artifacts",
+    params(("digest" = String, Path), ("name" = String, Path)),
+    responses((status = 204)))]
+pub(super) async fn unpin(caller: Caller, named: Named) -> Answer<StatusCode> {
+    caller.operations.unpin(&named.get("digest")?, &named.get("name")?).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -30,6 +30,18 @@ pub struct Verification {
     pub reason: Option<String>,
 }
 
+/// Who keeps an artifact from being removed: `artifact pin`, `artifact unpin` and `artifact holders` print it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Holders {
+    /// Which artifact.
+    pub digest: String,
+    /// The releases that consist of it.
+    pub releases: Vec<String>,
+    /// The pins that people have put on it.
+    pub pins: Vec<String>,
+}
+
 /// What `artifact gc` removed, or would remove.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -12,7 +12,7 @@ mod service;
 mod token;
 
 pub use agent::{Agent, AgentFacts, IssuedJoinToken, JoinToken};
-pub use artifact::{Artifact, Garbage, Upload, Verification};
+pub use artifact::{Artifact, Garbage, Holders, Upload, Verification};
 pub use backup::{Backup, Restored};
 pub use context::Context;
 pub use doctor::{DoctorCheck, DoctorReport, ServerInfo};
