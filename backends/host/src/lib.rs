@@ -5,7 +5,6 @@
 //! speaks the protocol of `docs/host-contract.md` with the launcher, a POSIX shell program that travels with every call.
 //!
 //! This crate implements no backend by itself: `deploy-local` and `deploy-ssh` do, each with a transport of its own.
-pub mod archive;
 mod control;
 pub mod descriptor;
 pub mod duration;
@@ -13,3 +12,5 @@ pub mod executor;
 pub mod quote;
 pub mod shell;
 pub mod transport;
+
+pub use deploy_package::archive;

@@ -1,5 +1,5 @@
 //! Makes archives byte by byte, and with them every attack there is a rule for.
-use deploy_host::archive::Rule;
+use deploy_package::archive::Rule;
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write as _;
 

@@ -8,7 +8,7 @@
 mod attacks;
 
 use attacks::{Maker, gzip};
-use deploy_host::archive::{
+use deploy_package::archive::{
     ArchiveError, ArchiveSummary, Limits, Rule, pack_dir, read_files, validate,
 };
 use proptest::prelude::*;

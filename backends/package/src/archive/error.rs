@@ -11,6 +11,8 @@ pub enum Rule {
     Duplicate,
     /// A path is longer or deeper than allowed, or one name in it is longer than 255 bytes.
     PathTooLong,
+    /// It is wrapped in something that is not accepted here.
+    Encoding,
     /// A path or link leads out of the archive.
     Escape,
     /// A hard link names something else than an earlier file.
@@ -21,6 +23,8 @@ pub enum Rule {
     NotGzip,
     /// It is not a tar archive, or damaged.
     NotTar,
+    /// It is not zstd, or damaged.
+    NotZstd,
     /// Permission bits that must not or cannot be put on a host.
     Mode,
     /// A name that is not UTF-8, or empty, or holds a control character.
@@ -50,6 +54,7 @@ impl Rule {
         match self {
             Self::AbsolutePath => "absolute_path",
             Self::Duplicate => "duplicate",
+            Self::Encoding => "encoding",
             Self::Escape => "escape",
             Self::HardLink => "hard_link",
             Self::Header => "header",
@@ -57,6 +62,7 @@ impl Rule {
             Self::Name => "name",
             Self::NotGzip => "not_gzip",
             Self::NotTar => "not_tar",
+            Self::NotZstd => "not_zstd",
             Self::PathTooLong => "path_too_long",
             Self::Ratio => "ratio",
             Self::SizeMismatch => "size_mismatch",
@@ -79,7 +85,7 @@ impl Rule {
             Self::Header => "pack with `tar --format=gnu`",
             Self::Mode => "change the permissions and pack again",
             Self::Name => "rename it and pack again",
-            Self::NotGzip | Self::NotTar | Self::Truncated => {
+            Self::Encoding | Self::NotGzip | Self::NotTar | Self::NotZstd | Self::Truncated => {
                 "make it with `tar -czf` and upload all of it"
             }
             Self::PathTooLong => "shorten the path",
@@ -100,11 +106,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(rule: Rule, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(rule: Rule, detail: impl Into<String>) -> Self {
         Self { rule, entry: None, detail: detail.into() }
     }
 
-    pub(super) fn at(mut self, entry: &[u8]) -> Self {
+    pub(crate) fn at(mut self, entry: &[u8]) -> Self {
         if self.entry.is_none() {
             let text = String::from_utf8_lossy(entry);
             self.entry = Some(text.chars().take(200).flat_map(char::escape_debug).collect());
@@ -139,7 +145,7 @@ impl StdError for Refusal {}
 
 /// Why an archive could not be accepted.
 #[derive(Debug)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "whoever reads archives must tell the two apart")]
 pub enum ArchiveError {
     /// It could not be read or written; nothing is said about the archive.
     Io(io::Error),

@@ -1,14 +1,18 @@
-//! Package and descriptor archives (`tar.gz`): judged whole before anything of them reaches a host.
+//! Package and descriptor archives: judged whole before anything of them reaches a host.
 //!
 //! An archive is unpacked on hosts by whatever `tar` they have. What is accepted here is therefore only what every `tar`
 //! understands in the same way: see [`Rule`] for what is refused, each with a stable code.
+pub(crate) mod decoded;
+mod encoding;
 mod error;
 mod header;
 mod input;
 mod pack;
-mod tree;
+pub(crate) mod tree;
 mod validate;
+pub(crate) mod walk;
 
+pub use encoding::Encoding;
 pub use error::{ArchiveError, Refusal, Rule};
 pub use pack::{PackedFile, pack_dir, pack_files};
 pub use validate::{ArchiveFile, ArchiveSummary, read_files, validate};
@@ -29,10 +33,12 @@ pub struct Limits {
     pub path_bytes: usize,
     /// How deep a path.
     pub depth: usize,
+    /// What it may be wrapped in.
+    pub encodings: &'static [Encoding],
 }
 
 impl Limits {
-    /// For packages: 200,000 entries, 16 GiB, 200:1 beyond the first 16 MiB.
+    /// For packages: 200,000 entries, 16 GiB, 200:1 beyond the first 16 MiB. Only gzip: all hosts can unpack it by themselves.
     pub const PACKAGE: Self = Self {
         entries: 200_000,
         unpacked_bytes: 16 << 30,
@@ -40,6 +46,7 @@ impl Limits {
         ratio_floor: 16 << 20,
         path_bytes: 1_024,
         depth: 32,
+        encodings: &[Encoding::TarGz],
     };
 
     /// For descriptors: 1,000 entries, 16 MiB.
@@ -57,6 +64,13 @@ impl Limits {
     #[must_use]
     pub const fn with_unpacked_bytes(mut self, bytes: u64) -> Self {
         self.unpacked_bytes = bytes;
+        self
+    }
+
+    /// In one of `encodings`.
+    #[must_use]
+    pub const fn with_encodings(mut self, encodings: &'static [Encoding]) -> Self {
+        self.encodings = encodings;
         self
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     Folder,
     HardLink,
@@ -21,37 +21,54 @@ enum Place {
     Link,
 }
 
+/// How many bytes all paths may have together, those of implied folders included: they are held in memory.
+const NAMES: usize = 64 << 20;
+
 /// All paths seen so far.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     limits: Limits,
     places: HashMap<String, Place>,
+    names: usize,
 }
 
 impl Tree {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, places: HashMap::new() }
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, places: HashMap::new(), names: 0 }
     }
 
-    /// Takes in an entry; gives its path without `.` and surplus `/`. The archive's own folder is the empty path.
-    pub(super) fn add(
+    /// The folders that were only named in the paths of others.
+    pub(crate) fn implied(&self) -> impl Iterator<Item = &str> {
+        let implied = self.places.iter().filter(|(_, place)| **place == Place::Implied);
+        implied.map(|(path, _)| path.as_str())
+    }
+
+    /// Takes in an entry; gives its path, and the path that a hard link names, without `.` and surplus `/`. The archive's own
+    /// folder is the empty path.
+    pub(crate) fn add(
         &mut self,
         kind: Kind,
         path: &[u8],
         target: &[u8],
-    ) -> Result<String, Refusal> {
+    ) -> Result<(String, String), Refusal> {
         let path = self.normal(path).map_err(|it| it.at(path))?;
-        self.place(kind, &path, target).map_err(|it| it.at(path.as_bytes()))?;
-        Ok(path)
+        let target = self.place(kind, &path, target).map_err(|it| it.at(path.as_bytes()))?;
+        Ok((path, target))
     }
 
-    fn place(&mut self, kind: Kind, path: &str, target: &[u8]) -> Result<(), Refusal> {
-        let place = match kind {
-            Kind::File => Place::File,
-            Kind::Folder => Place::Folder,
-            Kind::HardLink => self.hard_link(target)?,
-            Kind::SymbolicLink => self.symbolic_link(path, target)?,
+    fn place(&mut self, kind: Kind, path: &str, target: &[u8]) -> Result<String, Refusal> {
+        let (place, target) = match kind {
+            Kind::File => (Place::File, String::new()),
+            Kind::Folder => (Place::Folder, String::new()),
+            Kind::HardLink => (Place::File, self.hard_link(target)?),
+            Kind::SymbolicLink => (Place::Link, self.symbolic_link(path, target)?),
         };
         self.imply_parents(path)?;
+        self.insert(path, place)?;
+        Ok(target)
+    }
+
+    fn insert(&mut self, path: &str, place: Place) -> Result<(), Refusal> {
+        self.grow(path)?;
         match (place, self.places.insert(path.to_owned(), place)) {
             (_, None) | (Place::Folder, Some(Place::Implied)) => Ok(()),
             _ if path.is_empty() => {
@@ -59,6 +76,19 @@ impl Tree {
             }
             _ => Err(Refusal::new(Rule::Duplicate, "this path is there twice")),
         }
+    }
+
+    fn grow(&mut self, path: &str) -> Result<(), Refusal> {
+        self.names += path.len();
+        if self.names > NAMES {
+            let detail = format!("paths of more than {NAMES} bytes in all");
+            return Err(Refusal::new(Rule::TooLarge, detail));
+        }
+        if self.places.len() as u64 >= self.limits.entries.saturating_mul(2) {
+            let detail = format!("more than {} entries and folders", self.limits.entries * 2);
+            return Err(Refusal::new(Rule::TooManyEntries, detail));
+        }
+        Ok(())
     }
 
     fn imply_parents(&mut self, path: &str) -> Result<(), Refusal> {
@@ -72,16 +102,19 @@ impl Tree {
                         "it lies under something that is not a folder",
                     ));
                 }
-                None => _ = self.places.insert(parent.to_owned(), Place::Implied),
+                None => {
+                    self.grow(parent)?;
+                    self.places.insert(parent.to_owned(), Place::Implied);
+                }
             }
         }
         Ok(())
     }
 
-    fn hard_link(&self, target: &[u8]) -> Result<Place, Refusal> {
+    fn hard_link(&self, target: &[u8]) -> Result<String, Refusal> {
         let path = self.normal(target)?;
         match self.places.get(&path) {
-            Some(Place::File) => Ok(Place::File),
+            Some(Place::File) => Ok(path),
             Some(Place::Folder | Place::Implied | Place::Link) | None => Err(Refusal::new(
                 Rule::HardLink,
                 "a hard link to something else than an earlier file",
@@ -91,7 +124,7 @@ impl Tree {
 
     /// A target may begin with `..` and then only go down: everything above a link is a real folder, so this, and no more,
     /// is certain to stay inside, whatever links the rest of the way leads through.
-    fn symbolic_link(&self, path: &str, target: &[u8]) -> Result<Place, Refusal> {
+    fn symbolic_link(&self, path: &str, target: &[u8]) -> Result<String, Refusal> {
         let target = self.text(target)?;
         if target.starts_with('/') {
             return Err(Refusal::new(Rule::SymbolicLink, "a link with an absolute target"));
@@ -111,7 +144,7 @@ impl Tree {
                 _ => descended = true,
             }
         }
-        Ok(Place::Link)
+        Ok(target.to_owned())
     }
 
     fn normal(&self, path: &[u8]) -> Result<String, Refusal> {

@@ -1,0 +1,2 @@
+//! Packages.
+pub mod archive;
