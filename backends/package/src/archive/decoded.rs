@@ -3,7 +3,7 @@ use super::{ArchiveError, Encoding, Limits, Refusal, Rule};
 use deploy_core::digest::Digest;
 use flate2::bufread::GzDecoder;
 use sha2::{Digest as _, Sha256};
-use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::io::{self, BufRead as _, BufReader, Chain, Cursor, Read};
 
 /// The largest window of a zstd frame (128 MiB, `zstd -19 --long`): as much as whoever reads it has to remember.
 const WINDOW_LOG: u32 = 27;
