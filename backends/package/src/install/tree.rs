@@ -7,6 +7,7 @@ use cap_std::{
         PermissionsExt as _,
     },
 };
+use rustix::{fd::OwnedFd, fs::OFlags};
 use std::{io, path::Path};
 
 /// Whether a tree has to outlast a loss of power once it is finished.
@@ -40,6 +41,8 @@ pub struct NewTree {
     /// Of the top folder, which is private until the tree is finished.
     mode: Mode,
     durability: Durability,
+    /// The file system, held open from the beginning on: it tells of writes that failed since.
+    file_system: OwnedFd,
     finished: bool,
 }
 
@@ -62,6 +65,8 @@ impl NewTree {
         private.mode(0o700);
         parent.create_dir_with(name, &private).doing(doing)?;
         let top = parent.open_dir(name).doing(doing)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let file_system = rustix::fs::openat(&top, ".", flags, rustix::fs::Mode::empty());
         Ok(Self {
             parent,
             name: name.to_owned(),
@@ -70,6 +75,7 @@ impl NewTree {
             links: Vec::new(),
             mode: Mode::FOLDER,
             durability: Durability::default(),
+            file_system: file_system.map_err(io::Error::from).doing(doing)?,
             finished: false,
         })
     }
@@ -136,7 +142,7 @@ impl NewTree {
         }
         set_folder_mode(&self.top, self.mode).doing(|| format!("finishing `{}`", self.name))?;
         if self.durability == Durability::Synced {
-            let synced = rustix::fs::syncfs(&self.top).map_err(io::Error::from);
+            let synced = rustix::fs::syncfs(&self.file_system).map_err(io::Error::from);
             synced.doing(|| format!("syncing `{}`", self.name))?;
         }
         self.finished = true;

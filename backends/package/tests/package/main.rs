@@ -1,0 +1,15 @@
+//! Packages from archive to installed tree: over every way, with real files, and with hostile ones.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#[path = "../attacks/mod.rs"]
+mod attacks;
+mod framing;
+mod hostile;
+mod install;
+mod lab;
+mod manifest;
+mod parts;
