@@ -118,8 +118,18 @@ impl PackageError {
         Self::Io { action: action.into(), source }
     }
 
-    pub(crate) fn malformed(what: Fault, detail: impl Into<String>) -> Self {
-        Self::Malformed { what, detail: detail.into() }
+    /// `detail` may quote what somebody else has written.
+    pub(crate) fn malformed(what: Fault, detail: impl AsRef<str>) -> Self {
+        const LONGEST: usize = 300;
+        let mut shown = String::new();
+        for letter in detail.as_ref().chars().take(LONGEST) {
+            if letter.is_control() {
+                shown.extend(letter.escape_default());
+            } else {
+                shown.push(letter);
+            }
+        }
+        Self::Malformed { what, detail: shown }
     }
 
     /// Only reached where memory ends: documents are plain data.

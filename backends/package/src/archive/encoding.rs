@@ -38,6 +38,8 @@ impl Encoding {
             [0x1f, 0x8b, ..] => Some(Self::TarGz),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::TarZst),
             _ if beginning.get(USTAR) == Some(b"ustar") => Some(Self::Tar),
+            // The two empty blocks that end a tar, and no entry before them.
+            _ if beginning.len() >= 512 && beginning.iter().all(|b| *b == 0) => Some(Self::Tar),
             _ => None,
         }
     }

@@ -100,7 +100,7 @@ fn shown(entry: &Entry) -> String {
     entry.path().chars().take(200).flat_map(char::escape_debug).collect()
 }
 
-fn malformed(detail: impl Into<String>) -> PackageError {
+fn malformed(detail: impl AsRef<str>) -> PackageError {
     PackageError::malformed(Fault::Manifest, detail)
 }
 

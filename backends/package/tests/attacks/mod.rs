@@ -106,7 +106,7 @@ fn checksum(header: &mut [u8]) {
 /// Makes the checksum of every header right again that was one.
 pub(crate) fn fix_checksums(tar: &mut [u8]) {
     for block in tar.chunks_mut(BLOCK) {
-        if block[148..156].iter().any(|b| *b != 0) && block.len() == BLOCK {
+        if block.len() == BLOCK && block[148..156].iter().any(|b| *b != 0) {
             checksum(block);
         }
     }

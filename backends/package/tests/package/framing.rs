@@ -9,7 +9,11 @@ use deploy_package::{
     framing::{Framing, Recipe, rebuild},
 };
 use proptest::prelude::*;
-use std::{collections::BTreeMap, io::Write as _, process::{Command, Stdio}};
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    process::{Command, Stdio},
+};
 
 type Contents = BTreeMap<String, Vec<u8>>;
 

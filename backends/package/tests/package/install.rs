@@ -34,8 +34,7 @@ fn a_tree_is_what_tar_makes_of_it() {
         let lab = Lab::new();
         let archive = packed(&sample(), *encoding);
         let said = manifest(&archive);
-        let installed =
-            unpack(&*archive, LIMITS, said.digest().unwrap(), lab.tree("new")).unwrap();
+        let installed = unpack(&*archive, LIMITS, said.digest().unwrap(), lab.tree("new")).unwrap();
         assert_eq!(installed, said);
         fs::write(lab.path("tar"), sample()).unwrap();
         let by_tar = lab.folder("by-tar");
@@ -165,7 +164,8 @@ fn folders_that_are_only_named_count() {
 fn what_did_not_change_is_taken_over() {
     for reuse in [Reuse::Clone, Reuse::HardLink] {
         let lab = Lab::new();
-        let old = tar_of(&[("same".into(), b"same".into()), ("moved".into(), b"here".into())].into());
+        let old =
+            tar_of(&[("same".into(), b"same".into()), ("moved".into(), b"here".into())].into());
         let said = manifest(&old);
         unpack(&*old, LIMITS, said.digest().unwrap(), lab.tree("old")).unwrap();
         let previous = Previous::open(lab.path("old"), said.clone()).unwrap().with_reuse(reuse);
