@@ -13,6 +13,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Instant,
@@ -60,10 +61,11 @@ pub(crate) fn spawn(name: &str, work: &Path, old: &Path, new: &Path) -> Result<T
 pub(crate) fn run(arguments: &[OsString]) -> Result<(), Failure> {
     let [_, name, work, old, new] = arguments else { return Err("a step has four".into()) };
     let step = Step { work: Path::new(work), old: Path::new(old), new: Path::new(new) };
-    let start = Instant::now();
+    step.clear()?;
+    let (start, before) = (Instant::now(), cpu()?);
     step.run(name.to_str().unwrap_or_default())?;
     let wall = start.elapsed().as_secs_f64();
-    println!("{wall} {} {}", cpu()?, resident()?);
+    println!("{wall} {} {}", cpu()? - before, resident()?);
     Ok(())
 }
 
@@ -74,6 +76,17 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
+    /// Takes away what an earlier round has made: that is not measured.
+    fn clear(&self) -> Result<(), Failure> {
+        for name in ["new", "by-delta", "by-chunks", "by-tar"] {
+            match fs::remove_dir_all(self.work.join(name)) {
+                Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err.into()),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     fn run(&self, name: &str) -> Result<(), Failure> {
         match name {
             "publish-old" => self.publish_old(),
@@ -167,10 +180,6 @@ impl Step<'_> {
 
     fn tar(&self) -> Result<(), Failure> {
         let folder = self.work.join("by-tar");
-        fs::remove_dir_all(&folder).or_else(|err| match err.kind() {
-            std::io::ErrorKind::NotFound => Ok(()),
-            _ => Err(err),
-        })?;
         fs::create_dir(&folder)?;
         let mut tar = Command::new("tar");
         let unpacked = tar.arg("--zstd").arg("-xf").arg(self.new).arg("-C").arg(folder).status()?;

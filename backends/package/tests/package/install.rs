@@ -132,15 +132,15 @@ impl Read for Endless {
 
 #[test]
 fn a_million_entries_are_too_many() {
-    let endless = Endless { left: 1_000_000, number: 0, block: Vec::new() };
-    let few = LIMITS.with_entries(20_000);
+    let million = || Endless { left: 1_000_000, number: 0, block: Vec::new() };
     let lab = Lab::new();
-    let err = unpack(endless, few, Digest::of(b""), lab.tree("new")).unwrap_err();
+    let tree = lab.tree("new");
+    let err = unpack(million(), LIMITS.with_entries(2_000), Digest::of(b""), tree).unwrap_err();
     assert_eq!(err.code(), "too_many_entries");
     assert!(!lab.path("new").exists());
-    let endless = Endless { left: 1_000_000, number: 0, block: Vec::new() };
-    let err = deploy_package::Manifest::read(endless, LIMITS).unwrap_err();
+    let err = deploy_package::Manifest::read(million(), LIMITS.with_entries(20_000)).unwrap_err();
     assert_eq!(err.code(), "too_many_entries");
+    assert!(Limits::PACKAGE.entries < 1_000_000);
 }
 
 /// Each entry names thirty folders that nobody else does: these count as well.

@@ -1,7 +1,6 @@
 //! Packages from archive to installed tree: over every way, with real files, and with hostile ones.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
