@@ -2,7 +2,7 @@
 //!
 //! A *package* is an archive, named by the SHA-256 of its bytes. Its [`Manifest`] describes the tree in it, independent of how it
 //! travels, and is what a publisher signs. *Parts* are made of archives for their transport and can be made again: the archive
-//! itself, an [index](chunks) of chunks with the packs that hold them, and [deltas](delta) against earlier versions. [`publish`]
+//! itself, an [index](chunks) of chunks with the packs that hold them, and [deltas](delta) against earlier versions. [`publish()`]
 //! makes them, and the [`Publication`] lists them; [`ways`] says which a host needs for each way to the new tree, and what each
 //! way costs.
 //!

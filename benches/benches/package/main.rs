@@ -9,13 +9,13 @@
 mod step;
 
 use deploy_benches::{Failure, Table};
-use step::Taken;
 use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+use step::Taken;
 
 /// Each program, its two versions, and how many bytes may travel.
 const PAIRS: [(&str, &str, &str, u64); 5] = [
@@ -27,7 +27,8 @@ const PAIRS: [(&str, &str, &str, u64); 5] = [
 ];
 
 fn main() -> Result<(), Failure> {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).filter(|it| it != "--bench").collect();
+    let arguments: Vec<OsString> =
+        std::env::args_os().skip(1).filter(|it| it != "--bench").collect();
     match arguments.first() {
         Some(first) if first == step::MARK => step::run(&arguments),
         Some(folder) => all(Path::new(folder)),
@@ -120,11 +121,8 @@ fn pack(tree: &Path, archive: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn zstd_of(from: std::process::ChildStdout, archive: &Path) -> Result<(), Failure> {
-    let packed = Command::new("zstd")
-        .args(["-3", "-q", "-f", "-o"])
-        .arg(archive)
-        .stdin(from)
-        .status()?;
+    let packed =
+        Command::new("zstd").args(["-3", "-q", "-f", "-o"]).arg(archive).stdin(from).status()?;
     if packed.success() { Ok(()) } else { Err("zstd failed".into()) }
 }
 

@@ -175,7 +175,11 @@ impl Step<'_> {
         for fetched in &upgrade.chunks {
             packs = packs.with(self.part(fetched.part.digest), fetched.clone());
         }
-        Ok(index.install(&packs, Some(&self.previous()?), NewTree::begin(self.work, "by-chunks")?)?)
+        Ok(index.install(
+            &packs,
+            Some(&self.previous()?),
+            NewTree::begin(self.work, "by-chunks")?,
+        )?)
     }
 
     fn tar(&self) -> Result<(), Failure> {

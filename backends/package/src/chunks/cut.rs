@@ -7,7 +7,8 @@ use std::io::{self, Read};
 /// normalisation 1 and no seed, in chunks of 16 to 256 KiB and 64 KiB in the mean.
 pub const ALGORITHM: u64 = 1;
 
-const SHORTEST: usize = 16 << 10;
+/// The shortest chunk, in bytes; only the last of a file is shorter.
+pub(super) const SHORTEST: usize = 16 << 10;
 const MEAN: usize = 64 << 10;
 /// The longest chunk, in bytes.
 pub(super) const LONGEST: usize = 256 << 10;

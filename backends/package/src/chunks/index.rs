@@ -18,6 +18,8 @@ const LEVEL: i32 = 9;
 const LARGEST: usize = Manifest::LONGEST + (64 << 20);
 /// A pack of a gibibyte is none of ours.
 const LARGEST_PACK: u64 = 1 << 30;
+/// How many packs an index may name: more than a terabyte of them.
+const MOST_PACKS: usize = 1 << 16;
 
 /// The index of one version, with its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +160,8 @@ impl Index {
         }
         let manifest = Manifest::parse(take.block()?, limits)?;
         let packs = packs(&mut take)?;
-        let frames = frames(&mut take, &packs)?;
+        let most = manifest.files().map(|it| most_chunks(it.size)).sum();
+        let frames = frames(&mut take, &packs, most)?;
         let mut reader = Self { manifest, packs, frames, chunks: Vec::new(), files: Vec::new() };
         reader.take_files(&mut take)?;
         take.end()?;
@@ -168,7 +171,7 @@ impl Index {
     fn take_files(&mut self, take: &mut Take<'_>) -> Result<(), PackageError> {
         let sizes: Vec<_> = self.manifest.files().map(|it| (it.size, it.hash)).collect();
         for (size, hash) in sizes {
-            let count = take.count()?;
+            let count = take.at_most(most_chunks(size))?;
             let whole = (count == 1).then_some(hash);
             let mut chunks = Vec::new();
             let mut sum = 0;
@@ -210,9 +213,14 @@ impl Index {
     }
 }
 
+/// How many chunks a file of `size` bytes has at most.
+fn most_chunks(size: u64) -> usize {
+    usize::try_from(size.div_ceil(super::cut::SHORTEST as u64)).unwrap_or(usize::MAX)
+}
+
 fn packs(take: &mut Take<'_>) -> Result<Vec<Part>, PackageError> {
     let mut packs = Vec::new();
-    for _ in 0..take.count()? {
+    for _ in 0..take.at_most(MOST_PACKS)? {
         let digest = Digest::from_bytes(take.array()?);
         let blake3 = ContentHash::from_bytes(take.array()?);
         let size = take.number()?;
@@ -224,9 +232,9 @@ fn packs(take: &mut Take<'_>) -> Result<Vec<Part>, PackageError> {
     Ok(packs)
 }
 
-fn frames(take: &mut Take<'_>, packs: &[Part]) -> Result<Vec<Frame>, PackageError> {
+fn frames(take: &mut Take<'_>, packs: &[Part], most: usize) -> Result<Vec<Frame>, PackageError> {
     let mut frames = Vec::new();
-    for _ in 0..take.count()? {
+    for _ in 0..take.at_most(most)? {
         let pack = take.at_most(packs.len().saturating_sub(1))?;
         let (offset, packed) = (take.number()?, take.at_most(2 * Frame::LARGEST)?);
         let size = take.at_most(Frame::LARGEST)?;

@@ -25,14 +25,24 @@ pub fn rebuild<R: Read>(
     let literal = zstd::Decoder::new(&*framing.bytes).doing(writing)?.take(LONGEST);
     let tar = Tar { literal, open };
     let mut encoder = recipe.encoder(hashed).doing(writing)?;
-    tar.write(manifest, &framing.gaps, &mut encoder)?;
-    let hashed = encoder.finish().doing(writing)?;
+    let written = tar.write(manifest, &framing.gaps, &mut encoder);
+    let hashed = written.and_then(|()| encoder.finish().doing(writing)).map_err(too_long)?;
     let found = Digest::from_bytes(hashed.hasher.finalize().into());
     let expected = manifest.archive().digest;
     if found != expected {
         return Err(PackageError::ArchiveMismatch { expected, found });
     }
     Ok(())
+}
+
+/// What gets longer than the archive is not going to be it.
+fn too_long(err: PackageError) -> PackageError {
+    match err {
+        PackageError::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+            PackageError::NotReproducible
+        }
+        other => other,
+    }
 }
 
 struct Tar<L, O> {
@@ -81,7 +91,7 @@ impl<W: Write> Write for Hashed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
         let left = self.left.checked_sub(written as u64);
-        self.left = left.ok_or_else(|| io::Error::other("it is longer than the archive"))?;
+        self.left = left.ok_or(io::ErrorKind::FileTooLarge)?;
         self.hasher.update(bytes.get(..written).unwrap_or_default());
         Ok(written)
     }

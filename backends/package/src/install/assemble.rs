@@ -48,8 +48,13 @@ fn make(
         return previous.take(old, file, tree);
     }
     let out = tree.file(file.path, file.mode)?;
-    let mut checked = Checked { out, hasher: blake3::Hasher::new(), left: file.size };
-    contents.write(at, file, &mut checked)?;
+    let mut checked =
+        Checked { out, hasher: blake3::Hasher::new(), left: file.size, overflowed: false };
+    let written = contents.write(at, file, &mut checked);
+    if checked.overflowed {
+        return Err(PackageError::FileMismatch { path: file.path.to_owned() });
+    }
+    written?;
     if checked.left == 0 && ContentHash::from(checked.hasher.finalize()) == file.hash {
         return Ok(());
     }
@@ -61,12 +66,15 @@ struct Checked<W> {
     out: W,
     hasher: blake3::Hasher,
     left: u64,
+    overflowed: bool,
 }
 
 impl<W: Write> Write for Checked<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let left = self.left.checked_sub(bytes.len() as u64);
-        let left = left.ok_or_else(|| io::Error::other("it is longer than the manifest says"))?;
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
+            self.overflowed = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        };
         self.out.write_all(bytes)?;
         self.hasher.update(bytes);
         self.left = left;

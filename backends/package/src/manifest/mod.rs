@@ -51,7 +51,7 @@ pub struct Totals {
 
 impl Manifest {
     /// How long a manifest may be, in bytes.
-    pub const LONGEST: usize = 96 << 20;
+    pub const LONGEST: usize = 64 << 20;
 
     /// The archive it describes.
     #[must_use]

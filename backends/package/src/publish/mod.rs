@@ -42,7 +42,8 @@ impl Earlier {
 /// Makes all parts of the version whose archive is in the file `archive`, in the folder `out`, each under the hexadecimal digits of its
 /// digest: manifest, framing, index, packs with what no version of `earlier` has, and a delta against each of these.
 ///
-/// This blocks, takes up to three threads, and in `out` for a while as many bytes as all these versions have unpacked.
+/// `out` is for one call at a time, and what a call that failed has left there is overwritten or may be taken away. This blocks, takes up
+/// to three threads, and in `out` for a while as many bytes as all these versions have unpacked.
 ///
 /// # Errors
 /// The rule that an archive breaks, or that something cannot be read or written.

@@ -140,7 +140,7 @@ fn a_million_entries_are_too_many() {
     assert!(!lab.path("new").exists());
     let err = deploy_package::Manifest::read(million(), LIMITS.with_entries(20_000)).unwrap_err();
     assert_eq!(err.code(), "too_many_entries");
-    assert!(Limits::PACKAGE.entries < 1_000_000);
+    const { assert!(Limits::PACKAGE.entries < 1_000_000) }
 }
 
 /// Each entry names thirty folders that nobody else does: these count as well.

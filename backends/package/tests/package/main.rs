@@ -1,9 +1,5 @@
 //! Packages from archive to installed tree: over every way, with real files, and with hostile ones.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #[path = "../attacks/mod.rs"]
 mod attacks;
 mod framing;
