@@ -3,6 +3,7 @@
 //! A [`Blob`] is known by the root of its BLAKE3 tree. It is cut into blocks, and the [`Outboard`] (one chaining value a block) lets
 //! each block be checked by itself.
 mod block;
+pub mod schedule;
 
 pub use block::{
     Bits, Blob, BlobError, BlobFile, BlobFileError, BlobId, BlockRange, LARGEST_BLOB, Outboard,

@@ -110,6 +110,21 @@ impl Bits {
         let all = (0..).zip(self.words.iter()).flat_map(|(at, word)| ones(at, !*word));
         all.take_while(|it| *it < self.length)
     }
+
+    /// The blocks that are in this set and in neither of the others, from the word `from` on and around.
+    pub(crate) fn without<'a>(
+        &'a self,
+        one: &'a Self,
+        other: &'a Self,
+        from: u32,
+    ) -> impl Iterator<Item = u32> + 'a {
+        let words = u32::try_from(self.words.len()).unwrap_or(u32::MAX);
+        (0..words).flat_map(move |step| {
+            let at = (from % words.max(1) + step) % words.max(1);
+            let word = |bits: &Self| bits.words.get(index(at)).copied().unwrap_or(0);
+            ones(at, word(self) & !word(one) & !word(other))
+        })
+    }
 }
 
 fn ones(at: u32, mut word: u64) -> impl Iterator<Item = u32> {
@@ -153,9 +168,11 @@ mod tests {
             prop_assert_eq!(bits.count() as usize, model.len());
             prop_assert_eq!(bits.iter().collect::<BTreeSet<_>>(), model.clone());
             let missing: BTreeSet<_> = (0..length).filter(|it| !model.contains(it)).collect();
-            prop_assert_eq!(bits.missing().collect::<BTreeSet<_>>(), missing);
+            prop_assert_eq!(bits.missing().collect::<BTreeSet<_>>(), missing.clone());
             prop_assert_eq!(Bits::from_bytes(length, &bits.to_bytes()), Some(bits.clone()));
-            prop_assert!(Bits::all(length).is_full());
+            let (all, none) = (Bits::all(length), Bits::none(length));
+            prop_assert!(all.is_full());
+            prop_assert_eq!(all.without(&bits, &none, 7).collect::<BTreeSet<_>>(), missing);
         }
 
         #[test]

@@ -1,0 +1,156 @@
+//! What is known of one host in a swarm.
+use super::{Newcomer, Role, roll::Groups};
+use crate::block::Bits;
+use deploy_core::{id::HostName, time::Timestamp};
+
+/// After so many blocks in a row that came in time, a halved source has its slots back, one halving at a time.
+const REDEEMED: u8 = 8;
+/// A source that failed so often in a row is taken for gone. If it is not, it says so with its next request.
+const GONE_AFTER: u8 = 4;
+
+/// The source of what was on its way before anybody here knew.
+pub(super) const ELSEWHERE: u32 = u32::MAX;
+
+/// A block on its way to a host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    pub(super) block: u32,
+    pub(super) source: u32,
+    pub(super) since: Timestamp,
+    /// When it is given up.
+    pub(super) until: Timestamp,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) name: HostName,
+    pub(super) role: Role,
+    pub(super) groups: Groups,
+    pub(super) had: Bits,
+    pub(super) coming: Bits,
+    pub(super) flights: Vec<Flight>,
+    pub(super) present: bool,
+    /// It served what was wrong: nobody is sent to it again.
+    pub(super) quarantined: bool,
+    /// Somebody has had a right block from it.
+    pub(super) proven: bool,
+    /// From whom it has had what is wrong, as it says. It is not sent to these again.
+    pub(super) accused: Vec<u32>,
+    /// How many more blocks it would take now.
+    pub(super) want: u16,
+    pub(super) waiting_since: Timestamp,
+    pub(super) seen: Timestamp,
+    /// Its entry among the timers that counts.
+    pub(super) timer: Option<Timestamp>,
+    slots: u16,
+    lent: u16,
+    halvings: u8,
+    streak: u8,
+}
+
+impl Member {
+    pub(super) fn new(newcomer: Newcomer, groups: Groups, most_slots: u16, now: Timestamp) -> Self {
+        let blocks = newcomer.had.length();
+        Self {
+            name: newcomer.name,
+            role: newcomer.role,
+            groups,
+            had: newcomer.had,
+            coming: Bits::none(blocks),
+            flights: Vec::new(),
+            present: true,
+            quarantined: false,
+            proven: false,
+            accused: Vec::new(),
+            want: 0,
+            waiting_since: now,
+            seen: now,
+            timer: None,
+            slots: newcomer.slots.clamp(1, most_slots.max(1)),
+            lent: 0,
+            halvings: 0,
+            streak: 0,
+        }
+    }
+
+    /// Blocks that are on their way to it already, from wherever: it is not given these.
+    pub(super) fn expect(&mut self, blocks: &[u32], now: Timestamp, until: Timestamp) {
+        for block in blocks.iter().copied() {
+            if !self.had.contains(block) && self.coming.insert(block) {
+                self.flights.push(Flight { block, source: ELSEWHERE, since: now, until });
+            }
+        }
+    }
+
+    /// It is here again, and says anew what it has. What was found out about it stays.
+    pub(super) fn return_as(
+        &mut self,
+        newcomer: Newcomer,
+        groups: Groups,
+        most_slots: u16,
+        now: Timestamp,
+    ) {
+        self.seen = now;
+        self.role = newcomer.role;
+        self.groups = groups;
+        self.coming = Bits::none(newcomer.had.length());
+        self.had = newcomer.had;
+        self.slots = newcomer.slots.clamp(1, most_slots.max(1));
+        self.present = true;
+        self.want = 0;
+        (self.halvings, self.streak) = (0, 0);
+    }
+
+    /// Whether it may be asked for one more block.
+    pub(super) fn can_lend(&self) -> bool {
+        let allowed = (self.slots >> self.halvings.min(15)).max(1);
+        self.present && !self.quarantined && self.had.count() > 0 && self.lent < allowed
+    }
+
+    pub(super) const fn is_seed(&self) -> bool {
+        matches!(self.role, Role::Seed)
+    }
+
+    /// Whether what it has is a copy that others can get.
+    pub(super) const fn counts(&self) -> bool {
+        !self.is_seed() && !self.quarantined
+    }
+
+    pub(super) const fn lend(&mut self) {
+        self.lent = self.lent.saturating_add(1);
+    }
+
+    pub(super) const fn take_back(&mut self) {
+        self.lent = self.lent.saturating_sub(1);
+    }
+
+    pub(super) const fn lent(&self) -> u16 {
+        self.lent
+    }
+
+    pub(super) const fn praise(&mut self) {
+        self.proven = true;
+        self.streak = self.streak.saturating_add(1);
+        if self.streak >= REDEEMED {
+            self.streak = 0;
+            self.halvings = self.halvings.saturating_sub(1);
+        }
+    }
+
+    /// Halves its slots; whether it is to be taken for gone.
+    pub(super) fn blame(&mut self) -> bool {
+        self.streak = 0;
+        self.halvings = self.halvings.saturating_add(1);
+        self.halvings >= GONE_AFTER && !self.is_seed()
+    }
+
+    /// The zone, as the number of its group.
+    pub(super) const fn zone(&self) -> u32 {
+        let [_, zone, _] = self.groups;
+        zone
+    }
+
+    pub(super) fn has_from(&self, source: u32) -> bool {
+        self.flights.iter().any(|it| it.source == source)
+    }
+}
