@@ -4,6 +4,7 @@
 //! each block be checked by itself.
 mod block;
 pub mod schedule;
+pub mod token;
 
 pub use block::{
     Bits, Blob, BlobError, BlobFile, BlobFileError, BlobId, BlockRange, LARGEST_BLOB, Outboard,
