@@ -5,6 +5,7 @@
 mod block;
 pub mod schedule;
 pub mod token;
+pub mod transfer;
 
 pub use block::{
     Bits, Blob, BlobError, BlobFile, BlobFileError, BlobId, BlockRange, LARGEST_BLOB, Outboard,

@@ -301,6 +301,23 @@ impl BlobFile {
         Ok(named)
     }
 
+    /// Takes all of it away from its folder. Whoever reads it just now reads on.
+    ///
+    /// # Errors
+    /// If a file cannot be removed.
+    pub fn remove(&self) -> Result<(), BlobFileError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        for extension in ["have", "part", "outboard", ""] {
+            let path = path(folder, &self.blob(), extension);
+            match fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                Err(err) => return Err(at(&path)(err)),
+            }
+        }
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

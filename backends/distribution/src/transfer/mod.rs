@@ -1,0 +1,33 @@
+//! Blocks over HTTP/1.1 and mutual TLS, between anybody: the store, relays, hosts.
+//!
+//! Whoever gives blocks runs a [`BlockServer`] over a [`BlockSource`]; whoever wants a blob runs a [`Fetcher`], which goes where a
+//! [`Director`] sends it. The TLS configurations come from outside, and so does the way to tell from a certificate who somebody is
+//! ([`Identify`]): both ends show one.
+mod client;
+mod director;
+mod fetch;
+mod fetched;
+mod lanes;
+mod limit;
+mod relay;
+mod server;
+mod slots;
+mod source;
+mod wire;
+
+pub use client::{Client, LinkError};
+pub use director::Director;
+pub use fetch::{FetchError, FetchOrder, Fetcher};
+pub use fetched::Fetched;
+pub use limit::{Limits, Rate};
+pub use relay::{Relay, ranked};
+pub use server::{BlockServer, Served};
+pub use source::{BlockSource, Shelf, SourceError};
+pub use wire::{Endpoint, FailedBlock, GivenBlock, Joining, NextAnswer, NextRequest};
+
+use deploy_core::id::HostName;
+use std::sync::Arc;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+/// Says whose a certificate is that TLS has verified; `None` if it is of nobody who has to do with blocks.
+pub type Identify = Arc<dyn Fn(&CertificateDer<'_>) -> Option<HostName> + Send + Sync>;

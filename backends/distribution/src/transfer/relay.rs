@@ -1,0 +1,268 @@
+//! What stands in a data centre between its hosts and the store.
+use super::{
+    Client, Endpoint, Limits, LinkError,
+    client::BlockAsk,
+    fetch::blocking,
+    source::{BlockSource, SourceError},
+};
+use crate::block::{Blob, BlobFile, BlobId, BlockRange, Outboard};
+use async_trait::async_trait;
+use bytes::Bytes;
+use deploy_core::{backend::Clock, id::HostName, time::Timestamp};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    fs::File,
+    ops::Range,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+use tokio::{sync::watch, task::spawn_blocking};
+
+/// How long nothing may come from whoever a relay gets blocks from.
+const STALL: Duration = Duration::from_secs(10);
+
+/// A block of a blob, or (`None`) its outboard.
+type Wanted = (BlobId, Option<u32>);
+
+/// Whoever holds it gets something, and others wait for that.
+type Turn = tokio::sync::Mutex<()>;
+
+/// A cache that gets what it is asked for, block by block, each once however many ask, and checks it before anybody has it.
+///
+/// It holds no power: what it gives out, others check as well.
+pub struct Relay {
+    folder: PathBuf,
+    budget: u64,
+    upstream: Vec<Endpoint>,
+    token: watch::Receiver<String>,
+    client: Arc<Client>,
+    limits: Arc<Limits>,
+    clock: Arc<dyn Clock>,
+    blobs: Mutex<BTreeMap<BlobId, Entry>>,
+    /// One of those that want the same thing gets it.
+    locks: Mutex<BTreeMap<Wanted, Weak<Turn>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    file: Arc<BlobFile>,
+    used_at: Timestamp,
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Relay {
+    /// Keeps at most `budget` bytes in `folder`, and gets what it does not have from `upstream`, the first one that has it. The
+    /// newest token is shown there.
+    #[must_use]
+    pub fn new(
+        folder: PathBuf,
+        budget: u64,
+        upstream: Vec<Endpoint>,
+        token: watch::Receiver<String>,
+        client: Arc<Client>,
+        limits: Arc<Limits>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (blobs, locks) = (Mutex::default(), Mutex::default());
+        Self { folder, budget, upstream, token, client, limits, clock, blobs, locks }
+    }
+
+    /// How many bytes the blobs take that it keeps.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        self.blobs().values().map(|it| it.file.blob().size()).sum()
+    }
+
+    async fn file(&self, blob: Blob) -> Result<Arc<BlobFile>, SourceError> {
+        if let Some(file) = self.known(blob) {
+            return Ok(file);
+        }
+        let lock = self.lock(blob.root(), None);
+        let _alone = lock.lock().await;
+        if let Some(file) = self.known(blob) {
+            return Ok(file);
+        }
+        let folder = self.folder.clone();
+        let failed = |err: &dyn fmt::Display| SourceError::Failed(err.to_string());
+        let resumed = blocking(move || BlobFile::resume(&folder, blob)).await;
+        let file = match resumed.map_err(|err| failed(&err))? {
+            Some(file) => file,
+            None => {
+                self.make_room(blob)?;
+                let (outboard, folder) = (self.pull_outboard(blob).await?, self.folder.clone());
+                let opened = blocking(move || BlobFile::open(&folder, outboard)).await;
+                opened.map_err(|err| failed(&err))?
+            }
+        };
+        let file = Arc::new(file);
+        let entry = Entry { file: Arc::clone(&file), used_at: self.clock.now() };
+        self.blobs().insert(blob.root(), entry);
+        Ok(file)
+    }
+
+    fn known(&self, blob: Blob) -> Option<Arc<BlobFile>> {
+        let mut blobs = self.blobs();
+        let entry = blobs.get_mut(&blob.root()).filter(|it| it.file.blob() == blob)?;
+        entry.used_at = self.clock.now();
+        Some(Arc::clone(&entry.file))
+    }
+
+    /// Removes what was not used for the longest time, and nobody uses now, until there is room for a blob.
+    fn make_room(&self, blob: Blob) -> Result<(), SourceError> {
+        let mut blobs = self.blobs();
+        loop {
+            let kept: u64 = blobs.values().map(|it| it.file.blob().size()).sum();
+            if kept.saturating_add(blob.size()) <= self.budget {
+                return Ok(());
+            }
+            let unused = blobs.iter().filter(|it| Arc::strong_count(&it.1.file) == 1);
+            let Some(oldest) = unused.min_by_key(|it| it.1.used_at).map(|it| *it.0) else {
+                let (size, budget) = (blob.size(), self.budget);
+                let why = format!("{size} bytes do not fit into the {budget} of this relay");
+                return Err(SourceError::Failed(why));
+            };
+            if let Some(entry) = blobs.remove(&oldest) {
+                entry.file.remove().map_err(|err| SourceError::Failed(err.to_string()))?;
+            }
+        }
+    }
+
+    async fn pull_outboard(&self, blob: Blob) -> Result<Outboard, SourceError> {
+        let mut last = None;
+        for from in &self.upstream {
+            let token = self.token.borrow().clone();
+            match self.client.outboard(from, blob, &token).await {
+                Ok(outboard) => return Ok(outboard),
+                Err(err) => last = Some(err),
+            }
+        }
+        Err(nobody(last))
+    }
+
+    async fn pull(&self, file: &Arc<BlobFile>, block: BlockRange) -> Result<(), SourceError> {
+        let mut last = None;
+        for from in &self.upstream {
+            match self.pull_from(from, file, block).await {
+                Ok(()) => return Ok(()),
+                Err(err) => last = Some(err),
+            }
+        }
+        Err(nobody(last))
+    }
+
+    async fn pull_from(
+        &self,
+        from: &Endpoint,
+        file: &Arc<BlobFile>,
+        block: BlockRange,
+    ) -> Result<(), LinkError> {
+        let (blob, token) = (file.blob(), self.token.borrow().clone());
+        let gauge = self.limits.gauge(blob.root(), &from.name);
+        let ask = BlockAsk { blob, block, token: &token, assigned: false, stall: STALL, gauge };
+        let bytes = self.client.block(from, &ask).await?;
+        let (file, now) = (Arc::clone(file), self.clock.now());
+        match spawn_blocking(move || file.put(block.number, &bytes, now)).await {
+            Ok(Ok(_new)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(LinkError::Wrong { to: from.clone() }),
+        }
+    }
+
+    fn lock(&self, blob: BlobId, block: Option<u32>) -> Arc<Turn> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = locks.get(&(blob, block)).and_then(Weak::upgrade) {
+            return lock;
+        }
+        locks.retain(|_, it| it.strong_count() > 0);
+        let lock = Arc::default();
+        locks.insert((blob, block), Arc::downgrade(&lock));
+        lock
+    }
+
+    fn blobs(&self) -> MutexGuard<'_, BTreeMap<BlobId, Entry>> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what lies in its folder from before that is not asked for again: it takes room that the budget does not know of.
+    ///
+    /// # Errors
+    /// If the folder cannot be read or changed.
+    pub fn sweep(&self) -> std::io::Result<()> {
+        let blobs = self.blobs();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let stem = path.file_stem().and_then(|it| it.to_str());
+            let root = stem.and_then(|it| it.parse::<BlobId>().ok());
+            if root.is_some_and(|it| !blobs.contains_key(&it)) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BlockSource for Relay {
+    async fn outboard(&self, blob: Blob) -> Result<Bytes, SourceError> {
+        Ok(self.file(blob).await?.outboard().bytes().clone())
+    }
+
+    async fn readable(&self, blob: Blob, bytes: Range<u64>) -> Result<Arc<File>, SourceError> {
+        let file = self.file(blob).await?;
+        let block = blob.block_at(&bytes).ok_or(SourceError::Missing)?;
+        let lock = self.lock(blob.root(), Some(block.number));
+        let _alone = lock.lock().await;
+        if let Some(readable) = file.readable(&bytes) {
+            return Ok(readable);
+        }
+        self.pull(&file, block).await?;
+        if file.is_full() {
+            let whole = Arc::clone(&file);
+            let finished = blocking(move || whole.finish()).await;
+            finished.map_err(|err| SourceError::Failed(err.to_string()))?;
+        }
+        file.readable(&bytes).ok_or(SourceError::Missing)
+    }
+}
+
+fn nobody(last: Option<LinkError>) -> SourceError {
+    let why = last.map_or_else(|| "there is nobody to get it from".to_owned(), |it| it.to_string());
+    SourceError::Failed(why)
+}
+
+/// The relays of a site for a blob, the first one first: each has its share of the blobs, and where one is gone its share alone moves.
+#[must_use]
+pub fn ranked(blob: BlobId, mut relays: Vec<Endpoint>) -> Vec<Endpoint> {
+    let weight = |name: &HostName| {
+        let text = [blob.as_bytes(), name.as_str().as_bytes()].concat();
+        BlobId::of(&text)
+    };
+    relays.sort_by_cached_key(|it| weight(&it.name));
+    relays
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_relay_has_its_share_and_keeps_it() {
+        let relays: Vec<_> = (0..3)
+            .map(|it| Endpoint::new(format!("r{it}").parse().unwrap(), String::new()))
+            .collect();
+        let mut shares = BTreeMap::<_, u32>::new();
+        for blob in (0..600_u32).map(|it| BlobId::of(&it.to_le_bytes())) {
+            let all = ranked(blob, relays.clone());
+            let without: Vec<_> = all.iter().filter(|it| *it != &relays[1]).cloned().collect();
+            assert_eq!(ranked(blob, without.clone()), without);
+            *shares.entry(all[0].name.clone()).or_default() += 1;
+        }
+        assert!(shares.len() == 3 && shares.values().all(|it| *it > 150), "{shares:?}");
+    }
+}

@@ -1,0 +1,78 @@
+//! What blocks are given from.
+use crate::block::{Blob, BlobFile, BlobId};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::File,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Why there is nothing to give.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// It is not here.
+    #[error("it is not here")]
+    Missing,
+    /// It should be here, or had to be got from elsewhere, and could not.
+    #[error("it cannot be had: {0}")]
+    Failed(String),
+}
+
+/// Somebody who has blobs, or gets them.
+///
+/// # Contract
+/// * What is given out was checked against the root of its blob.
+/// * A range is never longer than a block.
+#[async_trait]
+pub trait BlockSource: fmt::Debug + Send + Sync + 'static {
+    /// The outboard of a blob.
+    async fn outboard(&self, blob: Blob) -> Result<Bytes, SourceError>;
+
+    /// A file that has these bytes of a blob where they are in the blob.
+    async fn readable(&self, blob: Blob, bytes: Range<u64>) -> Result<Arc<File>, SourceError>;
+}
+
+/// The blobs that a host, or a store, has as files.
+#[derive(Debug, Default)]
+pub struct Shelf(Mutex<BTreeMap<BlobId, Arc<BlobFile>>>);
+
+impl Shelf {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives out what is had of a blob from now on, also while more of it comes.
+    pub fn add(&self, file: Arc<BlobFile>) {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        files.insert(file.blob().root(), file);
+    }
+
+    /// Gives out a blob no longer. Transfers under way go on.
+    pub fn remove(&self, blob: BlobId) {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        files.remove(&blob);
+    }
+
+    fn find(&self, blob: Blob) -> Result<Arc<BlobFile>, SourceError> {
+        let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = files.get(&blob.root()).filter(|it| it.blob() == blob);
+        found.map(Arc::clone).ok_or(SourceError::Missing)
+    }
+}
+
+#[async_trait]
+impl BlockSource for Shelf {
+    async fn outboard(&self, blob: Blob) -> Result<Bytes, SourceError> {
+        Ok(self.find(blob)?.outboard().bytes().clone())
+    }
+
+    async fn readable(&self, blob: Blob, bytes: Range<u64>) -> Result<Arc<File>, SourceError> {
+        self.find(blob)?.readable(&bytes).ok_or(SourceError::Missing)
+    }
+}
