@@ -118,7 +118,8 @@ impl<'a> Lanes<'a> {
     }
 
     pub(super) async fn run(mut self) -> Result<Fetched, FetchError> {
-        while !self.file.is_full() {
+        // What is under way once all of it is had is had as well, and has only to be counted.
+        while !self.file.is_full() || !self.under_way.is_empty() {
             self.start();
             let wake_at = self.wake_at();
             let clock = &self.fetcher.clock;
@@ -142,22 +143,21 @@ impl<'a> Lanes<'a> {
         if self.alone {
             self.help_yourself(DIRECT);
         }
-        match self.scheduler {
-            None => {}
-            Some(_) if !self.joined => {
-                if !self.polling && !self.reporting {
-                    self.ask(Lane::Report);
-                }
+        if self.scheduler.is_none() {
+            return;
+        }
+        if !self.joined {
+            if !self.polling && !self.reporting {
+                self.ask(Lane::Report);
             }
-            Some(_) => {
-                let has_news = !self.report.done.is_empty() || !self.report.failed.is_empty();
-                if has_news && !self.reporting {
-                    self.ask(Lane::Report);
-                }
-                if !self.polling && self.want() > 0 {
-                    self.ask(Lane::Poll);
-                }
-            }
+            return;
+        }
+        let has_news = !self.report.done.is_empty() || !self.report.failed.is_empty();
+        if has_news && !self.reporting {
+            self.ask(Lane::Report);
+        }
+        if !self.polling && self.want() > 0 {
+            self.ask(Lane::Poll);
         }
     }
 

@@ -1,0 +1,224 @@
+//! A store and hosts as processes of their own, and the scheduler in a simulation: what `benches/distribution` measures.
+//!
+//! ```text
+//! swarm certs FOLDER NAME...              a certificate for each, and one authority
+//! swarm store FOLDER FILE LISTEN          gives FILE, and schedules; prints what it is
+//! swarm host FOLDER NAME LISTEN STORE BLOB INTO
+//!                                         waits for a line, fetches, gives what it has until its input ends
+//! swarm sim HOSTS BLOCKS SLOTS            the scheduler on virtual time
+//! ```
+use deploy_core::{backend::Clock, id::HostName, memory::SystemClock};
+use deploy_distribution::{
+    Blob, BlobFile, Outboard,
+    schedule::Policy,
+    token::{Grant, TOKEN_LIFETIME, TokenSigner, TokenVerifier},
+    transfer::{
+        BlockServer, Client, Director, Endpoint, FetchOrder, Fetcher, Identify, Limits, Shelf,
+    },
+};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
+use tokio_rustls::rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer},
+    server::WebPkiClientVerifier,
+};
+
+#[path = "../tests/simulation/sim.rs"]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "it is shared with a test")]
+mod sim;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Signs tokens here. Anywhere else it is the control plane's, and secret.
+const SECRET: [u8; 32] = [7; 32];
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    match words.as_slice() {
+        ["certs", folder, names @ ..] => certs(Path::new(folder), names),
+        ["store", folder, file, listen] => {
+            runtime.block_on(store(Path::new(folder), Path::new(file), listen))
+        }
+        ["host", folder, name, listen, store, blob, into] => {
+            let identity = Identity::read(Path::new(folder), name)?;
+            let into = PathBuf::from(into);
+            runtime.block_on(host(identity, listen, store, blob.parse()?, into))
+        }
+        ["sim", hosts, blocks, slots] => simulate(hosts.parse()?, blocks.parse()?, slots.parse()?),
+        _ => Err("see the head of this file".into()),
+    }
+}
+
+fn say(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+fn simulate(hosts: u32, blocks: u32, slots: u16) -> Result<(), Failure> {
+    let mut scenario = sim::Scenario::new(hosts, blocks, 1);
+    scenario.slots = slots;
+    let outcome = sim::run(&scenario);
+    let factor = outcome.last.as_secs_f64() / scenario.ideal().as_secs_f64();
+    let copies = f64::from(outcome.from_seed) / f64::from(blocks);
+    let (unfinished, delivered) = (outcome.unfinished, outcome.delivered);
+    say(&format!(
+        "{hosts} hosts, {blocks} blocks, {slots} slots: {factor:.3} x ideal, {copies:.3} copies from the seed, \
+         {delivered} blocks, {unfinished} hosts without"
+    ))?;
+    Ok(())
+}
+
+fn certs(folder: &Path, names: &[&str]) -> Result<(), Failure> {
+    fs::create_dir_all(folder)?;
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    fs::write(folder.join("authority"), params.self_signed(&key)?.der())?;
+    let issuer = Issuer::new(params, key);
+    for name in names {
+        let key = KeyPair::generate()?;
+        let params = CertificateParams::new(vec![(*name).to_owned()])?;
+        fs::write(folder.join(format!("{name}.cert")), params.signed_by(&key, &issuer)?.der())?;
+        fs::write(folder.join(format!("{name}.key")), key.serialize_der())?;
+    }
+    Ok(())
+}
+
+/// Who somebody is, and TLS that says so.
+struct Identity {
+    name: HostName,
+    client: Arc<Client>,
+    server: watch::Receiver<Arc<ServerConfig>>,
+    identify: Identify,
+}
+
+impl Identity {
+    fn read(folder: &Path, name: &str) -> Result<Self, Failure> {
+        let mut roots = RootCertStore::empty();
+        roots.add(fs::read(folder.join("authority"))?.into())?;
+        let roots = Arc::new(roots);
+        let chain = vec![CertificateDer::from(fs::read(folder.join(format!("{name}.cert")))?)];
+        let key = fs::read(folder.join(format!("{name}.key")))?;
+        let key = || PrivateKeyDer::try_from(key.clone());
+        let verifier = WebPkiClientVerifier::builder(Arc::clone(&roots)).build()?;
+        let server = ServerConfig::builder().with_client_cert_verifier(verifier);
+        let server = server.with_single_cert(chain.clone(), key()?)?;
+        let client = ClientConfig::builder().with_root_certificates(roots);
+        let client = client.with_client_auth_cert(chain, key()?)?;
+        let identify = identify(folder)?;
+        let client = watch::Sender::new(Arc::new(client)).subscribe();
+        let clock = Arc::new(SystemClock::new());
+        let client = Client::new(client, Arc::clone(&identify), clock);
+        let server = watch::Sender::new(Arc::new(server)).subscribe();
+        Ok(Self { name: name.parse()?, client: Arc::new(client), server, identify })
+    }
+
+    fn block_server(&self, shelf: &Arc<Shelf>) -> Result<BlockServer, Failure> {
+        let verifier = TokenVerifier::new([TokenSigner::from_secret(&SECRET).public_key()])?;
+        let source = Arc::<Shelf>::clone(shelf);
+        let identify = Arc::clone(&self.identify);
+        Ok(BlockServer::new(source, verifier, identify, Arc::new(SystemClock::new())))
+    }
+}
+
+/// By comparing certificates: what is in them is none of this program's business.
+fn identify(folder: &Path) -> Result<Identify, Failure> {
+    let mut known = BTreeMap::<Vec<u8>, HostName>::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|it| it == "cert") {
+            let name = path.file_stem().and_then(|it| it.to_str()).unwrap_or_default();
+            known.insert(fs::read(&path)?, name.parse()?);
+        }
+    }
+    Ok(Arc::new(move |it: &CertificateDer<'_>| known.get(it.as_ref()).cloned()))
+}
+
+async fn store(folder: &Path, file: &Path, listen: &str) -> Result<(), Failure> {
+    let identity = Identity::read(folder, "store")?;
+    let outboard = Outboard::compute(fs::metadata(file)?.len(), File::open(file)?)?;
+    let blob = outboard.blob();
+    let shelf = Arc::new(Shelf::new());
+    shelf.add(Arc::new(BlobFile::whole(file, outboard)?));
+    let seed = Endpoint::new(identity.name.clone(), listen.to_owned());
+    let clock = Arc::new(SystemClock::new());
+    let director = Director::new(vec![seed], slots(), Policy::default(), 1, clock);
+    let server = identity.block_server(&shelf)?.with_slots(lanes());
+    let server = Arc::new(server.with_director(Arc::new(director)));
+    let listener = TcpListener::bind(listen).await?;
+    say(&format!("READY {blob}"))?;
+    let stop = async { drop(line().await) };
+    Arc::clone(&server).serve(listener, identity.server.clone(), stop).await;
+    let served: u64 = server.served().values().sum();
+    say(&format!("SERVED {served}"))?;
+    Ok(())
+}
+
+async fn host(
+    identity: Identity,
+    listen: &str,
+    store: &str,
+    blob: Blob,
+    into: PathBuf,
+) -> Result<(), Failure> {
+    fs::create_dir_all(&into)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let shelf = Arc::new(Shelf::new());
+    let server = Arc::new(identity.block_server(&shelf)?.with_slots(lanes()));
+    let listener = TcpListener::bind(listen).await?;
+    let tls = identity.server.clone();
+    tokio::spawn(Arc::clone(&server).serve(listener, tls, std::future::pending()));
+    let limits = Arc::new(Limits::new(None));
+    let fetcher = Fetcher::new(Arc::clone(&identity.client), limits, Arc::clone(&clock));
+    let until = clock.now().after(TOKEN_LIFETIME);
+    let grant = Grant::new(identity.name.clone(), vec![blob.root()], until);
+    let token = watch::Sender::new(TokenSigner::from_secret(&SECRET).sign(&grant)).subscribe();
+    let all = vec![Endpoint::new("store".parse()?, store.to_owned())];
+    let order = FetchOrder::new(blob, listen.to_owned(), token)
+        .with_schedulers(all.clone())
+        .with_seeds(all)
+        .with_slots(slots());
+    say("READY")?;
+    line().await?;
+    let file = fetcher.prepare(&order, &into).await?;
+    shelf.add(Arc::clone(&file));
+    let fetched = fetcher.fetch(&order, &file).await?;
+    let (total, kept) = (fetched.total(), fetched.kept);
+    say(&format!("DONE {} {total} {kept}", clock.now().as_millis()))?;
+    tokio::select! {
+        () = fetcher.linger(&order, &file) => {}
+        read = line() => drop(read?),
+    }
+    Ok(())
+}
+
+/// How many blocks a scheduler sends others for to one source at a time.
+fn slots() -> u16 {
+    env::var("SLOTS").ok().and_then(|it| it.parse().ok()).unwrap_or(6)
+}
+
+/// How many of them the source sends at once; the others are next.
+fn lanes() -> u16 {
+    env::var("LANES").ok().and_then(|it| it.parse().ok()).unwrap_or(6)
+}
+
+/// Waits for a line, or the end of the input.
+async fn line() -> Result<(), Failure> {
+    let read = spawn_blocking(|| io::stdin().read_line(&mut String::new())).await?;
+    read?;
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! Blocks between stores, relays and hosts, over real sockets and mutual TLS.
+#[cfg(test)]
+mod access;
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
+mod relays;
+#[cfg(test)]
+mod scene;
+#[cfg(test)]
+mod swarms;

@@ -1,0 +1,95 @@
+//! What happens when nothing fails.
+use crate::scene::{Scene, now};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_get_it_from_each_other() {
+    let scene = Scene::new((16 << 20) + 77);
+    let origin = scene.origin().await;
+    let mut hosts = Vec::new();
+    for number in 0..6 {
+        let mut host = scene.host(&format!("h{number}")).await;
+        let all = vec![origin.endpoint.clone()];
+        host.order = host.order.with_schedulers(all.clone()).with_seeds(all);
+        hosts.push(host);
+    }
+    let fetches: Vec<_> = hosts.iter().map(crate::scene::Host::spawn_fetch).collect();
+    for (host, fetch) in hosts.iter().zip(fetches) {
+        let fetched = fetch.await.unwrap();
+        assert!(host.has_all(&scene));
+        assert_eq!((fetched.total(), fetched.unscheduled), (scene.bytes.len() as u64, 0));
+        assert!(fetched.wrong.is_empty());
+    }
+    let (given, blocks) = (origin.blocks_given(&scene), u64::from(scene.blob().blocks()));
+    assert!(given <= blocks * 2, "the store gave {given} blocks of {blocks}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_alone_gets_it_from_the_store() {
+    for length in [0, 1, 256 << 10, (3 << 20) + 1] {
+        let scene = Scene::new(length);
+        let origin = scene.origin().await;
+        let mut host = scene.host("h1").await;
+        host.order = host.order.with_seeds(vec![origin.endpoint.clone()]);
+        let fetched = host.fetch().await.unwrap();
+        assert_eq!(fetched.bytes_from(std::slice::from_ref(&origin.endpoint)), length as u64);
+        assert!(host.has_all(&scene));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_had_is_not_fetched_again() {
+    let scene = Scene::new(16 << 20);
+    let origin = scene.origin().await;
+    let mut host = scene.host("h1").await;
+    let all = vec![origin.endpoint.clone()];
+    host.order = host.order.with_schedulers(all.clone()).with_seeds(all);
+    let file = host.prepare().await;
+    host.limits.set_total(NonZeroU64::new(8 << 20));
+    let task = {
+        let (fetcher, order) = (Arc::clone(&host.fetcher), host.order.clone());
+        let file = Arc::clone(&file);
+        tokio::spawn(async move { fetcher.fetch(&order, &file).await })
+    };
+    while file.had().count() < file.blob().blocks() / 2 {
+        tokio::task::yield_now().await;
+    }
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    let had = u64::from(file.had().count());
+    drop(file);
+    host.shelf.remove(scene.blob().root());
+    host.limits.set_total(None);
+    let fetched = host.fetch().await.unwrap();
+    assert!(host.has_all(&scene));
+    let kept = fetched.kept / scene.blob().block_size();
+    // A block may have been written just when the task was ended.
+    assert!(kept >= had && fetched.kept + fetched.total() == scene.bytes.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_is_kept_and_can_be_changed_while_bytes_go() {
+    const RATE: u64 = 2_500_000;
+    let scene = Scene::new(12 << 20);
+    let origin = scene.origin().await;
+    let mut host = scene.host("h1").await;
+    host.order = host.order.with_seeds(vec![origin.endpoint.clone()]);
+    host.limits.set_total(NonZeroU64::new(RATE));
+    let file = host.prepare().await;
+    let began = now();
+    let task = host.spawn_fetch();
+    while file.had().count() < 16 {
+        // `file` and the one of the task are two that share a folder: this one looks at the other's record.
+        if now().since(began) > Duration::from_secs(4) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let took = now().since(began).as_secs_f64();
+    assert!(took > 1.0, "limited, and done after {took} s");
+    host.limits.set_total(None);
+    let lifted = now();
+    task.await.unwrap();
+    assert!(now().since(lifted) < Duration::from_secs(3));
+    assert!(host.has_all(&scene));
+}
