@@ -1,7 +1,7 @@
 //! A store and hosts as processes of their own, and the scheduler in a simulation: what `benches/distribution` measures.
 //!
 //! ```text
-//! swarm certs FOLDER NAME...              a certificate for each, and one authority
+//! swarm certs FOLDER NAME=ADDRESS...      a certificate for each, and one authority
 //! swarm store FOLDER FILE LISTEN          gives FILE, and schedules; prints what it is
 //! swarm host FOLDER NAME LISTEN STORE BLOB INTO
 //!                                         waits for a line, fetches, gives what it has until its input ends
@@ -91,7 +91,8 @@ fn certs(folder: &Path, names: &[&str]) -> Result<(), Failure> {
     let issuer = Issuer::new(params, key);
     for name in names {
         let key = KeyPair::generate()?;
-        let params = CertificateParams::new(vec![(*name).to_owned()])?;
+        let (name, address) = name.split_once('=').ok_or("it has to be NAME=ADDRESS")?;
+        let params = CertificateParams::new(vec![address.to_owned()])?;
         fs::write(folder.join(format!("{name}.cert")), params.signed_by(&key, &issuer)?.der())?;
         fs::write(folder.join(format!("{name}.key")), key.serialize_der())?;
     }

@@ -2,9 +2,10 @@
 use crate::workspace::{Package, members, packages, root, tree};
 use std::{collections::BTreeSet, fs};
 
-/// Not backends but what backends that reach hosts share: what happens there, what is brought there, how to talk to it, and by which
+/// Not backends but what backends that reach hosts share: what happens there, what is brought there and how, how to talk to it, and by which
 /// certificates the two ends know each other.
-const SHARED: [&str; 4] = ["deploy-agent-protocol", "deploy-host", "deploy-package", "deploy-pki"];
+const SHARED: [&str; 5] =
+    ["deploy-agent-protocol", "deploy-distribution", "deploy-host", "deploy-package", "deploy-pki"];
 
 fn none_of(names: &BTreeSet<String>, forbidden: &[&str], what: &str) {
     let found: Vec<_> = forbidden.iter().filter(|it| names.contains(**it)).collect();
