@@ -69,13 +69,15 @@ class Node:
 
     def end(self, kill=False):
         """CPU seconds and the largest resident set in MiB."""
+        status = open(f"/proc/{self.process.pid}/status").read()
+        peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
         if kill:
             self.process.terminate()
         else:
             self.process.stdin.close()
         _, _, used = os.wait4(self.process.pid, 0)
         self.process.returncode = 0
-        return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+        return used.ru_utime + used.ru_stime, peak
 
 
 def last_done(nodes, began, victims=(), at=None):
@@ -201,7 +203,8 @@ def main():
         net = Net(o.hosts, o.rate, o.store_rate)
         try:
             file = f"{work}/file"
-            data = random.Random(1).randbytes(size)
+            chance = random.Random(1)
+            data = b"".join(chance.randbytes(1 << 20) for _ in range(o.mib))
             open(file, "wb").write(data)
             digest = hashlib.sha256(data).digest()
             del data

@@ -209,12 +209,12 @@ async fn host(
 
 /// How many blocks a scheduler sends others for to one source at a time.
 fn slots() -> u16 {
-    env::var("SLOTS").ok().and_then(|it| it.parse().ok()).unwrap_or(6)
+    env::var("SLOTS").ok().and_then(|it| it.parse().ok()).unwrap_or(10)
 }
 
 /// How many of them the source sends at once; the others are next.
 fn lanes() -> u16 {
-    env::var("LANES").ok().and_then(|it| it.parse().ok()).unwrap_or(6)
+    env::var("LANES").ok().and_then(|it| it.parse().ok()).unwrap_or(4)
 }
 
 /// Waits for a line, or the end of the input.

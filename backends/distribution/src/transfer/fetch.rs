@@ -55,7 +55,8 @@ pub struct FetchOrder {
     pub seeds: Vec<Endpoint>,
     /// Where this host gives blocks.
     pub address: String,
-    /// To how many at a time. 6 unless said otherwise.
+    /// How many blocks are asked of it at a time: those beyond what it sends at once are next, so that its link is never idle while
+    /// somebody is told whom to ask. 10 unless said otherwise.
     pub slots: u16,
     /// In which zone it is.
     pub zone: Option<LabelValue>,
@@ -74,7 +75,7 @@ impl FetchOrder {
             schedulers: Vec::new(),
             seeds: Vec::new(),
             address,
-            slots: 6,
+            slots: 10,
             zone: None,
             rack: None,
             token,

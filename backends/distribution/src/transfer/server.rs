@@ -76,7 +76,7 @@ impl fmt::Debug for BlockServer {
 }
 
 impl BlockServer {
-    /// Gives what `source` has to those whom `verifier` and `identify` know: to 6 at a time, as fast as it goes.
+    /// Gives what `source` has to those whom `verifier` and `identify` know: to 4 at a time, as fast as it goes.
     #[must_use]
     pub fn new(
         source: Arc<dyn BlockSource>,
@@ -84,7 +84,7 @@ impl BlockServer {
         identify: Identify,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (limits, slots) = (Arc::new(Limits::new(None)), Slots::new(6));
+        let (limits, slots) = (Arc::new(Limits::new(None)), Slots::new(4));
         let served = Mutex::default();
         Self { source, director: None, verifier, identify, slots, limits, clock, served }
     }

@@ -107,6 +107,8 @@ pub(crate) fn run(scenario: &Scenario) -> Outcome {
 struct Sim<'a> {
     scenario: &'a Scenario,
     swarm: Swarm,
+    seats: Vec<Seat>,
+    numbers: BTreeMap<Seat, u32>,
     /// Hosts, and the seed after them.
     machines: Vec<Machine>,
     queue: BinaryHeap<Reverse<(Timestamp, u64, What)>>,
@@ -134,6 +136,8 @@ impl<'a> Sim<'a> {
         Self {
             scenario,
             swarm: Swarm::new(scenario.blocks, scenario.seed, Policy::default()),
+            seats: Vec::new(),
+            numbers: BTreeMap::new(),
             machines: hosts.chain([seed]).collect(),
             queue: BinaryHeap::new(),
             count: 0,
@@ -149,10 +153,8 @@ impl<'a> Sim<'a> {
         self.queue.push(Reverse((at, self.count, what)));
     }
 
-    /// Machines sit where their numbers say: the simulation is the first to join, in the order of numbers, the seed before all.
     fn number(&self, seat: Seat) -> u32 {
-        let name = self.swarm.name(seat).unwrap().as_str();
-        name.strip_prefix('h').map_or(self.scenario.hosts, |it| it.parse().unwrap())
+        self.numbers[&seat]
     }
 
     fn begin(&mut self) {
@@ -166,22 +168,30 @@ impl<'a> Sim<'a> {
     }
 
     fn everybody_joins(&mut self) {
+        (self.seats, self.numbers) = (Vec::new(), BTreeMap::new());
         let had = Bits::all(self.scenario.blocks);
         let seed = Newcomer::new("seed".parse().unwrap(), Role::Seed, had);
-        self.swarm.join(seed.with_slots(self.scenario.slots), self.now);
+        let seed = self.swarm.join(seed.with_slots(self.scenario.slots), self.now);
+        self.numbers.insert(seed, self.scenario.hosts);
         for host in 0..self.scenario.hosts {
-            if !self.machines[host as usize].alive {
-                continue;
-            }
+            let machine = &self.machines[host as usize];
             let zone = format!("z{}", host % self.scenario.zones);
-            let had = self.machines[host as usize].had.clone();
-            let newcomer = Newcomer::new(format!("h{host}").parse().unwrap(), Role::Host, had)
+            let name = format!("h{host}").parse().unwrap();
+            let newcomer = Newcomer::new(name, Role::Host, machine.had.clone())
                 .with_zone(Some(zone.parse().unwrap()))
-                .with_under_way(self.machines[host as usize].coming.keys().copied().collect())
+                .with_under_way(machine.coming.keys().copied().collect())
                 .with_slots(self.scenario.slots);
+            let alive = machine.alive;
             let seat = self.swarm.join(newcomer, self.now);
-            self.ask(host, seat);
+            self.seats.push(seat);
+            self.numbers.insert(seat, host);
+            if alive {
+                self.ask(host, seat);
+            } else {
+                self.swarm.leave(seat);
+            }
         }
+        self.seats.push(seed);
         self.hand_out();
     }
 
@@ -250,9 +260,7 @@ impl<'a> Sim<'a> {
         }
         machine.coming.remove(&block);
         let Some(seat) = self.seat(host) else { return };
-        if let Ok(name) = format!("h{source}").parse()
-            && let Some(from) = self.swarm.seat(&name)
-        {
+        if let Some(from) = self.seat(source) {
             self.swarm.failed(seat, block, from, Failure::Unreachable, self.now);
         }
         self.ask(host, seat);
@@ -274,8 +282,7 @@ impl<'a> Sim<'a> {
     }
 
     fn seat(&self, host: u32) -> Option<Seat> {
-        let name = if host == self.scenario.hosts { "seed".into() } else { format!("h{host}") };
-        self.swarm.seat(&name.parse().unwrap())
+        self.seats.get(host as usize).copied()
     }
 
     fn ask(&mut self, host: u32, seat: Seat) {
