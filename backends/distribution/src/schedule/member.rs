@@ -101,9 +101,9 @@ impl Member {
         (self.halvings, self.streak) = (0, 0);
     }
 
-    /// Whether it may be asked for one more block.
-    pub(super) fn can_lend(&self) -> bool {
-        let allowed = (self.slots >> self.halvings.min(15)).max(1);
+    /// Whether it may be asked for one more block, where `depth` is the most that anybody is asked for at a time.
+    pub(super) fn can_lend(&self, depth: u16) -> bool {
+        let allowed = (self.slots.min(depth) >> self.halvings.min(15)).max(1);
         self.present && !self.quarantined && self.had.count() > 0 && self.lent < allowed
     }
 

@@ -51,6 +51,9 @@ use tally::Tally;
 /// Racks and zones that are told apart. Whoever comes with another one counts as being nowhere.
 const MOST_PLACES: u32 = 4_096;
 
+/// A source is asked for so many blocks at a time at least, if it has the slots.
+const SHALLOWEST: u16 = 4;
+
 /// A host's place in a swarm. It keeps it for as long as the swarm lasts, also if it leaves and comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seat(u32);
@@ -228,6 +231,9 @@ pub struct Swarm {
     events: Vec<Event>,
     timers: BinaryHeap<Reverse<(Timestamp, u32)>>,
     sweep_at: Option<Timestamp>,
+    /// The most blocks that anybody is asked for at a time, however many slots it has.
+    depth: u16,
+    here: usize,
     /// What a block usually takes, in milliseconds; 0 while nobody knows.
     usual: u64,
 }
@@ -252,6 +258,8 @@ impl Swarm {
             events: Vec::new(),
             timers: BinaryHeap::new(),
             sweep_at: None,
+            depth: SHALLOWEST,
+            here: 0,
             usual: 0,
         }
     }
@@ -295,6 +303,8 @@ impl Swarm {
                 self.tally.copies(member_zone, block, 1);
             }
         }
+        self.here += 1;
+        self.set_depth();
         self.expect(at, under_way, now);
         self.set_timer(at, now.after(self.policy.silence));
         self.offer_if_free(at);
@@ -311,6 +321,14 @@ impl Swarm {
         for block in blocks.collect::<Vec<_>>() {
             self.tally.coming(zone, block, 1);
         }
+    }
+
+    /// Blocks in queues make the last host wait for as long as they take, as often as a block has to be passed on to reach everybody.
+    /// So queues are as deep as costs a tenth of it all: deep enough for few hosts to be never idle, and shallow for many.
+    fn set_depth(&mut self) {
+        let hops = self.here.max(1).ilog2() + 2;
+        let depth = u16::try_from(self.blocks / hops / 10).unwrap_or(u16::MAX);
+        self.depth = depth.max(SHALLOWEST);
     }
 
     /// The seat of somebody who is here.
@@ -353,7 +371,7 @@ impl Swarm {
     /// How many are here, seeds included.
     #[must_use]
     pub fn present(&self) -> usize {
-        self.members.iter().filter(|it| it.present).count()
+        self.here
     }
 
     /// What was found for hosts that wait. They do not wait for that any more.

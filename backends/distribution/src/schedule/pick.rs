@@ -7,7 +7,7 @@ use super::{
 use deploy_core::time::Timestamp;
 
 /// Of how many blocks that two hosts could exchange the rarest is looked for: more make no difference, and take longer.
-const CANDIDATES: usize = 48;
+const CANDIDATES: usize = 24;
 
 impl Swarm {
     /// Somebody wants so many blocks more than are on their way to it: what can be found now. The rest comes as offers.
@@ -43,7 +43,7 @@ impl Swarm {
 
     /// Somebody has something to give: to those that wait, the near ones first, but who has waited too long before all others.
     pub(super) fn serve(&mut self, source: u32, now: Timestamp) {
-        while self.member(source).is_some_and(Member::can_lend)
+        while self.can_lend(source)
             && let Some((host, found)) = self.find_taker(source, now)
         {
             let assignment = self.assign(host, found, now);
@@ -57,7 +57,7 @@ impl Swarm {
     fn find_taker(&mut self, source: u32, now: Timestamp) -> Option<(u32, (u32, u32))> {
         let groups = self.member(source)?.groups;
         let is_seed = self.member(source)?.is_seed();
-        for group in if is_seed { [0; 3] } else { groups } {
+        for group in if is_seed { vec![0] } else { self.waiting.distinct(groups) } {
             for _ in 0..self.policy.probes {
                 let waiting = self.waiting.of(group);
                 let at = self.dice.throw(waiting.len());
@@ -90,7 +90,7 @@ impl Swarm {
     }
 
     fn find_near(&mut self, host: u32, groups: Groups, now: Timestamp) -> Option<(u32, u32)> {
-        for group in groups {
+        for group in self.free.distinct(groups) {
             let mut best: Option<(u32, u32, u32)> = None;
             for _ in 0..self.policy.probes {
                 let free = self.free.of(group);
@@ -111,8 +111,11 @@ impl Swarm {
     }
 
     fn free_seed(&self) -> Option<u32> {
-        let can_lend = |it: &&u32| self.member(**it).is_some_and(Member::can_lend);
-        self.seeds.iter().find(can_lend).copied()
+        self.seeds.iter().find(|it| self.can_lend(**it)).copied()
+    }
+
+    fn can_lend(&self, at: u32) -> bool {
+        self.member(at).is_some_and(|it| it.can_lend(self.depth))
     }
 
     /// A block that nobody has and that is not on its way.
@@ -181,7 +184,7 @@ impl Swarm {
     pub(super) fn offer_if_free(&mut self, at: u32) {
         let Some(member) = self.member(at) else { return };
         let groups = member.groups;
-        if member.can_lend() && !member.is_seed() {
+        if member.can_lend(self.depth) && !member.is_seed() {
             self.free.enter(at, groups);
         } else {
             self.free.leave(at, groups);

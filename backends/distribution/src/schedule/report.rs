@@ -70,6 +70,8 @@ impl Swarm {
         for block in flights {
             self.land(seat.0, block);
         }
+        self.here = self.here.saturating_sub(1);
+        self.set_depth();
         self.free.leave(seat.0, groups);
         self.waiting.leave(seat.0, groups);
         self.seeds.retain(|it| *it != seat.0);

@@ -59,6 +59,20 @@ impl Roll {
         self.groups.get(group as usize).map_or(&[], Vec::as_slice)
     }
 
+    /// The groups, each within the next one, without those that hold nobody or the same as the next one.
+    pub(super) fn distinct(&self, groups: Groups) -> Vec<u32> {
+        let size = |group: u32| self.of(group).len();
+        let mut distinct: Vec<u32> = groups.into_iter().filter(|it| size(*it) > 0).collect();
+        distinct.dedup_by(|next, before| {
+            let same = size(*next) == size(*before);
+            if same {
+                *before = *next;
+            }
+            same
+        });
+        distinct
+    }
+
     fn place(&mut self, host: u32, level: usize) -> Option<&mut u32> {
         self.places.get_mut(host as usize)?.get_mut(level)
     }
