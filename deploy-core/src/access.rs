@@ -13,6 +13,8 @@ use std::fmt;
 pub enum Action {
     /// Put or delete artifacts.
     ArtifactWrite,
+    /// Have sources built, and end builds.
+    BuildRun,
     /// Let hosts in: make and revoke join tokens, admit, quarantine and revoke agents.
     HostEnroll,
     /// Run steps on hosts, probe, kill and check them.
@@ -31,8 +33,9 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ArtifactWrite,
+        Self::BuildRun,
         Self::HostEnroll,
         Self::HostExecute,
         Self::HostObserve,
@@ -47,6 +50,7 @@ impl Action {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ArtifactWrite => "artifact_write",
+            Self::BuildRun => "build_run",
             Self::HostEnroll => "host_enroll",
             Self::HostExecute => "host_execute",
             Self::HostObserve => "host_observe",

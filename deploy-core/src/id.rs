@@ -147,6 +147,10 @@ name!(
     BootId, "boot id", ID
 );
 name!(
+    /// One run of the builder.
+    BuildId, "build id", ID
+);
+name!(
     /// The name of a host, unique in the inventory.
     HostName, "host name", HOST
 );
@@ -181,6 +185,10 @@ name!(
 name!(
     /// One execution of a plan.
     RolloutId, "rollout id", ID
+);
+name!(
+    /// A secret that whoever runs the builder keeps, by name.
+    SecretName, "name of a secret", NAME
 );
 name!(
     /// A deployable service; globally unique.

@@ -5,6 +5,7 @@ mod access;
 mod agent;
 mod answer;
 mod artifact;
+mod builder;
 mod clock;
 mod confirm;
 mod credential;
@@ -27,6 +28,10 @@ pub use answer::{
 pub use artifact::{
     ArtifactEntry, ArtifactKind, ArtifactMeta, ArtifactReader, ArtifactStore,
     ArtifactStoreCapabilities, ArtifactStoreExt, Holder, ListArtifacts, PutArtifact,
+};
+pub use builder::{
+    Build, BuildFailure, BuildFault, BuildLog, BuildOutput, BuildReport, BuildRequest, BuildState,
+    Builder, Isolation, ListBuilds,
 };
 pub use clock::Clock;
 pub use confirm::{ConfirmRequest, Confirmation, Revert};

@@ -1,5 +1,6 @@
 //! What people declare: services, releases, and how a rollout is to go.
 mod budget;
+mod build;
 mod release;
 mod repair;
 mod selector;
@@ -10,6 +11,10 @@ mod waves;
 mod window;
 
 pub use budget::{Budget, FailureBudget, Limit, ParseLimitError};
+pub use build::{
+    ArchiveFormat, BuildLimits, BuildSpec, CommitId, GitRemote, GitRevision, GitTransport,
+    ParseRecipeError, ParseSourceError, Recipe, RelativePath, Source, VariableName,
+};
 pub use release::{ArtifactRef, ParameterName, ParseParameterNameError, Release};
 pub use repair::{OnDrift, Repair};
 pub use selector::{ParseSelectorError, Selector};

@@ -1,5 +1,5 @@
 //! Services: what is deployed, where to, and how.
-use super::{Repair, Selector, Strategy};
+use super::{BuildSpec, Repair, Selector, Strategy};
 use crate::id::{AccountName, Principal, ServiceName};
 use serde::{Deserialize, Serialize};
 use std::{fmt, num::NonZeroU32, str::FromStr};
@@ -92,6 +92,9 @@ pub struct Service {
     /// What is made good after a rollout.
     #[serde(default)]
     pub repair: Repair,
+    /// How it is built; `None` if that happens elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildSpec>,
 }
 
 impl Service {
@@ -112,6 +115,7 @@ impl Service {
             count: None,
             strategy: Strategy::new(),
             repair: Repair::default(),
+            build: None,
         }
     }
 
@@ -133,6 +137,13 @@ impl Service {
     #[must_use]
     pub fn with_strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
+        self
+    }
+
+    /// That is built like this.
+    #[must_use]
+    pub fn with_build(mut self, build: BuildSpec) -> Self {
+        self.build = Some(build);
         self
     }
 
