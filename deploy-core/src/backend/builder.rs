@@ -115,6 +115,8 @@ pub enum BuildFault {
     OutputRefused,
     /// There is no such revision.
     RevisionUnknown,
+    /// There is no sandbox on the machine that builds, and nothing is built there without one.
+    SandboxMissing,
     /// A secret that was named is not there, or cannot be used.
     SecretMissing,
     /// The source is not one that may be built.
@@ -137,6 +139,7 @@ impl BuildFault {
             Self::OutputMissing => "output_missing",
             Self::OutputRefused => "output_refused",
             Self::RevisionUnknown => "revision_unknown",
+            Self::SandboxMissing => "sandbox_missing",
             Self::SecretMissing => "secret_missing",
             Self::SourceRefused => "source_refused",
             Self::SourceUnavailable => "source_unavailable",

@@ -14,7 +14,7 @@ pub(crate) mod walk;
 
 pub use encoding::Encoding;
 pub use error::{ArchiveError, Refusal, Rule};
-pub use pack::{PackedFile, pack_dir, pack_files};
+pub use pack::{PackedFile, pack_dir, pack_files, pack_tar};
 pub use validate::{ArchiveFile, ArchiveSummary, read_files, validate};
 
 /// What an archive may be at most.

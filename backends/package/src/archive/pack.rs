@@ -5,10 +5,11 @@ use super::{
 };
 use flate2::{Compression, GzBuilder, write::GzEncoder};
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Read, Write},
     os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 use tar::{Builder, EntryType, Header};
 
@@ -31,8 +32,36 @@ pub struct PackedFile<'a> {
 /// # Errors
 /// If something in it breaks a rule for archives, or cannot be read.
 pub fn pack_dir<W: Write>(dir: &Path, limits: Limits, out: W) -> Result<W, ArchiveError> {
-    let mut packer = Packer::new(limits, out);
+    let mut packer = Packer::new(limits, gzip(out));
     packer.folder(dir, Path::new(""))?;
+    Ok(packer.finish()?.finish()?)
+}
+
+/// Packs files and folders into `out` as plain tar, in the same way as [`pack_dir`]: each of `entries` is the path in the archive (`.` is its top), and
+/// what stands there. Whoever wants it compressed gives an encoder for `out`. This blocks.
+///
+/// # Errors
+/// If something in it breaks a rule for archives, stands there twice, or cannot be read.
+pub fn pack_tar<'a, W: Write>(
+    entries: impl IntoIterator<Item = (&'a Path, &'a Path)>,
+    limits: Limits,
+    out: W,
+) -> Result<W, ArchiveError> {
+    let mut packer = Packer::new(limits, out);
+    let mut parents = BTreeSet::new();
+    for (path, source) in entries {
+        if path == Path::new(".") {
+            packer.folder(source, Path::new(""))?;
+            continue;
+        }
+        let above: Vec<_> = path.ancestors().skip(1).collect();
+        for parent in above.into_iter().rev().filter(|it| !it.as_os_str().is_empty()) {
+            if parents.insert(parent) {
+                packer.empty_folder(parent)?;
+            }
+        }
+        packer.item(source, path)?;
+    }
     packer.finish()
 }
 
@@ -45,18 +74,22 @@ pub fn pack_files<'a, W: Write>(
     limits: Limits,
     out: W,
 ) -> Result<W, ArchiveError> {
-    let mut packer = Packer::new(limits, out);
+    let mut packer = Packer::new(limits, gzip(out));
     for file in files {
         packer.tree.add(Kind::File, file.path.as_bytes(), b"")?;
         let mode = if file.executable { 0o755 } else { 0o644 };
         let size = file.bytes.len() as u64;
         packer.append(EntryType::Regular, Path::new(file.path), mode, size, file.bytes)?;
     }
-    packer.finish()
+    Ok(packer.finish()?.finish()?)
+}
+
+fn gzip<W: Write>(out: W) -> GzEncoder<W> {
+    GzBuilder::new().mtime(0).write(out, Compression::default())
 }
 
 struct Packer<W: Write> {
-    tar: Builder<GzEncoder<W>>,
+    tar: Builder<W>,
     tree: Tree,
     limits: Limits,
     entries: u64,
@@ -65,38 +98,42 @@ struct Packer<W: Write> {
 
 impl<W: Write> Packer<W> {
     fn new(limits: Limits, out: W) -> Self {
-        let gzip = GzBuilder::new().mtime(0).write(out, Compression::default());
-        Self { tar: Builder::new(gzip), tree: Tree::new(limits), limits, entries: 0, bytes: 0 }
+        Self { tar: Builder::new(out), tree: Tree::new(limits), limits, entries: 0, bytes: 0 }
     }
 
-    fn folder(&mut self, root: &Path, inside: &Path) -> Result<(), ArchiveError> {
-        let mut names = fs::read_dir(root.join(inside))?
+    /// Packs what is in the folder `source` below the path `inside`.
+    fn folder(&mut self, source: &Path, inside: &Path) -> Result<(), ArchiveError> {
+        let mut names = fs::read_dir(source)?
             .map(|it| it.map(|it| it.file_name()))
             .collect::<io::Result<Vec<_>>>()?;
         names.sort();
         for name in names {
-            self.item(root, &inside.join(name))?;
+            self.item(&source.join(&name), &inside.join(&name))?;
         }
         Ok(())
     }
 
-    fn item(&mut self, root: &Path, path: &PathBuf) -> Result<(), ArchiveError> {
-        let source = root.join(path);
+    fn empty_folder(&mut self, path: &Path) -> Result<(), ArchiveError> {
+        self.tree.add(Kind::Folder, path.as_os_str().as_bytes(), b"")?;
+        self.append(EntryType::Directory, path, 0o755, 0, io::empty())
+    }
+
+    /// Packs `source` as `path`.
+    fn item(&mut self, source: &Path, path: &Path) -> Result<(), ArchiveError> {
         let name = path.as_os_str().as_bytes();
-        let meta = fs::symlink_metadata(&source)?;
+        let meta = fs::symlink_metadata(source)?;
         let kind = meta.file_type();
         if kind.is_dir() {
-            self.tree.add(Kind::Folder, name, b"")?;
-            self.append(EntryType::Directory, path, 0o755, 0, io::empty())?;
-            self.folder(root, path)
+            self.empty_folder(path)?;
+            self.folder(source, path)
         } else if kind.is_symlink() {
-            let target = fs::read_link(&source)?;
+            let target = fs::read_link(source)?;
             self.tree.add(Kind::SymbolicLink, name, target.as_os_str().as_bytes())?;
             self.link(path, &target)
         } else if kind.is_file() {
             self.tree.add(Kind::File, name, b"")?;
             let mode = if meta.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
-            let file = Exactly { file: fs::File::open(&source)?, left: meta.len() };
+            let file = Exactly { file: fs::File::open(source)?, left: meta.len() };
             self.append(EntryType::Regular, path, mode, meta.len(), file)
         } else {
             Err(Refusal::new(Rule::Type, "neither a file, a folder nor a link").at(name).into())
@@ -138,7 +175,7 @@ impl<W: Write> Packer<W> {
     }
 
     fn finish(self) -> Result<W, ArchiveError> {
-        Ok(self.tar.into_inner()?.finish()?)
+        Ok(self.tar.into_inner()?)
     }
 }
 

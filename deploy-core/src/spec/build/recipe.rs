@@ -253,6 +253,30 @@ impl Recipe {
         self
     }
 
+    /// Whether it can be carried out at all.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let texts = || self.commands.iter().chain(self.environment.values());
+        if self.outputs.is_empty() {
+            return Err("it has no outputs, so nothing would be packed");
+        }
+        if self.limits.time.is_zero() {
+            return Err("its commands have no time to run");
+        }
+        if self.commands.iter().any(|it| it.trim().is_empty()) {
+            return Err("one of its commands is empty");
+        }
+        if texts().any(|it| it.contains('\0')) {
+            return Err("a command or a value of its environment holds a NUL character");
+        }
+        if texts().map(String::len).sum::<usize>() > 64 << 10 {
+            return Err("its commands and environment have more than 64 KiB");
+        }
+        Ok(())
+    }
+
     /// The digest of all that it says.
     #[must_use]
     pub fn digest(&self) -> Digest {

@@ -1,0 +1,294 @@
+//! A builder on this machine, with all it keeps in one folder.
+mod outputs;
+mod queue;
+mod records;
+mod work;
+
+use crate::{
+    git::{RemotePolicy, locate},
+    log::Log,
+    sandbox::Sandbox,
+    secrets::{FileSecrets, Secrets},
+};
+use async_trait::async_trait;
+use deploy_core::{
+    access::{Action, Permit, Resource},
+    backend::{
+        ArtifactReader, BackendError, BackendResult, Build, BuildLog, BuildOutput, BuildRequest,
+        Builder, Clock, ErrorKind, ListBuilds,
+    },
+    id::BuildId,
+};
+use records::{Records, failed};
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Seek as _, SeekFrom},
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::Arc,
+};
+use tokio::sync::OnceCell;
+use work::Work;
+
+/// The most that is read of a log at a time, in bytes.
+const LARGEST_PIECE: usize = 1 << 20;
+/// How many builds are kept, unless it is told otherwise.
+const KEPT: usize = 100;
+
+/// What a builder asks of sandboxes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no fourth way")]
+pub enum SandboxUse {
+    /// None is used: for a machine that is there for one build, and thrown away.
+    Never,
+    /// One is used where it works; where it does not, builds say so in a warning.
+    #[default]
+    Preferred,
+    /// Nothing is built without one.
+    Required,
+}
+
+/// Builds on this machine: git sources, in a bubblewrap sandbox where that works.
+///
+/// Everything is in one folder, which several processes may share: each works on the builds that it was asked for, and shows all of them. A build whose process
+/// dies is [`Lost`](deploy_core::backend::BuildState::Lost).
+#[derive(Clone, Debug)]
+pub struct LocalBuilder {
+    shared: Arc<Shared>,
+}
+
+/// What all builds of a builder share.
+#[derive(Clone, Debug)]
+struct Shared {
+    records: Records,
+    clock: Arc<dyn Clock>,
+    secrets: Arc<dyn Secrets>,
+    policy: RemotePolicy,
+    known_hosts: PathBuf,
+    /// How many builds run at a time.
+    limit: NonZeroUsize,
+    /// How many are kept once they are over.
+    kept: NonZeroUsize,
+    /// What commands find beside the system.
+    tools: Vec<PathBuf>,
+    sandbox_use: SandboxUse,
+    /// Who builds, as a URI.
+    name: String,
+    git: PathBuf,
+    sandbox: Arc<OnceCell<Sandbox>>,
+}
+
+impl LocalBuilder {
+    /// A builder over `folder`, which is made if it is missing: one build at a time, of any source that is this machine's own business, with secrets in
+    /// `folder/secrets` and known SSH servers in `folder/known_hosts`.
+    ///
+    /// # Errors
+    /// `Unavailable` if the folder cannot be used, `Unsupported` if there is no `git`.
+    pub fn open(folder: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> BackendResult<Self> {
+        let folder = folder.into();
+        let git = locate("git").ok_or_else(|| {
+            BackendError::new(ErrorKind::Unsupported, "build.open")
+                .with("hint", "install git 2.37 or newer")
+                .with("program", "git")
+        })?;
+        let records = Records::open(folder.clone())
+            .map_err(|err| failed("build.open", err).with("path", folder.display()))?;
+        let shared = Shared {
+            records,
+            clock,
+            secrets: Arc::new(FileSecrets::new(folder.join("secrets"))),
+            policy: RemotePolicy::own(),
+            known_hosts: folder.join("known_hosts"),
+            limit: NonZeroUsize::MIN,
+            kept: NonZeroUsize::new(KEPT).unwrap_or(NonZeroUsize::MIN),
+            tools: Vec::new(),
+            sandbox_use: SandboxUse::default(),
+            name: "tag:deploy,2026:builder/local".to_owned(),
+            git,
+            sandbox: Arc::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// With secrets from elsewhere.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Arc<dyn Secrets>) -> Self {
+        self.change(|it| it.secrets = secrets)
+    }
+
+    /// With another policy on remotes: [`RemotePolicy::outsiders`] where people who do not run the builder choose them.
+    #[must_use]
+    pub fn with_policy(self, policy: RemotePolicy) -> Self {
+        self.change(|it| it.policy = policy)
+    }
+
+    /// That runs up to `limit` builds at a time.
+    #[must_use]
+    pub fn with_limit(self, limit: NonZeroUsize) -> Self {
+        self.change(|it| it.limit = limit)
+    }
+
+    /// That keeps the newest `kept` builds, with their logs and outputs.
+    #[must_use]
+    pub fn with_kept(self, kept: NonZeroUsize) -> Self {
+        self.change(|it| it.kept = kept)
+    }
+
+    /// Whose commands may read these folders as well, such as a toolchain that is not the system's.
+    #[must_use]
+    pub fn with_tools(self, tools: Vec<PathBuf>) -> Self {
+        self.change(|it| it.tools = tools)
+    }
+
+    /// That asks this of sandboxes.
+    #[must_use]
+    pub fn with_sandbox(self, sandbox: SandboxUse) -> Self {
+        self.change(|it| it.sandbox_use = sandbox)
+    }
+
+    /// Whom provenance names as the builder: a URI.
+    #[must_use]
+    pub fn with_name(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.change(|it| it.name = name)
+    }
+
+    fn change(self, change: impl FnOnce(&mut Shared)) -> Self {
+        let mut shared = Arc::unwrap_or_clone(self.shared);
+        change(&mut shared);
+        Self { shared: Arc::new(shared) }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Shared) -> BackendResult<T> + Send + 'static,
+    ) -> BackendResult<T> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || work(&shared)).await;
+        done.map_err(|err| BackendError::new(ErrorKind::Internal, operation).because(err))?
+    }
+}
+
+#[async_trait]
+impl Builder for LocalBuilder {
+    async fn submit(&self, permit: &Permit, request: &BuildRequest) -> BackendResult<Build> {
+        const OPERATION: &str = "build.submit";
+        permit.demand(Action::BuildRun, &Resource::Service(request.service.clone()), OPERATION)?;
+        request
+            .recipe
+            .check()
+            .map_err(|why| BackendError::new(ErrorKind::InvalidInput, OPERATION).because(why))?;
+        let (request, by) = (request.clone(), permit.principal().clone());
+        let (build, owner, log) = self
+            .blocking(OPERATION, move |shared| {
+                let now = shared.clock.now();
+                let log_limit = request.recipe.limits.log.get();
+                let (build, owner) =
+                    shared.records.create(|id| Build::queued(id, request, by, now))?;
+                let log = Log::create(&shared.records.folder(&build.id).join("log"), log_limit);
+                Ok((build, owner, log.map_err(|err| failed(OPERATION, err))?))
+            })
+            .await?;
+        tokio::spawn(Work::new(Arc::clone(&self.shared), build.clone(), owner, log).run());
+        Ok(build)
+    }
+
+    async fn build(&self, id: &BuildId) -> BackendResult<Build> {
+        let id = id.clone();
+        self.blocking("build.read", move |shared| shared.records.read(&id, shared.clock.now()))
+            .await
+    }
+
+    async fn builds(&self, request: &ListBuilds) -> BackendResult<Vec<Build>> {
+        let all =
+            self.blocking("build.list", |shared| shared.records.all(shared.clock.now())).await?;
+        let wanted = |it: &Build| {
+            request.service.as_ref().is_none_or(|service| it.request.service == *service)
+        };
+        Ok(all.into_iter().filter(wanted).take(request.limit).collect())
+    }
+
+    async fn cancel(&self, permit: &Permit, id: &BuildId) -> BackendResult<Build> {
+        const OPERATION: &str = "build.cancel";
+        let build = self.build(id).await?;
+        permit.demand(
+            Action::BuildRun,
+            &Resource::Service(build.request.service.clone()),
+            OPERATION,
+        )?;
+        if !build.state.is_over() {
+            let file = self.shared.records.cancel_file(id);
+            self.blocking(OPERATION, move |_| {
+                File::create(file).map_err(|err| failed(OPERATION, err))
+            })
+            .await?;
+        }
+        Ok(build)
+    }
+
+    async fn log(&self, id: &BuildId, offset: u64, limit: usize) -> BackendResult<BuildLog> {
+        const OPERATION: &str = "build.log";
+        // The state first: what is over by now prints nothing more.
+        let build = self.build(id).await?;
+        let path = self.shared.records.folder(id).join("log");
+        self.blocking(OPERATION, move |_| {
+            let read = || -> io::Result<BuildLog> {
+                let mut file = File::open(path)?;
+                let length = file.metadata()?.len();
+                let mut bytes = Vec::new();
+                file.seek(SeekFrom::Start(offset))?;
+                file.take(u64::try_from(limit.min(LARGEST_PIECE)).unwrap_or(u64::MAX))
+                    .read_to_end(&mut bytes)?;
+                let end = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                Ok(BuildLog::new(bytes, build.state.is_over() && end >= length))
+            };
+            read().map_err(|err| failed(OPERATION, err))
+        })
+        .await
+    }
+
+    async fn open(&self, id: &BuildId, output: BuildOutput) -> BackendResult<ArtifactReader> {
+        const OPERATION: &str = "build.open_output";
+        let build = self.build(id).await?;
+        let missing = || {
+            BackendError::new(ErrorKind::NotFound, OPERATION)
+                .with("build", id)
+                .with("output", output.as_str())
+        };
+        let artifact =
+            build.report.as_ref().and_then(|it| it.artifact(output)).ok_or_else(missing)?;
+        let path = self.shared.records.folder(id).join(output.as_str());
+        let file = tokio::fs::File::open(&path).await.map_err(|err| failed(OPERATION, err))?;
+        let size = file.metadata().await.map_err(|err| failed(OPERATION, err))?.len();
+        if size != artifact.size {
+            return Err(BackendError::new(ErrorKind::Corrupt, OPERATION)
+                .with("build", id)
+                .with("path", path.display()));
+        }
+        Ok(Box::pin(file))
+    }
+}
+
+/// Removes a folder, also where a build has taken the right to do so away.
+fn clear(folder: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fn open_up(folder: &std::path::Path) -> io::Result<()> {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                open_up(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+    match fs::remove_dir_all(folder) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(folder)?;
+            fs::remove_dir_all(folder)
+        }
+        done => done,
+    }
+}
