@@ -19,6 +19,8 @@ pub enum ArtifactKind {
     Descriptor,
     /// What runs.
     Package,
+    /// How a package and a descriptor came about.
+    Provenance,
 }
 
 impl ArtifactKind {
@@ -28,6 +30,7 @@ impl ArtifactKind {
         match self {
             Self::Descriptor => "descriptor",
             Self::Package => "package",
+            Self::Provenance => "provenance",
         }
     }
 }

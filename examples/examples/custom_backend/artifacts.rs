@@ -79,6 +79,7 @@ impl FolderArtifactStore {
         let kind = match kind {
             "descriptor" => ArtifactKind::Descriptor,
             "package" => ArtifactKind::Package,
+            "provenance" => ArtifactKind::Provenance,
             _ => return None,
         };
         let put_at = Timestamp::from_millis(put_at.parse().ok()?);

@@ -1,11 +1,11 @@
 //! The command line, as it is parsed.
 use crate::{
     commands::{
-        artifact::ArtifactCommand, backup::BackupCommand, completions::Completions,
-        context::ContextCommand, demo::Demo, descriptor::DescriptorCommand, doctor::Doctor,
-        host::HostCommand, plan::PlanCommand, release::ReleaseCommand, rollout::RolloutCommand,
-        run::Run, serve::ServeDemo, server::Serve, service::ServiceCommand, status::StatusCommand,
-        token::TokenCommand,
+        artifact::ArtifactCommand, backup::BackupCommand, build::BuildCommand,
+        completions::Completions, context::ContextCommand, demo::Demo,
+        descriptor::DescriptorCommand, doctor::Doctor, host::HostCommand, plan::PlanCommand,
+        release::ReleaseCommand, rollout::RolloutCommand, run::Run, serve::ServeDemo,
+        server::Serve, service::ServiceCommand, status::StatusCommand, token::TokenCommand,
     },
     output::{Color, Format},
 };
@@ -82,6 +82,7 @@ pub(crate) enum Command {
     Host(HostCommand),
     #[command(subcommand)]
     Artifact(ArtifactCommand),
+    Build(BuildCommand),
     #[command(subcommand)]
     Release(ReleaseCommand),
     #[command(subcommand)]

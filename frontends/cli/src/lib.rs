@@ -81,6 +81,7 @@ pub(crate) async fn dispatch(app: &App, command: Command) -> Result<Exit, Proble
         Command::Host(command) => command.run(app).await,
         Command::Artifact(command) => command.run(app).await,
         Command::Backup(command) => command.run(app).await,
+        Command::Build(command) => command.run(app).await,
         Command::Release(command) => command.run(app).await,
         Command::Descriptor(command) => command.run(app),
         Command::Plan(command) => command.run(app).await,

@@ -30,8 +30,8 @@ mod upkeep;
 pub use events::EventFeed;
 pub use logs::{LineCutter, LogTail};
 pub use operations::{
-    AgentLinks, Agents, ArtifactUpload, LinksElsewhere, Listed, NamedRequest, Operations, Tokens,
-    another_already, demand_target, new_token, status_of, token, why,
+    AgentLinks, Agents, ArtifactUpload, Builds, LinksElsewhere, Listed, NamedRequest, Operations,
+    Tokens, another_already, build_problem, demand_target, new_token, status_of, token, why,
 };
 pub use tail::Tail;
 pub use upkeep::{Collect, Collected, Upkeep};

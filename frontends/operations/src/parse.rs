@@ -1,4 +1,6 @@
 //! From the words of the wire to values that can be relied on.
+mod build;
+
 use crate::problem::invalid;
 use deploy_core::{
     host::{Connection, Host, Labels, SshConnection},
@@ -51,6 +53,7 @@ pub fn service(name: ServiceName, asked: &wire::ServiceSpec) -> Result<spec::Ser
     );
     service.account = optional("account", asked.account.as_ref())?;
     service.count = positive("count", asked.count)?;
+    service.build = asked.build.as_ref().map(build::spec).transpose()?;
     Ok(service.with_strategy(strategy(&asked.strategy)?).with_repair(repair(&asked.repair)?))
 }
 
@@ -266,6 +269,7 @@ mod tests {
             count: None,
             strategy: wire::Strategy::default(),
             repair: wire::Repair::default(),
+            build: None,
         }
     }
 

@@ -77,7 +77,7 @@ pub fn chain(err: &dyn StdError) -> String {
 const HINT: &str = "hint";
 
 /// What errors are about, the most telling first.
-const THINGS: [&str; 6] = ["service", "release", "rollout", "host", "artifact", "digest"];
+const THINGS: [&str; 7] = ["build", "service", "release", "rollout", "host", "artifact", "digest"];
 
 /// What an error is about.
 fn named(err: &BackendError) -> Option<&(&'static str, String)> {

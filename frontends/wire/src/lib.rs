@@ -25,14 +25,15 @@ pub use http::{PROBLEM_JSON, Page, ProblemDetails};
 pub use problem::{Problem, ProblemCode, ProblemDocument};
 pub use request::{
     AgentDecision, GarbageToCollect, HostSpec, HostsToCheck, HostsToImport, HostsToRemove,
-    LabelChanges, NewHost, NewJoinToken, NewPin, NewPlan, NewRelease, NewRollbackPlan, NewRollout,
-    NewRun, NewToken, RolloutCommand, SeenPlan, ServiceSpec,
+    LabelChanges, NewBuild, NewHost, NewJoinToken, NewPin, NewPlan, NewRelease, NewRollbackPlan,
+    NewRollout, NewRun, NewToken, RolloutCommand, SeenPlan, ServiceSpec,
 };
 pub use resource::{
-    Agent, AgentFacts, Artifact, Backup, Budget, BudgetColumn, BudgetUse, Change, Connection,
-    Context, Counts, DoctorCheck, DoctorReport, Explanation, FailureBudget, Garbage, Holders, Host,
-    HostCheck, HostOwed, HostStatus, Import, IssuedJoinToken, IssuedToken, JoinToken, LogLine,
-    Order, Plan, PlanHost, PlanWave, Release, ReleaseDiff, Removed, Repair, Restored, Retries,
-    Rollout, RolloutEvent, RolloutSummary, ServerInfo, Service, Stagger, Staging, Status, Step,
-    Strategy, Task, Token, Upload, Verification, Wave,
+    Agent, AgentFacts, Artifact, Backup, Budget, BudgetColumn, BudgetUse, Build, BuildLogLine,
+    BuildSpec, Change, Connection, Context, Counts, DoctorCheck, DoctorReport, Explanation,
+    FailureBudget, Garbage, Holders, Host, HostCheck, HostOwed, HostStatus, Import,
+    IssuedJoinToken, IssuedToken, JoinToken, LogLine, Order, Plan, PlanHost, PlanWave,
+    PublishedBuild, Release, ReleaseDiff, Removed, Repair, Restored, Retries, Rollout,
+    RolloutEvent, RolloutSummary, ServerInfo, Service, Stagger, Staging, Status, Step, Strategy,
+    Task, Token, Upload, Verification, Wave,
 };

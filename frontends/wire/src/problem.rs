@@ -42,6 +42,8 @@ codes! {
     AccessDenied = "access_denied" => Denied,
     /// There is something else under this name.
     AlreadyExists = "already_exists" => Conflict,
+    /// A build did not succeed; `context` has `build` and `fault`.
+    BuildFailed = "build_failed" => Other,
     /// It has changed since it was read, or somebody holds it.
     Conflict = "conflict" => Conflict,
     /// Stored data contradicts itself, or has rotted.

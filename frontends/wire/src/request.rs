@@ -1,5 +1,5 @@
 //! What is asked for over HTTP. What may be left out has a default, and what is not known is refused.
-use crate::{Connection, Repair, Strategy};
+use crate::{BuildSpec, Connection, Repair, Strategy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,6 +25,19 @@ pub struct ServiceSpec {
     /// What is made good after a rollout.
     #[serde(default)]
     pub repair: Repair,
+    /// How it is built; null if that happens elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildSpec>,
+}
+
+/// A build to start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NewBuild {
+    /// Of which service.
+    pub service: String,
+    /// Which tag, branch or commit of its source.
+    pub revision: String,
 }
 
 /// What a host is to be.

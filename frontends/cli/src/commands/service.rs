@@ -117,6 +117,7 @@ fn said_by(service: &Service) -> ServiceSpec {
         count: service.count,
         strategy: service.strategy.clone(),
         repair: service.repair.clone(),
+        build: service.build.clone(),
     }
 }
 
@@ -205,6 +206,13 @@ fn show(output: &Output, service: &Service) {
         ),
         ("when", when),
         ("repair", repair(service)),
+        (
+            "built of",
+            service
+                .build
+                .as_ref()
+                .map_or_else(|| "nothing here".to_owned(), |it| it.remote.clone()),
+        ),
     ] {
         output
             .line(format_args!("{} {value}", output.paint(styles::DIM, format_args!("{name:<9}"))));

@@ -49,6 +49,11 @@ impl DataDir {
         self.path.join("artifacts")
     }
 
+    /// Builds, with the copies of repositories and the caches that they need.
+    pub(crate) fn builds(&self) -> PathBuf {
+        self.path.join("builds")
+    }
+
     /// Keys and certificates.
     pub(crate) fn tls(&self) -> PathBuf {
         self.path.join("tls")

@@ -1,5 +1,6 @@
 //! The files that people write: each is read strictly, and every complaint names file, line and column.
 pub(crate) mod ansible;
+mod build;
 mod duration;
 pub(crate) mod hosts;
 mod service;

@@ -1,4 +1,4 @@
-use super::{Human, Source, strategy::StrategyFile};
+use super::{Human, Source, build::BuildFile, strategy::StrategyFile};
 use deploy_core::{
     id::{AccountName, Principal, ServiceName},
     spec::{AbsolutePath, OnDrift, Repair, Selector, Service},
@@ -22,6 +22,7 @@ struct ServiceFile {
     strategy: StrategyFile,
     #[serde(default)]
     repair: RepairFile,
+    build: Option<BuildFile>,
 }
 
 /// The `[repair]` table, as it is written.
@@ -55,6 +56,7 @@ pub(crate) fn parse_service(source: &Source) -> Result<Service, Problem> {
     let mut service = Service::new(file.name, file.owner, file.deploy_path, file.selector);
     service.account = file.account;
     service.count = file.count;
+    service.build = file.build.map(|it| it.check(source)).transpose()?;
     Ok(service.with_strategy(strategy).with_repair(repair))
 }
 
@@ -101,6 +103,21 @@ wave = { max_failed = "50%" }
 [repair]
 debt = "7d"
 drift = "repair"
+
+[build]
+remote = "https://git.example.com/team/web.git"
+credential = "git"
+commands = ["make", "make check"]
+environment = { CC = "clang" }
+secrets = { TOKEN = "npm" }
+outputs = { "bin/web" = "out/web", "assets" = "assets" }
+descriptor = "deploy"
+archive = "tar.zst"
+network = true
+time_limit = "10m"
+memory_limit_mib = 2048
+process_limit = 100
+log_limit_kib = 512
 "#;
 
     fn read(text: &str) -> Result<Service, Problem> {
@@ -136,6 +153,18 @@ drift = "repair"
         assert_eq!(strategy.schedule.windows.len(), 1);
         let week = Duration::from_secs(7 * 86_400);
         assert_eq!(service.repair, Repair::default().with_debt(week).with_drift(OnDrift::Repair));
+        let build = service.build.unwrap();
+        assert_eq!(build.source.credential.unwrap().as_str(), "git");
+        let recipe = build.recipe;
+        assert_eq!((recipe.commands.len(), recipe.outputs.len(), recipe.network), (2, 2, true));
+        assert_eq!(recipe.environment.len() + recipe.secrets.len(), 2);
+        assert_eq!(
+            (recipe.descriptor.unwrap().as_str(), recipe.archive.as_str()),
+            ("deploy", "tar.zst")
+        );
+        let limits = recipe.limits;
+        assert_eq!((limits.time.as_secs(), limits.memory.unwrap().get()), (600, 2 << 30));
+        assert_eq!((limits.processes.get(), limits.log.get()), (100, 512 << 10));
     }
 
     #[test]
@@ -181,6 +210,22 @@ drift = "repair"
             (minimal("[repair]\ndebt = 7"), "service.toml:6:8: "),
             (minimal("[repair]\ndrift = \"forget\""), "service.toml:6:9: unknown value `forget`"),
             (minimal("[repair]\nage = \"7d\""), "service.toml:6:1: unknown field `age`"),
+            (
+                minimal("[build]\nremote = \"http://x/y\"\noutputs = { a = \"a\" }"),
+                "service.toml:6:10: `http://x/y` is not a usable git remote",
+            ),
+            (
+                minimal("[build]\nremote = \"git@x.example.com:y\"\noutputs = {}"),
+                "service.toml:7:11: `build`: it has no outputs",
+            ),
+            (
+                minimal("[build]\nremote = \"git@x.example.com:y\"\noutputs = { a = \"../a\" }"),
+                "service.toml:7:17: `../a` is not a usable path below the source",
+            ),
+            (
+                minimal("[build]\nremote = \"git@x.example.com:y\""),
+                "service.toml:5:1: missing field `outputs`",
+            ),
             (minimal("name = \"again\""), "service.toml:5:1: duplicate key"),
         ] {
             let message = read(&text).unwrap_err().message;

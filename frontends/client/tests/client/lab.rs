@@ -124,6 +124,7 @@ pub(crate) async fn fleet(client: &Client) {
         count: None,
         strategy,
         repair: Repair::default(),
+        build: None,
     };
     assert_eq!(client.put_service("web", &spec, None).await.unwrap().revision, 1);
     for name in ["h1", "h2", "h3"] {

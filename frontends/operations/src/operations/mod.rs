@@ -1,6 +1,7 @@
 //! Every operation, for one principal.
 mod agents;
 mod artifacts;
+mod builds;
 mod checks;
 mod garbage;
 mod hosts;
@@ -14,6 +15,7 @@ mod tokens;
 
 pub use agents::{AgentLinks, Agents, LinksElsewhere};
 pub use artifacts::{ArtifactUpload, another_already};
+pub use builds::{Builds, build_problem};
 pub use request::NamedRequest;
 pub use rollouts::{demand_target, why};
 pub use status::status_of;

@@ -98,8 +98,9 @@ fn kind_of(text: &str) -> Answer<ArtifactKind> {
     match text {
         "descriptor" => Ok(ArtifactKind::Descriptor),
         "package" => Ok(ArtifactKind::Package),
+        "provenance" => Ok(ArtifactKind::Provenance),
         _ => {
-            let message = "`kind` must be `package` or `descriptor`";
+            let message = "`kind` must be `package`, `descriptor` or `provenance`";
             Err(HttpProblem::new(ProblemCode::InvalidInput, message).with_context("field", "kind"))
         }
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub struct Artifact {
     /// Where it is listed.
     pub repository: String,
-    /// `package` or `descriptor`.
+    /// `package`, `descriptor` or `provenance`.
     pub kind: String,
     /// Which version.
     pub version: String,

@@ -2,6 +2,7 @@
 mod agent;
 mod artifact;
 mod backup;
+mod build;
 mod context;
 mod doctor;
 mod host;
@@ -14,6 +15,7 @@ mod token;
 pub use agent::{Agent, AgentFacts, IssuedJoinToken, JoinToken};
 pub use artifact::{Artifact, Garbage, Holders, Upload, Verification};
 pub use backup::{Backup, Restored};
+pub use build::{Build, BuildLogLine, BuildSpec, PublishedBuild};
 pub use context::Context;
 pub use doctor::{DoctorCheck, DoctorReport, ServerInfo};
 pub use host::{Connection, Host, HostCheck, HostOwed, HostStatus, Import, Removed, Status};

@@ -1,4 +1,4 @@
-use super::millis;
+use super::{BuildSpec, millis};
 use deploy_core::spec;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub struct Service {
     /// What is made good after a rollout.
     #[serde(default)]
     pub repair: Repair,
+    /// How it is built; left out if that happens elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildSpec>,
     /// Counts the changes of the service.
     pub revision: u64,
 }
@@ -40,6 +43,7 @@ impl Service {
             count: service.count.map(Into::into),
             strategy: Strategy::from(&service.strategy),
             repair: Repair::from(&service.repair),
+            build: service.build.as_ref().map(BuildSpec::from),
             revision,
         }
     }

@@ -1,0 +1,253 @@
+use super::{Operations, artifacts::ArtifactUpload};
+use crate::{
+    parse::field,
+    problem::{IntoProblem as _, OrProblem as _, invalid},
+};
+use deploy_core::{
+    access::{Action, Resource},
+    backend::{
+        self, ArtifactKind, BuildLog, BuildOutput, BuildReport, BuildRequest, BuildState, Builder,
+        Holder, ListArtifacts, ListBuilds,
+    },
+    id::{BuildId, ReleaseId, RepositoryName, ServiceName, Version},
+    spec::ArtifactRef,
+};
+use deploy_wire::{
+    Artifact, Build, NewBuild, NewRelease, Problem, ProblemCode, PublishedBuild, Release,
+};
+use std::sync::Arc;
+
+/// What can be done to builds.
+#[derive(Clone, Debug)]
+pub struct Builds {
+    operations: Operations,
+    builder: Arc<dyn Builder>,
+}
+
+impl Builds {
+    /// The builds of `builder`, in the name of whom `operations` are for.
+    #[must_use]
+    pub fn new(operations: Operations, builder: Arc<dyn Builder>) -> Self {
+        Self { operations, builder }
+    }
+
+    /// Has a service built, as its `[build]` says.
+    ///
+    /// # Errors
+    /// If the principal may not, there is no such service, or it does not say how it is built.
+    pub async fn start(&self, asked: &NewBuild) -> Result<Build, Problem> {
+        let service: ServiceName = field("service", &asked.service)?;
+        let revision = field("revision", &asked.revision)?;
+        let found = self.operations.parts().registry.service(&service).await.or_problem()?;
+        let spec = found.value.build.ok_or_else(|| {
+            invalid(format_args!("service `{service}` does not say how it is built"))
+                .with_hint("`[build]` in its service file does: docs/building.md")
+                .with_context("service", &service)
+        })?;
+        let resource = Resource::Service(service.clone());
+        let permit = self.operations.permit(Action::BuildRun, resource).await?;
+        let request = BuildRequest::new(service, spec.source, revision, spec.recipe);
+        Ok(Build::from(&self.builder.submit(&permit, &request).await.or_problem()?))
+    }
+
+    /// How far a build is.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn show(&self, id: &BuildId) -> Result<Build, Problem> {
+        Ok(Build::from(&self.find(id).await?))
+    }
+
+    /// Builds, newest first.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn list(
+        &self,
+        service: Option<ServiceName>,
+        limit: usize,
+    ) -> Result<Vec<Build>, Problem> {
+        let mut request = ListBuilds::default().with_limit(limit);
+        request.service = service;
+        Ok(self.builder.builds(&request).await.or_problem()?.iter().map(Build::from).collect())
+    }
+
+    /// Has a build end.
+    ///
+    /// # Errors
+    /// If the principal may not, or there is none.
+    pub async fn cancel(&self, id: &BuildId) -> Result<Build, Problem> {
+        let resource = Resource::Service(self.find(id).await?.request.service);
+        let permit = self.operations.permit(Action::BuildRun, resource).await?;
+        Ok(Build::from(&self.builder.cancel(&permit, id).await.or_problem()?))
+    }
+
+    /// At most `limit` bytes of what a build has printed, from `offset` on.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn log(&self, id: &BuildId, offset: u64, limit: usize) -> Result<BuildLog, Problem> {
+        self.builder.log(id, offset, limit).await.or_problem()
+    }
+
+    /// Puts what a build made into the store as `version`, and (`with_release`) makes the release of it. What is there already is not put again.
+    ///
+    /// # Errors
+    /// If the principal may not, the build has not succeeded, or the version is something else already; with a release, if the build made no descriptor.
+    pub async fn publish(
+        &self,
+        id: &BuildId,
+        version: Option<&Version>,
+        with_release: bool,
+    ) -> Result<PublishedBuild, Problem> {
+        let build = self.find(id).await?;
+        let report = succeeded(&build)?;
+        let version = version.cloned().map_or_else(|| version_of(&build), Ok)?;
+        if with_release && report.descriptor.is_none() {
+            let message = format!("build {id} has no descriptor, which a release needs");
+            return Err(invalid(message)
+                .with_hint("`descriptor` under `[build]` names the folder of the source that is one; or `deploy release create` takes another one")
+                .with_context("build", id));
+        }
+        let mut artifacts =
+            vec![self.put(&build, BuildOutput::Package, report.package, &version).await?];
+        if let Some(descriptor) = report.descriptor {
+            artifacts.push(self.put(&build, BuildOutput::Descriptor, descriptor, &version).await?);
+        }
+        let provenance = self.put_provenance(&build, report.provenance, &version).await?;
+        let release = match with_release {
+            true => Some(self.release(&build, report, &provenance, &version).await?),
+            false => None,
+        };
+        artifacts.push(provenance);
+        Ok(PublishedBuild { build: Build::from(&build), artifacts, release })
+    }
+
+    async fn put(
+        &self,
+        build: &backend::Build,
+        output: BuildOutput,
+        artifact: ArtifactRef,
+        version: &Version,
+    ) -> Result<Artifact, Problem> {
+        let mut body = self.builder.open(&build.id, output).await.or_problem()?;
+        let upload = ArtifactUpload {
+            digest: artifact.digest,
+            size: artifact.size,
+            repository: repository(build)?,
+            kind: kind_of(output),
+            version: version.clone(),
+            offset: 0,
+        };
+        self.operations.put_artifact(upload, &mut body).await
+    }
+
+    /// Puts the statement of how the version came about. Where there is one already it stays: the version has these very artifacts, so it is about them.
+    async fn put_provenance(
+        &self,
+        build: &backend::Build,
+        artifact: ArtifactRef,
+        version: &Version,
+    ) -> Result<Artifact, Problem> {
+        let problem = match self.put(build, BuildOutput::Provenance, artifact, version).await {
+            Err(problem) if problem.code == ProblemCode::AlreadyExists => problem,
+            done => return done,
+        };
+        let request = ListArtifacts::new()
+            .with_repository(repository(build)?)
+            .with_kind(ArtifactKind::Provenance);
+        let listed = self.operations.artifacts(&request, None, usize::MAX).await?.items;
+        listed.into_iter().find(|it| it.version == version.as_str()).ok_or(problem)
+    }
+
+    async fn release(
+        &self,
+        build: &backend::Build,
+        report: &BuildReport,
+        provenance: &Artifact,
+        version: &Version,
+    ) -> Result<Release, Problem> {
+        let request = &build.request;
+        let commit = build.commit.as_ref().map(ToString::to_string).unwrap_or_default();
+        let asked = NewRelease {
+            service: request.service.to_string(),
+            version: version.to_string(),
+            package: report.package.digest.to_string(),
+            descriptor: report.descriptor.map(|it| it.digest.to_string()).unwrap_or_default(),
+            provenance: format!("git+{}@{commit} {}", request.source.remote, provenance.digest),
+            ..NewRelease::default()
+        };
+        let release = self.operations.create_release(&asked).await?;
+        // The statement stays for as long as what it is about.
+        let holder = Holder::Release(field::<ReleaseId>("release", &release.id)?);
+        let place = Resource::Repository(repository(build)?);
+        let permit = self.operations.permit(Action::ArtifactWrite, place).await?;
+        let digest = field("provenance", &provenance.digest)?;
+        self.operations.parts().artifacts.hold(&permit, &digest, &holder).await.or_problem()?;
+        Ok(release)
+    }
+
+    async fn find(&self, id: &BuildId) -> Result<backend::Build, Problem> {
+        self.builder.build(id).await.map_err(|err| {
+            let problem = err.into_problem();
+            match problem.code {
+                ProblemCode::NotFound => problem.with_hint("`deploy build list` shows all builds"),
+                _ => problem,
+            }
+        })
+    }
+}
+
+/// What an output is in the store.
+const fn kind_of(output: BuildOutput) -> ArtifactKind {
+    match output {
+        BuildOutput::Descriptor => ArtifactKind::Descriptor,
+        BuildOutput::Provenance => ArtifactKind::Provenance,
+        _ => ArtifactKind::Package,
+    }
+}
+
+/// Whose repository a build's artifacts are listed in: that of its service's name.
+fn repository(build: &backend::Build) -> Result<RepositoryName, Problem> {
+    field("service", build.request.service.as_str())
+}
+
+fn succeeded(build: &backend::Build) -> Result<&BuildReport, Problem> {
+    build.report.as_ref().filter(|_| build.state == BuildState::Succeeded).ok_or_else(|| {
+        let message =
+            format!("build {} has made nothing: it is `{}`", build.id, build.state.as_str());
+        invalid(message).with_context("build", &build.id)
+    })
+}
+
+/// The version that a revision speaks of: `v1.4.2` of 1.4.2; else the commit.
+fn version_of(build: &backend::Build) -> Result<Version, Problem> {
+    let name = build.request.revision.as_str().trim_start_matches("refs/tags/");
+    let number = name.strip_prefix('v').unwrap_or(name);
+    if number.starts_with(|it: char| it.is_ascii_digit())
+        && number.contains('.')
+        && let Ok(version) = number.parse()
+    {
+        return Ok(version);
+    }
+    field("revision", build.commit.as_ref().map_or(number, |it| it.short()))
+}
+
+/// What is wrong with a build that is over and has not succeeded; `None` otherwise.
+#[must_use]
+pub fn build_problem(build: &Build) -> Option<Problem> {
+    let id = &build.id;
+    let message = match (build.state.as_str(), &build.reason) {
+        ("cancelled", _) => format!("build {id} was cancelled"),
+        ("timed_out", _) => format!("build {id} took longer than it may"),
+        ("failed" | "lost", Some(reason)) => format!("build {id} failed: {reason}"),
+        ("failed" | "lost", None) => format!("build {id} failed"),
+        _ => return None,
+    };
+    let fault = build.fault.as_ref().unwrap_or(&build.state);
+    let problem = Problem::new(ProblemCode::BuildFailed, message)
+        .with_hint(format!("`deploy build log {id}` shows what it printed"))
+        .with_context("build", id)
+        .with_context("fault", fault);
+    Some(problem)
+}
