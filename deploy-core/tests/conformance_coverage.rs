@@ -13,11 +13,12 @@ use std::{
 };
 
 /// The file of each trait, and the module of its cases.
-const TRAITS: [(&str, &str); 14] = [
+const TRAITS: [(&str, &str); 15] = [
     ("access", "authorizer"),
     ("agent", "agent_registry"),
     ("answer", "answer_store"),
     ("artifact", "artifact_store"),
+    ("builder", "builder"),
     ("clock", "clock"),
     ("credential", "credential_store"),
     ("executor", "executor"),

@@ -367,6 +367,44 @@ impl BuildLog {
 }
 
 /// Makes packages of sources.
+///
+/// # Contract
+/// * `submit` takes a build in and answers at once; from then on `build` and `builds` show it, the newest first.
+/// * A build that succeeded says which commit its revision named, and `open` gives what its report says, byte for byte.
+/// * The same commit by the same recipe is built once: a later build succeeds with the report of the earlier, and `same_as` names that. Another
+///   commit, or another recipe, is another build.
+/// * Commands run in order, and the first that fails ends the build. What failed is built again when it is asked for again.
+/// * A revision that is not there is `RevisionUnknown`, an output that is not there `OutputMissing`.
+/// * `log` gives what was printed, in order, from an offset on and no more than asked for, and says once nothing comes any more.
+/// * Builds of a service begin in the order in which they came, one after another.
+/// * `cancel` keeps a build from beginning, or ends what it does; a build that is over stays what it is, which is no error.
+/// * Commands that take longer than the recipe allows are ended, and the build is `TimedOut`.
+/// * A recipe that cannot be carried out is `InvalidInput`, and no build.
+/// * A build that is not there is `NotFound`, from `build`, `cancel`, `log` and `open` alike; so is an output that a build has not made.
+/// * A permit for another action or service is `PermissionDenied`: `submit` and `cancel` take `BuildRun` on the service.
+///
+/// ```
+/// use deploy_core::{
+///     access::{Action, Resource},
+///     backend::{BuildRequest, BuildState, Builder, authorize},
+///     memory::{MemoryAuthorizer, MemoryBuilder, Rule, SystemClock},
+///     spec::{Recipe, Source},
+/// };
+/// use std::sync::Arc;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let rules = MemoryAuthorizer::new(vec![Rule::allow("ci".parse()?, [Action::BuildRun])]);
+/// let permit = authorize(&rules, "ci".parse()?, Action::BuildRun, Resource::System).await?;
+/// let outputs = [("bin/web".parse()?, "target/release/web".parse()?)].into();
+/// let recipe = Recipe::new(vec!["make".to_owned()], outputs);
+/// let source = Source::new("https://git.example.com/team/web.git".parse()?);
+/// let request = BuildRequest::new("web".parse()?, source, "v1.4.2".parse()?, recipe);
+///
+/// let builder = MemoryBuilder::new(Arc::new(SystemClock::new()));
+/// let build = builder.submit(&permit, &request).await?;
+/// assert_eq!(builder.build(&build.id).await?.request, request);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait Builder: fmt::Debug + Send + Sync + 'static {
     /// Takes a build in. It begins by itself, in its turn.

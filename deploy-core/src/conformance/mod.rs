@@ -40,6 +40,7 @@ pub mod agent_registry;
 pub mod answer_store;
 pub mod artifact_store;
 pub mod authorizer;
+pub mod builder;
 pub mod clock;
 pub mod credential_store;
 pub mod executor;

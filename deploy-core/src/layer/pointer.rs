@@ -5,11 +5,12 @@ use crate::{
     backend::{
         AcquireLease, AgentRegistry, Answer, AnswerClaim, AnswerStore, AppendError, ArtifactEntry,
         ArtifactMeta, ArtifactReader, ArtifactStore, ArtifactStoreCapabilities, AttemptLog,
-        AttemptReport, AttemptRequest, Authorizer, BeginAnswer, Begun, CertifyAgent, CheckRequest,
-        Clock, ConfirmRequest, Confirmation, CreateJoinToken, CreateToken, CredentialStore,
-        EnrollAgent, Executor, ExecutorCapabilities, Expect, Health, Holder, HostInventory,
-        HostRequest, JoinGrant, Journal, KillReport, KillRequest, Lease, LeaseStore, ListArtifacts,
-        LogChunk, LogPosition, LogQuery, LogStore, Notification, Notifier, Observed, Placement,
+        AttemptReport, AttemptRequest, Authorizer, BeginAnswer, Begun, Build, BuildLog,
+        BuildOutput, BuildRequest, Builder, CertifyAgent, CheckRequest, Clock, ConfirmRequest,
+        Confirmation, CreateJoinToken, CreateToken, CredentialStore, EnrollAgent, Executor,
+        ExecutorCapabilities, Expect, Health, Holder, HostInventory, HostRequest, JoinGrant,
+        Journal, KillReport, KillRequest, Lease, LeaseStore, ListArtifacts, ListBuilds, LogChunk,
+        LogPosition, LogQuery, LogStore, Notification, Notifier, Observed, Placement,
         PlacementRequest, ProbeReport, ProbeRequest, PutArtifact, Resolution, ResolveRequest,
         Revision, RolloutRef, Scheduler, ServiceRegistry, StageReport, StageRequest, Token,
         Versioned,
@@ -17,7 +18,7 @@ use crate::{
     digest::Digest,
     error::BackendResult,
     host::{Host, Installed},
-    id::{BootId, HostName, ReleaseId, RolloutId, Seq, ServiceName, StreamId, TokenId},
+    id::{BootId, BuildId, HostName, ReleaseId, RolloutId, Seq, ServiceName, StreamId, TokenId},
     rollout::Record,
     spec::{Release, Service},
     time::Timestamp,
@@ -123,6 +124,15 @@ forward!(ArtifactStore {
 
 forward!(Authorizer {
     async fn authorize(&self, request: &AccessRequest) -> BackendResult<Decision>;
+});
+
+forward!(Builder {
+    async fn submit(&self, permit: &Permit, request: &BuildRequest) -> BackendResult<Build>;
+    async fn build(&self, id: &BuildId) -> BackendResult<Build>;
+    async fn builds(&self, request: &ListBuilds) -> BackendResult<Vec<Build>>;
+    async fn cancel(&self, permit: &Permit, id: &BuildId) -> BackendResult<Build>;
+    async fn log(&self, id: &BuildId, offset: u64, limit: usize) -> BackendResult<BuildLog>;
+    async fn open(&self, id: &BuildId, output: BuildOutput) -> BackendResult<ArtifactReader>;
 });
 
 forward!(Clock {

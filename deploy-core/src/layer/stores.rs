@@ -3,15 +3,15 @@ use crate::{
     access::{AccessRequest, Decision, Permit},
     backend::{
         AcquireLease, AppendError, ArtifactEntry, ArtifactMeta, ArtifactReader, ArtifactStore,
-        ArtifactStoreCapabilities, Authorizer, Expect, Holder, HostInventory, Journal, Lease,
-        LeaseStore, ListArtifacts, LogChunk, LogPosition, LogQuery, LogStore, Notification,
-        Notifier, Placement, PlacementRequest, PutArtifact, Revision, RolloutRef, Scheduler,
-        ServiceRegistry, Versioned,
+        ArtifactStoreCapabilities, Authorizer, Build, BuildLog, BuildOutput, BuildRequest, Builder,
+        Expect, Holder, HostInventory, Journal, Lease, LeaseStore, ListArtifacts, ListBuilds,
+        LogChunk, LogPosition, LogQuery, LogStore, Notification, Notifier, Placement,
+        PlacementRequest, PutArtifact, Revision, RolloutRef, Scheduler, ServiceRegistry, Versioned,
     },
     digest::Digest,
     error::BackendResult,
     host::{Host, Installed},
-    id::{HostName, ReleaseId, RolloutId, Seq, ServiceName, StreamId},
+    id::{BuildId, HostName, ReleaseId, RolloutId, Seq, ServiceName, StreamId},
     rollout::Record,
     spec::{Release, Service},
 };
@@ -87,6 +87,41 @@ impl<B: Authorizer, L: Layer> Authorizer for Layered<B, L> {
     async fn authorize(&self, request: &AccessRequest) -> BackendResult<Decision> {
         let operation = Operation::read("access.authorize");
         self.layer.around(operation, || self.backend.authorize(request)).await
+    }
+}
+
+#[async_trait]
+impl<B: Builder, L: Layer> Builder for Layered<B, L> {
+    async fn submit(&self, permit: &Permit, request: &BuildRequest) -> BackendResult<Build> {
+        // Asked again, it would be another build.
+        let operation = Operation::write("build.submit").once();
+        let call = self.backend.submit(permit, request);
+        self.layer.around(operation, only_once(operation, call)).await
+    }
+
+    async fn build(&self, id: &BuildId) -> BackendResult<Build> {
+        let operation = Operation::read("build.read");
+        self.layer.around(operation, || self.backend.build(id)).await
+    }
+
+    async fn builds(&self, request: &ListBuilds) -> BackendResult<Vec<Build>> {
+        let operation = Operation::read("build.list");
+        self.layer.around(operation, || self.backend.builds(request)).await
+    }
+
+    async fn cancel(&self, permit: &Permit, id: &BuildId) -> BackendResult<Build> {
+        let operation = Operation::write("build.cancel");
+        self.layer.around(operation, || self.backend.cancel(permit, id)).await
+    }
+
+    async fn log(&self, id: &BuildId, offset: u64, limit: usize) -> BackendResult<BuildLog> {
+        let operation = Operation::read("build.log");
+        self.layer.around(operation, || self.backend.log(id, offset, limit)).await
+    }
+
+    async fn open(&self, id: &BuildId, output: BuildOutput) -> BackendResult<ArtifactReader> {
+        let operation = Operation::read("build.open_output");
+        self.layer.around(operation, || self.backend.open(id, output)).await
     }
 }
 

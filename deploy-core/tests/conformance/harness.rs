@@ -2,14 +2,15 @@
 use deploy_core::{
     access::{Action, Resource},
     backend::{
-        AgentRegistry, AnswerStore, ArtifactStore, AttemptLog, Authorizer, BackendResult, Clock,
-        CredentialStore, Executor, HostInventory, Journal, LeaseStore, LogStore, Notification,
-        Notifier, Scheduler, ServiceRegistry,
+        AgentRegistry, AnswerStore, ArtifactStore, AttemptLog, Authorizer, BackendResult, Builder,
+        Clock, CredentialStore, Executor, HostInventory, Journal, LeaseStore, LogStore,
+        Notification, Notifier, Scheduler, ServiceRegistry,
     },
     conformance::{
         ConcurrentHarness, DurableHarness, Harness,
         artifact_store::ArtifactStoreHarness,
         authorizer::{AuthorizerHarness, GivenRule},
+        builder::BuilderHarness,
         clock::ClockHarness,
         executor::SimulatedHosts,
         journal::JournalHarness,
@@ -20,11 +21,11 @@ use deploy_core::{
     digest::Digest,
     memory::{
         ManualClock, MemoryAgentRegistry, MemoryAnswerStore, MemoryArtifactStore, MemoryAuthorizer,
-        MemoryCredentialStore, MemoryExecutor, MemoryHostInventory, MemoryJournal,
+        MemoryBuilder, MemoryCredentialStore, MemoryExecutor, MemoryHostInventory, MemoryJournal,
         MemoryLeaseStore, MemoryLogStore, MemoryNotifier, MemoryServiceRegistry, PrincipalPattern,
         Rule, SpreadScheduler, SystemClock,
     },
-    spec::StepName,
+    spec::{Source, StepName},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -94,6 +95,23 @@ impl AuthorizerHarness for Through<dyn Authorizer> {
             }
         });
         ((self.0)(Arc::new(MemoryAuthorizer::new(rules.collect()))), ())
+    }
+}
+
+impl Harness<dyn Builder> for Through<dyn Builder> {
+    type Guard = MemoryBuilder;
+
+    async fn fresh(&self) -> (Arc<dyn Builder>, MemoryBuilder) {
+        let plain = MemoryBuilder::new(Arc::new(SystemClock::new()));
+        ((self.0)(Arc::new(plain.clone())), plain)
+    }
+}
+
+impl BuilderHarness for Through<dyn Builder> {
+    async fn commit(&self, plain: &MemoryBuilder, input: &str) -> Source {
+        let remote = sample::name("https://git.example.com/web");
+        plain.commit(&remote, [("input".to_owned(), input.to_owned())].into());
+        Source::new(remote)
     }
 }
 

@@ -13,8 +13,9 @@ mod reference;
 
 use deploy_core::{
     backend::{
-        AgentRegistry, AnswerStore, ArtifactStore, Authorizer, Clock, CredentialStore, Executor,
-        HostInventory, Journal, LeaseStore, LogStore, Notifier, Scheduler, ServiceRegistry,
+        AgentRegistry, AnswerStore, ArtifactStore, Authorizer, Builder, Clock, CredentialStore,
+        Executor, HostInventory, Journal, LeaseStore, LogStore, Notifier, Scheduler,
+        ServiceRegistry,
     },
     layer::{Layered, LimitLayer, RetryLayer, TimeoutLayer, TraceLayer},
     memory::SystemClock,
@@ -51,6 +52,7 @@ macro_rules! suites {
             answer_store, AnswerStore, answer_store_conformance: core, concurrent;
             artifact_store, ArtifactStore, artifact_store_conformance: core, concurrent;
             authorizer, Authorizer, authorizer_conformance: core;
+            builder, Builder, builder_conformance: core;
             credential_store, CredentialStore, credential_store_conformance: core, concurrent;
             executor, Executor, executor_conformance: core, durable, concurrent;
             host_inventory, HostInventory, host_inventory_conformance: core, concurrent;

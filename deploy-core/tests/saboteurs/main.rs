@@ -62,6 +62,7 @@ mod agent_registry;
 mod answer_store;
 mod artifact_store;
 mod authorizer;
+mod builder;
 mod clock;
 mod credential_store;
 mod executor;
@@ -138,6 +139,7 @@ fn trials() -> Vec<Trial> {
         answer_store, answer_store_conformance: core durable concurrent;
         artifact_store, artifact_store_conformance: core durable concurrent;
         authorizer, authorizer_conformance: core;
+        builder, builder_conformance: core;
         clock, clock_conformance: core;
         credential_store, credential_store_conformance: core durable concurrent;
         executor, executor_conformance: core durable concurrent;

@@ -1,5 +1,5 @@
 //! Where sources come from.
-use crate::id::SecretName;
+use crate::{digest::Digest, id::SecretName};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -312,6 +312,13 @@ impl CommitId {
             return Ok(());
         }
         Err("it must be 40 or 64 hexadecimal digits in lower case")
+    }
+}
+
+impl From<Digest> for CommitId {
+    /// What a repository with SHA-256 calls a commit of this digest.
+    fn from(digest: Digest) -> Self {
+        Self(digest.hex().into())
     }
 }
 

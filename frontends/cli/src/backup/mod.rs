@@ -23,10 +23,14 @@ use std::{
 use tempfile::TempDir;
 use tree::{copy_file, files_below, sync_folders};
 
-/// What is not copied as files: databases, which others may be writing to, and what means nothing elsewhere.
-const NOT_FILES: [&str; 8] = [
+/// What is not copied as files: databases, which others may be writing to, and what means nothing elsewhere or can be had again.
+const NOT_FILES: [&str; 12] = [
     "artifacts/partial",
     "background",
+    "builds/cache",
+    "builds/mirrors",
+    "builds/records",
+    "builds/work",
     "deploy.db",
     "deploy.db-shm",
     "deploy.db-wal",

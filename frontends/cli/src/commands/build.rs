@@ -215,8 +215,10 @@ async fn follow(
         offset = offset.saturating_add(u64::try_from(log.bytes.len()).unwrap_or(u64::MAX));
         let nothing_new = log.bytes.is_empty();
         held.extend(log.bytes);
-        while let Some(end) =
-            held.iter().position(|it| *it == b'\n').or((held.len() > PIECE).then_some(PIECE))
+        while let Some(end) = held
+            .iter()
+            .position(|it| *it == b'\n')
+            .or_else(|| (held.len() > PIECE).then_some(PIECE))
         {
             let rest = held.split_off((end + 1).min(held.len()));
             line(String::from_utf8_lossy(&held).trim_end_matches(['\n', '\r']));
@@ -293,7 +295,7 @@ impl Cancel {
             build = builds.show(&self.id).await?;
         }
         app.output.result(&build, |output| {
-            output.line(format_args!("build {} is {}", build.id, build.state))
+            output.line(format_args!("build {} is {}", build.id, build.state));
         });
         Ok(Exit::Succeeded)
     }

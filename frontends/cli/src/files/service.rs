@@ -247,6 +247,7 @@ log_limit_kib = 512
         let format = crate::files::hosts::HostsFormat::Toml;
         let hosts = Source::new("hosts.toml", files[1].as_str());
         assert_eq!(crate::files::hosts::parse_hosts(&hosts, format).unwrap().hosts.len(), 2);
+        read(&examples(include_str!("../../../../docs/building.md"))[0]).unwrap();
         for strategy in examples(include_str!("../../../../docs/strategy.md")) {
             let table = if strategy.contains("[strategy") { "" } else { "[strategy]\n" };
             read(&minimal(&format!("{table}{strategy}"))).unwrap();

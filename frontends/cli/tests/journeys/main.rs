@@ -10,6 +10,8 @@ mod bad_files;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod builds;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod killed;
