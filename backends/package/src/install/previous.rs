@@ -77,8 +77,8 @@ impl Previous {
         let mut options = OpenOptions::new();
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         options.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
-        let opened = self.top.open_with(file.path, &options).map_err(|_| changed(file))?;
-        let meta = opened.metadata().map_err(|_| changed(file))?;
+        let opened = self.top.open_with(file.path, &options).map_err(|err| unopened(err, file))?;
+        let meta = opened.metadata().map_err(|err| unopened(err, file))?;
         if meta.is_file() && meta.size() == file.size {
             return Ok(opened);
         }
@@ -129,7 +129,7 @@ impl Previous {
         let (folder, name) = split(old.path);
         let folder = if folder.is_empty() { "." } else { folder };
         self.open_file(old)?;
-        let folder = self.top.open_dir(folder).map_err(|_| changed(old))?;
+        let folder = self.top.open_dir(folder).map_err(|err| unopened(err, old))?;
         tree.link_from(&folder, name, new.path).doing(doing)?;
         let linked = tree.open_file(new.path).doing(doing)?;
         let found = copy(linked, None).doing(doing)?;
@@ -153,6 +153,17 @@ impl Previous {
         };
         let (size, hash) = hash.doing(doing)?;
         if (size, hash) == (old.size, old.hash) { Ok(()) } else { Err(changed(old)) }
+    }
+}
+
+/// What cannot be opened is no longer what was installed, unless it is the system that is at its end.
+fn unopened(err: io::Error, file: Described<'_>) -> PackageError {
+    use rustix::io::Errno;
+    match Errno::from_io_error(&err) {
+        Some(Errno::IO | Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {
+            PackageError::io(format!("opening `{}`", file.path), err)
+        }
+        _ => changed(file),
     }
 }
 

@@ -8,7 +8,7 @@ pub(crate) use scratch::Scratch;
 pub use ways::{Free, Holdings, Needs, Shortfall, Way, WayKind, ways};
 
 use crate::{
-    PackageError,
+    Fault, PackageError,
     archive::Limits,
     chunks::{self, Builder, Chunk, Index, Packer},
     delta::Pair,
@@ -46,7 +46,7 @@ impl Earlier {
 /// to three threads, and in `out` for a while as many bytes as all these versions have unpacked.
 ///
 /// # Errors
-/// The rule that an archive breaks, or that something cannot be read or written.
+/// The rule that an archive breaks, that an index is of another archive, or that something cannot be read or written.
 pub fn publish(
     archive: &Path,
     earlier: &[Earlier],
@@ -130,6 +130,10 @@ fn write_deltas(
 ) -> Result<Vec<Part>, PackageError> {
     let write = |earlier: &Earlier| {
         let old = Scratch::unpack(&earlier.archive, out, limits)?;
+        if old.manifest() != earlier.index.manifest() {
+            let detail = format!("it is not that of `{}`", earlier.archive.display());
+            return Err(PackageError::malformed(Fault::Index, detail));
+        }
         Pair { old: &old, old_index: &earlier.index, new, cuts }.write(out, "delta.draft")
     };
     earlier.iter().map(write).collect()

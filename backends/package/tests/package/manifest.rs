@@ -9,6 +9,7 @@ use deploy_package::{
     manifest::{ContentHash, Entry},
 };
 use proptest::prelude::*;
+use std::io::Read as _;
 
 fn sample() -> Vec<u8> {
     let mut maker = Maker::new();
@@ -92,6 +93,41 @@ fn archives_that_are_refused_have_no_manifest() {
     }
 }
 
+#[test]
+fn the_rules_are_those_of_every_encoding() {
+    for attack in attacks::all().into_iter().filter(|it| !it.entries.is_empty()) {
+        let tar = [attack.entries, vec![0; 1_024]].concat();
+        for encoding in Encoding::ALL {
+            let err = Manifest::read(&*packed(&tar, *encoding), LIMITS).unwrap_err();
+            // A tar that does not begin as one is not known as such.
+            let unknown = *encoding == Encoding::Tar && err.code() == "encoding";
+            assert!(unknown || err.code() == attack.rule.code(), "{}: {err}", attack.name);
+        }
+    }
+}
+
+#[test]
+fn zstd_is_one_frame_that_holds_together() {
+    let good = packed(&sample(), Encoding::TarZst);
+    let code = |bytes: &[u8]| {
+        let err = Manifest::read(bytes, LIMITS).unwrap_err();
+        is_one_message(&err);
+        err.code()
+    };
+    assert_eq!(code(&[&*good, b"x"].concat()), "trailing_data");
+    assert_eq!(code(&[&*good, &*good].concat()), "trailing_data");
+    assert_eq!(code(&good[..good.len() - 1]), "truncated");
+    // A window of 2^41 bytes: whoever reads it would have to remember as many.
+    assert_eq!(code(&[&b"\x28\xb5\x2f\xfd\x00\xf8"[..], &[0; 600]].concat()), "not_zstd");
+    let bomb = zstd::encode_all(std::io::repeat(0).take(64 << 20), 3).unwrap();
+    let mut maker = Maker::new();
+    maker.file("zeros", &vec![0; 64 << 20]);
+    assert_eq!(code(&packed(&maker.tar(), Encoding::TarZst)), "ratio");
+    assert_eq!(code(&bomb), "ratio");
+    let limits = Limits::PACKAGE;
+    assert_eq!(Manifest::read(&*good, limits).unwrap_err().code(), "not_gzip");
+}
+
 fn any_tree() -> impl Strategy<Value = Vec<(String, u8, Vec<u8>)>> {
     let path = "[a-c]{1,2}(/[a-cé ]{1,3}){0,3}";
     let kind = prop_oneof![Just(b'0'), Just(b'5'), Just(b'2')];
@@ -130,11 +166,12 @@ proptest! {
         let good = manifest(&sample()).to_bytes().unwrap();
         let (mut bytes, mut random) = (good.clone(), Random(seed));
         for _ in 0..count {
+            // What is left of it can be a single byte; that one stays.
             let at = random.below(bytes.len());
             match random.below(4) {
                 0 => bytes[at] = random.next().to_le_bytes()[0],
                 1 => bytes.insert(at, b"\"{}[],:0"[random.below(8)]),
-                2 => drop(bytes.remove(at)),
+                2 if bytes.len() > 1 => drop(bytes.remove(at)),
                 _ => bytes.truncate(at.max(1)),
             }
         }

@@ -210,6 +210,18 @@ fn a_delta_fits_one_version() {
     assert_eq!(err.code(), "malformed");
 }
 
+/// Patches against the files of one archive, by the index of another, would make nothing.
+#[test]
+fn an_index_belongs_to_its_archive() {
+    let lab = Lab::new();
+    let [one, other] = [1, 2].map(|it| tar_of(&version(it)));
+    let published = [&one, &other].map(|it| published(&lab, it, &[]));
+    let wrong = Earlier::new(part(&lab, published[0].archive()), index(&lab, &published[1]));
+    let archive = part(&lab, published[1].archive());
+    let err = publish(&archive, &[wrong], &lab.folder("parts"), LIMITS).unwrap_err();
+    assert_eq!(err.code(), "malformed");
+}
+
 /// Packs of which a block is missing, or wrong, make no tree.
 #[test]
 fn damaged_packs_install_nothing() {
