@@ -152,7 +152,9 @@ fn write_work(
 fn unpack(descriptor: &[u8], folder: &Path) -> io::Result<()> {
     let files = archive::read_files(descriptor, Limits::DESCRIPTOR).map_err(|err| match err {
         ArchiveError::Io(err) => err,
-        refused => io::Error::new(io::ErrorKind::InvalidData, format!("the descriptor: {refused}")),
+        refused @ ArchiveError::Refused(_) => {
+            io::Error::new(io::ErrorKind::InvalidData, format!("the descriptor: {refused}"))
+        }
     })?;
     for (path, file) in files {
         let path = folder.join(path);
