@@ -150,7 +150,6 @@ fn archive_problem(path: &Path, err: &ArchiveError) -> Problem {
                 None => problem,
             }
         }
-        _ => Problem::new(ProblemCode::InvalidArchive, format!("{}: {err}", path.display())),
     }
 }
 
