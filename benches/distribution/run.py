@@ -70,7 +70,8 @@ class Node:
     def end(self, kill=False):
         """CPU seconds and the largest resident set in MiB."""
         status = open(f"/proc/{self.process.pid}/status").read()
-        peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
+        # What has ended by itself has none any more.
+        peak = int(status.split("VmHWM:")[1].split()[0]) / 1024 if "VmHWM:" in status else 0
         if kill:
             self.process.terminate()
         else:
