@@ -1,6 +1,7 @@
 //! Who gets what from whom.
 use super::{
     Assignment, Seat, Swarm,
+    dice::Dice,
     member::{Flight, Member},
     roll::Groups,
 };
@@ -60,8 +61,7 @@ impl Swarm {
         for group in if is_seed { vec![0] } else { self.waiting.distinct(groups) } {
             for _ in 0..self.policy.probes {
                 let waiting = self.waiting.of(group);
-                let at = self.dice.throw(waiting.len());
-                let Some(host) = self.waiting.of(group).get(at).copied() else { break };
+                let Some(host) = draw(&mut self.dice, waiting, source) else { break };
                 let block = if is_seed {
                     self.seeded(host, source, now)
                 } else {
@@ -93,9 +93,7 @@ impl Swarm {
         for group in self.free.distinct(groups) {
             let mut best: Option<(u32, u32, u32)> = None;
             for _ in 0..self.policy.probes {
-                let free = self.free.of(group);
-                let at = self.dice.throw(free.len());
-                let Some(source) = self.free.of(group).get(at).copied() else { break };
+                let Some(source) = draw(&mut self.dice, self.free.of(group), host) else { break };
                 if let Some(block) = self.rarest(host, source, now) {
                     let copies = self.tally.expected(block);
                     if best.is_none_or(|it| copies < it.0) {
@@ -218,6 +216,13 @@ impl Swarm {
             self.waiting.leave(at, groups);
         }
     }
+}
+
+/// One of a group, but `other`.
+fn draw(dice: &mut Dice, group: &[u32], other: u32) -> Option<u32> {
+    let at = dice.throw(group.len());
+    let after = group.get(at..)?.iter().chain(group.iter().take(at));
+    after.copied().find(|it| *it != other)
 }
 
 /// Whether a host may be sent to a source: not to one that it has had what is wrong from, and only once at a time to one that nobody
