@@ -36,7 +36,9 @@ mod process;
 mod provenance;
 mod sandbox;
 mod secrets;
+mod webhook;
 
 pub use git::RemotePolicy;
 pub use local::{LocalBuilder, SandboxUse};
 pub use secrets::{FileSecrets, Secret, Secrets};
+pub use webhook::{Forge, Push, WebhookError};
