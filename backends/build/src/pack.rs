@@ -104,7 +104,9 @@ fn find(source: &Path, path: &RelativePath) -> Result<PathBuf, Ended> {
 fn archive_failure(err: &ArchiveError, what: &str, fault: BuildFault) -> Ended {
     match err {
         ArchiveError::Io(err) => Ended::from(io::Error::new(err.kind(), err.to_string())),
-        refused => BuildFailure::new(fault, format!("{what}: {refused}")).into(),
+        refused @ ArchiveError::Refused(_) => {
+            BuildFailure::new(fault, format!("{what}: {refused}")).into()
+        }
     }
 }
 

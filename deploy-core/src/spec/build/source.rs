@@ -160,7 +160,7 @@ fn network(transport: GitTransport, rest: &str, default: u16) -> Result<Parts, &
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']').ok_or("its host has no `]`")?;
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| "its host is no IPv6 address")?;
+            host.parse::<core::net::Ipv6Addr>().map_err(|_| "its host is no IPv6 address")?;
             (Box::from(host), port.strip_prefix(':'))
         }
         None => {
