@@ -11,6 +11,7 @@ struct Need {
 
 const NEEDS: &[Need] = &[
     Need { program: "bash", package: "bash", what_for: "the host's side is tested under it" },
+    Need { program: "bwrap", package: "bubblewrap", what_for: "builds run in it" },
     Need {
         program: "busybox",
         package: "busybox",
@@ -21,6 +22,7 @@ const NEEDS: &[Need] = &[
     Need { program: "dash", package: "dash", what_for: "the host's side is tested under it" },
     Need { program: "mkfs.ext4", package: "e2fsprogs", what_for: "disks whose power is cut" },
     Need { program: "flock", package: "util-linux", what_for: "the host's side needs it" },
+    Need { program: "git", package: "git", what_for: "builds are of its revisions" },
     Need {
         program: "python3",
         package: "python3",
