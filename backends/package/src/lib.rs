@@ -39,6 +39,7 @@ pub mod install;
 pub mod manifest;
 mod part;
 pub mod publish;
+pub mod publisher;
 mod wire;
 
 pub use error::{Fault, PackageError};

@@ -8,3 +8,5 @@ mod install;
 mod lab;
 mod manifest;
 mod parts;
+#[cfg(test)]
+mod publisher;
