@@ -1,7 +1,7 @@
 //! Backups: made while others work, and all there is of a data folder that is gone.
 use crate::lab::{Lab, eventually};
 use serde_json::{Value, json};
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 /// A release whose step counts itself, and waits for a file.
 fn gated(lab: &Lab, version: &str) {
@@ -108,11 +108,8 @@ fn a_database_that_was_brought_back_by_other_means_is_told_so() {
     lab.hosts(1);
     lab.service("min_healthy_time = \"0s\"");
     roll_out(&lab, "1");
-    let copy = || -> Vec<_> {
-        let names = ["deploy.db", "deploy.logs.db"];
-        names.into_iter().map(|it| (it, fs::read(lab.data_dir().join(it)).unwrap())).collect()
-    };
-    let old = copy();
+    let names = ["deploy.db", "deploy.db-wal", "deploy.logs.db", "deploy.logs.db-wal"];
+    let old = names.map(|it| (it, fs::read(lab.data_dir().join(it)).ok()));
     for version in ["2", "3"] {
         roll_out(&lab, version);
     }
@@ -124,9 +121,15 @@ fn a_database_that_was_brought_back_by_other_means_is_told_so() {
     fs::write(lab.path("gate"), "").unwrap();
     let show = ["rollout", "show", "web"];
     eventually("it is over", || lab.json(&show)["state"] == "succeeded");
+    // What a process still has open it would write into what is brought back.
+    eventually("nobody has it open", || !is_open(&lab.data_dir()));
 
     for (name, bytes) in old {
-        fs::write(lab.data_dir().join(name), bytes).unwrap();
+        let file = lab.data_dir().join(name);
+        match bytes {
+            Some(bytes) => fs::write(file, bytes).unwrap(),
+            None => drop(fs::remove_file(file)),
+        }
     }
     let before = fence(&lab, 1);
     let told = lab.json(&["backup", "declare-restored"]);
@@ -135,6 +138,15 @@ fn a_database_that_was_brought_back_by_other_means_is_told_so() {
     roll_out(&lab, "5");
     assert_eq!(lab.version(1).as_deref(), Some("5"));
     assert_eq!(lab.json(&["backup", "declare-restored"])["paused"], json!([]));
+}
+
+/// Whether a process has a database in this folder open.
+fn is_open(folder: &Path) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    // A process may end while it is looked at.
+    let files = processes.filter_map(|it| fs::read_dir(it.path().join("fd")).ok()).flatten();
+    let files = files.flatten().filter_map(|it| fs::read_link(it.path()).ok());
+    files.into_iter().any(|it| it.starts_with(folder) && it.to_string_lossy().contains(".db"))
 }
 
 #[test]
