@@ -118,6 +118,9 @@ fn endpoint(text: &str) -> Result<Url, String> {
         Some(Host::Domain(it)) => it == "localhost",
         None => false,
     };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("credentials do not belong into its endpoint".to_owned());
+    }
     match url.scheme() {
         "https" => Ok(url),
         "http" if here => Ok(url),
@@ -261,6 +264,7 @@ mod tests {
             "s3://b?endpoint=ftp://x",
             "s3://b?endpoint=http://10.0.0.1",
             "s3://id:hush@b/p",
+            "s3://b?endpoint=https://id:hush@s3.example.org",
         ] {
             let refused = bad.parse::<S3Location>().unwrap_err().to_string();
             assert!(!refused.contains("hush"), "{refused}");

@@ -92,6 +92,9 @@ impl Keys<'_> {
             let key = [secret.reveal(), b"\n"].concat();
             let key = self.write("key", &key, 0o600)?;
             command.push_str(&format!(" -o IdentitiesOnly=yes -i {}", quoted(&key)));
+        } else {
+            // The account that builds may have keys of its own, which are not the service's.
+            command.push_str(" -o IdentitiesOnly=yes -o IdentityFile=none");
         }
         Ok(command)
     }

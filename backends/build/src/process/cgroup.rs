@@ -36,9 +36,11 @@ impl Cgroup {
             let (false, Some(limit)) = (*bounded, limit) else { continue };
             let Some(own) = folder_of(&mounts, &own, "cgroup", controller) else { continue };
             let folder = own.join("deploy-build").join(name);
-            *bounded = fs::create_dir_all(&folder).is_ok()
-                && fs::write(folder.join(file), limit.to_string()).is_ok();
-            group.folders.push(folder);
+            // Hierarchies can often be seen where nobody may make a group.
+            if fs::create_dir_all(&folder).is_ok() {
+                *bounded = fs::write(folder.join(file), limit.to_string()).is_ok();
+                group.folders.push(folder);
+            }
         }
         group
     }

@@ -9,8 +9,9 @@ use std::{
 
 /// What of the machine is there to be read, as far as it exists.
 const SYSTEM: [&str; 8] = ["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/sbin", "/usr"];
-/// What of its configuration is: what programs need to find one another, and whom to trust. Nothing that says who lives here.
-const CONFIGURATION: [&str; 11] = [
+/// What of its configuration is: what programs need to find one another, and whom to trust. Nothing that says who lives here, and no
+/// keys: these lie beside the certificates.
+const CONFIGURATION: [&str; 15] = [
     "/etc/alternatives",
     "/etc/ca-certificates",
     "/etc/ca-certificates.conf",
@@ -19,9 +20,13 @@ const CONFIGURATION: [&str; 11] = [
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
     "/etc/mime.types",
-    "/etc/pki",
+    "/etc/pki/ca-trust",
+    "/etc/pki/java",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/certs",
     "/etc/protocols",
-    "/etc/ssl",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
 ];
 /// What is needed beside to speak to the network.
 const NETWORK: [&str; 4] =
