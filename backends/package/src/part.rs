@@ -29,7 +29,7 @@ pub struct Part {
 pub const fn block_size(size: u64) -> u64 {
     const SMALLEST: u64 = 256 << 10;
     const LARGEST: u64 = 4 << 20;
-    let wanted = size / 512;
+    let wanted = size.div_ceil(512);
     if wanted <= SMALLEST {
         SMALLEST
     } else if wanted >= LARGEST {

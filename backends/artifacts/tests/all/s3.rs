@@ -9,6 +9,7 @@ use deploy_core::{
     digest::Digest,
     error::ErrorKind,
 };
+use deploy_test_support::programs::until;
 use object_store::{ObjectStore, ObjectStoreExt as _, aws::AmazonS3Builder, path::Path};
 use std::{
     env,
@@ -20,9 +21,11 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    thread,
     time::Duration,
 };
+
+/// How long a server may take to start, on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server with an empty bucket, which is gone with it.
 struct Server {
@@ -33,7 +36,6 @@ struct Server {
 
 impl Server {
     /// `None`, and loudly, where there is no such server.
-    #[expect(clippy::disallowed_methods, reason = "what is waited for is another process")]
     fn start() -> Option<Self> {
         let Some(program) = moto() else {
             eprintln!("SKIPPED: artifacts in S3: `cargo xtask pypi` installs what it takes");
@@ -44,10 +46,10 @@ impl Server {
         command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut server = Self { process, address, stores: AtomicU32::new(0) };
-        while !server.makes_a_bucket() {
-            assert!(server.process.try_wait().unwrap().is_none(), "the server has ended");
-            thread::sleep(Duration::from_millis(50));
-        }
+        until("the server makes a bucket", PATIENCE, || {
+            assert!(server.process.try_wait().unwrap().is_none(), "it has ended");
+            server.makes_a_bucket()
+        });
         Some(server)
     }
 

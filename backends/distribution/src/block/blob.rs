@@ -236,6 +236,12 @@ mod tests {
         ] {
             assert_eq!((blob(size).block_size(), blob(size).blocks()), (block, blocks), "{size}");
         }
+        // What a publication says of blocks is of these.
+        for size in [1, 128, 256, 512, 1_024, 2_048].map(|it| it * MIB) {
+            for size in [size - 1, size, size + 1, size + 511, size + 512] {
+                assert_eq!(blob(size).block_size(), deploy_package::block_size(size), "{size}");
+            }
+        }
         assert_eq!(
             Blob::new(BlobId::of(b""), LARGEST_BLOB + 1),
             Err(BlobError::TooLarge(LARGEST_BLOB + 1))

@@ -1,6 +1,7 @@
 //! How a service is built: where its source is, and what makes a package of it.
 mod recipe;
 mod source;
+mod text;
 
 pub use recipe::{
     ArchiveFormat, BuildLimits, ParseRecipeError, Recipe, RelativePath, VariableName,

@@ -1,4 +1,5 @@
 //! How a source becomes a package.
+use super::text::checked_text;
 use crate::{
     digest::{Digest, digest_of},
     id::SecretName,
@@ -77,44 +78,8 @@ impl VariableName {
     }
 }
 
-macro_rules! checked_text {
-    ($($Name:ident, $what:literal;)+) => { $(
-        impl FromStr for $Name {
-            type Err = ParseRecipeError;
-
-            fn from_str(input: &str) -> Result<Self, Self::Err> {
-                Self::check(input).map_err(|reason| ParseRecipeError {
-                    what: $what,
-                    input: input.chars().take(200).collect(),
-                    reason,
-                })?;
-                Ok(Self(input.into()))
-            }
-        }
-
-        impl TryFrom<String> for $Name {
-            type Error = ParseRecipeError;
-
-            fn try_from(input: String) -> Result<Self, Self::Error> {
-                input.parse()
-            }
-        }
-
-        impl From<$Name> for String {
-            fn from(text: $Name) -> Self {
-                text.0.into()
-            }
-        }
-
-        impl fmt::Display for $Name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-    )+ };
-}
-
 checked_text! {
+    ParseRecipeError, shown up to 200;
     RelativePath, "path below the source";
     VariableName, "name of a variable";
 }

@@ -1,4 +1,5 @@
 //! Where sources come from.
+use super::text::checked_text;
 use crate::{digest::Digest, id::SecretName};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -322,44 +323,8 @@ impl From<Digest> for CommitId {
     }
 }
 
-macro_rules! checked_text {
-    ($($Name:ident, $what:literal;)+) => { $(
-        impl FromStr for $Name {
-            type Err = ParseSourceError;
-
-            fn from_str(input: &str) -> Result<Self, Self::Err> {
-                Self::check(input).map_err(|reason| ParseSourceError {
-                    what: $what,
-                    input: input.chars().take(80).collect(),
-                    reason,
-                })?;
-                Ok(Self(input.into()))
-            }
-        }
-
-        impl TryFrom<String> for $Name {
-            type Error = ParseSourceError;
-
-            fn try_from(input: String) -> Result<Self, Self::Error> {
-                input.parse()
-            }
-        }
-
-        impl From<$Name> for String {
-            fn from(text: $Name) -> Self {
-                text.0.into()
-            }
-        }
-
-        impl fmt::Display for $Name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-    )+ };
-}
-
 checked_text! {
+    ParseSourceError, shown up to 80;
     CommitId, "commit id";
     GitRevision, "revision";
 }

@@ -36,7 +36,7 @@ impl Group {
     }
 
     /// Sets the first of `files` that is there: versions 1 and 2 call them by different names.
-    fn limit(&self, files: [&str; 2], to: &str) {
+    fn limit(&self, files: &[&str], to: &str) {
         let file = files.iter().map(|it| self.folder.join(it)).find(|it| it.exists()).unwrap();
         fs::write(file, to).unwrap();
     }
@@ -66,7 +66,7 @@ async fn an_agent_without_processes_to_start_refuses_and_still_kills() {
     let running = site.subject.next();
     let end = tokio::spawn(running.clone().settle());
     site.runs(1).await;
-    group.limit(["pids.max", "pids.max"], "1");
+    group.limit(&["pids.max"], "1");
     group.take(agent.id().unwrap());
     assert_eq!(running.kill().await.unwrap(), KillReport::Killed);
     assert_eq!(end.await.unwrap(), End::Reported(AttemptReport::Killed));
@@ -85,7 +85,7 @@ async fn an_agent_without_processes_to_start_refuses_and_still_kills() {
 async fn an_agent_with_little_memory_passes_on_what_a_step_prints() {
     const ENOUGH: u64 = 24 << 20;
     let Some(group) = Group::of("memory") else { return };
-    group.limit(["memory.limit_in_bytes", "memory.max"], &ENOUGH.to_string());
+    group.limit(&["memory.limit_in_bytes", "memory.max"], &ENOUGH.to_string());
     let mut site = AgentSite::open().await;
     let mut agent = site.agent(&[]);
     group.take(agent.id().unwrap());
