@@ -103,6 +103,14 @@ impl Publication {
         &self.upgrades
     }
 
+    /// All parts that were made of it, as often as they are named: everything but the archive.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        let alone = [Some(self.manifest), self.framing, Some(self.index)];
+        let packs = self.fresh.iter().chain(self.upgrades.iter().flat_map(|it| &it.chunks));
+        let deltas = self.upgrades.iter().map(|it| it.delta);
+        alone.into_iter().flatten().chain(packs.map(|it| it.part)).chain(deltas)
+    }
+
     /// As a JSON document.
     ///
     /// # Errors

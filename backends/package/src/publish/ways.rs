@@ -96,6 +96,14 @@ pub struct Way {
     pub needs: Needs,
 }
 
+impl Way {
+    /// Whether all of each of its parts is needed: then they can be fetched as whole files.
+    #[must_use]
+    pub fn takes_whole_parts(&self) -> bool {
+        self.parts.iter().all(|it| it.bytes() == it.part.size)
+    }
+}
+
 /// What a way takes on the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,0 +1,52 @@
+//! Why parts cannot be had.
+use deploy_core::{digest::Digest, error::BackendError};
+use deploy_package::PackageError;
+use std::{io, path::PathBuf};
+
+/// Why the parts of a package cannot be had. The package itself still can.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PartsError {
+    /// The store does not give the package.
+    #[error("the package cannot be read")]
+    Package(#[source] BackendError),
+    /// The store gave other bytes than were asked for.
+    #[error("the store gave the package {found} where {asked} was asked for")]
+    OtherPackage {
+        /// What was asked for.
+        asked: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// No parts can be made of it.
+    #[error("no parts can be made of the package {package}")]
+    Unpublishable {
+        /// Which.
+        package: Digest,
+        /// Why not.
+        #[source]
+        source: PackageError,
+    },
+    /// The folder of the parts fails.
+    #[error("the parts in `{}` cannot be kept", .path.display())]
+    Keep {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl PartsError {
+    /// A stable name.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Package(_) => "package_unreadable",
+            Self::OtherPackage { .. } => "other_package",
+            Self::Unpublishable { .. } => "unpublishable",
+            Self::Keep { .. } => "parts_not_kept",
+        }
+    }
+}

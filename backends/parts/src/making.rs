@@ -1,0 +1,114 @@
+//! Makes the parts of one package.
+use crate::{PartsError, blobs::Blobs};
+use deploy_core::{
+    backend::ArtifactStore,
+    error::{BackendError, ErrorKind},
+    spec::ArtifactRef,
+};
+use deploy_package::{
+    Publication,
+    archive::Limits,
+    chunks::Index,
+    publish::{self, Earlier},
+};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+
+/// An earlier version, of which the new one is to have a delta.
+pub(crate) struct Base {
+    pub(crate) package: ArtifactRef,
+    pub(crate) publication: Arc<Publication>,
+}
+
+/// What it takes to make parts.
+pub(crate) struct Making<'a> {
+    pub(crate) packages: &'a Arc<dyn ArtifactStore>,
+    pub(crate) blobs: &'a Blobs,
+    pub(crate) work: &'a Path,
+    pub(crate) limits: Limits,
+}
+
+impl Making<'_> {
+    /// The parts of `package`, which are among the blobs afterwards.
+    pub(crate) async fn publish(
+        &self,
+        package: ArtifactRef,
+        base: Option<Base>,
+    ) -> Result<Publication, PartsError> {
+        let keep = |source| PartsError::Keep { path: self.work.to_owned(), source };
+        let work = TempDir::new_in(self.work).map_err(keep)?;
+        let archive = self.fetch(package, work.path()).await?;
+        let earlier = match base {
+            Some(base) => {
+                let archive = self.fetch(base.package, work.path()).await?;
+                Some((archive, self.blobs.path(base.publication.index().digest)))
+            }
+            None => None,
+        };
+        let (blobs, limits) = (self.blobs.clone(), self.limits);
+        let made = spawn_blocking(move || make(package, &archive, earlier, &work, &blobs, limits));
+        made.await.unwrap_or_else(|err| Err(keep(io::Error::other(err))))
+    }
+
+    /// Copies a package out of the store, since it is read several times.
+    async fn fetch(&self, package: ArtifactRef, work: &Path) -> Result<PathBuf, PartsError> {
+        let path = work.join(format!("{}.archive", package.digest.hex()));
+        let keep = |source| PartsError::Keep { path: path.clone(), source };
+        let opened = self.packages.open(&package.digest, 0).await;
+        let mut reader = opened.map_err(PartsError::Package)?;
+        let mut file = tokio::fs::File::create(&path).await.map_err(keep)?;
+        let copied = tokio::io::copy(&mut reader, &mut file).await;
+        let flushed = match copied {
+            Ok(_) => tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(keep),
+            Err(err) => {
+                let kind = ErrorKind::Unavailable;
+                let err = BackendError::new(kind, "parts.copy")
+                    .with("digest", package.digest)
+                    .because(err);
+                Err(PartsError::Package(err))
+            }
+        };
+        flushed.map(|()| path)
+    }
+}
+
+fn make(
+    package: ArtifactRef,
+    archive: &Path,
+    earlier: Option<(PathBuf, PathBuf)>,
+    work: &TempDir,
+    blobs: &Blobs,
+    limits: Limits,
+) -> Result<Publication, PartsError> {
+    let out = work.path().join("parts");
+    let keep = |source| PartsError::Keep { path: out.clone(), source };
+    fs::create_dir(&out).map_err(keep)?;
+    let unpublishable = |source| PartsError::Unpublishable { package: package.digest, source };
+    let earlier = match earlier {
+        Some((archive, index)) => {
+            let bytes = fs::read(index).map_err(keep)?;
+            let index = Index::parse(&bytes, limits).map_err(unpublishable)?;
+            vec![Earlier::new(archive, index)]
+        }
+        None => Vec::new(),
+    };
+    let publication = publish::publish(archive, &earlier, &out, limits).map_err(unpublishable)?;
+    let found = publication.archive().digest;
+    if found != package.digest {
+        return Err(PartsError::OtherPackage { asked: package.digest, found });
+    }
+    for entry in fs::read_dir(&out).map_err(keep)? {
+        let entry = entry.map_err(keep)?;
+        let name = entry.file_name();
+        if let Some(name) = name.to_str().filter(|it| it.len() == 64) {
+            blobs.take(&entry.path(), name).map_err(keep)?;
+        }
+    }
+    blobs.sync().map_err(keep)?;
+    Ok(publication)
+}

@@ -1,0 +1,219 @@
+//! The store of parts.
+use crate::{
+    PartsError,
+    blobs::Blobs,
+    making::{Base, Making},
+};
+use deploy_core::{
+    backend::{ArtifactReader, ArtifactStore},
+    digest::Digest,
+    spec::ArtifactRef,
+};
+use deploy_package::{Publication, archive::Limits};
+use std::{
+    fs,
+    io::{self, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::{io::AsyncSeekExt as _, sync::Mutex};
+
+/// What can be chosen of a store of parts.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PartStoreOptions {
+    /// How many bytes of parts are kept, beside those that somebody has used within the last hour. 16 GiB by default.
+    pub budget: u64,
+    /// What packages have to keep to.
+    pub limits: Limits,
+}
+
+impl Default for PartStoreOptions {
+    fn default() -> Self {
+        Self { budget: 16 << 30, limits: Limits::PACKAGE }
+    }
+}
+
+impl PartStoreOptions {
+    /// With another budget, in bytes.
+    #[must_use]
+    pub const fn with_budget(mut self, budget: u64) -> Self {
+        self.budget = budget;
+        self
+    }
+}
+
+/// A package whose parts are there.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Published {
+    /// The list of its parts.
+    pub publication: Arc<Publication>,
+    /// That list, as bytes that can be fetched as a part is.
+    pub list: ArtifactRef,
+}
+
+/// The parts of the packages of an artifact store. Clones are the same store.
+#[derive(Clone, Debug)]
+pub struct PartStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    packages: Arc<dyn ArtifactStore>,
+    folder: PathBuf,
+    blobs: Blobs,
+    options: PartStoreOptions,
+    /// One package at a time: that takes as much memory and as many cores as there should be for it.
+    making: Mutex<()>,
+}
+
+impl PartStore {
+    /// In `folder`, which is made if it is not there, of what is in `packages`. For one process at a time. This blocks.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or written to.
+    pub fn open(
+        folder: impl Into<PathBuf>,
+        packages: Arc<dyn ArtifactStore>,
+        options: PartStoreOptions,
+    ) -> io::Result<Self> {
+        let folder = folder.into();
+        let blobs = Blobs::open(folder.join("blobs"))?;
+        fs::create_dir_all(folder.join("publications"))?;
+        // What a process that was killed was making.
+        let work = folder.join("work");
+        match fs::remove_dir_all(&work) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+            _ => fs::create_dir(&work)?,
+        }
+        Ok(Self(Arc::new(Inner { packages, folder, blobs, options, making: Mutex::new(()) })))
+    }
+
+    /// The parts of `package`, with a delta for hosts that have `earlier`. They are made if they are not there: that reads both
+    /// packages, and takes some seconds for each hundred megabytes of them.
+    ///
+    /// # Errors
+    /// If a package cannot be read, is none, or there is no room.
+    pub async fn publish(
+        &self,
+        package: ArtifactRef,
+        earlier: Option<ArtifactRef>,
+    ) -> Result<Published, PartsError> {
+        if let Some(published) = self.published(package, earlier).await? {
+            return Ok(published);
+        }
+        let _alone = self.0.making.lock().await;
+        if let Some(published) = self.published(package, earlier).await? {
+            return Ok(published);
+        }
+        let base = match earlier {
+            Some(package) => Some(Base { package, publication: self.base(package).await? }),
+            None => None,
+        };
+        self.make(package, base).await
+    }
+
+    /// A part, or the list of parts, from byte `offset` on; `None` if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn open_part(
+        &self,
+        digest: &Digest,
+        offset: u64,
+    ) -> io::Result<Option<ArtifactReader>> {
+        let mut file = match tokio::fs::File::open(self.0.blobs.path(*digest)).await {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        if offset > file.metadata().await?.len() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the part is shorter"));
+        }
+        file.seek(SeekFrom::Start(offset)).await?;
+        Ok(Some(Box::pin(file)))
+    }
+
+    /// The list of parts of the version that another one is to have a delta against.
+    async fn base(&self, package: ArtifactRef) -> Result<Arc<Publication>, PartsError> {
+        if let Some(published) = self.published(package, None).await? {
+            return Ok(published.publication);
+        }
+        Ok(self.make(package, None).await?.publication)
+    }
+
+    async fn make(
+        &self,
+        package: ArtifactRef,
+        base: Option<Base>,
+    ) -> Result<Published, PartsError> {
+        let inner = &*self.0;
+        let named = inner.named(package, base.as_ref().map(|it| it.package));
+        let (work, limits) = (inner.folder.join("work"), inner.options.limits);
+        let making = Making { packages: &inner.packages, blobs: &inner.blobs, work: &work, limits };
+        let publication = making.publish(package, base).await?;
+        tracing::info!(
+            package = %package.digest, bytes = publication.archive().size, "a package was published"
+        );
+        let inner = Arc::clone(&self.0);
+        let listed = tokio::task::spawn_blocking(move || inner.list(publication, &named)).await;
+        listed.unwrap_or_else(|err| Err(self.0.failed(io::Error::other(err))))
+    }
+
+    async fn published(
+        &self,
+        package: ArtifactRef,
+        earlier: Option<ArtifactRef>,
+    ) -> Result<Option<Published>, PartsError> {
+        let inner = Arc::clone(&self.0);
+        let found =
+            tokio::task::spawn_blocking(move || inner.find(&inner.named(package, earlier))).await;
+        found.unwrap_or_else(|err| Err(self.0.failed(io::Error::other(err))))
+    }
+}
+
+impl Inner {
+    /// Where the list of parts of a package lies, with a delta against an earlier one.
+    fn named(&self, package: ArtifactRef, earlier: Option<ArtifactRef>) -> PathBuf {
+        let earlier = earlier.map_or_else(|| "new".to_owned(), |it| it.digest.hex());
+        self.folder.join(format!("publications/{}.{earlier}", package.digest.hex()))
+    }
+
+    /// The list, if all that it names is there.
+    fn find(&self, named: &Path) -> Result<Option<Published>, PartsError> {
+        let bytes = match fs::read(named) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|err| self.failed(err))?,
+        };
+        // One that a newer or an older program has made is made again.
+        let Ok(publication) = Publication::parse(&bytes) else { return Ok(None) };
+        let list = ArtifactRef::new(Digest::of(&bytes), bytes.len() as u64);
+        let is_listed = self.blobs.path(list.digest).is_file();
+        let whole = is_listed && publication.parts().all(|it| self.blobs.has(&it));
+        let publication = Arc::new(publication);
+        Ok(whole.then_some(Published { publication, list }))
+    }
+
+    fn list(&self, publication: Publication, named: &Path) -> Result<Published, PartsError> {
+        let package = publication.archive().digest;
+        let unpublishable = |source| PartsError::Unpublishable { package, source };
+        let bytes = publication.to_bytes().map_err(unpublishable)?;
+        let list = ArtifactRef::new(Digest::of(&bytes), bytes.len() as u64);
+        let written = self
+            .write(&bytes, &self.blobs.path(list.digest))
+            .and_then(|()| self.write(&bytes, named))
+            .and_then(|()| self.blobs.evict(self.options.budget));
+        written.map_err(|err| self.failed(err))?;
+        Ok(Published { publication: Arc::new(publication), list })
+    }
+
+    fn write(&self, bytes: &[u8], to: &Path) -> io::Result<()> {
+        let mut draft = tempfile::NamedTempFile::new_in(self.folder.join("work"))?;
+        draft.write_all(bytes)?;
+        draft.as_file().sync_all()?;
+        draft.persist(to).map(drop).map_err(|err| err.error)
+    }
+
+    fn failed(&self, source: io::Error) -> PartsError {
+        PartsError::Keep { path: self.folder.clone(), source }
+    }
+}

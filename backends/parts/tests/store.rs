@@ -1,0 +1,163 @@
+//! Parts of what is in a store of artifacts.
+use deploy_core::{
+    access::{Action, Permit, Resource},
+    backend::{ArtifactKind, ArtifactStore as _, PutArtifact, authorize},
+    digest::Digest,
+    memory::{MemoryArtifactStore, MemoryAuthorizer, Rule},
+    spec::ArtifactRef,
+    time::Timestamp,
+};
+use deploy_package::{
+    archive::{Limits, PackedFile, pack_files},
+    delta::Delta,
+    install::{NewTree, Previous, unpack},
+    manifest::Manifest,
+    publish::{Holdings, WayKind, ways},
+};
+use deploy_parts::{PartStore, PartStoreOptions, PartsError};
+use std::{error::Error, fs, path::Path, sync::Arc};
+use tokio::io::AsyncReadExt as _;
+
+type Tested = Result<(), Box<dyn Error>>;
+
+struct Packages {
+    store: Arc<MemoryArtifactStore>,
+    permit: Permit,
+}
+
+impl Packages {
+    async fn new() -> Result<Self, Box<dyn Error>> {
+        let rules =
+            MemoryAuthorizer::new(vec![Rule::allow("ci".parse()?, [Action::ArtifactWrite])]);
+        let permit =
+            authorize(&rules, "ci".parse()?, Action::ArtifactWrite, Resource::System).await?;
+        Ok(Self { store: Arc::new(MemoryArtifactStore::new()), permit })
+    }
+
+    async fn put(&self, version: &str, bytes: &[u8]) -> Result<ArtifactRef, Box<dyn Error>> {
+        let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+        let (web, kind, at) = ("web".parse()?, ArtifactKind::Package, Timestamp::from_millis(0));
+        let request = PutArtifact::new(digest, size, web, kind, version.parse()?, at);
+        self.store.put(&self.permit, request, &mut &*bytes).await?;
+        Ok(ArtifactRef::new(digest, size))
+    }
+
+    fn parts(&self, folder: &Path) -> Result<PartStore, Box<dyn Error>> {
+        let options = PartStoreOptions::default();
+        Ok(PartStore::open(folder, Arc::clone(&self.store) as _, options)?)
+    }
+}
+
+/// Bytes that no compression makes much shorter.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+fn version(changed: u8) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut program = noise(1 << 20);
+    program.splice(500_000..500_001, [changed]);
+    let files = [
+        PackedFile { path: "bin/srv", executable: true, bytes: &program },
+        PackedFile { path: "etc/motd", executable: false, bytes: b"the same\n" },
+    ];
+    Ok(pack_files(files, Limits::PACKAGE, Vec::new())?)
+}
+
+async fn read(parts: &PartStore, digest: Digest) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut bytes = Vec::new();
+    parts
+        .open_part(&digest, 0)
+        .await?
+        .ok_or("there is no such part")?
+        .read_to_end(&mut bytes)
+        .await?;
+    assert_eq!(Digest::of(&bytes), digest);
+    Ok(bytes)
+}
+
+#[tokio::test]
+async fn a_host_gets_from_one_version_to_the_next_by_what_changed() -> Tested {
+    let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
+    let (old_bytes, new_bytes) = (version(1)?, version(2)?);
+    let (old, new) = (packages.put("1", &old_bytes).await?, packages.put("2", &new_bytes).await?);
+    let parts = packages.parts(&folder.path().join("parts"))?;
+
+    let published = parts.publish(new, Some(old)).await?;
+    let manifest = Manifest::read(&*old_bytes, Limits::PACKAGE)?.manifest;
+    let way = ways(&published.publication, &Holdings::new().with_tree(manifest.digest()?));
+    let way = &way[0];
+    assert_eq!(way.kind, WayKind::Delta);
+    assert!(way.needs.download < new.size / 100, "{} of {}", way.needs.download, new.size);
+
+    // What a host does with it.
+    let expected = published.publication.manifest().digest;
+    unpack(&*old_bytes, Limits::PACKAGE, manifest.digest()?, NewTree::begin(folder.path(), "1")?)?;
+    let delta = folder.path().join("delta");
+    fs::write(&delta, read(&parts, way.parts[0].part.digest).await?)?;
+    let delta = Delta::open(&delta, &manifest, Limits::PACKAGE)?;
+    assert_eq!(delta.manifest().digest()?, expected);
+    let previous = Previous::open(folder.path().join("1"), manifest)?;
+    delta.install(&previous, NewTree::begin(folder.path(), "2")?)?;
+    assert_eq!(fs::read(folder.path().join("2/bin/srv"))?[500_000], 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_removed_is_made_again_byte_for_byte() -> Tested {
+    let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
+    let old = packages.put("1", &version(1)?).await?;
+    let new = packages.put("2", &version(2)?).await?;
+    let parts = packages.parts(folder.path())?;
+    let first = parts.publish(new, Some(old)).await?;
+    assert!(read(&parts, first.list.digest).await?.len() as u64 == first.list.size);
+    for blob in fs::read_dir(folder.path().join("blobs"))? {
+        fs::remove_file(blob?.path())?;
+    }
+    assert!(parts.open_part(&first.list.digest, 0).await?.is_none());
+
+    let again = packages.parts(folder.path())?.publish(new, Some(old)).await?;
+    assert_eq!(again.list, first.list);
+    for part in again.publication.parts() {
+        read(&parts, part.digest).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_package_has_no_parts() -> Tested {
+    let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
+    let parts = packages.parts(folder.path())?;
+    let text = packages.put("1", b"no archive").await?;
+    let refused = parts.publish(text, None).await.map(drop);
+    assert_eq!(refused.as_ref().map_err(PartsError::code), Err("unpublishable"));
+    let missing = ArtifactRef::new(Digest::of(b"nobody put this"), 15);
+    let refused = parts.publish(missing, None).await.map(drop);
+    assert_eq!(refused.as_ref().map_err(PartsError::code), Err("package_unreadable"));
+    assert_eq!(fs::read_dir(folder.path().join("work"))?.count(), 0, "nothing is left of it");
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_who_want_the_same_have_it_made_once() -> Tested {
+    let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
+    let new = packages.put("1", &version(1)?).await?;
+    let parts = packages.parts(folder.path())?;
+    let all = (0..8).map(|_| {
+        let parts = parts.clone();
+        tokio::spawn(async move { parts.publish(new, None).await.map(|it| it.publication) })
+    });
+    let all: Vec<_> = all.collect();
+    let mut made = Vec::new();
+    for one in all {
+        made.push(one.await??);
+    }
+    assert!(made.windows(2).all(|it| it[0] == it[1]));
+    Ok(())
+}
