@@ -9,13 +9,49 @@ pub struct StageRequest {
     pub on: HostRequest,
     /// What: descriptors and packages.
     pub artifacts: Vec<ArtifactRef>,
+    /// What the packages among these build upon: an executor may bring what is missing in place of the whole.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// A package that is to get to a host, and what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The descriptor that installs it.
+    pub descriptor: ArtifactRef,
+    /// The package.
+    pub package: ArtifactRef,
+    /// The package of what the host runs.
+    pub previous: Option<ArtifactRef>,
+}
+
+impl Delivery {
+    /// `package`, installed by `descriptor`, onto a host of which nothing is known.
+    #[must_use]
+    pub const fn new(descriptor: ArtifactRef, package: ArtifactRef) -> Self {
+        Self { descriptor, package, previous: None }
+    }
+
+    /// Onto a host that runs the package `previous`.
+    #[must_use]
+    pub const fn with_previous(mut self, previous: Option<ArtifactRef>) -> Self {
+        self.previous = previous;
+        self
+    }
 }
 
 impl StageRequest {
     /// `artifacts`, for the service on the host.
     #[must_use]
     pub const fn new(on: HostRequest, artifacts: Vec<ArtifactRef>) -> Self {
-        Self { on, artifacts }
+        Self { on, artifacts, deliveries: Vec::new() }
+    }
+
+    /// And says what the packages among these build upon.
+    #[must_use]
+    pub fn with_deliveries(mut self, deliveries: Vec<Delivery>) -> Self {
+        self.deliveries = deliveries;
+        self
     }
 }
 
@@ -47,5 +83,13 @@ impl AttemptRequest {
             }
         }
         all
+    }
+
+    /// Its package, and that of what the host runs; `None` where it brings none.
+    #[must_use]
+    pub fn delivery(&self) -> Option<Delivery> {
+        let package = self.release.package.filter(|_| self.keeps_release)?;
+        let previous = self.previous.as_ref().and_then(|it| it.package);
+        Some(Delivery { descriptor: self.release.descriptor, package, previous })
     }
 }

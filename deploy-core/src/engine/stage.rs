@@ -18,7 +18,9 @@ impl Place<'_> {
         let Some(attempt) = self.request() else {
             return Reply::NotStaged { reason: "there is nothing that it is to run".to_owned() };
         };
-        let request = StageRequest::new(self.on(), attempt.artifacts());
+        let back = attempt.way_back().and_then(|it| it.delivery());
+        let request = StageRequest::new(self.on(), attempt.artifacts())
+            .with_deliveries(attempt.delivery().into_iter().chain(back).collect());
         let parts = &self.performer.parts;
         let mut wait = AGAIN_AFTER;
         let mut tries = 1;

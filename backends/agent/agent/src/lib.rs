@@ -12,6 +12,7 @@ mod facts;
 mod folder;
 mod host;
 mod journal;
+mod package;
 mod pins;
 mod policy;
 mod process;

@@ -6,6 +6,7 @@ use deploy_core::{
     id::{AccountName, ReleaseId, ServiceName},
     spec::{AbsolutePath, StepName},
 };
+use deploy_package::Part;
 use std::{fmt, time::Duration};
 use thiserror::Error;
 
@@ -61,10 +62,42 @@ pub(crate) struct Artifact {
 
 impl Artifact {
     pub(crate) fn parse(artifact: &v1::Artifact) -> Result<Self, BadOrder> {
-        let digest = artifact.digest.as_slice().try_into();
-        let digest = digest.map_err(|_length| BadOrder::new("a digest has 32 bytes"))?;
-        Ok(Self { digest: Digest::from_bytes(digest), size: artifact.size })
+        Ok(Self { digest: digest(&artifact.digest)?, size: artifact.size })
     }
+}
+
+impl From<Part> for Artifact {
+    fn from(part: Part) -> Self {
+        Self { digest: part.digest, size: part.size }
+    }
+}
+
+/// By which ways a package may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeliverySpec {
+    /// Which package.
+    pub(crate) package: Digest,
+    /// The digest of the manifest of the tree in it.
+    pub(crate) manifest: Digest,
+    /// The list of its parts.
+    pub(crate) publication: Artifact,
+}
+
+impl DeliverySpec {
+    pub(crate) fn parse(delivery: &v1::Delivery) -> Result<Self, BadOrder> {
+        let list = delivery.publication.as_ref();
+        let list = list.ok_or_else(|| BadOrder::new("a delivery names no list of parts"))?;
+        Ok(Self {
+            package: digest(&delivery.package)?,
+            manifest: digest(&delivery.manifest)?,
+            publication: Artifact::parse(list)?,
+        })
+    }
+}
+
+fn digest(bytes: &[u8]) -> Result<Digest, BadOrder> {
+    let bytes = bytes.try_into().map_err(|_length| BadOrder::new("a digest has 32 bytes"))?;
+    Ok(Digest::from_bytes(bytes))
 }
 
 /// A step.
@@ -104,6 +137,7 @@ pub(crate) struct Spec {
     pub(crate) steps: Vec<StepSpec>,
     pub(crate) descriptor: Artifact,
     pub(crate) package: Option<Artifact>,
+    pub(crate) delivery: Option<DeliverySpec>,
     pub(crate) revert: Option<Box<RevertSpec>>,
     /// All of it, as it came.
     pub(crate) order: v1::Attempt,
@@ -132,18 +166,13 @@ impl Spec {
             steps,
             descriptor: Artifact::parse(descriptor)?,
             package: order.package.as_ref().map(Artifact::parse).transpose()?,
+            delivery: order.delivery.as_ref().map(DeliverySpec::parse).transpose()?,
             order,
         })
     }
 
     pub(crate) fn step(&self, name: &str) -> Option<(usize, &StepSpec)> {
         self.steps.iter().enumerate().find(|(_, it)| it.name.as_str() == name)
-    }
-
-    /// What is fetched for it.
-    pub(crate) fn artifacts(&self) -> Vec<Artifact> {
-        let back = self.revert.iter().flat_map(|it| it.back.artifacts());
-        [self.descriptor].into_iter().chain(self.package).chain(back).collect()
     }
 
     /// By what the processes of a step are marked, and found.

@@ -66,6 +66,14 @@ impl AgentExecutor {
         self.gateway.clock()
     }
 
+    pub(crate) const fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    pub(crate) fn releases(&self) -> &Releases {
+        &self.releases
+    }
+
     pub(crate) fn after(&self, wait: Duration) -> Timestamp {
         self.clock().now().after(wait)
     }
@@ -121,14 +129,14 @@ impl AgentExecutor {
         log: &dyn AttemptLog,
     ) -> BackendResult<AttemptReport> {
         let about = identity(&request.on, request.generation, &request.token, "executor.run");
-        let attempt = self.attempt(request).await.map_err(harmless)?;
+        let (attempt, offers) = self.attempt(request).await.map_err(harmless)?;
         let mut follower = Follower::new(about, log, request.log_offset);
         let mut session = self.session(about.host, about.operation).await?;
         loop {
             if request.revert.is_some() && !session.reverts() {
                 return Err(too_old(&follower));
             }
-            session.offer(artifacts(request));
+            session.offer(offers.iter().copied());
             let order = if follower.attached {
                 Order::Follow(v1::Follow {
                     place: attempt.place.clone(),
@@ -167,23 +175,30 @@ impl AgentExecutor {
         })
     }
 
-    async fn attempt(&self, request: &AttemptRequest) -> BackendResult<v1::Attempt> {
-        let mut attempt = self.one_way(request).await?;
+    /// What the host is to do, and what it may fetch for that.
+    async fn attempt(&self, request: &AttemptRequest) -> BackendResult<(v1::Attempt, Vec<Digest>)> {
+        let (mut attempt, mut offers) = self.one_way(request).await?;
         if let (Some(revert), Some(back)) = (&request.revert, request.way_back()) {
             let back = self.one_way(&back).await;
-            let back = back.map_err(|err| err.with("of", "the way back"))?;
+            let (back, more) = back.map_err(|err| err.with("of", "the way back"))?;
             attempt.revert = Some(order::revert(revert.after, back));
+            offers.extend(more);
         }
-        Ok(attempt)
+        Ok((attempt, offers))
     }
 
-    async fn one_way(&self, request: &AttemptRequest) -> BackendResult<v1::Attempt> {
-        let parts = self.releases.descriptor(request.release.descriptor.digest).await?;
-        let attempt = order::attempt(request, parts.descriptor())?;
-        if let Some(package) = request.release.package.filter(|_| request.keeps_release) {
-            self.releases.check_package(package).await?;
+    async fn one_way(&self, request: &AttemptRequest) -> BackendResult<(v1::Attempt, Vec<Digest>)> {
+        let descriptor = request.release.descriptor.digest;
+        let parts = self.releases.descriptor(descriptor).await?;
+        let mut attempt = order::attempt(request, parts.descriptor())?;
+        let mut offers = vec![descriptor];
+        if let Some(delivery) = request.delivery() {
+            self.releases.check_package(delivery.package).await?;
+            let delivered = self.deliver(&delivery).await?;
+            attempt.delivery = delivered.order;
+            offers.extend(delivered.offers);
         }
-        Ok(attempt)
+        Ok((attempt, offers))
     }
 }
 
@@ -351,13 +366,6 @@ pub(crate) const fn identity<'a>(
     operation: &'static str,
 ) -> Identity<'a> {
     Identity { host: &on.host.name, generation, token, operation }
-}
-
-/// What a host may fetch for an attempt.
-fn artifacts(request: &AttemptRequest) -> impl Iterator<Item = Digest> {
-    let back = request.revert.iter().map(|it| &it.release);
-    let releases = back.chain([&request.release]);
-    releases.flat_map(|it| it.package.iter().chain([&it.descriptor]).map(|it| it.digest))
 }
 
 fn too_old(follower: &Follower<'_>) -> BackendError {

@@ -21,8 +21,10 @@ use deploy_core::{
     id::HostName,
     telemetry::{HOST, TARGET_BACKEND},
 };
+use deploy_parts::PartStore;
 use futures_util::{Stream, StreamExt as _, stream};
 use std::{
+    io,
     pin::Pin,
     sync::{
         Arc,
@@ -48,16 +50,25 @@ const MISSED: u32 = 3;
 pub struct GatewayOptions {
     /// How often an agent that has nothing to say says so; one that is silent for three times that is taken for gone. 5 s by default.
     pub heartbeat: Duration,
+    /// Where the parts of packages are, so that hosts fetch what they are missing; without them they fetch packages whole.
+    pub parts: Option<PartStore>,
     versions: Versions,
 }
 
 impl Default for GatewayOptions {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(5), versions: Versions::OURS }
+        Self { heartbeat: Duration::from_secs(5), parts: None, versions: Versions::OURS }
     }
 }
 
 impl GatewayOptions {
+    /// With the parts of packages.
+    #[must_use]
+    pub fn with_parts(mut self, parts: PartStore) -> Self {
+        self.parts = Some(parts);
+        self
+    }
+
     /// With another time between heartbeats.
     #[must_use]
     pub const fn with_heartbeat(mut self, heartbeat: Duration) -> Self {
@@ -150,6 +161,34 @@ impl Gateway {
 
     pub(crate) fn artifacts(&self) -> &Arc<dyn ArtifactStore> {
         &self.0.artifacts
+    }
+
+    pub(crate) fn parts(&self) -> Option<&PartStore> {
+        self.0.options.parts.as_ref()
+    }
+
+    /// Opens what an order of a session has named.
+    async fn open(&self, digest: &Digest, offset: u64) -> Result<ArtifactReader, Status> {
+        if let Some(parts) = self.parts() {
+            match parts.open_part(digest, offset).await {
+                Ok(Some(part)) => return Ok(part),
+                Err(err) if err.kind() == io::ErrorKind::InvalidInput => {
+                    return Err(Status::out_of_range(err.to_string()));
+                }
+                Err(err) => {
+                    tracing::warn!(target: TARGET_BACKEND, { %digest, error = %err }, "a part cannot be read");
+                }
+                Ok(None) => {}
+            }
+        }
+        self.artifacts().open(digest, offset).await.map_err(|err| {
+            let text = err.chain();
+            match err.kind() {
+                ErrorKind::NotFound => Status::not_found(text),
+                ErrorKind::InvalidInput => Status::out_of_range(text),
+                _ => Status::unavailable(text),
+            }
+        })
     }
 
     /// Lets somebody in who has said hello.
@@ -303,14 +342,7 @@ impl GatewayService for Service {
         if !sessions.current(&host).is_some_and(|it| it.offers(&digest)) {
             return Err(Status::permission_denied("no order of this session names that artifact"));
         }
-        let reader = self.0.artifacts().open(&digest, offset).await.map_err(|err| {
-            let text = err.chain();
-            match err.kind() {
-                ErrorKind::NotFound => Status::not_found(text),
-                ErrorKind::InvalidInput => Status::out_of_range(text),
-                _ => Status::unavailable(text),
-            }
-        })?;
+        let reader = self.0.open(&digest, offset).await?;
         Ok(Response::new(Box::pin(stream::unfold(Some(reader), |reader| async {
             next_chunk(reader?).await
         }))))

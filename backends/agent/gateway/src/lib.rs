@@ -8,6 +8,7 @@
 mod admission;
 mod answers;
 mod conversation;
+mod delivery;
 mod enrolment;
 mod executor;
 mod follower;

@@ -55,6 +55,7 @@ pub(crate) fn attempt(
         log_offset: request.log_offset,
         masked: Vec::new(),
         revert: None,
+        delivery: None,
     })
 }
 

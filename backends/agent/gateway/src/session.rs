@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::{Notify, mpsc};
 
 /// How many artifacts an agent may still fetch after newer orders named others.
-const OFFERED: usize = 64;
+const OFFERED: usize = 1_024;
 
 /// How a session ends that broke the protocol.
 #[derive(Debug)]

@@ -27,9 +27,16 @@ impl AgentExecutor {
             return Err(err.because("its agent is too old to stage: install a newer one"));
         }
         session.offer(request.artifacts.iter().map(|it| it.digest));
+        let mut deliveries = Vec::new();
+        for delivery in &request.deliveries {
+            let delivered = self.deliver(delivery).await?;
+            session.offer(delivered.offers);
+            deliveries.extend(delivered.order);
+        }
         let order = Order::Stage(v1::Stage {
             place: Some(order::place(&request.on)),
             artifacts: request.artifacts.iter().map(|it| order::artifact(*it)).collect(),
+            deliveries,
         });
         let until = self.after(ANSWER_WITHIN);
         let answer = match session.order(order, BEGIN_WITHIN).await {

@@ -40,9 +40,13 @@ static TAIL: LazyLock<Bytes> = LazyLock::new(|| {
 #[derive(Debug)]
 pub struct ReleaseParts {
     descriptor: Descriptor,
+    takes_trees: bool,
     /// `steps/`, `lib/` and `descriptor/`.
     shared: Bytes,
 }
+
+/// What a script says that wants the archive itself.
+const WANTS_ARCHIVE: &[u8] = b"DEPLOY_PACKAGE";
 
 impl ReleaseParts {
     pub(super) fn new(bundle: Bundle) -> io::Result<Self> {
@@ -67,7 +71,15 @@ impl ReleaseParts {
             }
             segment.file(&format!("descriptor/{path}"), &file.bytes, file.executable);
         }
-        Ok(Self { descriptor: bundle.descriptor, shared: segment.finish()?.into() })
+        let takes_trees = !bundle.files.values().any(|it| mentions(&it.bytes, WANTS_ARCHIVE));
+        Ok(Self { descriptor: bundle.descriptor, takes_trees, shared: segment.finish()?.into() })
+    }
+
+    /// Whether its steps do with the tree in a package: no file of the descriptor names the archive, which only `du_install`
+    /// touches then.
+    #[must_use]
+    pub const fn takes_trees(&self) -> bool {
+        self.takes_trees
     }
 
     /// What its descriptor says.
@@ -281,4 +293,8 @@ fn header(path: &str, kind: EntryType, mode: u32, size: u64) -> Header {
     header.set_size(size);
     header.set_cksum();
     header
+}
+
+fn mentions(bytes: &[u8], words: &[u8]) -> bool {
+    bytes.windows(words.len()).any(|it| it == words)
 }

@@ -98,10 +98,14 @@ du_expand() {
 # Packages and releases
 
 # du_fetch [PACKAGE [DIGEST]]: is the package there, and what its SHA-256 says? The release's own is compared at the start
-# of every attempt and not again here. A release without a package passes.
-# Environment: DEPLOY_PACKAGE, DEPLOY_PACKAGE_DIGEST.
+# of every attempt and not again here, as is every file of one that comes as a tree. A release without a package passes.
+# Environment: DEPLOY_PACKAGE, DEPLOY_PACKAGE_DIGEST, DEPLOY_TREE.
 du_fetch() {
 	set -- "${1:-${DEPLOY_PACKAGE:-}}" "${2:-${DEPLOY_PACKAGE_DIGEST:-}}" "${1:+compare}"
+	if [ -z "$1" ] && [ -n "${DEPLOY_TREE:-}" ]; then
+		du_log "package sha256 $2, as a tree"
+		return 0
+	fi
 	if [ -z "$1" ]; then
 		du_log "no package"
 		return 0
@@ -124,9 +128,10 @@ du_sync_names() {
 	sync "$@" 2>/dev/null || sync
 }
 
-# du_install [RELEASE [PACKAGE]]: unpacks PACKAGE as releases/RELEASE unless that is there and whole, makes it current,
-# prunes. A crash at any point leaves the old release current or the new one, whole. Can be repeated.
-# Environment: DEPLOY_RELEASE, DEPLOY_PACKAGE, D_KEEP_RELEASES.
+# du_install [RELEASE [PACKAGE]]: unpacks PACKAGE as releases/RELEASE unless that is there and whole, or takes the tree that
+# an agent has put together of it, makes it current, prunes. A crash at any point leaves the old release current or the new
+# one, whole. Can be repeated.
+# Environment: DEPLOY_RELEASE, DEPLOY_PACKAGE, DEPLOY_TREE, D_KEEP_RELEASES.
 du_install() {
 	set -- "${1:-$DEPLOY_RELEASE}" "${2:-${DEPLOY_PACKAGE:-}}"
 	[ -n "$1" ] || du_fail "no release to install" || return
@@ -135,7 +140,12 @@ du_install() {
 		du_log "release $1 is installed"
 	else
 		if [ -e "$du_new" ] || [ -e "$du_broken" ]; then rm -rf "$du_new" "$du_broken" || return; fi
-		mkdir -p "$DEPLOY_PATH/shared" "$du_new" || return
+		mkdir -p "$DEPLOY_PATH/shared" "$DEPLOY_PATH/releases" || return
+		if [ -z "$2" ] && [ -n "${DEPLOY_TREE:-}" ] && [ "$1" = "$DEPLOY_RELEASE" ]; then
+			mv "$DEPLOY_TREE" "$du_new" || du_fail "there is no tree of $1" || return
+		else
+			mkdir "$du_new" || return
+		fi
 		if [ -n "$2" ]; then
 			{ gzip -dc <"$2" || : >"$du_broken"; } | tar -xof - -C "$du_new" || : >"$du_broken"
 			if [ -e "$du_broken" ]; then
@@ -189,7 +199,7 @@ du_prune() {
 	(
 		cd "$DEPLOY_PATH/releases" 2>/dev/null || exit 0
 		du_keep=$1 du_stays=$2 du_kept=0
-		for du_one in .new.* .broken.* .old.*; do [ ! -e "$du_one" ] || rm -rf "./$du_one"; done
+		for du_one in .new.* .tree.* .broken.* .old.*; do [ ! -e "$du_one" ] || rm -rf "./$du_one"; done
 		set -- */.complete
 		[ $# -gt "$du_keep" ] || exit 0
 		# Newest first. A release's name holds no white space.

@@ -37,6 +37,23 @@ pub(crate) fn assemble(
     tree.finish()
 }
 
+/// Makes the tree of `previous` once more in `tree`. This blocks.
+///
+/// # Errors
+/// If a file of it was changed, which is named, or the disk fails.
+pub fn again(previous: &Previous, tree: NewTree) -> Result<(), PackageError> {
+    assemble(previous.manifest(), Some(previous), &mut Nothing, tree)
+}
+
+/// All that is wanted is in the previous tree.
+struct Nothing;
+
+impl Contents for Nothing {
+    fn write(&mut self, _: usize, file: File<'_>, _: &mut dyn Write) -> Result<(), PackageError> {
+        Err(PackageError::FileMismatch { path: file.path.to_owned() })
+    }
+}
+
 fn make(
     at: usize,
     file: File<'_>,

@@ -5,6 +5,7 @@ mod previous;
 mod tree;
 mod unpack;
 
+pub use assemble::again;
 pub(crate) use assemble::{Contents, assemble};
 pub use previous::{Previous, Reuse};
 pub use tree::{Durability, NewTree};

@@ -67,6 +67,14 @@ impl Previous {
         &self.manifest
     }
 
+    /// Reads all of it, and sees that it is what was installed.
+    ///
+    /// # Errors
+    /// The first file that is not.
+    pub fn verify(&self) -> Result<(), PackageError> {
+        self.manifest.files().try_for_each(|it| self.verified(it).map(drop))
+    }
+
     /// A file of it with that content.
     pub(crate) fn holding(&self, hash: ContentHash) -> Option<Described<'_>> {
         self.manifest.entries().get(*self.by_hash.get(&hash)?)?.as_file()

@@ -1,6 +1,7 @@
 //! The agent proper: orders become records of the journal, and these become shims.
 mod answers;
 mod confirm;
+mod delivery;
 mod follow;
 mod holdings;
 mod launch;

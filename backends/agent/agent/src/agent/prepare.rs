@@ -5,6 +5,7 @@ use crate::{
     account::Account,
     attempt::AttemptKey,
     folder::{Folder, make, sync_all_below, sync_folder},
+    package::PackageTree,
     spec::Spec,
 };
 use deploy_core::spec::AbsolutePath;
@@ -44,7 +45,14 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) descriptor: PathBuf,
-    pub(super) package: Option<PathBuf>,
+    pub(super) package: Option<FetchedPackage>,
+}
+
+/// A package, or what a tree is put together of.
+#[derive(Debug)]
+pub(super) enum FetchedPackage {
+    Archive(PathBuf),
+    Tree { tree: PackageTree, parts: Vec<PathBuf> },
 }
 
 impl Host {
@@ -134,10 +142,14 @@ fn write_work(
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
     }
-    if let Some(package) = &fetched.package {
-        let path = work.join("package.tar.gz");
-        fs::hard_link(package, &path)?;
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    match &fetched.package {
+        Some(FetchedPackage::Archive(package)) => {
+            let path = work.join("package.tar.gz");
+            fs::hard_link(package, &path)?;
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        }
+        Some(FetchedPackage::Tree { tree, parts }) => tree.write(&work, parts)?,
+        None => {}
     }
     make(&work.join("tmp"), 0o700)?;
     make(&work, 0o750)?;

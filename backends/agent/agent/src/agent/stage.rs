@@ -2,11 +2,11 @@
 use super::{
     Host,
     answers::{failing, invalid, refused},
-    start::has_room,
+    delivery::Package,
 };
 use crate::{
     FetchArtifact,
-    spec::{Artifact, Place},
+    spec::{Artifact, DeliverySpec, Place},
 };
 use deploy_agent_protocol::v1::{Refusal, Refused, Stage, Staged, answer::Kind};
 use std::sync::atomic::Ordering;
@@ -31,15 +31,35 @@ impl Host {
             stage.artifacts.iter().map(Artifact::parse).collect::<Result<_, _>>()?;
         let allowed = self.options.policy.allows_path(&place.deploy_path);
         allowed.map_err(|why| refused(Refusal::NotAllowed, why, 0))?;
+        let deliveries: Vec<DeliverySpec> =
+            stage.deliveries.iter().map(DeliverySpec::parse).collect::<Result<_, _>>()?;
+        let packages = self.ways(&place, &artifacts, &deliveries, from).await;
+        let artifacts: Vec<_> = packages.iter().flat_map(Package::artifacts).collect();
         self.cache_holds(&artifacts)?;
         let missing = self.missing(&artifacts)?;
-        has_room(&self.options.state, missing)?;
+        self.has_room_for(&place, &packages.iter().collect::<Vec<_>>(), missing)?;
         // First of all: what is there already must not give way to the rest of it.
         self.cache.pin(&place.service, &artifacts).map_err(|err| self.not_written(&err))?;
         for artifact in artifacts {
             self.cache.get(artifact, from).await.map_err(|err| self.not_fetched(&err))?;
         }
         Ok(Kind::Staged(Staged { fetched_bytes: missing }))
+    }
+
+    /// How each artifact comes: packages of which parts are known perhaps as trees, and the rest whole.
+    async fn ways(
+        &self,
+        place: &Place,
+        artifacts: &[Artifact],
+        deliveries: &[DeliverySpec],
+        from: &dyn FetchArtifact,
+    ) -> Vec<Package> {
+        let mut all = Vec::new();
+        for artifact in artifacts {
+            let delivery = deliveries.iter().find(|it| it.package == artifact.digest);
+            all.push(self.way(place, None, *artifact, delivery, from).await);
+        }
+        all
     }
 
     /// How much of these artifacts has to be fetched yet.

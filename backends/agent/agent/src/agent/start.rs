@@ -2,28 +2,25 @@
 use super::{
     Host,
     answers::{failing, invalid, refused},
-    prepare::{Fetched, Prepared},
+    delivery::{Package, RESERVE},
+    prepare::{Fetched, FetchedPackage, Prepared},
 };
 use crate::{
     FetchArtifact,
     account::Account,
     attempt::{Acceptance, NotAccepted},
     cache::FetchError,
-    spec::Spec,
+    package::PackageTree,
+    spec::{Artifact, Spec},
 };
 use deploy_agent_protocol::v1::{Accepted, Attempt, Refusal, Refused};
-use rustix::fs::statvfs;
+use deploy_core::telemetry::TARGET_BACKEND;
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
 };
 use tokio::{sync::watch, task::spawn_blocking};
-
-/// So much of a disk is left alone: what an attempt writes about itself must find room.
-const RESERVE: u64 = 64 << 20;
-/// And so many files.
-const RESERVE_FILES: u64 = 1_000;
 
 impl Host {
     pub(super) async fn start(
@@ -41,7 +38,6 @@ impl Host {
                 self.allowed(&revert.back).await?;
             }
             self.leave_alone_what_is_left(&spec).await?;
-            has_room(&self.options.state, self.missing(&spec.artifacts())?)?;
             let prepared = self.prepare(&spec, &account, artifacts).await?;
             self.accept(&spec, prepared).await?;
         }
@@ -133,10 +129,21 @@ impl Host {
         account: &Account,
         artifacts: &dyn FetchArtifact,
     ) -> Result<Prepared, Refused> {
-        let fetched = self.fetch(spec, artifacts).await?;
+        let package = self.package(spec, artifacts).await;
         // What the way back needs is there before anything is changed.
-        let back = match &spec.revert {
-            Some(revert) => Some(self.fetch(&revert.back, artifacts).await?),
+        let back = spec.revert.as_deref().map(|it| &it.back);
+        let back_package = match back {
+            Some(back) => self.package(back, artifacts).await,
+            None => None,
+        };
+        let packages: Vec<_> = package.iter().chain(&back_package).collect();
+        let mut wanted = vec![spec.descriptor];
+        wanted.extend(back.map(|it| it.descriptor));
+        wanted.extend(packages.iter().flat_map(|it| it.artifacts()));
+        self.has_room_for(&spec.place, &packages, self.missing(&wanted)?)?;
+        let fetched = self.fetch(spec, package, artifacts).await?;
+        let back = match back {
+            Some(back) => Some(self.fetch(back, back_package, artifacts).await?),
             None => None,
         };
         let folder = self.unfinished(&spec.key);
@@ -147,17 +154,59 @@ impl Host {
         prepared.await.map_err(failing)?.map_err(|err| self.not_written(&err))
     }
 
-    async fn fetch(&self, spec: &Spec, artifacts: &dyn FetchArtifact) -> Result<Fetched, Refused> {
-        let descriptor = self.cache.get(spec.descriptor, artifacts).await;
-        let descriptor = descriptor.map_err(|err| self.not_fetched(&err))?;
-        let package = match spec.package {
-            Some(package) => {
-                let package = self.cache.get(package, artifacts).await;
-                Some(package.map_err(|err| self.not_fetched(&err))?)
+    /// How the package of an attempt comes, if it has one.
+    async fn package(&self, spec: &Spec, artifacts: &dyn FetchArtifact) -> Option<Package> {
+        let (release, delivery) = (spec.release.as_ref(), spec.delivery.as_ref());
+        Some(self.way(&spec.place, release, spec.package?, delivery, artifacts).await)
+    }
+
+    async fn fetch(
+        &self,
+        spec: &Spec,
+        package: Option<Package>,
+        artifacts: &dyn FetchArtifact,
+    ) -> Result<Fetched, Refused> {
+        let descriptor = self.cached(spec.descriptor, artifacts).await?;
+        let package = match package {
+            Some(Package::Archive(archive)) => {
+                Some(FetchedPackage::Archive(self.cached(archive, artifacts).await?))
             }
+            Some(Package::Tree(tree, _)) => Some(self.parts(spec, tree, artifacts).await?),
             None => None,
         };
         Ok(Fetched { descriptor, package })
+    }
+
+    /// The parts of a tree, or the package itself if one of them is gone: nobody promises to keep parts.
+    async fn parts(
+        &self,
+        spec: &Spec,
+        tree: PackageTree,
+        artifacts: &dyn FetchArtifact,
+    ) -> Result<FetchedPackage, Refused> {
+        let mut parts = Vec::new();
+        for part in &tree.parts {
+            match self.cached(part.part.into(), artifacts).await {
+                Ok(part) => parts.push(part),
+                Err(why) => {
+                    let package = spec.package.filter(|it| it.digest != part.part.digest);
+                    let package = package.ok_or_else(|| why.clone())?;
+                    tracing::warn!(
+                        target: TARGET_BACKEND, { reason = why.message }, "a package is fetched whole"
+                    );
+                    return Ok(FetchedPackage::Archive(self.cached(package, artifacts).await?));
+                }
+            }
+        }
+        Ok(FetchedPackage::Tree { tree, parts })
+    }
+
+    async fn cached(
+        &self,
+        artifact: Artifact,
+        from: &dyn FetchArtifact,
+    ) -> Result<PathBuf, Refused> {
+        self.cache.get(artifact, from).await.map_err(|err| self.not_fetched(&err))
     }
 
     pub(super) fn not_fetched(&self, err: &FetchError) -> Refused {
@@ -191,22 +240,10 @@ fn not_accepted(why: NotAccepted) -> Refused {
     }
 }
 
-/// Whether `size` more bytes can be kept in `folder`, with a reserve that stays.
-pub(super) fn has_room(folder: &Path, size: u64) -> Result<(), Refused> {
-    let disk = statvfs(folder).map_err(|err| failing(io::Error::from(err)))?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    // Some file systems do not count files.
-    let files = disk.f_files == 0 || disk.f_favail >= RESERVE_FILES;
-    if free >= RESERVE.saturating_add(size) && files {
-        return Ok(());
-    }
-    Err(refused(Refusal::NoSpace, no_room(folder), 0))
-}
-
 fn no_room(folder: &Path) -> String {
-    let reserve = RESERVE >> 20;
+    let (mebibytes, files) = (RESERVE.bytes >> 20, RESERVE.inodes);
     format!(
-        "the disk of {} is full: {reserve} MiB and {RESERVE_FILES} files have to stay free beside what is fetched",
+        "the disk of {} is full: {mebibytes} MiB and {files} files have to stay free beside what is fetched",
         folder.display()
     )
 }

@@ -7,6 +7,7 @@ use crate::{
     },
     folder::{Folder, Supervisor},
     journal::record::Record,
+    package::PackageTree,
     process::{
         cgroup::Cgroups,
         ending::Ending,
@@ -194,6 +195,7 @@ impl Host {
         // The package, which would be on the disk for as long as this name of it is; and control groups that are empty by now.
         for work in [folder.work(), folder.back().work()] {
             drop(fs::remove_file(work.join("package.tar.gz")));
+            drop(PackageTree::remove(&work));
         }
         if let Some(spec) = folder.order().ok().and_then(|it| Spec::parse(it).ok()) {
             self.cgroups.group(&spec.group()).remove();

@@ -1,6 +1,6 @@
 //! What a step finds in its environment: `docs/host-contract.md` lists it.
 use super::Host;
-use crate::{account::Account, process::tree::MARK, spec::Spec};
+use crate::{account::Account, package::PackageTree, process::tree::MARK, spec::Spec};
 use std::path::Path;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -19,7 +19,9 @@ pub(crate) fn of_step(
     let in_work = |name: &str| work.join(name).display().to_string();
     let release_dir = spec.release.as_ref().map(|it| format!("{deploy_path}/releases/{it}"));
     let digest = spec.package.map(|it| it.digest.hex()).unwrap_or_default();
-    let package = if digest.is_empty() { String::new() } else { in_work("package.tar.gz") };
+    let is_tree = PackageTree::is_in(work);
+    let package =
+        if digest.is_empty() || is_tree { String::new() } else { in_work("package.tar.gz") };
     let shell = if account.shell.is_empty() { "/bin/sh" } else { &account.shell };
     let mut environment: Vec<(String, String)> =
         order.environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -52,5 +54,9 @@ pub(crate) fn of_step(
         ("DEPLOY_KEEPS_RELEASE", if order.keeps_release { "yes" } else { "no" }.to_owned()),
     ];
     environment.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
+    if is_tree {
+        let tree = format!("{deploy_path}/releases/{}", PackageTree::name(&order.release));
+        environment.push(("DEPLOY_TREE".to_owned(), tree));
+    }
     environment
 }

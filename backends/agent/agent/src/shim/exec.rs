@@ -1,6 +1,7 @@
 //! `deploy-agent exec`: the last moments before a step's script. It is a process of its own because what it does cannot be done between `fork` and `exec`
 //! without unsafe code, and cannot be undone.
-use crate::{account::become_account, shim::descriptors};
+use crate::{account::become_account, package::PackageTree, shim::descriptors};
+use deploy_core::id::ReleaseId;
 use rustix::{
     fs::Mode,
     process::{Resource, Rlimit, getpid, setrlimit, setsid, umask},
@@ -22,6 +23,15 @@ pub(crate) struct Exec {
     pub(crate) cgroup: Option<PathBuf>,
     pub(crate) folder: PathBuf,
     pub(crate) script: PathBuf,
+    /// What is put together first.
+    pub(crate) tree: Option<TreeOf>,
+}
+
+/// The tree of a release, whose parts are in a work folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TreeOf {
+    pub(crate) work: PathBuf,
+    pub(crate) release: ReleaseId,
 }
 
 impl Exec {
@@ -35,18 +45,30 @@ impl Exec {
             },
         );
         let cgroup = self.cgroup.clone().map_or_else(|| "-".into(), PathBuf::into_os_string);
-        vec![account.into(), cgroup, self.folder.clone().into(), self.script.clone().into()]
+        let mut arguments =
+            vec![account.into(), cgroup, self.folder.clone().into(), self.script.clone().into()];
+        if let Some(tree) = &self.tree {
+            arguments.extend([tree.work.clone().into(), tree.release.as_str().into()]);
+        }
+        arguments
     }
 
     /// From such arguments.
     pub(crate) fn parse(arguments: &[OsString]) -> Option<Self> {
-        let [account, cgroup, folder, script] = arguments else { return None };
+        let ([account, cgroup, folder, script], rest) = arguments.split_first_chunk()?;
+        let tree = match rest {
+            [] => None,
+            [work, release] => {
+                Some(TreeOf { work: work.into(), release: release.to_str()?.parse().ok()? })
+            }
+            _ => return None,
+        };
         let account = match account.to_str()? {
             "-" => None,
             text => Some(parse_account(text)?),
         };
         let cgroup = (cgroup != "-").then(|| cgroup.into());
-        Some(Self { account, cgroup, folder: folder.into(), script: script.into() })
+        Some(Self { account, cgroup, folder: folder.into(), script: script.into(), tree })
     }
 
     /// Becomes the script. Comes back only with what kept it from that.
@@ -74,6 +96,9 @@ impl Exec {
         umask(Mode::from_bits_truncate(0o022));
         if let Some((uid, gid, groups)) = &self.account {
             become_account(*uid, *gid, groups)?;
+        }
+        if let Some(tree) = &self.tree {
+            PackageTree::install(&tree.work, &self.folder.join("releases"), &tree.release)?;
         }
         let mut command = if is_program(&self.script)? {
             Command::new(&self.script)

@@ -1,8 +1,13 @@
 //! One run of one script, from its start to when nothing is to be done about it any more.
-use super::{Host, environment, exec::Exec, output::Output};
+use super::{
+    Host, environment,
+    exec::{Exec, TreeOf},
+    output::Output,
+};
 use crate::{
     account::Account,
     folder::Folder,
+    package::PackageTree,
     process::{
         cgroup::Cgroups,
         ending::{Ending, Look},
@@ -12,6 +17,7 @@ use crate::{
     spec::Spec,
     time::{timespec, uptime},
 };
+use deploy_core::spec::StepName;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
@@ -100,6 +106,7 @@ impl Runner {
             cgroup: cgroup.make()?,
             folder: self.spec.place.deploy_path.as_str().into(),
             script: work.join(path),
+            tree: self.tree(step),
         };
         let reaper = (cgroup == Cgroups::None).then(Reaper::this).transpose()?;
         let environment =
@@ -132,6 +139,15 @@ impl Runner {
             ending: None,
             look_at: Duration::ZERO,
         })
+    }
+
+    /// What a step's process puts together before its script runs, if that is one that may install.
+    fn tree(&self, step: &str) -> Option<TreeOf> {
+        let installs = [StepName::Install, StepName::Rollback, StepName::Run];
+        let installs = installs.iter().any(|it| it.as_str() == step);
+        let release =
+            self.spec.release.clone().filter(|_| installs && PackageTree::is_in(&self.work))?;
+        Some(TreeOf { work: self.work.clone(), release })
     }
 
     fn attend(&mut self, mut running: Running) -> io::Result<Run> {

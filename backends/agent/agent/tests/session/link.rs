@@ -105,7 +105,7 @@ impl Served {
         Self::with(store, options).await
     }
 
-    async fn with(store: Arc<dyn ArtifactStore>, options: GatewayOptions) -> Self {
+    pub(crate) async fn with(store: Arc<dyn ArtifactStore>, options: GatewayOptions) -> Self {
         let door = Arc::new(Door::default());
         let clock = Arc::new(SystemClock::new());
         let gateway = Gateway::new(Arc::clone(&door) as _, store, clock, signer(), options);

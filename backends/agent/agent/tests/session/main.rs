@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod conformance;
 mod crash;
+mod delivery;
 mod enrolled;
 mod faults;
 mod limits;

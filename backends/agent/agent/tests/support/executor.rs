@@ -86,6 +86,7 @@ impl LocalAgent {
             log_offset: request.log_offset,
             masked: Vec::new(),
             revert: None,
+            delivery: None,
         })
     }
 
@@ -289,7 +290,8 @@ impl Executor for LocalAgent {
             .artifacts
             .iter()
             .map(|it| v1::Artifact { digest: it.digest.as_bytes().to_vec(), size: it.size });
-        let stage = v1::Stage { place: Some(place(&request.on)), artifacts: artifacts.collect() };
+        let (place, artifacts) = (Some(place(&request.on)), artifacts.collect());
+        let stage = v1::Stage { place, artifacts, deliveries: Vec::new() };
         match self.host.stage(stage, &FromStore(Arc::clone(&self.store) as _)).await {
             Kind::Staged(it) => Ok(StageReport::new(it.fetched_bytes)),
             other => unexpected(other),

@@ -1,0 +1,216 @@
+//! Which way a package comes to this host, and what has to be fetched for it.
+use super::{
+    Host,
+    answers::{failing, refused},
+};
+use crate::{
+    FetchArtifact,
+    package::{self, By, PackageTree},
+    spec::{Artifact, DeliverySpec, Place},
+};
+use deploy_agent_protocol::v1::{Refusal, Refused};
+use deploy_core::{digest::Digest, id::ReleaseId, telemetry::TARGET_BACKEND};
+use deploy_package::{
+    Publication,
+    publish::{Free, Holdings, Needs, Way, WayKind, ways},
+};
+use rustix::fs::{StatVfs, statvfs};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+use tokio::task::spawn_blocking;
+
+/// How many installed releases are looked at.
+const MOST_RELEASES: usize = 64;
+/// How much of each file system stays free: what an attempt writes about itself must find room.
+pub(super) const RESERVE: Free = Free { bytes: 64 << 20, inodes: 1_000 };
+
+/// How a package comes to this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Package {
+    /// Whole, for a script that unpacks it.
+    Archive(Artifact),
+    /// As a tree, which needs so much.
+    Tree(PackageTree, Needs),
+}
+
+impl Package {
+    /// What is fetched for it.
+    pub(super) fn artifacts(&self) -> Vec<Artifact> {
+        match self {
+            Self::Archive(archive) => vec![*archive],
+            Self::Tree(tree, _) => tree.parts.iter().map(|it| Artifact::from(it.part)).collect(),
+        }
+    }
+}
+
+impl Host {
+    /// Chooses the way for a package. What keeps it from coming as a tree does not keep it from coming. `release` is what it is to be, if
+    /// that is known.
+    pub(super) async fn way(
+        &self,
+        place: &Place,
+        release: Option<&ReleaseId>,
+        package: Artifact,
+        delivery: Option<&DeliverySpec>,
+        from: &dyn FetchArtifact,
+    ) -> Package {
+        let Some(delivery) = delivery.filter(|it| it.package == package.digest) else {
+            return Package::Archive(package);
+        };
+        match self.tree(place, release, delivery, from).await {
+            Ok((tree, needs)) => Package::Tree(tree, needs),
+            Err(why) => {
+                tracing::warn!(
+                    target: TARGET_BACKEND,
+                    { service = %place.service, reason = why }, "a package is fetched whole"
+                );
+                Package::Archive(package)
+            }
+        }
+    }
+
+    async fn tree(
+        &self,
+        place: &Place,
+        release: Option<&ReleaseId>,
+        delivery: &DeliverySpec,
+        from: &dyn FetchArtifact,
+    ) -> Result<(PackageTree, Needs), String> {
+        let releases = PathBuf::from(format!("{}/releases", place.deploy_path));
+        let (folder, manifest, own) = (releases.clone(), delivery.manifest, release.cloned());
+        let looked = spawn_blocking(move || {
+            let installed = installed(&folder);
+            let same = same(&folder, &installed, manifest, own.as_ref());
+            (installed, same)
+        });
+        let (installed, same) = looked.await.map_err(|err| err.to_string())?;
+        if let Some(from) = same {
+            let tree = PackageTree { by: By::Same, manifest, from: Some(from), parts: Vec::new() };
+            return Ok((tree, Needs::default()));
+        }
+        let list = self.cache.get(delivery.publication, from).await;
+        let list = list.map_err(|err| err.to_string())?;
+        let (package, manifest) = (delivery.package, delivery.manifest);
+        let chosen = spawn_blocking(move || {
+            let publication = fs::read(list).map_err(|err| err.to_string())?;
+            let publication = Publication::parse(&publication).map_err(|err| err.to_string())?;
+            if publication.archive().digest != package || publication.manifest().digest != manifest
+            {
+                return Err("the list of its parts is that of another package".to_owned());
+            }
+            choose(&publication, &releases, installed)
+        });
+        chosen.await.map_err(|err| err.to_string())?
+    }
+
+    /// Whether there is room for what these take: on the file system of the cache, and on that of the service.
+    pub(super) fn has_room_for(
+        &self,
+        place: &Place,
+        packages: &[&Package],
+        missing: u64,
+    ) -> Result<(), Refused> {
+        let deploy_path = Path::new(place.deploy_path.as_str());
+        let state = &self.options.state;
+        let mut there = Needs::default();
+        for package in packages {
+            if let Package::Tree(_, needs) = package {
+                there.unpacked = there.unpacked.saturating_add(needs.unpacked);
+                there.scratch = there.scratch.max(needs.scratch);
+                there.inodes = there.inodes.saturating_add(needs.inodes);
+            }
+        }
+        let mut here = Needs::default();
+        here.download = missing;
+        let (disk, service) = (look(state)?, look(existing(deploy_path))?);
+        if disk.f_fsid == service.f_fsid {
+            there.download = missing;
+        } else {
+            enough(state, &disk, here)?;
+        }
+        enough(deploy_path, &service, there)
+    }
+}
+
+/// The releases of a service that are there, and the manifest of each.
+fn installed(releases: &Path) -> BTreeMap<ReleaseId, Digest> {
+    let entries = fs::read_dir(releases).into_iter().flatten().take(MOST_RELEASES);
+    let names = entries.filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok());
+    names
+        .filter_map(|release: ReleaseId| {
+            Some((release.clone(), package::installed(releases, &release)?))
+        })
+        .collect()
+}
+
+/// A release that has the very tree: the one that is asked for, or one of which nothing was changed since.
+fn same(
+    releases: &Path,
+    installed: &BTreeMap<ReleaseId, Digest>,
+    manifest: Digest,
+    own: Option<&ReleaseId>,
+) -> Option<ReleaseId> {
+    let mut same = installed.iter().filter(|(_, it)| **it == manifest).map(|(release, _)| release);
+    if let Some(own) = own.filter(|it| installed.get(*it) == Some(&manifest)) {
+        return Some(own.clone());
+    }
+    same.find(|it| package::previous(releases, it).is_ok_and(|it| it.verify().is_ok())).cloned()
+}
+
+/// The cheapest way that this host can go. A tree that somebody has changed is none to build upon.
+fn choose(
+    publication: &Publication,
+    releases: &Path,
+    mut installed: BTreeMap<ReleaseId, Digest>,
+) -> Result<(PackageTree, Needs), String> {
+    loop {
+        let holdings = installed.values().fold(Holdings::new(), |all, it| all.with_tree(*it));
+        let way = ways(publication, &holdings).into_iter().find(Way::takes_whole_parts);
+        let way = way.ok_or("there is no way to it")?;
+        let from = way.from.and_then(|it| {
+            installed
+                .iter()
+                .find(|(_, manifest)| **manifest == it)
+                .map(|(release, _)| release.clone())
+        });
+        if let Some(from) = &from
+            && let Err(changed) = package::previous(releases, from).and_then(|it| it.verify())
+        {
+            tracing::info!(
+                target: TARGET_BACKEND,
+                { release = %from, reason = %changed }, "nothing is built upon a release"
+            );
+            installed.remove(from);
+            continue;
+        }
+        let by = match way.kind {
+            WayKind::Chunks => By::Chunks,
+            WayKind::Delta => By::Delta,
+            _ => By::Archive,
+        };
+        let manifest = publication.manifest().digest;
+        return Ok((PackageTree { by, manifest, from, parts: way.parts }, way.needs));
+    }
+}
+
+fn enough(folder: &Path, disk: &StatVfs, needs: Needs) -> Result<(), Refused> {
+    let bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
+    // Some file systems do not count files.
+    let inodes = if disk.f_files == 0 { u64::MAX } else { disk.f_favail };
+    needs.check(Free { bytes, inodes }, RESERVE).map_err(|short| {
+        let why = format!("{}: {short}", folder.display());
+        refused(Refusal::NoSpace, why, 0)
+    })
+}
+
+fn look(folder: &Path) -> Result<StatVfs, Refused> {
+    statvfs(folder).map_err(|err| failing(io::Error::from(err)))
+}
+
+/// The folder itself, or the one that it will be made in.
+fn existing(folder: &Path) -> &Path {
+    folder.ancestors().find(|it| it.exists()).unwrap_or_else(|| Path::new("/"))
+}
