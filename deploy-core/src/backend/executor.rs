@@ -1,4 +1,4 @@
-use super::{ConfirmRequest, Confirmation, Revert, StageReport, StageRequest};
+use super::{ConfirmRequest, Confirmation, Delivery, Revert, StageReport, StageRequest, Transfer};
 use crate::{
     access::Permit,
     error::BackendResult,
@@ -478,6 +478,13 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
 
     /// Has the host fetch what it will need, ahead of the attempt that needs it.
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport>;
+
+    /// What it would take to get a package to a host: for people, before they let a plan go. Nobody is asked on the host, so what it
+    /// really takes may be more. All of the package, unless the executor knows better.
+    async fn transfer(&self, host: &Host, delivery: &Delivery) -> BackendResult<Transfer> {
+        let _anywhere = host;
+        Ok(Transfer::whole(delivery.package))
+    }
 
     /// Asks the service's own `verify` once.
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health>;

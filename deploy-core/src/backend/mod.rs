@@ -48,4 +48,4 @@ pub use log::{LogChunk, LogPosition, LogQuery, LogStore};
 pub use notifier::{Notification, Notifier};
 pub use registry::{Expect, Revision, ServiceRegistry, ServiceRegistryExt, Versioned};
 pub use scheduler::{Placement, PlacementRequest, Scheduler};
-pub use stage::{Delivery, StageReport, StageRequest};
+pub use stage::{Delivery, StageReport, StageRequest, Transfer, TransferWay};

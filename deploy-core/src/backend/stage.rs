@@ -1,5 +1,7 @@
 use super::{AttemptRequest, HostRequest};
 use crate::spec::ArtifactRef;
+use serde::Serialize;
+use std::fmt;
 
 /// What a host is to have before anything of it is run.
 #[derive(Clone, Debug)]
@@ -23,6 +25,64 @@ pub struct Delivery {
     pub package: ArtifactRef,
     /// The package of what the host runs.
     pub previous: Option<ArtifactRef>,
+}
+
+/// By what a package gets to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TransferWay {
+    /// Chunks of its files.
+    Chunks,
+    /// Patches against what the host runs.
+    Delta,
+    /// Nothing has to be sent: the host has the very same.
+    Nothing,
+    /// The package, as it is.
+    Whole,
+}
+
+impl TransferWay {
+    /// A stable, lower-case name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chunks => "chunks",
+            Self::Delta => "delta",
+            Self::Nothing => "nothing",
+            Self::Whole => "whole",
+        }
+    }
+}
+
+impl fmt::Display for TransferWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What it takes to get a package to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Transfer {
+    /// By what.
+    pub way: TransferWay,
+    /// How many bytes are sent.
+    pub bytes: u64,
+}
+
+impl Transfer {
+    /// `bytes`, by `way`.
+    #[must_use]
+    pub const fn new(way: TransferWay, bytes: u64) -> Self {
+        Self { way, bytes }
+    }
+
+    /// All of a package.
+    #[must_use]
+    pub const fn whole(package: ArtifactRef) -> Self {
+        Self { way: TransferWay::Whole, bytes: package.size }
+    }
 }
 
 impl Delivery {

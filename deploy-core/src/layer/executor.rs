@@ -3,8 +3,9 @@ use crate::{
     access::Permit,
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, CheckRequest, ConfirmRequest, Confirmation,
-        Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed,
-        ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
+        Delivery, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
+        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
+        Transfer,
     },
     error::BackendResult,
     host::Host,
@@ -53,6 +54,11 @@ impl<B: Executor, L: Layer> Executor for Layered<B, L> {
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
         let operation = Operation::write("executor.stage").unbounded();
         self.layer.around(operation, || self.backend.stage(permit, request)).await
+    }
+
+    async fn transfer(&self, host: &Host, delivery: &Delivery) -> BackendResult<Transfer> {
+        let operation = Operation::read("executor.transfer").unbounded();
+        self.layer.around(operation, || self.backend.transfer(host, delivery)).await
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

@@ -7,13 +7,13 @@ use crate::{
         ArtifactMeta, ArtifactReader, ArtifactStore, ArtifactStoreCapabilities, AttemptLog,
         AttemptReport, AttemptRequest, Authorizer, BeginAnswer, Begun, Build, BuildLog,
         BuildOutput, BuildRequest, Builder, CertifyAgent, CheckRequest, Clock, ConfirmRequest,
-        Confirmation, CreateJoinToken, CreateToken, CredentialStore, EnrollAgent, Executor,
-        ExecutorCapabilities, Expect, Health, Holder, HostInventory, HostRequest, JoinGrant,
-        Journal, KillReport, KillRequest, Lease, LeaseStore, ListArtifacts, ListBuilds, LogChunk,
-        LogPosition, LogQuery, LogStore, Notification, Notifier, Observed, Placement,
+        Confirmation, CreateJoinToken, CreateToken, CredentialStore, Delivery, EnrollAgent,
+        Executor, ExecutorCapabilities, Expect, Health, Holder, HostInventory, HostRequest,
+        JoinGrant, Journal, KillReport, KillRequest, Lease, LeaseStore, ListArtifacts, ListBuilds,
+        LogChunk, LogPosition, LogQuery, LogStore, Notification, Notifier, Observed, Placement,
         PlacementRequest, ProbeReport, ProbeRequest, PutArtifact, Resolution, ResolveRequest,
         Revision, RolloutRef, Scheduler, ServiceRegistry, StageReport, StageRequest, Token,
-        Versioned,
+        Transfer, Versioned,
     },
     digest::Digest,
     error::BackendResult,
@@ -165,6 +165,7 @@ forward!(Executor {
     async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport>;
     async fn confirm(&self, permit: &Permit, request: &ConfirmRequest) -> BackendResult<Confirmation>;
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport>;
+    async fn transfer(&self, host: &Host, delivery: &Delivery) -> BackendResult<Transfer>;
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health>;
     async fn resolve(&self, permit: &Permit, request: &ResolveRequest) -> BackendResult<Resolution>;
     async fn observe(&self, permit: &Permit, request: &HostRequest) -> BackendResult<Observed>;

@@ -1,6 +1,9 @@
 //! What the planner found, for people to read before they let a plan go.
 use super::Warning;
-use crate::id::{HostName, ReleaseId};
+use crate::{
+    backend::TransferWay,
+    id::{HostName, ReleaseId},
+};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt};
 
@@ -17,6 +20,34 @@ pub struct PlanReport {
     pub warnings: Vec<Warning>,
     /// How many bytes of packages and descriptors have to get to hosts; less where a host has some of them already.
     pub bytes: u64,
+    /// How packages get to the targets that they have to get to. Empty until somebody who can reach hosts has filled it in.
+    pub transfers: Vec<TransferReport>,
+}
+
+/// How a package gets to some of the targets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TransferReport {
+    /// To how many.
+    pub hosts: u32,
+    /// The release that it is of.
+    pub release: ReleaseId,
+    /// What they run; `None` if that is nothing that is known.
+    pub from: Option<ReleaseId>,
+    /// By what.
+    pub way: TransferWay,
+    /// How many bytes to each of them.
+    pub bytes: u64,
+    /// How many bytes the package has.
+    pub whole: u64,
+}
+
+impl TransferReport {
+    /// All bytes to all of them.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.bytes.saturating_mul(self.hosts as u64)
+    }
 }
 
 /// What a plan does with a host.

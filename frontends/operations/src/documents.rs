@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use deploy_core::{
     backend::LogChunk,
     digest::digest_of,
-    plan::{Plan, PlanReport, Verdict, Work},
+    plan::{Plan, PlanReport, TransferReport, Verdict, Work},
     rollout::{AttemptEnd, BudgetColumn, Explanation, Rollout, RolloutView, TaskState, TaskView},
     spec::{Direction, Limit},
     time::Timestamp,
@@ -40,9 +40,21 @@ pub fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
         waves: waves.map(|(wave, it)| wire::PlanWave { wave, targets: targets(it) }).collect(),
         no_ops: plan.no_ops.iter().map(ToString::to_string).collect(),
         left_out: report.map_or_else(Vec::new, left_out),
+        transfers: report.map_or_else(Vec::new, |it| it.transfers.iter().map(transfer).collect()),
         warnings: report
             .map_or_else(Vec::new, |it| it.warnings.iter().map(ToString::to_string).collect()),
         summary: report.map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+fn transfer(report: &TransferReport) -> wire::PlanTransfer {
+    wire::PlanTransfer {
+        hosts: report.hosts,
+        release: report.release.to_string(),
+        from: report.from.as_ref().map(ToString::to_string),
+        way: report.way.to_string(),
+        bytes: report.bytes,
+        whole: report.whole,
     }
 }
 

@@ -4,8 +4,9 @@ use deploy_core::{
     access::Permit,
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, CheckRequest, ConfirmRequest, Confirmation,
-        Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed,
-        ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
+        Delivery, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
+        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
+        Transfer,
     },
     error::BackendResult,
     host::{Connection, Host},
@@ -82,6 +83,10 @@ impl Executor for RoutedExecutor {
 
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
         self.of(&request.on).stage(permit, request).await
+    }
+
+    async fn transfer(&self, host: &Host, delivery: &Delivery) -> BackendResult<Transfer> {
+        self.of_host(host).transfer(host, delivery).await
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

@@ -9,6 +9,7 @@
     clippy::unwrap_used,
     reason = "all of it is tests, which fail by panicking and say what they skip"
 )]
+mod delivery;
 mod drift;
 mod enrolment;
 mod host;

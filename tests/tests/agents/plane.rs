@@ -132,14 +132,21 @@ impl Plane {
     /// What a command that is sent to the server prints for programs.
     #[track_caller]
     pub(crate) fn sent(&self, arguments: &[&str]) -> Value {
+        let printed = self.sent_and_shown(&[arguments, &["--output", "json"]].concat());
+        serde_json::from_str(&printed).unwrap()
+    }
+
+    /// What a command that is sent to the server prints.
+    #[track_caller]
+    pub(crate) fn sent_and_shown(&self, arguments: &[&str]) -> String {
         let (url, authority) = (format!("https://{}", self.api), self.path("data/tls/ca.pem"));
-        let there = ["--server", &url, "--ca", authority.to_str().unwrap(), "--output", "json"];
+        let there = ["--server", &url, "--ca", authority.to_str().unwrap()];
         let mut command = self.command(&[arguments, &there].concat());
         let output =
             command.env_remove("DEPLOY_DATA_DIR").env("DEPLOY_TOKEN", &self.token).output();
         let output = output.unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
-        serde_json::from_slice(&output.stdout).unwrap()
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// What a command prints for people.

@@ -4,8 +4,14 @@ use std::{collections::BTreeSet, fs};
 
 /// Not backends but what backends that reach hosts share: what happens there, what is brought there and how, how to talk to it, and by which
 /// certificates the two ends know each other.
-const SHARED: [&str; 5] =
-    ["deploy-agent-protocol", "deploy-distribution", "deploy-host", "deploy-package", "deploy-pki"];
+const SHARED: [&str; 6] = [
+    "deploy-agent-protocol",
+    "deploy-distribution",
+    "deploy-host",
+    "deploy-package",
+    "deploy-parts",
+    "deploy-pki",
+];
 
 fn none_of(names: &BTreeSet<String>, forbidden: &[&str], what: &str) {
     let found: Vec<_> = forbidden.iter().filter(|it| names.contains(**it)).collect();

@@ -2,10 +2,13 @@
 use crate::{executor::AgentExecutor, order};
 use deploy_agent_protocol::v1;
 use deploy_core::{
-    backend::Delivery, digest::Digest, error::BackendResult, spec::ArtifactRef,
+    backend::{Delivery, Transfer, TransferWay},
+    digest::Digest,
+    error::BackendResult,
+    spec::ArtifactRef,
     telemetry::TARGET_BACKEND,
 };
-use deploy_package::publish::{Holdings, Publication, ways};
+use deploy_package::publish::{Holdings, Publication, Way, WayKind, ways};
 use deploy_parts::Published;
 
 /// What an order says of a package, and what the host may fetch for that.
@@ -37,6 +40,29 @@ impl AgentExecutor {
         Ok(Delivered { order, offers })
     }
 
+    /// What it takes, if the host has what it was seen to run.
+    pub(crate) async fn estimate(&self, delivery: &Delivery) -> BackendResult<Transfer> {
+        let whole = Transfer::whole(delivery.package);
+        if self.gateway().parts().is_none() || !self.wants_tree(delivery.descriptor).await? {
+            return Ok(whole);
+        }
+        if delivery.previous.is_some_and(|it| it.digest == delivery.package.digest) {
+            return Ok(Transfer::new(TransferWay::Nothing, 0));
+        }
+        let Some(published) = self.publish(delivery.package, delivery.previous).await else {
+            return Ok(whole);
+        };
+        let way = ways_of_files(&published.publication).into_iter().next();
+        Ok(way.map_or(whole, |it| {
+            let way = match it.kind {
+                WayKind::Chunks => TransferWay::Chunks,
+                WayKind::Delta => TransferWay::Delta,
+                _ => TransferWay::Whole,
+            };
+            Transfer::new(way, it.needs.download)
+        }))
+    }
+
     async fn wants_tree(&self, descriptor: ArtifactRef) -> BackendResult<bool> {
         Ok(self.releases().descriptor(descriptor.digest).await?.takes_trees())
     }
@@ -66,10 +92,14 @@ impl AgentExecutor {
     }
 }
 
-/// What hosts may fetch of a package as files: the parts of the ways that take all of each.
+/// What hosts may fetch of a package.
 fn parts(publication: &Publication) -> impl Iterator<Item = Digest> {
+    ways_of_files(publication).into_iter().flat_map(|it| it.parts).map(|it| it.part.digest)
+}
+
+/// The ways that take all of each part, which is a file, the cheapest first, for hosts that have what there are deltas against.
+fn ways_of_files(publication: &Publication) -> Vec<Way> {
     let upgrades = publication.upgrades().iter();
     let holdings = upgrades.fold(Holdings::new(), |all, it| all.with_tree(it.from));
-    let whole = ways(publication, &holdings).into_iter().filter(|it| it.takes_whole_parts());
-    whole.flat_map(|it| it.parts).map(|it| it.part.digest)
+    ways(publication, &holdings).into_iter().filter(Way::takes_whole_parts).collect()
 }

@@ -13,8 +13,9 @@ use deploy_core::{
     access::{Action, Permit},
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, ConfirmRequest,
-        Confirmation, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
-        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
+        Confirmation, Delivery, Executor, ExecutorCapabilities, Health, HostRequest, KillReport,
+        KillRequest, Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport,
+        StageRequest, Transfer,
     },
     digest::Digest,
     error::{BackendError, BackendResult, ErrorKind},
@@ -297,6 +298,10 @@ impl Executor for AgentExecutor {
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
         allow(permit, Action::HostExecute, &request.on, "executor.stage")?;
         self.have_staged(request).await
+    }
+
+    async fn transfer(&self, _host: &Host, delivery: &Delivery) -> BackendResult<Transfer> {
+        self.estimate(delivery).await
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

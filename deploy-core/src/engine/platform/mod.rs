@@ -5,6 +5,7 @@ mod planning;
 mod repair;
 mod restore;
 mod sights;
+mod transfer;
 
 pub use catalog::Applied;
 pub use control::Command;

@@ -126,6 +126,7 @@ impl Platform {
         let (plan, mut report) = plan(&input)?;
         self.check_confirm(&plan)?;
         report.warnings.extend(self.warn_of_staging(&plan));
+        self.weigh(&plan, &mut report).await;
         Ok((plan, report))
     }
 
@@ -183,7 +184,9 @@ impl Platform {
             .with_installed(installed)
             .with_seed(request.seed)
             .with_parent(undone.plan().digest());
-        Ok(plan(&input)?)
+        let (plan, mut report) = plan(&input)?;
+        self.weigh(&plan, &mut report).await;
+        Ok((plan, report))
     }
 
     /// Refuses a plan that was made for another inventory.

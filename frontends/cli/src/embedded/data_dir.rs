@@ -59,6 +59,11 @@ impl DataDir {
         self.path.join("tls")
     }
 
+    /// Where the parts of packages are, which can all be made again.
+    pub(crate) fn parts(&self) -> PathBuf {
+        self.path.join("parts")
+    }
+
     /// Where a server writes at which address machines enrol.
     pub(crate) fn agents_address(&self) -> PathBuf {
         self.path.join("agents.address")

@@ -29,6 +29,9 @@ pub struct Plan {
     pub no_ops: Vec<String>,
     /// The hosts that are left out, and why.
     pub left_out: Vec<PlanHost>,
+    /// How the package gets to hosts that do not have it; empty where nobody has worked that out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfers: Vec<PlanTransfer>,
     /// What somebody should know before starting it.
     pub warnings: Vec<String>,
     /// What it comes to, in a sentence.
@@ -44,6 +47,25 @@ pub struct PlanWave {
     pub wave: u32,
     /// Its targets.
     pub targets: Vec<PlanHost>,
+}
+
+/// How the package of a plan gets to some of its hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PlanTransfer {
+    /// To how many.
+    pub hosts: u32,
+    /// The release that it is of.
+    pub release: String,
+    /// What they run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// `whole`, `chunks`, `delta`, or `nothing` where they have the very same package.
+    pub way: String,
+    /// How many bytes to each of them.
+    pub bytes: u64,
+    /// How many bytes the package has.
+    pub whole: u64,
 }
 
 /// What a plan says about one host.

@@ -172,9 +172,10 @@ async fn staging_goes_on_where_it_was_cut() {
 #[tokio::test]
 async fn what_has_no_room_is_not_fetched() {
     let huge = ArtifactRef::new(Digest::of(b"huge"), 1 << 50);
-    for (policy, says) in
-        [("cache_mib = 4294967295\n", "the file system is short of"), ("cache_mib = 1\n", "`cache_mib`")]
-    {
+    for (policy, says) in [
+        ("cache_mib = 4294967295\n", "the file system is short of"),
+        ("cache_mib = 1\n", "`cache_mib`"),
+    ] {
         let lab = Lab::with_policy(policy).await;
         let err = lab.stage(vec![huge]).await.unwrap_err();
         assert_eq!(err.kind(), ErrorKind::NoSpace);

@@ -28,6 +28,8 @@ const AGENTS_PORT: u16 = 7444;
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
 const LONGEST_HEARTBEAT: Duration = Duration::from_secs(300);
+/// How much room the parts of packages may take, unless it is said.
+const PARTS_MIB: u32 = 16 << 10;
 /// How often it is looked what hosts are owed, unless it is said.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -37,7 +39,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 const PREFIX: &str = "DEPLOY_SERVE_";
 
 /// The keys that have a variable, and whether their value is a text. `limits.requests` is `DEPLOY_SERVE_LIMITS_REQUESTS`.
-const KEYS: [(&str, bool); 26] = [
+const KEYS: [(&str, bool); 27] = [
     ("listen", true),
     ("database", true),
     ("database_file", true),
@@ -50,6 +52,7 @@ const KEYS: [(&str, bool); 26] = [
     ("agents.listen", true),
     ("agents.address", true),
     ("agents.heartbeat", true),
+    ("agents.parts_mib", false),
     ("telemetry.log_format", true),
     ("telemetry.otlp_endpoint", true),
     ("repair.interval", true),
@@ -103,6 +106,7 @@ struct AgentsFile {
     listen: Option<SocketAddr>,
     address: Option<String>,
     heartbeat: Option<Human>,
+    parts_mib: Option<u32>,
 }
 
 #[derive(Default, Deserialize)]
@@ -164,6 +168,8 @@ pub(super) struct AgentsConfig {
     /// The `HOST:PORT` at which they are to find this server; `None` is where they have enrolled.
     pub(super) address: Option<String>,
     pub(super) heartbeat: Duration,
+    /// How much room the parts of packages may take.
+    pub(super) parts_mib: u32,
 }
 
 /// The address of a database, which may hold a password.
@@ -273,6 +279,7 @@ impl ConfigFile {
                 listen: agents.listen.or(below.agents.listen),
                 address: agents.address.or(below.agents.address),
                 heartbeat: agents.heartbeat.or(below.agents.heartbeat),
+                parts_mib: agents.parts_mib.or(below.agents.parts_mib),
             },
             telemetry: TelemetryFile {
                 log_format: telemetry.log_format.or(below.telemetry.log_format),
@@ -353,7 +360,8 @@ fn agents(written: AgentsFile, api: SocketAddr) -> Result<AgentsConfig, Problem>
         let message = format!("`agents.address`: `{}` is no HOST:PORT", address.escape_debug());
         return Err(invalid(message));
     }
-    Ok(AgentsConfig { listen, address: written.address, heartbeat })
+    let parts_mib = written.parts_mib.unwrap_or(PARTS_MIB);
+    Ok(AgentsConfig { listen, address: written.address, heartbeat, parts_mib })
 }
 
 fn encryption(tls: TlsFile, plain: bool) -> Result<Encryption, Problem> {

@@ -18,6 +18,7 @@ use deploy_agent_gateway::{
 use deploy_agent_protocol::OrderSigner;
 use deploy_core::backend::{AgentRegistry, Clock, Executor};
 use deploy_operations::Agents;
+use deploy_parts::{PartStore, PartStoreOptions};
 use deploy_pki::{AgentAcceptor, Authority, Revocations};
 use deploy_server::ServerConfig;
 use deploy_wire::Problem;
@@ -71,8 +72,12 @@ impl AgentPort {
             inventory: Arc::clone(&parts.inventory),
             sights: heard,
         };
-        let options = GatewayOptions::default().with_heartbeat(config.heartbeat);
         let artifacts = Arc::clone(&parts.artifacts);
+        let kept = PartStoreOptions::default().with_budget(u64::from(config.parts_mib) << 20);
+        let of_packages = PartStore::open(data_dir.parts(), Arc::clone(&artifacts), kept)
+            .map_err(|err| io_problem(data_dir.parts().display(), &err))?;
+        let options =
+            GatewayOptions::default().with_heartbeat(config.heartbeat).with_parts(of_packages);
         let gateway =
             Gateway::new(Arc::new(admission), artifacts, Arc::clone(&clock), signer, options);
         let enroller = Enroller::new(

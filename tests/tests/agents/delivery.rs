@@ -1,0 +1,123 @@
+//! Packages come to hosts as what is new in them.
+use crate::{host::TestHost, network::may_divide, plane::Plane, rollouts::fleet};
+use serde_json::Value;
+use std::{fs, path::PathBuf};
+
+/// Of a program, in bytes: its archive is more than one block of the transport.
+const SIZE: usize = 3 << 20;
+
+/// A service with the default steps, and packages with one large file.
+struct Web<'a>(&'a Plane);
+
+impl<'a> Web<'a> {
+    fn new(plane: &'a Plane) -> Self {
+        let file = plane.path("web.toml");
+        let text = "name = \"web\"\nowner = \"ann\"\ndeploy_path = \"/srv/web\"\naccount = \"root\"\n\
+            selector = \"role=web\"\n\n[strategy]\nmin_healthy_time = \"0s\"\n";
+        fs::write(&file, text).unwrap();
+        plane.deploy(&["service", "apply", file.to_str().unwrap()]);
+        Self(plane)
+    }
+
+    /// Makes the release `version`, whose program differs from that of others in a few bytes.
+    fn release(&self, version: &str) {
+        let folder: PathBuf = self.0.path(&format!("web-{version}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("program"), program(version)).unwrap();
+        let descriptor = self.0.path("descriptor.toml");
+        fs::write(&descriptor, "format = 1\n").unwrap();
+        let paths = [folder.to_str().unwrap(), descriptor.to_str().unwrap()];
+        let [package, descriptor] = paths;
+        let create = ["release", "create", "web", version, "--package", package];
+        self.0.deploy(&[&create[..], &["--descriptor", descriptor]].concat());
+    }
+
+    /// What a plan says of how the package gets to its hosts.
+    fn transfers(&self, version: &str) -> Vec<Value> {
+        let plan = self.0.sent(&["plan", "web", &format!("web-{version}")]);
+        plan["transfers"].as_array().unwrap().clone()
+    }
+
+    fn deploy(&self, version: &str) {
+        self.drive(&["start", "web", &format!("web-{version}"), "--yes"]);
+    }
+
+    /// Drives a rollout to its end, which is the last thing that is printed.
+    fn drive(&self, arguments: &[&str]) {
+        let command = [&["rollout"], arguments, &["--output", "json"]].concat();
+        let printed = self.0.sent_and_shown(&command);
+        let end: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+        assert_eq!(end["state"], "succeeded", "{printed}");
+    }
+}
+
+fn program(version: &str) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    })
+    .take(SIZE)
+    .collect();
+    noise.splice(1_000_000..1_000_000 + version.len(), version.bytes());
+    noise
+}
+
+/// How many bytes of artifacts a host keeps: all that it has fetched.
+fn fetched(host: &TestHost) -> u64 {
+    let artifacts = fs::read_dir(host.state().join("artifacts")).unwrap();
+    artifacts.map(|it| it.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[track_caller]
+fn run(hosts: &[TestHost], version: &str) {
+    for host in hosts {
+        let found = fs::read(host.srv("web/current/program")).unwrap();
+        assert!(found == program(version), "{} runs another program", host.name);
+    }
+}
+
+#[test]
+fn an_upgrade_is_planned_and_sent_as_a_delta_and_taken_back_without_a_download() {
+    if !may_divide("an_upgrade_is_planned_and_sent_as_a_delta_and_taken_back_without_a_download") {
+        return;
+    }
+    let (plane, hosts) = fleet(2);
+    let web = Web::new(&plane);
+    web.release("1.0.0");
+    web.release("1.0.1");
+    web.deploy("1.0.0");
+    run(&hosts, "1.0.0");
+
+    let transfers = web.transfers("1.0.1");
+    assert_eq!(transfers.len(), 1, "{transfers:?}");
+    let (transfer, whole) = (&transfers[0], transfers[0]["whole"].as_u64().unwrap());
+    let planned = transfer["bytes"].as_u64().unwrap();
+    assert_eq!((transfer["way"].as_str(), transfer["hosts"].as_u64()), (Some("delta"), Some(2)));
+    assert!(planned < whole / 100 && whole > SIZE as u64 / 2, "{transfer}");
+    let shown = plane.sent_and_shown(&["plan", "web", "web-1.0.1"]);
+    assert!(shown.contains(" to each of 2 hosts that run web-1.0.0, by delta"), "{shown}");
+
+    let before: Vec<u64> = hosts.iter().map(fetched).collect();
+    web.deploy("1.0.1");
+    run(&hosts, "1.0.1");
+    for (host, before) in hosts.iter().zip(&before) {
+        let more = fetched(host) - before;
+        assert!(more < planned + 20_000, "{} has fetched {more} bytes", host.name);
+    }
+
+    // Back, with nothing in any cache.
+    for host in &hosts {
+        for artifact in fs::read_dir(host.state().join("artifacts")).unwrap() {
+            fs::remove_file(artifact.unwrap().path()).unwrap();
+        }
+    }
+    web.drive(&["rollback", "web", "--yes"]);
+    run(&hosts, "1.0.0");
+    for host in &hosts {
+        let more = fetched(host);
+        assert!(more < 5_000, "{}: the descriptor at most, and not {more} bytes", host.name);
+    }
+}
