@@ -151,6 +151,10 @@ name!(
     BuildId, "build id", ID
 );
 name!(
+    /// What leads to a version of a repository, such as `stable`.
+    ChannelName, "channel name", NAME
+);
+name!(
     /// The name of a host, unique in the inventory.
     HostName, "host name", HOST
 );

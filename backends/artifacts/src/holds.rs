@@ -1,7 +1,7 @@
 //! Who needs which artifact.
 use crate::{fault, layout};
 use deploy_core::{
-    backend::{BackendError, BackendResult, ErrorKind, Holder},
+    backend::{ArtifactKind, BackendError, BackendResult, ChannelKey, ErrorKind, Holder, Revision},
     digest::Digest,
 };
 use futures_util::TryStreamExt as _;
@@ -67,6 +67,7 @@ impl Holds {
 
 fn parse_holder(operation: &'static str, text: &str) -> BackendResult<Holder> {
     let holder = match text.split_once('/') {
+        Some(("channel", rest)) => parse_channel(rest),
         Some(("release", id)) => id.parse().ok().map(Holder::Release),
         Some(("pin", name)) => name.parse().ok().map(Holder::Pin),
         _ => None,
@@ -76,4 +77,12 @@ fn parse_holder(operation: &'static str, text: &str) -> BackendResult<Holder> {
             .with("holder", text)
             .with("hint", "a newer version of this program wrote it")
     })
+}
+
+/// `<repository>/<kind>/<name>/<revision>`.
+fn parse_channel(text: &str) -> Option<Holder> {
+    let [repository, kind, name, revision] = text.split('/').collect::<Vec<_>>().try_into().ok()?;
+    let kind = ArtifactKind::from_name(kind)?;
+    let key = ChannelKey::new(repository.parse().ok()?, kind, name.parse().ok()?);
+    Some(Holder::Channel(key, Revision::new(revision.parse().ok()?)))
 }

@@ -23,6 +23,7 @@
 //! lock                                        flock: who publishes or removes
 //! blobs/sha256/<ab>/<hex>                     the bytes of an artifact
 //! entries/<repository>/<kind>/<version>.json  which artifact a version is
+//! holds/<hex>/channel/<channel>/<revision>    which channel leads to an artifact, since which move
 //! holds/<hex>/release/<release id>            who needs an artifact
 //! holds/<hex>/pin/<name>                      who wants it kept
 //! partial/<hex>.<n>                           puts that are under way or were interrupted

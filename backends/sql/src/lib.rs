@@ -24,6 +24,7 @@ mod agent;
 mod answer;
 mod arg;
 mod body;
+mod channel;
 mod copy;
 mod credential;
 mod database;

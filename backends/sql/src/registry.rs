@@ -1,6 +1,7 @@
 use crate::{
     arg::{Arg, int, limit},
     body::{Body, FORMAT, decode},
+    channel::MOVE,
     database::Database,
     row::{Damage, Row},
     store::{Store, Transaction},
@@ -8,7 +9,7 @@ use crate::{
 use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
-    backend::{Expect, Revision, ServiceRegistry, Versioned},
+    backend::{ChannelKey, ChannelMove, Expect, Revision, ServiceRegistry, Versioned},
     error::{BackendError, BackendResult, ErrorKind},
     id::{ReleaseId, ServiceName},
     spec::{Release, Service},
@@ -17,10 +18,10 @@ use deploy_core::{
 const PUT: &str = "registry.put_service";
 const CREATE: &str = "registry.create_release";
 
-/// Keeps services and releases in SQL.
+/// Keeps services, releases and channels in SQL.
 #[derive(Clone, Debug)]
 pub struct SqlServiceRegistry {
-    store: Store,
+    pub(crate) store: Store,
 }
 
 impl SqlServiceRegistry {
@@ -212,6 +213,39 @@ impl ServiceRegistry for SqlServiceRegistry {
             self.demand_service(RELEASES, service).await?;
         }
         self.store.place(RELEASES, "releases").decode_all(&rows, decode_release)
+    }
+
+    async fn move_channel(
+        &self,
+        permit: &Permit,
+        moved: ChannelMove,
+        expect: Expect,
+    ) -> BackendResult<Revision> {
+        let resource = Resource::Repository(moved.channel.repository.clone());
+        permit.demand(Action::ArtifactWrite, &resource, MOVE)?;
+        let mut transaction = self.store.begin(MOVE).await?;
+        let outcome = self.set_channel(&mut transaction, &moved, expect).await;
+        transaction.finish(outcome).await
+    }
+
+    async fn channel(&self, key: &ChannelKey) -> BackendResult<Versioned<ChannelMove>> {
+        self.newest_move(key).await
+    }
+
+    async fn channels(
+        &self,
+        after: Option<&ChannelKey>,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>> {
+        self.newest_moves(after, limit).await
+    }
+
+    async fn channel_history(
+        &self,
+        key: &ChannelKey,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>> {
+        self.moves(key, limit).await
     }
 }
 

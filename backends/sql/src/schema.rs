@@ -25,10 +25,8 @@ macro_rules! migrations {
 }
 
 /// In their order; the first makes version 1.
-pub(crate) const POSTGRES: &[Migration] =
-    migrations!("postgres": "0001_initial", "0002_identity", "0003_kept_out", "0004_floors";);
-pub(crate) const SQLITE: &[Migration] =
-    migrations!("sqlite": "0001_initial", "0002_identity", "0003_kept_out", "0004_floors";);
+pub(crate) const POSTGRES: &[Migration] = migrations!("postgres": "0001_initial", "0002_identity", "0003_kept_out", "0004_floors", "0005_channels";);
+pub(crate) const SQLITE: &[Migration] = migrations!("sqlite": "0001_initial", "0002_identity", "0003_kept_out", "0004_floors", "0005_channels";);
 pub(crate) const SQLITE_LOGS: &[Migration] = migrations!("sqlite-logs": "0001_initial";);
 
 /// Brings the schema to the newest version.

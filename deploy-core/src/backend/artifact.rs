@@ -1,3 +1,4 @@
+use super::{ChannelKey, Revision};
 use crate::{
     access::Permit,
     digest::{Digest, Hasher},
@@ -24,6 +25,22 @@ pub enum ArtifactKind {
 }
 
 impl ArtifactKind {
+    /// All of them, in the order of their names.
+    pub const ALL: [Self; 3] = [Self::Descriptor, Self::Package, Self::Provenance];
+
+    /// The kind of this name.
+    ///
+    /// ```
+    /// use deploy_core::backend::ArtifactKind;
+    ///
+    /// assert_eq!(ArtifactKind::from_name("package"), Some(ArtifactKind::Package));
+    /// assert_eq!(ArtifactKind::from_name("packages"), None);
+    /// ```
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == name)
+    }
+
     /// A stable, lower-case name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -161,6 +178,8 @@ impl ListArtifacts {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Holder {
+    /// A channel that leads to it, since the move of this revision.
+    Channel(ChannelKey, Revision),
     /// A release that consists of it.
     Release(ReleaseId),
     /// Somebody who wants it kept, whether anything runs it or not.
@@ -170,6 +189,7 @@ pub enum Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Channel(key, revision) => write!(f, "channel/{key}/{revision}"),
             Self::Release(id) => write!(f, "release/{id}"),
             Self::Pin(name) => write!(f, "pin/{name}"),
         }

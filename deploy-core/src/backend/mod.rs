@@ -6,6 +6,7 @@ mod agent;
 mod answer;
 mod artifact;
 mod builder;
+mod channel;
 mod clock;
 mod confirm;
 mod credential;
@@ -33,6 +34,7 @@ pub use builder::{
     Build, BuildFailure, BuildFault, BuildLog, BuildOutput, BuildReport, BuildRequest, BuildState,
     Builder, Isolation, ListBuilds,
 };
+pub use channel::{ChannelKey, ChannelMove, ChannelTarget};
 pub use clock::Clock;
 pub use confirm::{ConfirmRequest, Confirmation, Revert};
 pub use credential::{CreateToken, CredentialStore, Token};

@@ -1,3 +1,4 @@
+use super::{ChannelKey, ChannelMove};
 use crate::{
     access::Permit,
     error::{BackendResult, ErrorKind},
@@ -77,7 +78,7 @@ impl Expect {
     }
 }
 
-/// Knows services and their releases.
+/// Knows services and their releases, and where channels lead.
 ///
 /// # Contract
 /// * `put_service` compares and sets: with `Expect::Absent` on a service that exists it is `AlreadyExists`; with `Expect::At` on
@@ -90,6 +91,15 @@ impl Expect {
 /// * `releases` gives the releases of a service, newest first (by `created_at`, ties by id, descending), and no more than asked for.
 /// * A missing service or release is `NotFound`.
 /// * A permit for another action than `ServiceWrite` on the service is `PermissionDenied`.
+/// * `move_channel` compares and sets: with `Expect::Absent` on a channel that exists it is `AlreadyExists`; with `Expect::At` on
+///   another revision it is `Conflict`, on a missing channel `NotFound`. A refused `move_channel` changes nothing.
+/// * Of any number of moves of a channel at one revision, one wins.
+/// * A channel that is closed is kept like any other, and can be moved on.
+/// * `channel_history` gives every move of a channel, newest first, and no more than asked for.
+/// * `channels` gives the newest move of each channel in the order of repository, kind and name, after the channel given, and no more
+///   than asked for.
+/// * A missing channel is `NotFound`.
+/// * A permit for another action than `ArtifactWrite` on the channel's repository is `PermissionDenied`.
 ///
 /// ```
 /// use deploy_core::{
@@ -147,6 +157,31 @@ pub trait ServiceRegistry: fmt::Debug + Send + Sync + 'static {
 
     /// Up to `limit` releases of a service, newest first.
     async fn releases(&self, service: &ServiceName, limit: usize) -> BackendResult<Vec<Release>>;
+
+    /// Adds a channel, or has one lead somewhere else.
+    async fn move_channel(
+        &self,
+        permit: &Permit,
+        moved: ChannelMove,
+        expect: Expect,
+    ) -> BackendResult<Revision>;
+
+    /// The newest move of a channel.
+    async fn channel(&self, key: &ChannelKey) -> BackendResult<Versioned<ChannelMove>>;
+
+    /// The newest moves of up to `limit` channels after `after`.
+    async fn channels(
+        &self,
+        after: Option<&ChannelKey>,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>>;
+
+    /// Up to `limit` moves of a channel, newest first.
+    async fn channel_history(
+        &self,
+        key: &ChannelKey,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>>;
 }
 
 /// Conveniences for callers. Backends implement none of these.
@@ -166,6 +201,24 @@ pub trait ServiceRegistryExt: ServiceRegistry {
             let mut all: Vec<Versioned<Service>> = Vec::new();
             loop {
                 let page = self.services(all.last().map(|it| &it.value.name), PAGE).await?;
+                let last = page.len() < PAGE;
+                all.extend(page);
+                if last {
+                    return Ok(all);
+                }
+            }
+        }
+    }
+
+    /// The newest moves of all channels, in the order of their keys.
+    fn all_channels(
+        &self,
+    ) -> impl Future<Output = BackendResult<Vec<Versioned<ChannelMove>>>> + Send {
+        async move {
+            const PAGE: usize = 1_000;
+            let mut all: Vec<Versioned<ChannelMove>> = Vec::new();
+            loop {
+                let page = self.channels(all.last().map(|it| &it.value.channel), PAGE).await?;
                 let last = page.len() < PAGE;
                 all.extend(page);
                 if last {

@@ -4,7 +4,7 @@ use crate::{
     access::{Action, Permit, Resource},
     backend::{
         ArtifactEntry, ArtifactKind, ArtifactMeta, ArtifactStore, ArtifactStoreExt as _,
-        BackendResult, Holder, ListArtifacts, PutArtifact,
+        BackendResult, ChannelKey, Holder, ListArtifacts, PutArtifact, Revision,
     },
     digest::Digest,
     error::ErrorKind,
@@ -309,13 +309,20 @@ pub async fn what_is_held_stays<H: ArtifactStoreHarness>(harness: &H) {
     }
     let both = [holder("rel-7"), holder("rel-8")];
     assert_eq!(store.holders(&digest).await.unwrap(), both.clone().into());
-    let pin = Holder::Pin(name("rel-7"));
-    store.hold(&permit, &digest, &pin).await.unwrap();
-    assert_eq!(
-        store.holders(&digest).await.unwrap(),
-        both.into_iter().chain([pin.clone()]).collect()
-    );
-    store.let_go(&permit, &digest, &pin).await.unwrap();
+    let channel = ChannelKey::new(name("web"), ArtifactKind::Package, name("rel-7"));
+    let others = [
+        Holder::Pin(name("rel-7")),
+        Holder::Channel(channel.clone(), Revision::new(1)),
+        Holder::Channel(channel, Revision::new(12)),
+    ];
+    for other in &others {
+        store.hold(&permit, &digest, other).await.unwrap();
+    }
+    let all = both.into_iter().chain(others.clone()).collect();
+    assert_eq!(store.holders(&digest).await.unwrap(), all);
+    for other in &others {
+        store.let_go(&permit, &digest, other).await.unwrap();
+    }
     for _ in 0..2 {
         store.let_go(&permit, &digest, &holder("rel-8")).await.unwrap();
     }

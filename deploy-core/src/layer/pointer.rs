@@ -6,14 +6,14 @@ use crate::{
         AcquireLease, AgentRegistry, Answer, AnswerClaim, AnswerStore, AppendError, ArtifactEntry,
         ArtifactMeta, ArtifactReader, ArtifactStore, ArtifactStoreCapabilities, AttemptLog,
         AttemptReport, AttemptRequest, Authorizer, BeginAnswer, Begun, Build, BuildLog,
-        BuildOutput, BuildRequest, Builder, CertifyAgent, CheckRequest, Clock, ConfirmRequest,
-        Confirmation, CreateJoinToken, CreateToken, CredentialStore, Delivery, EnrollAgent,
-        Executor, ExecutorCapabilities, Expect, Health, Holder, HostInventory, HostRequest,
-        JoinGrant, Journal, KillReport, KillRequest, Lease, LeaseStore, ListArtifacts, ListBuilds,
-        LogChunk, LogPosition, LogQuery, LogStore, Notification, Notifier, Observed, Placement,
-        PlacementRequest, ProbeReport, ProbeRequest, PutArtifact, Resolution, ResolveRequest,
-        Revision, RolloutRef, Scheduler, ServiceRegistry, StageReport, StageRequest, Token,
-        Transfer, Versioned,
+        BuildOutput, BuildRequest, Builder, CertifyAgent, ChannelKey, ChannelMove, CheckRequest,
+        Clock, ConfirmRequest, Confirmation, CreateJoinToken, CreateToken, CredentialStore,
+        Delivery, EnrollAgent, Executor, ExecutorCapabilities, Expect, Health, Holder,
+        HostInventory, HostRequest, JoinGrant, Journal, KillReport, KillRequest, Lease, LeaseStore,
+        ListArtifacts, ListBuilds, LogChunk, LogPosition, LogQuery, LogStore, Notification,
+        Notifier, Observed, Placement, PlacementRequest, ProbeReport, ProbeRequest, PutArtifact,
+        Resolution, ResolveRequest, Revision, RolloutRef, Scheduler, ServiceRegistry, StageReport,
+        StageRequest, Token, Transfer, Versioned,
     },
     digest::Digest,
     error::BackendResult,
@@ -255,4 +255,21 @@ forward!(ServiceRegistry {
     async fn create_release(&self, permit: &Permit, release: Release) -> BackendResult<()>;
     async fn release(&self, id: &ReleaseId) -> BackendResult<Release>;
     async fn releases(&self, service: &ServiceName, limit: usize) -> BackendResult<Vec<Release>>;
+    async fn move_channel(
+        &self,
+        permit: &Permit,
+        moved: ChannelMove,
+        expect: Expect
+    ) -> BackendResult<Revision>;
+    async fn channel(&self, key: &ChannelKey) -> BackendResult<Versioned<ChannelMove>>;
+    async fn channels(
+        &self,
+        after: Option<&ChannelKey>,
+        limit: usize
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>>;
+    async fn channel_history(
+        &self,
+        key: &ChannelKey,
+        limit: usize
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>>;
 });

@@ -4,9 +4,10 @@ use crate::{
     backend::{
         AcquireLease, AppendError, ArtifactEntry, ArtifactMeta, ArtifactReader, ArtifactStore,
         ArtifactStoreCapabilities, Authorizer, Build, BuildLog, BuildOutput, BuildRequest, Builder,
-        Expect, Holder, HostInventory, Journal, Lease, LeaseStore, ListArtifacts, ListBuilds,
-        LogChunk, LogPosition, LogQuery, LogStore, Notification, Notifier, Placement,
-        PlacementRequest, PutArtifact, Revision, RolloutRef, Scheduler, ServiceRegistry, Versioned,
+        ChannelKey, ChannelMove, Expect, Holder, HostInventory, Journal, Lease, LeaseStore,
+        ListArtifacts, ListBuilds, LogChunk, LogPosition, LogQuery, LogStore, Notification,
+        Notifier, Placement, PlacementRequest, PutArtifact, Revision, RolloutRef, Scheduler,
+        ServiceRegistry, Versioned,
     },
     digest::Digest,
     error::BackendResult,
@@ -333,5 +334,39 @@ impl<B: ServiceRegistry, L: Layer> ServiceRegistry for Layered<B, L> {
     async fn releases(&self, service: &ServiceName, limit: usize) -> BackendResult<Vec<Release>> {
         let operation = Operation::read("registry.releases");
         self.layer.around(operation, || self.backend.releases(service, limit)).await
+    }
+
+    async fn move_channel(
+        &self,
+        permit: &Permit,
+        moved: ChannelMove,
+        expect: Expect,
+    ) -> BackendResult<Revision> {
+        let operation = Operation::write("registry.move_channel");
+        let call = || self.backend.move_channel(permit, moved.clone(), expect);
+        self.layer.around(operation, call).await
+    }
+
+    async fn channel(&self, key: &ChannelKey) -> BackendResult<Versioned<ChannelMove>> {
+        let operation = Operation::read("registry.channel");
+        self.layer.around(operation, || self.backend.channel(key)).await
+    }
+
+    async fn channels(
+        &self,
+        after: Option<&ChannelKey>,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>> {
+        let operation = Operation::read("registry.channels");
+        self.layer.around(operation, || self.backend.channels(after, limit)).await
+    }
+
+    async fn channel_history(
+        &self,
+        key: &ChannelKey,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>> {
+        let operation = Operation::read("registry.channel_history");
+        self.layer.around(operation, || self.backend.channel_history(key, limit)).await
     }
 }

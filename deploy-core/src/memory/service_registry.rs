@@ -1,7 +1,7 @@
 use super::lock;
 use crate::{
     access::{Action, Permit, Resource},
-    backend::{Expect, Revision, ServiceRegistry, Versioned},
+    backend::{ChannelKey, ChannelMove, Expect, Revision, ServiceRegistry, Versioned},
     error::{BackendError, BackendResult, ErrorKind},
     id::{ReleaseId, ServiceName},
     spec::{Release, Service},
@@ -14,7 +14,7 @@ use std::{
     sync::Mutex,
 };
 
-/// Keeps services and releases in memory.
+/// Keeps services, releases and channels in memory.
 #[derive(Debug, Default)]
 pub struct MemoryServiceRegistry {
     state: Mutex<State>,
@@ -25,6 +25,8 @@ struct State {
     /// Every value of every service, oldest first; never empty.
     services: BTreeMap<ServiceName, Vec<Versioned<Service>>>,
     releases: BTreeMap<ReleaseId, Release>,
+    /// Every move of every channel, oldest first; never empty.
+    channels: BTreeMap<ChannelKey, Vec<Versioned<ChannelMove>>>,
 }
 
 impl MemoryServiceRegistry {
@@ -119,6 +121,58 @@ impl ServiceRegistry for MemoryServiceRegistry {
         releases.sort_by_key(|it| Reverse((it.created_at, &it.id)));
         Ok(releases.into_iter().take(limit).cloned().collect())
     }
+
+    async fn move_channel(
+        &self,
+        permit: &Permit,
+        moved: ChannelMove,
+        expect: Expect,
+    ) -> BackendResult<Revision> {
+        let resource = Resource::Repository(moved.channel.repository.clone());
+        permit.demand(Action::ArtifactWrite, &resource, "registry.move_channel")?;
+        let mut state = lock(&self.state);
+        let actual = state.channels.get(&moved.channel).and_then(|it| it.last());
+        let actual = actual.map(|it| it.revision);
+        expect.check(actual).map_err(|kind| {
+            BackendError::new(kind, "registry.move_channel").with("channel", &moved.channel)
+        })?;
+        let revision = Revision::new(actual.map_or(0, Revision::get) + 1);
+        let moves = state.channels.entry(moved.channel.clone()).or_default();
+        moves.push(Versioned::new(revision, moved));
+        Ok(revision)
+    }
+
+    async fn channel(&self, key: &ChannelKey) -> BackendResult<Versioned<ChannelMove>> {
+        let state = lock(&self.state);
+        let newest = state.channels.get(key).and_then(|it| it.last()).cloned();
+        newest.ok_or_else(|| missing_channel("registry.channel", key))
+    }
+
+    async fn channels(
+        &self,
+        after: Option<&ChannelKey>,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>> {
+        let state = lock(&self.state);
+        let rest =
+            state.channels.range::<ChannelKey, _>((after.map_or(Unbounded, Excluded), Unbounded));
+        Ok(rest.filter_map(|(_, moves)| moves.last()).take(limit).cloned().collect())
+    }
+
+    async fn channel_history(
+        &self,
+        key: &ChannelKey,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>> {
+        let state = lock(&self.state);
+        let moves = state.channels.get(key);
+        let moves = moves.ok_or_else(|| missing_channel("registry.channel_history", key))?;
+        Ok(moves.iter().rev().take(limit).cloned().collect())
+    }
+}
+
+fn missing_channel(operation: &'static str, key: &ChannelKey) -> BackendError {
+    BackendError::new(ErrorKind::NotFound, operation).with("channel", key)
 }
 
 fn missing_service(operation: &'static str, name: &ServiceName) -> BackendError {

@@ -2,7 +2,8 @@ use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
-        BackendError, BackendResult, ErrorKind, Expect, Revision, ServiceRegistry, Versioned,
+        BackendError, BackendResult, ChannelKey, ChannelMove, ErrorKind, Expect, Revision,
+        ServiceRegistry, Versioned,
     },
     conformance::{Harness, permit},
     id::{ReleaseId, ServiceName},
@@ -14,16 +15,21 @@ use std::sync::{Arc, Mutex};
 sabotages! {
     AcceptsReleasesOfNothing,
     CallsTheMissingUnavailable,
+    ForgetsClosedChannels,
     ForgetsAtACrash,
     GivesHistoryOldestFirst,
     IgnoresLimits,
     IgnoresPermits,
     IgnoresRevisions,
+    IgnoresRevisionsOfChannels,
     IsAlone,
+    KeepsTheFirstTarget,
     KeepsTheFirstValue,
     LetsReleasesChange,
+    ListsChannelsBackwards,
     ListsReleasesByName,
     ListsServicesBackwards,
+    LooksBeforeItMoves,
     LooksBeforeItWrites,
     RemembersReleases,
     RepeatsTheLastOfAPage,
@@ -50,6 +56,19 @@ impl Saboteur {
             let there = self.0.service(&service.name).await;
             let expect = there.map_or(Expect::Absent, |it| Expect::At(it.revision));
             match self.0.put_service(permit, service.clone(), expect).await {
+                Err(err)
+                    if matches!(err.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// As [`put_anyway`](Self::put_anyway), of a channel.
+    async fn move_anyway(&self, permit: &Permit, moved: ChannelMove) -> BackendResult<Revision> {
+        loop {
+            let there = self.0.channel(&moved.channel).await;
+            let expect = there.map_or(Expect::Absent, |it| Expect::At(it.revision));
+            match self.0.move_channel(permit, moved.clone(), expect).await {
                 Err(err)
                     if matches!(err.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists) => {}
                 done => return done,
@@ -97,9 +116,7 @@ impl ServiceRegistry for Saboteur {
                 if there != expected {
                     return self.0.put_service(permit_, service, expect).await;
                 }
-                for _ in 0..50 {
-                    tokio::task::yield_now().await;
-                }
+                others_first().await;
                 self.put_anyway(permit_, service).await
             }
             _ => self.0.put_service(permit_, service, expect).await,
@@ -167,5 +184,73 @@ impl ServiceRegistry for Saboteur {
             _ => {}
         }
         Ok(releases)
+    }
+
+    async fn move_channel(
+        &self,
+        permit_: &Permit,
+        moved: ChannelMove,
+        expect: Expect,
+    ) -> BackendResult<Revision> {
+        match self.1 {
+            Sabotage::IgnoresPermits => {
+                let all = permit(Action::ArtifactWrite, Resource::System).await;
+                self.0.move_channel(&all, moved, expect).await
+            }
+            Sabotage::IgnoresRevisionsOfChannels => self.move_anyway(permit_, moved).await,
+            Sabotage::KeepsTheFirstTarget if expect != Expect::Absent => {
+                let there = self.0.channel(&moved.channel).await;
+                let moved = there.map_or(moved, |it| it.value);
+                self.0.move_channel(permit_, moved, expect).await
+            }
+            Sabotage::LooksBeforeItMoves => {
+                let there = self.0.channel(&moved.channel).await.ok().map(|it| it.revision);
+                if expect.check(there).is_err() {
+                    return self.0.move_channel(permit_, moved, expect).await;
+                }
+                others_first().await;
+                self.move_anyway(permit_, moved).await
+            }
+            _ => self.0.move_channel(permit_, moved, expect).await,
+        }
+    }
+
+    async fn channel(&self, key: &ChannelKey) -> BackendResult<Versioned<ChannelMove>> {
+        let found = self.0.channel(key).await.map_err(|err| self.missing(err))?;
+        if self.1 == Sabotage::ForgetsClosedChannels && found.value.to.is_none() {
+            return Err(BackendError::new(ErrorKind::NotFound, "registry.channel"));
+        }
+        Ok(found)
+    }
+
+    async fn channels(
+        &self,
+        after: Option<&ChannelKey>,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>> {
+        let mut page = self.0.channels(after, self.limit(limit)).await?;
+        if self.1 == Sabotage::ListsChannelsBackwards {
+            page.reverse();
+        }
+        Ok(page)
+    }
+
+    async fn channel_history(
+        &self,
+        key: &ChannelKey,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>> {
+        let mut history = self.0.channel_history(key, limit).await?;
+        if self.1 == Sabotage::GivesHistoryOldestFirst {
+            history.reverse();
+        }
+        Ok(history)
+    }
+}
+
+/// Lets everybody else who is at it come first.
+async fn others_first() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
     }
 }

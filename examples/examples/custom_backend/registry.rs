@@ -3,14 +3,15 @@ use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
-        BackendError, BackendResult, ErrorKind, Expect, Revision, ServiceRegistry, Versioned,
+        BackendError, BackendResult, ChannelKey, ChannelMove, ErrorKind, Expect, Revision,
+        ServiceRegistry, Versioned,
     },
     id::{ReleaseId, ServiceName},
     spec::{Release, Service},
 };
 use std::{cmp::Reverse, collections::BTreeMap, fmt::Display, sync::Mutex};
 
-/// Keeps every value a service ever had in a list, and releases in a map.
+/// Keeps every value a service ever had in a list, as every move of a channel, and releases in a map.
 #[derive(Debug, Default)]
 pub(crate) struct MapRegistry {
     state: Mutex<State>,
@@ -21,6 +22,8 @@ struct State {
     /// Oldest first: revision 1 is at place 0.
     services: BTreeMap<ServiceName, Vec<Service>>,
     releases: BTreeMap<ReleaseId, Release>,
+    /// Oldest first, as well.
+    channels: BTreeMap<ChannelKey, Vec<ChannelMove>>,
 }
 
 #[async_trait]
@@ -98,9 +101,54 @@ impl ServiceRegistry for MapRegistry {
         mine.truncate(limit);
         Ok(mine)
     }
+
+    async fn move_channel(
+        &self,
+        permit: &Permit,
+        moved: ChannelMove,
+        expect: Expect,
+    ) -> BackendResult<Revision> {
+        const MOVE: &str = "registry.move_channel";
+        let repository = Resource::Repository(moved.channel.repository.clone());
+        permit.demand(Action::ArtifactWrite, &repository, MOVE)?;
+        let mut state = lock(&self.state);
+        let actual = state.channels.get(&moved.channel).map(|it| revision(it.len()));
+        expect
+            .check(actual)
+            .map_err(|kind| BackendError::new(kind, MOVE).with("channel", &moved.channel))?;
+        let moves = state.channels.entry(moved.channel.clone()).or_default();
+        moves.push(moved);
+        Ok(revision(moves.len()))
+    }
+
+    async fn channel(&self, key: &ChannelKey) -> BackendResult<Versioned<ChannelMove>> {
+        let newest = self.channel_history(key, 1).await?.pop();
+        newest.ok_or_else(|| missing("registry.channel", key))
+    }
+
+    async fn channels(
+        &self,
+        after: Option<&ChannelKey>,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>> {
+        let state = lock(&self.state);
+        let asked = state.channels.iter().filter(|it| after.is_none_or(|after| it.0 > after));
+        Ok(asked.filter_map(|it| newest_first(it.1).next()).take(limit).collect())
+    }
+
+    async fn channel_history(
+        &self,
+        key: &ChannelKey,
+        limit: usize,
+    ) -> BackendResult<Vec<Versioned<ChannelMove>>> {
+        const HISTORY: &str = "registry.channel_history";
+        let state = lock(&self.state);
+        let moves = state.channels.get(key).ok_or_else(|| missing(HISTORY, key))?;
+        Ok(newest_first(moves).take(limit).collect())
+    }
 }
 
-fn newest_first(values: &[Service]) -> impl Iterator<Item = Versioned<Service>> {
+fn newest_first<T: Clone>(values: &[T]) -> impl Iterator<Item = Versioned<T>> {
     let numbered = values.iter().enumerate().rev();
     numbered.map(|(place, value)| Versioned::new(revision(place + 1), value.clone()))
 }

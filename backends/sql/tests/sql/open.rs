@@ -157,7 +157,7 @@ async fn a_newer_schema_is_refused() {
         .await
         .unwrap();
     let err = refused(&path).await;
-    assert_eq!(*err.reason(), OpenReason::NewerSchema { found: 99, known: 4 });
+    assert_eq!(*err.reason(), OpenReason::NewerSchema { found: 99, known: 5 });
     assert_eq!(err.kind(), ErrorKind::Unsupported);
     names(&err, &path, "newer program");
 
@@ -165,7 +165,7 @@ async fn a_newer_schema_is_refused() {
     Database::connect_postgres(&database.url()).await.unwrap();
     database.psql("INSERT INTO deploy.deploy_schema (version) VALUES (99)");
     let err = Database::connect_postgres(&database.url()).await.unwrap_err();
-    assert_eq!(*err.reason(), OpenReason::NewerSchema { found: 99, known: 4 });
+    assert_eq!(*err.reason(), OpenReason::NewerSchema { found: 99, known: 5 });
 }
 
 #[test]

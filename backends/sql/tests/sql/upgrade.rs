@@ -7,11 +7,12 @@ use deploy_core::{
     access::Action,
     agent::{Certificate, KeyFingerprint},
     backend::{
-        AcquireLease, AgentRegistry as _, Answer, AnswerStore as _, BeginAnswer, Begun,
-        CertifyAgent, CreateJoinToken, CreateToken, CredentialStore as _, EnrollAgent, ErrorKind,
-        Expect, HostInventory as _, HostInventoryExt as _, Journal as _, JournalExt as _,
-        LeaseStore as _, LogChunk, LogQuery, LogStore as _, Revision, RolloutRef,
-        ServiceRegistry as _,
+        AcquireLease, AgentRegistry as _, Answer, AnswerStore as _, ArtifactKind, BeginAnswer,
+        Begun, CertifyAgent, ChannelKey, ChannelMove, ChannelTarget, CreateJoinToken, CreateToken,
+        CredentialStore as _, EnrollAgent, ErrorKind, Expect, HostInventory as _,
+        HostInventoryExt as _, Journal as _, JournalExt as _, LeaseStore as _, LogChunk, LogQuery,
+        LogStore as _, Revision, RolloutRef, ServiceRegistry as _, ServiceRegistryExt as _,
+        Versioned,
     },
     digest::Digest,
     host::{Connection, Installed, Labels},
@@ -30,7 +31,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const NEWEST: u32 = 4;
+const NEWEST: u32 = 5;
 /// Up to here positions were given up, after the last record.
 const FLOOR: Seq = Seq::new(1_000);
 
@@ -54,10 +55,20 @@ async fn databases_of_schemas_with_identities_are_read_whole() {
 
 #[tokio::test]
 async fn databases_of_schemas_with_floors_are_read_whole() {
-    for version in 4..=NEWEST {
+    for database in databases_of(4).await {
+        check(&database.1, FLOOR).await;
+        check_identities(&database.1).await;
+        assert_eq!(SqlServiceRegistry::new(&database.1).all_channels().await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn databases_of_schemas_with_channels_are_read_whole() {
+    for version in 5..=NEWEST {
         for database in databases_of(version).await {
             check(&database.1, FLOOR).await;
             check_identities(&database.1).await;
+            check_channels(&SqlServiceRegistry::new(&database.1)).await;
         }
     }
 }
@@ -122,6 +133,10 @@ async fn fill(database: &Database) {
     let first = registry.put_service(&permit, service.clone(), Expect::Absent).await.unwrap();
     registry.put_service(&permit, service, Expect::At(first)).await.unwrap();
     registry.create_release(&permit, sample::release("web", "web-1", sample::at(1))).await.unwrap();
+    let permit = may(Action::ArtifactWrite).await;
+    for (seen, version) in [(Expect::Absent, "1"), (Expect::At(Revision::new(1)), "2")] {
+        registry.move_channel(&permit, stable(version), seen).await.unwrap();
+    }
 
     let permit = may(Action::HostWrite).await;
     let inventory = SqlHostInventory::new(database);
@@ -193,6 +208,24 @@ async fn check_registry(registry: &SqlServiceRegistry) {
     let permit = may(Action::ServiceWrite).await;
     let next =
         registry.put_service(&permit, history[0].value.clone(), Expect::At(Revision::new(2)));
+    assert_eq!(next.await.unwrap(), Revision::new(3));
+}
+
+/// A channel that goes to a version.
+fn stable(version: &str) -> ChannelMove {
+    let key = ChannelKey::new(sample::name("web"), ArtifactKind::Package, sample::name("stable"));
+    let digest = Digest::of(version.as_bytes());
+    let to = ChannelTarget { version: sample::name(version), digest };
+    ChannelMove::new(key, Some(to), sample::at(2), sample::name("ann")).with_reason("it was tried")
+}
+
+async fn check_channels(registry: &SqlServiceRegistry) {
+    let [newest] = registry.all_channels().await.unwrap().try_into().unwrap();
+    assert_eq!(newest, Versioned::new(Revision::new(2), stable("2")));
+    let history = registry.channel_history(&newest.value.channel, 10).await.unwrap();
+    assert_eq!(history, [newest, Versioned::new(Revision::new(1), stable("1"))]);
+    let permit = may(Action::ArtifactWrite).await;
+    let next = registry.move_channel(&permit, stable("1"), Expect::At(Revision::new(2)));
     assert_eq!(next.await.unwrap(), Revision::new(3));
 }
 

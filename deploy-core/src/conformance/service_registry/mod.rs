@@ -1,4 +1,6 @@
 //! Cases for [`ServiceRegistry`]. They need no more than a [`Harness`].
+mod channels;
+
 use super::{ConcurrentHarness, DurableHarness, Harness, permit, race, refused, sample};
 use crate::{
     access::{Action, Permit, Resource},
@@ -9,6 +11,8 @@ use crate::{
 };
 use sample::{at, name, release, service};
 use std::sync::Arc;
+
+pub use channels::*;
 
 async fn write() -> Permit {
     permit(Action::ServiceWrite, Resource::System).await
@@ -252,12 +256,21 @@ macro_rules! service_registry_conformance {
             releases_are_listed_newest_first
             what_is_missing_is_not_found
             writing_takes_a_permit
+            move_channel_compares_and_sets
+            a_refused_move_changes_nothing
+            one_of_many_moves_wins
+            a_closed_channel_is_kept
+            the_history_of_a_channel_is_whole
+            channels_are_paged_in_order
+            a_missing_channel_is_not_found
+            moving_takes_a_permit
         }
     };
     (@durable [$($then:tt)+] $harness:expr) => {
         $($then)+! {
             service_registry, $harness;
             what_was_put_survives_a_crash
+            moves_survive_a_crash
         }
     };
     (@concurrent [$($then:tt)+] $harness:expr) => {
@@ -265,6 +278,7 @@ macro_rules! service_registry_conformance {
             service_registry, $harness;
             one_of_two_processes_wins
             another_process_sees_a_release
+            one_of_two_processes_moves_a_channel
         }
     };
 }
