@@ -17,6 +17,7 @@ pub mod layer;
 pub mod memory;
 pub mod plan;
 pub mod repair;
+pub mod retention;
 pub mod rollout;
 pub mod spec;
 #[cfg(feature = "engine")]

@@ -2,7 +2,7 @@
 use crate::{catalogue, fault, layout, store::ObjectArtifactStore};
 use deploy_core::{
     access::{Action, Permit, Resource},
-    backend::{ArtifactEntry, ArtifactKind, BackendResult, ListArtifacts},
+    backend::{ArtifactEntry, ArtifactKind, BackendResult, ListArtifacts, ObsoleteHolds},
     digest::Digest,
     id::RepositoryName,
     time::Timestamp,
@@ -30,6 +30,8 @@ pub struct CollectGarbage {
     pub min_age: Duration,
     /// What stays besides what somebody holds.
     pub needed: BTreeSet<Digest>,
+    /// Holds that count no more, and go as well.
+    pub obsolete: ObsoleteHolds,
     /// Says what would go, and leaves it there.
     pub dry_run: bool,
 }
@@ -37,10 +39,18 @@ pub struct CollectGarbage {
 impl CollectGarbage {
     /// Keeps the `keep` newest versions of each repository and kind, and a day's worth of interrupted puts.
     #[must_use]
-    pub const fn new(keep: usize, now: Timestamp) -> Self {
+    pub fn new(keep: usize, now: Timestamp) -> Self {
         let min_age = Duration::from_hours(24);
         let older_than = Duration::ZERO;
-        Self { keep, older_than, now, min_age, needed: BTreeSet::new(), dry_run: false }
+        Self {
+            keep,
+            older_than,
+            now,
+            min_age,
+            needed: BTreeSet::new(),
+            obsolete: ObsoleteHolds::default(),
+            dry_run: false,
+        }
     }
 
     /// Keeps what was put within `age`, however many newer versions there are.
@@ -61,6 +71,13 @@ impl CollectGarbage {
     #[must_use]
     pub fn with_needed(mut self, needed: BTreeSet<Digest>) -> Self {
         self.needed = needed;
+        self
+    }
+
+    /// Lets go of what these hold.
+    #[must_use]
+    pub fn with_obsolete(mut self, obsolete: ObsoleteHolds) -> Self {
+        self.obsolete = obsolete;
         self
     }
 
@@ -107,8 +124,9 @@ impl ObjectArtifactStore {
         let before = before.saturating_sub(Timestamp::default().after(request.min_age).as_millis());
         let _entered = self.gate.enter(OPERATION).await?;
         let mut report = GarbageReport::default();
-        self.collect_entries(&request, &mut report).await?;
-        self.collect_artifacts(before, &request, &mut report).await?;
+        let needed = self.needed(&request).await?;
+        self.collect_entries(&request, &needed, &mut report).await?;
+        self.collect_artifacts(before, &request, needed, &mut report).await?;
         let swept = self.in_folder(OPERATION, 0, move |folder| {
             if request.dry_run {
                 return folder.count_kept(before);
@@ -120,19 +138,41 @@ impl ObjectArtifactStore {
         Ok(report)
     }
 
+    /// What has to stay, once what holds it for no reason has let go.
+    async fn needed(&self, request: &CollectGarbage) -> BackendResult<BTreeSet<Digest>> {
+        let mut needed = request.needed.clone();
+        let mut gone = Vec::new();
+        for (digest, holder) in self.holds.all(OPERATION).await? {
+            match holder {
+                Some(holder) if request.obsolete.covers(&digest, &holder) => {
+                    if !request.dry_run {
+                        self.holds.remove(&digest, &holder).await?;
+                    }
+                    gone.push(layout::hold(&digest, &holder));
+                }
+                _ => {
+                    needed.insert(digest);
+                }
+            }
+        }
+        if !request.dry_run {
+            self.sync_removal(OPERATION, gone).await?;
+        }
+        Ok(needed)
+    }
+
     async fn collect_entries(
         &self,
         request: &CollectGarbage,
+        needed: &BTreeSet<Digest>,
         report: &mut GarbageReport,
     ) -> BackendResult<()> {
-        let mut held = self.holds.all(OPERATION).await?;
-        held.extend(&request.needed);
         let entries = self.catalogue.list(OPERATION, &ListArtifacts::new()).await?;
         for entry in beyond(request.keep, entries) {
             if entry.put_at.after(request.older_than) > request.now {
                 continue;
             }
-            if held.contains(&entry.meta.digest) {
+            if needed.contains(&entry.meta.digest) {
                 report.held.push(entry);
                 continue;
             }
@@ -153,10 +193,9 @@ impl ObjectArtifactStore {
         &self,
         before: u64,
         request: &CollectGarbage,
+        mut needed: BTreeSet<Digest>,
         report: &mut GarbageReport,
     ) -> BackendResult<()> {
-        let mut needed = self.holds.all(OPERATION).await?;
-        needed.extend(&request.needed);
         let entries = self.catalogue.list(OPERATION, &ListArtifacts::new()).await?;
         let unlisted: BTreeSet<_> = report.entries.iter().map(catalogue::path_of).collect();
         let listed = entries.iter().filter(|entry| !unlisted.contains(&catalogue::path_of(entry)));

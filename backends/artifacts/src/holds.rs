@@ -48,10 +48,13 @@ impl Holds {
         Ok(held.into_iter().next().map(|(_, holder)| holder))
     }
 
-    /// All that is held by anybody.
-    pub(crate) async fn all(&self, operation: &'static str) -> BackendResult<BTreeSet<Digest>> {
-        let held = self.under(operation, &layout::holds()).await?;
-        Ok(held.into_iter().map(|(digest, _)| digest).collect())
+    /// All that is held, and by whom; `None` is a holder of a kind that this version does not know.
+    pub(crate) async fn all(
+        &self,
+        operation: &'static str,
+    ) -> BackendResult<Vec<(Digest, Option<Holder>)>> {
+        let held = self.under(operation, &layout::holds()).await?.into_iter();
+        Ok(held.map(|(digest, holder)| (digest, known_holder(&holder))).collect())
     }
 
     async fn under(
@@ -66,17 +69,20 @@ impl Holds {
 }
 
 fn parse_holder(operation: &'static str, text: &str) -> BackendResult<Holder> {
-    let holder = match text.split_once('/') {
-        Some(("channel", rest)) => parse_channel(rest),
-        Some(("release", id)) => id.parse().ok().map(Holder::Release),
-        Some(("pin", name)) => name.parse().ok().map(Holder::Pin),
-        _ => None,
-    };
-    holder.ok_or_else(|| {
+    known_holder(text).ok_or_else(|| {
         BackendError::new(ErrorKind::Unsupported, operation)
             .with("holder", text)
             .with("hint", "a newer version of this program wrote it")
     })
+}
+
+fn known_holder(text: &str) -> Option<Holder> {
+    match text.split_once('/')? {
+        ("channel", rest) => parse_channel(rest),
+        ("release", id) => id.parse().ok().map(Holder::Release),
+        ("pin", name) => name.parse().ok().map(Holder::Pin),
+        _ => None,
+    }
 }
 
 /// `<repository>/<kind>/<name>/<revision>`.

@@ -94,7 +94,7 @@ impl SqlServiceRegistry {
              WHERE (c.repository, c.kind, c.name) > ($1, $2, $3) \
              ORDER BY c.repository, c.kind, c.name LIMIT $4";
         // Every name is greater than the empty text, which is none.
-        let [repository, kind, name] = after.map_or(["".into(); 3], columns);
+        let [repository, kind, name] = after.map_or_else(|| ["".into(); 3], columns);
         self.fetch_moves("registry.channels", SQL, &[repository, kind, name, limit(most)]).await
     }
 

@@ -16,6 +16,7 @@ mod journal;
 mod lease;
 mod log;
 mod notifier;
+mod obsolete;
 mod registry;
 mod scheduler;
 mod stage;
@@ -48,6 +49,7 @@ pub use journal::{AppendError, Journal, JournalExt, RolloutRef, check_previous, 
 pub use lease::{AcquireLease, Lease, LeaseStore};
 pub use log::{LogChunk, LogPosition, LogQuery, LogStore};
 pub use notifier::{Notification, Notifier};
+pub use obsolete::ObsoleteHolds;
 pub use registry::{Expect, Revision, ServiceRegistry, ServiceRegistryExt, Versioned};
 pub use scheduler::{Placement, PlacementRequest, Scheduler};
 pub use stage::{Delivery, StageReport, StageRequest, Transfer, TransferWay};

@@ -51,7 +51,7 @@ impl Client {
     }
 
     /// Changes what is at `revision`, or (`None`) adds something.
-    async fn put<T: DeserializeOwned>(
+    pub(crate) async fn put<T: DeserializeOwned>(
         &self,
         method: Method,
         path: String,
@@ -184,17 +184,6 @@ impl Client {
     /// What differs between two releases.
     pub async fn release_diff(&self, from: &str, to: &str) -> Result<ReleaseDiff, ClientError> {
         self.get(format!("/api/v1/releases/{}/diff/{}", encoded(from), encoded(to))).await
-    }
-
-    /// What is in the store: of one repository, and of one kind, or all.
-    pub async fn artifacts(
-        &self,
-        repository: Option<&str>,
-        kind: Option<&str>,
-        page: &PageOf,
-    ) -> Result<Page<Artifact>, ClientError> {
-        self.get(page.path("/api/v1/artifacts", &[("repository", repository), ("kind", kind)]))
-            .await
     }
 
     /// How far the upload of an artifact is.

@@ -21,6 +21,7 @@
 //! ```
 mod agents;
 mod api;
+mod channels;
 mod error;
 mod follow;
 mod http;
@@ -30,6 +31,7 @@ mod upkeep;
 mod upload;
 
 pub use api::Client;
+pub use channels::ArtifactsOf;
 pub use error::ClientError;
 pub use follow::Feed;
 pub use http::Server;

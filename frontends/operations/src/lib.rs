@@ -30,8 +30,9 @@ mod upkeep;
 pub use events::EventFeed;
 pub use logs::{LineCutter, LogTail};
 pub use operations::{
-    AgentLinks, Agents, ArtifactUpload, Builds, LinksElsewhere, Listed, NamedRequest, Operations,
-    Tokens, another_already, build_problem, demand_target, new_token, status_of, token, why,
+    AgentLinks, Agents, ArtifactSearch, ArtifactUpload, Builds, DigestPrefix, LinksElsewhere,
+    Listed, NamedRequest, Operations, RepositoryPattern, Tokens, another_already, build_problem,
+    demand_target, new_token, status_of, token, why,
 };
 pub use tail::Tail;
 pub use upkeep::{Collect, Collected, Upkeep};

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use deploy_core::{
     access::Permit,
-    backend::{ArtifactEntry, Expect},
+    backend::{ArtifactEntry, Expect, ObsoleteHolds},
     digest::Digest,
     error::BackendResult,
     host::Host,
@@ -46,6 +46,8 @@ pub struct Collect {
     pub now: Timestamp,
     /// What stays besides what somebody holds.
     pub needed: BTreeSet<Digest>,
+    /// Holds that count no more, and go as well.
+    pub obsolete: ObsoleteHolds,
     /// Whether nothing is really removed.
     pub dry_run: bool,
 }

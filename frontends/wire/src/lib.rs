@@ -30,10 +30,10 @@ pub use request::{
 };
 pub use resource::{
     Agent, AgentFacts, Artifact, Backup, Budget, BudgetColumn, BudgetUse, Build, BuildLogLine,
-    BuildSpec, Change, Connection, Context, Counts, DoctorCheck, DoctorReport, Explanation,
-    FailureBudget, Garbage, Holders, Host, HostCheck, HostOwed, HostStatus, Import,
-    IssuedJoinToken, IssuedToken, JoinToken, LogLine, Order, Plan, PlanHost, PlanTransfer,
-    PlanWave, PublishedBuild, Release, ReleaseDiff, Removed, Repair, Restored, Retries, Rollout,
-    RolloutEvent, RolloutSummary, ServerInfo, Service, Stagger, Staging, Status, Step, Strategy,
-    Task, Token, Upload, Verification, Wave,
+    BuildSpec, Change, Channel, ChannelMove, ChannelSpec, Connection, Context, Counts, DoctorCheck,
+    DoctorReport, Explanation, FailureBudget, Garbage, Holders, Host, HostCheck, HostOwed,
+    HostStatus, Import, IssuedJoinToken, IssuedToken, JoinToken, LogLine, Order, Plan, PlanHost,
+    PlanTransfer, PlanWave, PublishedBuild, Release, ReleaseDiff, Removed, Repair, Restored,
+    Retries, Rollout, RolloutEvent, RolloutSummary, ServerInfo, Service, Stagger, Staging, Status,
+    Step, Strategy, Task, Token, Upload, Verification, Wave,
 };

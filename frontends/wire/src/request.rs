@@ -94,9 +94,10 @@ pub struct NewRelease {
     pub service: String,
     /// The version people know it by.
     pub version: String,
-    /// What runs: a digest, or a version in the repository that has the service's name.
+    /// What runs: a digest or its beginning, a version in the repository that has the service's name, or `REPOSITORY@NAME`,
+    /// where the name is a channel or a version. What it means is decided once, when the release is made.
     pub package: String,
-    /// How it is put there: a digest, or a version in that repository.
+    /// How it is put there, named in the same way.
     pub descriptor: String,
     /// What scripts see as `P_<NAME>`.
     #[serde(default)]
@@ -377,7 +378,10 @@ pub struct NewPin {
 pub struct GarbageToCollect {
     /// How many of the newest versions of each repository stay.
     pub keep: u64,
-    /// How long each version stays, in seconds, however many newer ones there are.
+    /// How many of the newest releases of each service stay installable, besides those in use; null is all of them.
+    #[serde(default)]
+    pub keep_releases: Option<u64>,
+    /// How long each version and each release stays, in seconds, however many newer ones there are.
     #[serde(default)]
     pub older_than_s: u64,
     /// Whether nothing is really removed.

@@ -1,18 +1,19 @@
+use super::channel::ChannelCommand;
 use crate::{
     app::App,
     output::{Output, Table, plural, size, styles, when},
     packages::{pack_descriptor, pack_package},
-    plane::{Listing, Place},
+    plane::{Place, Plane},
     problem::usage,
 };
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use deploy_core::{
     backend::ArtifactKind,
     digest::Digest,
-    id::{PinName, RepositoryName, Version},
+    id::{ChannelName, PinName, RepositoryName, Version},
 };
 use deploy_host::duration;
-use deploy_operations::parse::field;
+use deploy_operations::{ArtifactSearch, DigestPrefix, RepositoryPattern, parse::field};
 use deploy_wire::{Exit, Garbage, GarbageToCollect, Holders, Problem, ProblemCode};
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
@@ -26,6 +27,8 @@ pub(crate) enum ArtifactCommand {
     Pin(Pin),
     Unpin(Unpin),
     Gc(Gc),
+    #[command(subcommand)]
+    Channel(ChannelCommand),
 }
 
 /// Puts a package or a descriptor into the store
@@ -51,14 +54,27 @@ pub(crate) struct Push {
 
 /// Shows what is in the store
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  deploy artifact list --repository web")]
+#[command(after_help = "Examples:\n  deploy artifact list --repository web --kind package\n  \
+    deploy artifact list --repository 'web-*' --version 1.4. --since 30d\n  deploy artifact list --channel stable")]
 pub(crate) struct List {
-    /// Only of this repository
+    /// Only of this repository, or (`web-*`) of those that begin like that
     #[arg(long, value_name = "REPOSITORY")]
-    repository: Option<RepositoryName>,
+    repository: Option<RepositoryPattern>,
     /// Only of this kind
     #[arg(long, value_enum, value_name = "KIND")]
-    kind: Option<Kind>,
+    kind: Option<ListedKind>,
+    /// Only versions that begin with this
+    #[arg(long = "version", value_name = "VERSION")]
+    version_prefix: Option<String>,
+    /// Only digests that begin with this, such as `sha256:4f2a91`
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<DigestPrefix>,
+    /// Only what a channel of this name leads to
+    #[arg(long, value_name = "CHANNEL")]
+    channel: Option<ChannelName>,
+    /// Only what was put within this time, such as `30d`
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    since: Option<Duration>,
 }
 
 /// Reads artifacts whole, and says whether they are still what was put
@@ -67,25 +83,25 @@ pub(crate) struct List {
 pub(crate) struct Verify {
     /// Which; all of them if none is named
     #[arg(value_name = "DIGEST")]
-    digests: Vec<Digest>,
+    digests: Vec<DigestPrefix>,
 }
 
 /// Shows who keeps an artifact from being removed: releases, and the pins that people have put on it
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  deploy artifact holders sha256:…")]
 pub(crate) struct HoldersOf {
-    /// Which
+    /// Which; as much of it as no other has
     #[arg(value_name = "DIGEST")]
-    digest: Digest,
+    digest: DigestPrefix,
 }
 
 /// Keeps an artifact, whether anything runs it or not
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  deploy artifact pin sha256:… --name audit-2026")]
 pub(crate) struct Pin {
-    /// Which
+    /// Which; as much of it as no other has
     #[arg(value_name = "DIGEST")]
-    digest: Digest,
+    digest: DigestPrefix,
     /// What the pin is called: why it is kept
     #[arg(long, value_name = "NAME")]
     name: PinName,
@@ -95,9 +111,9 @@ pub(crate) struct Pin {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  deploy artifact unpin sha256:… --name audit-2026")]
 pub(crate) struct Unpin {
-    /// Which
+    /// Which; as much of it as no other has
     #[arg(value_name = "DIGEST")]
-    digest: Digest,
+    digest: DigestPrefix,
     /// What the pin is called
     #[arg(long, value_name = "NAME")]
     name: PinName,
@@ -106,13 +122,19 @@ pub(crate) struct Unpin {
 /// Removes old versions that no release, no rollout and no pin needs
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  deploy artifact gc --keep 10 --dry-run\n  deploy artifact gc --keep 10 --older-than 30d"
+    after_help = "Examples:\n  deploy artifact gc --keep 10 --dry-run\n  deploy artifact gc --keep 10 --older-than 30d\n  \
+    deploy artifact gc --keep 10 --keep-releases 20 --older-than 90d\n\n\
+    A release keeps its package and its descriptor for ever, unless --keep-releases says how many of each service do. Those that hosts run,\n\
+    ran before, or are about to run stay always, and so does what is pinned or what a channel leads to."
 )]
 pub(crate) struct Gc {
     /// How many of the newest versions of each repository stay
     #[arg(long, value_name = "N")]
     keep: usize,
-    /// Keeps what was put within this time as well, such as `30d`
+    /// How many of the newest releases of each service stay installable [default: all of them]
+    #[arg(long, value_name = "N")]
+    keep_releases: Option<u64>,
+    /// Keeps what was put or made within this time as well, such as `30d`
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     older_than: Option<Duration>,
     /// Says what would go, and removes nothing
@@ -122,9 +144,27 @@ pub(crate) struct Gc {
 
 /// What an artifact is for.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
+pub(super) enum Kind {
     Package,
     Descriptor,
+}
+
+/// What a listed artifact is for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ListedKind {
+    Package,
+    Descriptor,
+    Provenance,
+}
+
+impl From<ListedKind> for ArtifactKind {
+    fn from(kind: ListedKind) -> Self {
+        match kind {
+            ListedKind::Package => Self::Package,
+            ListedKind::Descriptor => Self::Descriptor,
+            ListedKind::Provenance => Self::Provenance,
+        }
+    }
 }
 
 impl From<Kind> for ArtifactKind {
@@ -146,6 +186,7 @@ impl ArtifactCommand {
             Self::Pin(command) => command.run(app).await,
             Self::Unpin(command) => command.run(app).await,
             Self::Gc(command) => command.run(app).await,
+            Self::Channel(command) => command.run(app).await,
         }
     }
 }
@@ -189,9 +230,20 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 impl List {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let of = Listing { repository: self.repository, kind: self.kind.map(Into::into) };
-        let documents = app.plane().await?.artifacts(&of).await?;
+        let search = ArtifactSearch {
+            repository: self.repository,
+            kind: self.kind.map(Into::into),
+            version: self.version_prefix,
+            digest: self.digest,
+            channel: self.channel,
+            since: self.since,
+        };
+        let documents = app.plane().await?.artifacts(&search).await?;
         app.output.result(&documents, |output| {
+            if documents.is_empty() && search != ArtifactSearch::default() {
+                output.note("no artifact is like that");
+                return;
+            }
             if documents.is_empty() {
                 output.note("no artifacts: `deploy artifact push` adds one");
                 return;
@@ -213,10 +265,14 @@ impl Verify {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
         let plane = app.plane().await?;
         let digests: BTreeSet<Digest> = if self.digests.is_empty() {
-            let listed = plane.artifacts(&Listing::default()).await?.into_iter();
+            let listed = plane.artifacts(&ArtifactSearch::default()).await?.into_iter();
             listed.map(|it| field("digest", &it.digest)).collect::<Result<_, _>>()?
         } else {
-            self.digests.into_iter().collect()
+            let mut digests = BTreeSet::new();
+            for named in &self.digests {
+                digests.insert(digest_of(&*plane, named).await?);
+            }
+            digests
         };
         let mut found = Vec::new();
         for digest in digests {
@@ -246,9 +302,19 @@ impl Verify {
     }
 }
 
+/// The digest of which people have written as much as they had to.
+async fn digest_of(plane: &dyn Plane, named: &DigestPrefix) -> Result<Digest, Problem> {
+    if let Some(digest) = named.whole() {
+        return Ok(digest);
+    }
+    let found = plane.resolve(named.as_str(), ArtifactKind::Package, None).await?;
+    field("digest", &found.digest)
+}
+
 impl HoldersOf {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let holders = app.plane().await?.holders(&self.digest).await?;
+        let plane = app.plane().await?;
+        let holders = plane.holders(&digest_of(&*plane, &self.digest).await?).await?;
         app.output.result(&holders, |output| name_holders(output, &holders));
         Ok(Exit::Succeeded)
     }
@@ -256,7 +322,8 @@ impl HoldersOf {
 
 impl Pin {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let holders = app.plane().await?.pin(&self.digest, &self.name).await?;
+        let plane = app.plane().await?;
+        let holders = plane.pin(&digest_of(&*plane, &self.digest).await?, &self.name).await?;
         app.output.result(&holders, |output| name_holders(output, &holders));
         Ok(Exit::Succeeded)
     }
@@ -265,24 +332,25 @@ impl Pin {
 impl Unpin {
     async fn run(self, app: &App) -> Result<Exit, Problem> {
         let plane = app.plane().await?;
-        plane.unpin(&self.digest, &self.name).await?;
-        let holders = plane.holders(&self.digest).await?;
+        let digest = digest_of(&*plane, &self.digest).await?;
+        plane.unpin(&digest, &self.name).await?;
+        let holders = plane.holders(&digest).await?;
         app.output.result(&holders, |output| name_holders(output, &holders));
         Ok(Exit::Succeeded)
     }
 }
 
 fn name_holders(output: &Output, holders: &Holders) {
-    if holders.releases.is_empty() && holders.pins.is_empty() {
+    let Holders { releases, channels, pins, .. } = holders;
+    if releases.is_empty() && channels.is_empty() && pins.is_empty() {
         output.note("nobody needs it: `deploy artifact gc` may remove it");
         return;
     }
     let mut table = Table::new(["HOLDER", "NAME"]);
-    for name in &holders.releases {
-        table.row(["release", name]);
-    }
-    for name in &holders.pins {
-        table.row(["pin", name]);
+    for (what, names) in [("release", releases), ("channel", channels), ("pin", pins)] {
+        for name in names {
+            table.row([what, name]);
+        }
     }
     output.table(&table);
 }
@@ -296,7 +364,12 @@ impl Gc {
         }
         let keep = u64::try_from(self.keep).unwrap_or(u64::MAX);
         let older_than_s = self.older_than.map_or(0, |it| it.as_secs());
-        let asked = GarbageToCollect { keep, older_than_s, dry_run: self.dry_run };
+        let asked = GarbageToCollect {
+            keep,
+            keep_releases: self.keep_releases,
+            older_than_s,
+            dry_run: self.dry_run,
+        };
         let garbage = app.plane().await?.collect_garbage(&asked).await?;
         app.output.result(&garbage, |output| show(output, &garbage));
         Ok(Exit::Succeeded)
@@ -307,6 +380,11 @@ fn show(output: &Output, garbage: &Garbage) {
     for it in &garbage.entries {
         let line = format_args!("- {} {} {}", it.kind, it.repository, it.version);
         output.line(output.paint(styles::FAILURE, line));
+    }
+    for id in &garbage.retired {
+        output.line(
+            output.paint(styles::DIM, format_args!("  release {id} is not installable any more")),
+        );
     }
     let count = |of: usize| u64::try_from(of).unwrap_or(u64::MAX);
     let removed = if garbage.dry_run { "would remove" } else { "removed" };

@@ -3,6 +3,7 @@ pub(crate) mod agent;
 pub(crate) mod artifact;
 pub(crate) mod backup;
 pub(crate) mod build;
+pub(crate) mod channel;
 pub(crate) mod completions;
 pub(crate) mod context;
 pub(crate) mod declare_restored;

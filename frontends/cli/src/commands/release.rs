@@ -3,18 +3,17 @@ use crate::{
     app::App,
     output::{Output, Table, styles, when},
     packages::{Packed, pack_descriptor, pack_package},
-    plane::{Listing, Place, Plane},
+    plane::{Place, Plane},
     problem::{chain, invalid, usage},
 };
 use clap::{Args, Subcommand, ValueHint};
 use deploy_core::{
     backend::ArtifactKind,
-    digest::Digest,
     id::{ReleaseId, RepositoryName, ServiceName, Version},
     spec::ParameterName,
 };
 use deploy_host::descriptor::{self, Descriptor};
-use deploy_operations::{another_already, parse::field};
+use deploy_operations::{ArtifactSearch, RepositoryPattern, another_already, parse::field};
 use deploy_wire::{Exit, NewRelease, Problem, ProblemCode, Release};
 use std::{
     collections::BTreeMap,
@@ -34,8 +33,10 @@ pub(crate) enum ReleaseCommand {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  deploy release create web 1.4.2 --package build/srv.tar.gz --descriptor ./descriptor -p PORT=8080\n  \
-    deploy release create web 1.4.3 --package 1.4.3 --descriptor 7\n\n\
-    A package or descriptor is a path (which is put into the store first), a digest, or a version in the store."
+    deploy release create web 1.4.3 --package 1.4.3 --descriptor 7\n  \
+    deploy release create web 1.4.4 --package web@stable --descriptor @7\n\n\
+    A package or descriptor is a path (which is put into the store first), a digest or its beginning, a version in the store, or\n\
+    REPOSITORY@NAME, where NAME is a channel or a version. What a channel leads to is looked up now: moving it later changes no release."
 )]
 pub(crate) struct Create {
     /// Of which service
@@ -44,10 +45,10 @@ pub(crate) struct Create {
     /// The version people know it by
     #[arg(value_name = "VERSION")]
     release_version: Version,
-    /// What runs: a path, a digest, or a version
+    /// What runs: a path, a digest, a version, or a channel such as `web@stable`
     #[arg(long, value_name = "PACKAGE", value_hint = ValueHint::AnyPath)]
     package: String,
-    /// How it is put on hosts: a path, a digest, or a version
+    /// How it is put on hosts: a path, a digest, a version, or a channel
     #[arg(long, value_name = "DESCRIPTOR", value_hint = ValueHint::AnyPath)]
     descriptor: String,
     /// A parameter that scripts see as `P_<NAME>`; may be given again. Not for secrets
@@ -137,9 +138,16 @@ impl Create {
             provenance: self.provenance,
         };
         differs(&*plane, &id, &asked).await?;
+        let meant =
+            [(&self.package, package.meant.clone()), (&self.descriptor, descriptor.meant.clone())];
         parts.put([package, descriptor]).await?;
         let release = plane.create_release(&asked).await?;
         app.output.result(&release, |output| {
+            for (named, version) in &meant {
+                if let Some(version) = version {
+                    output.line(format_args!("{named} is {version}"));
+                }
+            }
             output.line(format_args!("release {} is made", release.id));
         });
         Ok(Exit::Succeeded)
@@ -173,6 +181,8 @@ struct Part {
     kind: ArtifactKind,
     digest: String,
     packed: Option<Packed>,
+    /// The version that it was found to be, where it was named by something else.
+    meant: Option<String>,
 }
 
 /// Where artifacts of a release are looked for, and put.
@@ -210,42 +220,39 @@ impl Parts<'_> {
         self.part(KIND, packed).await
     }
 
-    /// The artifact in the store that `named` means: a digest, or a version in the service's repository. `None` if it is a path.
+    /// The artifact in the store that `named` means: a digest, a version, or where a channel leads. `None` if it is a path.
     async fn stored(&self, named: &str, kind: ArtifactKind) -> Result<Option<Part>, Problem> {
-        let part = |digest: &str| Some(Part { kind, digest: digest.to_owned(), packed: None });
-        if let Ok(digest) = named.parse::<Digest>() {
-            if self.plane.upload(&digest).await?.complete {
-                return Ok(part(named));
-            }
-            let message = format!("there is no artifact `{digest}`");
-            return Err(Problem::new(ProblemCode::NotFound, message)
-                .with_hint("`deploy artifact list` shows all artifacts")
-                .with_context("digest", digest));
-        }
-        if Path::new(named).exists() {
+        let by_name = named.starts_with("sha256:") || named.contains('@');
+        if !by_name && Path::new(named).exists() {
             return Ok(None);
         }
         let repository = self.repository()?;
-        let of = Listing { repository: Some(repository.clone()), kind: Some(kind) };
-        let entries = self.plane.artifacts(&of).await?;
-        match entries.iter().find(|it| it.version == named) {
-            Some(entry) => Ok(part(&entry.digest)),
-            None => Err(unknown(named, kind, &repository)),
-        }
+        let found = match self.plane.resolve(named, kind, Some(&repository)).await {
+            Ok(found) => found,
+            Err(problem) if problem.code == ProblemCode::NotFound && !by_name => {
+                return Err(unknown(named, kind, &repository));
+            }
+            Err(problem) => return Err(problem),
+        };
+        let meant = (found.digest != named && found.version != named).then_some(found.version);
+        Ok(Some(Part { kind, digest: found.digest, packed: None, meant }))
     }
 
     /// What is there under another version already is not listed a second time.
     async fn part(&self, kind: ArtifactKind, packed: Packed) -> Result<Part, Problem> {
         let there = self.plane.upload(&packed.digest).await?.complete;
         let digest = packed.digest.to_string();
-        Ok(Part { kind, digest, packed: (!there).then_some(packed) })
+        Ok(Part { kind, digest, packed: (!there).then_some(packed), meant: None })
     }
 
     /// Puts what is not in the store yet, unless one of the two cannot be listed as this version.
     async fn put(&self, parts: [Part; 2]) -> Result<(), Problem> {
         let repository = self.repository()?;
-        let of = Listing { repository: Some(repository.clone()), kind: None };
-        let entries = self.plane.artifacts(&of).await?;
+        let search = ArtifactSearch {
+            repository: Some(RepositoryPattern::Is(repository.clone())),
+            ..ArtifactSearch::default()
+        };
+        let entries = self.plane.artifacts(&search).await?;
         for part in parts.iter().filter(|it| it.packed.is_some()) {
             let same = entries
                 .iter()

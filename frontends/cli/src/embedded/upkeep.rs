@@ -30,6 +30,7 @@ impl Upkeep for EmbeddedUpkeep {
         let asked = CollectGarbage::new(request.keep, request.now)
             .with_older_than(request.older_than)
             .with_needed(request.needed.clone())
+            .with_obsolete(request.obsolete.clone())
             .with_dry_run(request.dry_run);
         let report = self.store.collect(permit, asked).await?;
         Ok(Collected {

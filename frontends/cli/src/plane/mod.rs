@@ -3,12 +3,14 @@
 //! A command parses its arguments, asks a [`Plane`], and shows what it says. Requests, answers and errors are those of `deploy-wire`
 //! either way: so a command neither knows nor cares where the plane is.
 mod agents;
+mod channels;
 mod feed;
 mod own;
 mod remote;
 mod upload;
 
 pub(crate) use agents::AgentPlane;
+pub(crate) use channels::ChannelPlane;
 pub(crate) use own::OwnPlane;
 pub(crate) use remote::RemotePlane;
 
@@ -20,6 +22,7 @@ use deploy_core::{
     id::{HostName, PinName, ReleaseId, RepositoryName, ServiceName, Version},
     spec::Selector,
 };
+use deploy_operations::ArtifactSearch;
 use deploy_wire::{
     Artifact, Explanation, Garbage, GarbageToCollect, Holders, Host, HostCheck, HostsToImport,
     HostsToRemove, Import, IssuedToken, LabelChanges, LogLine, NewHost, NewPlan, NewRelease,
@@ -31,7 +34,7 @@ use std::fmt;
 
 /// What commands ask for. Lists come whole, however long.
 #[async_trait]
-pub(crate) trait Plane: AgentPlane + fmt::Debug + Send + Sync {
+pub(crate) trait Plane: AgentPlane + ChannelPlane + fmt::Debug + Send + Sync {
     /// This program's own platform, where that is what it is: there, whoever starts a rollout drives it. A server (`None`) does
     /// that by itself.
     fn own(&self) -> Option<&Embedded>;
@@ -64,8 +67,8 @@ pub(crate) trait Plane: AgentPlane + fmt::Debug + Send + Sync {
     async fn remove_hosts(&self, hosts: &HostsToRemove) -> Result<Removed, Problem>;
     async fn check_hosts(&self, selector: Option<&Selector>) -> Result<Vec<HostCheck>, Problem>;
 
-    /// What is in the store, in the order of repository, kind and version.
-    async fn artifacts(&self, of: &Listing) -> Result<Vec<Artifact>, Problem>;
+    /// What a search finds in the store, in the order of repository, kind and version.
+    async fn artifacts(&self, search: &ArtifactSearch) -> Result<Vec<Artifact>, Problem>;
     /// How much of an artifact is there.
     async fn upload(&self, digest: &Digest) -> Result<Upload, Problem>;
     /// Puts an artifact into the store, going on where a put before was cut off.
@@ -134,13 +137,6 @@ pub(crate) trait Printed: Send {
 
     /// All that there is by now, and was not given before.
     async fn rest(&mut self) -> Result<Vec<LogLine>, Problem>;
-}
-
-/// Which artifacts are listed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Listing {
-    pub(crate) repository: Option<RepositoryName>,
-    pub(crate) kind: Option<ArtifactKind>,
 }
 
 /// Where an artifact is listed.

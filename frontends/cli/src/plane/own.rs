@@ -1,4 +1,4 @@
-use super::{Listing, Place, Plane, Printed, Watch};
+use super::{Place, Plane, Printed, Watch};
 use crate::{
     app::Embedded,
     packages::Packed,
@@ -6,14 +6,15 @@ use crate::{
 };
 use async_trait::async_trait;
 use deploy_core::{
-    backend::{ListArtifacts, Revision},
+    backend::Revision,
     digest::Digest,
     engine::Parts,
     id::{HostName, PinName, ReleaseId, RolloutId, Seq, ServiceName},
     spec::Selector,
 };
 use deploy_operations::{
-    ArtifactUpload, EventFeed, LogTail, Operations, Tail, Tokens, demand_target, parse::field,
+    ArtifactSearch, ArtifactUpload, EventFeed, LogTail, Operations, Tail, Tokens, demand_target,
+    parse::field,
 };
 use deploy_wire::{
     Artifact, Explanation, Garbage, GarbageToCollect, Holders, Host, HostCheck, HostSpec,
@@ -115,11 +116,8 @@ impl Plane for OwnPlane {
         self.operations.check_hosts(selector).await
     }
 
-    async fn artifacts(&self, of: &Listing) -> Result<Vec<Artifact>, Problem> {
-        let mut request = ListArtifacts::new();
-        request.repository.clone_from(&of.repository);
-        request.kind = of.kind;
-        Ok(self.operations.artifacts(&request, None, usize::MAX).await?.items)
+    async fn artifacts(&self, search: &ArtifactSearch) -> Result<Vec<Artifact>, Problem> {
+        Ok(self.operations.artifacts(search, None, usize::MAX).await?.items)
     }
 
     async fn upload(&self, digest: &Digest) -> Result<Upload, Problem> {

@@ -1,16 +1,17 @@
 use super::{
-    Listing, Place, Plane, Printed, Watch,
+    Place, Plane, Printed, Watch,
     feed::{RemotePrinted, RemoteWatch},
     upload::upload,
 };
 use crate::{app::Embedded, output::Output, packages::Packed};
 use async_trait::async_trait;
-use deploy_client::{Client, ClientError, PageOf};
+use deploy_client::{ArtifactsOf, Client, ClientError, PageOf};
 use deploy_core::{
     digest::Digest,
     id::{HostName, PinName, ReleaseId, ServiceName},
     spec::Selector,
 };
+use deploy_operations::ArtifactSearch;
 use deploy_wire::{
     Artifact, Explanation, Garbage, GarbageToCollect, Holders, Host, HostCheck, HostsToCheck,
     HostsToImport, HostsToRemove, Import, IssuedToken, LabelChanges, NewHost, NewPin, NewPlan,
@@ -80,6 +81,18 @@ impl RemotePlane {
 /// The first page of a list of which `most` are wanted.
 pub(super) fn first(most: usize) -> PageOf {
     PageOf::first().with_limit(u32::try_from(most).unwrap_or(PAGE).clamp(1, PAGE))
+}
+
+/// A search, as it is asked of a server.
+fn said(search: &ArtifactSearch) -> ArtifactsOf {
+    ArtifactsOf {
+        repository: search.repository.as_ref().map(ToString::to_string),
+        kind: search.kind.map(|it| it.as_str().to_owned()),
+        version: search.version.clone(),
+        digest: search.digest.as_ref().map(|it| it.as_str().to_owned()),
+        channel: search.channel.as_ref().map(ToString::to_string),
+        since_s: search.since.map(|it| it.as_secs()),
+    }
 }
 
 /// What people are told of an error of the client.
@@ -205,10 +218,8 @@ impl Plane for RemotePlane {
         Ok(checks)
     }
 
-    async fn artifacts(&self, of: &Listing) -> Result<Vec<Artifact>, Problem> {
-        let repository = of.repository.as_ref().map(ToString::to_string);
-        let kind = of.kind.map(deploy_core::backend::ArtifactKind::as_str);
-        let page = self.client.artifacts(repository.as_deref(), kind, &first(usize::MAX)).await;
+    async fn artifacts(&self, search: &ArtifactSearch) -> Result<Vec<Artifact>, Problem> {
+        let page = self.client.artifacts(&said(search), &first(usize::MAX)).await;
         self.all(page, usize::MAX).await
     }
 

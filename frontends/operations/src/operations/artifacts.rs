@@ -1,8 +1,8 @@
-use super::{Listed, Operations};
+use super::{ArtifactSearch, Listed, Operations};
 use crate::problem::{IntoProblem as _, OrProblem as _};
 use deploy_core::{
     access::{Action, Resource},
-    backend::{ArtifactEntry, ArtifactKind, Holder, ListArtifacts, PutArtifact},
+    backend::{ArtifactEntry, ArtifactKind, Holder, PutArtifact},
     digest::Digest,
     error::ErrorKind,
     id::{PinName, RepositoryName, Version},
@@ -29,21 +29,17 @@ pub struct ArtifactUpload {
 }
 
 impl Operations {
-    /// What is listed, in the order of repository, kind and version.
+    /// What a search finds, in the order of repository, kind and version.
     ///
     /// # Errors
     /// If the store cannot be read, or `after` is none of them.
     pub async fn artifacts(
         &self,
-        request: &ListArtifacts,
+        search: &ArtifactSearch,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Listed<Artifact>, Problem> {
-        let mut entries = self.parts().artifacts.list(request).await.or_problem()?;
-        entries.sort_by(|a, b| {
-            let key = |it: &ArtifactEntry| (it.repository.clone(), it.kind, it.version.clone());
-            key(a).cmp(&key(b))
-        });
+        let entries = self.found(search).await?;
         let key =
             |it: &ArtifactEntry| format!("{}/{}/{}", it.repository, it.kind.as_str(), it.version);
         Ok(Listed::behind(entries, after, limit, key)?.map(|it| document(&it)))
@@ -108,10 +104,19 @@ impl Operations {
     pub async fn holders(&self, digest: &Digest) -> Result<Holders, Problem> {
         let store = &self.parts().artifacts;
         store.head(digest).await.or_problem()?;
-        let mut document =
-            Holders { digest: digest.to_string(), releases: Vec::new(), pins: Vec::new() };
+        let mut document = Holders {
+            digest: digest.to_string(),
+            releases: Vec::new(),
+            channels: Vec::new(),
+            pins: Vec::new(),
+        };
         for holder in store.holders(digest).await.or_problem()? {
             match holder {
+                Holder::Channel(key, revision) => {
+                    if self.leads(&key, revision, digest).await? {
+                        document.channels.push(key.to_string());
+                    }
+                }
                 Holder::Release(id) => document.releases.push(id.to_string()),
                 Holder::Pin(name) => document.pins.push(name.to_string()),
                 other => return Err(Problem::new(ProblemCode::Unsupported, other.to_string())),

@@ -1,4 +1,4 @@
-use super::{Operations, artifacts::ArtifactUpload};
+use super::{ArtifactSearch, Operations, RepositoryPattern, artifacts::ArtifactUpload};
 use crate::{
     parse::field,
     problem::{IntoProblem as _, OrProblem as _, invalid},
@@ -7,7 +7,7 @@ use deploy_core::{
     access::{Action, Resource},
     backend::{
         self, ArtifactKind, BuildLog, BuildOutput, BuildReport, BuildRequest, BuildState, Builder,
-        Holder, ListArtifacts, ListBuilds,
+        Holder, ListBuilds,
     },
     id::{BuildId, ReleaseId, RepositoryName, ServiceName, Version},
     spec::ArtifactRef,
@@ -153,10 +153,12 @@ impl Builds {
             Err(problem) if problem.code == ProblemCode::AlreadyExists => problem,
             done => return done,
         };
-        let request = ListArtifacts::new()
-            .with_repository(repository(build)?)
-            .with_kind(ArtifactKind::Provenance);
-        let listed = self.operations.artifacts(&request, None, usize::MAX).await?.items;
+        let search = ArtifactSearch {
+            repository: Some(RepositoryPattern::Is(repository(build)?)),
+            kind: Some(ArtifactKind::Provenance),
+            ..ArtifactSearch::default()
+        };
+        let listed = self.operations.artifacts(&search, None, usize::MAX).await?.items;
         listed.into_iter().find(|it| it.version == version.as_str()).ok_or(problem)
     }
 

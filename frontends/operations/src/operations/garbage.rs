@@ -22,16 +22,24 @@ impl Operations {
         }
         let upkeep = self.upkeep("garbage is not collected in this store")?;
         let permit = self.permit(Action::ArtifactWrite, Resource::System).await?;
+        let now = self.parts().clock.now();
+        let older_than = Duration::from_secs(asked.older_than_s);
+        let obsolete = self.obsolete(asked.keep_releases, older_than, now).await?;
+        // Read last: a rollout that has begun by now keeps what it brings.
+        let needed = self.at_work().await?;
+        let retired = obsolete.releases.iter().map(ToString::to_string).collect();
         let request = Collect {
             keep: usize::try_from(asked.keep).unwrap_or(usize::MAX),
-            older_than: Duration::from_secs(asked.older_than_s),
-            now: self.parts().clock.now(),
-            needed: self.at_work().await?,
+            older_than,
+            now,
+            needed,
+            obsolete,
             dry_run: asked.dry_run,
         };
         let report = upkeep.collect(&permit, &request).await.or_problem()?;
         Ok(Garbage {
             entries: report.entries.iter().map(document).collect(),
+            retired,
             held: report.held.iter().map(document).collect(),
             removed: report.artifacts.iter().map(ToString::to_string).collect(),
             bytes: report.bytes,

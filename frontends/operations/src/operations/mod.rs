@@ -2,13 +2,16 @@
 mod agents;
 mod artifacts;
 mod builds;
+mod channels;
 mod checks;
 mod garbage;
 mod hosts;
 mod releases;
 mod request;
+mod retention;
 mod rollouts;
 mod runs;
+mod search;
 mod services;
 mod status;
 mod tokens;
@@ -18,6 +21,7 @@ pub use artifacts::{ArtifactUpload, another_already};
 pub use builds::{Builds, build_problem};
 pub use request::NamedRequest;
 pub use rollouts::{demand_target, why};
+pub use search::{ArtifactSearch, DigestPrefix, RepositoryPattern};
 pub use status::status_of;
 pub use tokens::{Tokens, new_token, token};
 

@@ -4,7 +4,7 @@ use crate::{
     problem::{OrProblem as _, chain, invalid},
 };
 use deploy_core::{
-    backend::{ArtifactKind, ArtifactStoreExt as _, ListArtifacts},
+    backend::{ArtifactKind, ArtifactStoreExt as _},
     digest::Digest,
     error::ErrorKind,
     id::{ReleaseId, RepositoryName, ServiceName},
@@ -90,9 +90,8 @@ impl Operations {
                 .with_package(package)
                 .with_parameters(parameters)
                 .with_provenance(asked.provenance.clone());
-        if let Some(there) = self.same_release(&release).await? {
-            return Ok(Release::from(&there));
-        }
+        // Made again as it was, a release that was retired holds what it consists of again.
+        let release = self.same_release(&release).await?.unwrap_or(release);
         self.platform.create_release(&self.principal, release.clone()).await.or_problem()?;
         Ok(Release::from(&release))
     }
@@ -145,30 +144,16 @@ impl Operations {
         Ok(bundle.descriptor)
     }
 
-    /// The artifact that `named` means: a digest, or a version in the service's repository.
+    /// The artifact that `named` means: see [`resolve`](Self::resolve).
     async fn stored(
         &self,
         service: &ServiceName,
         kind: ArtifactKind,
         named: &str,
     ) -> Result<ArtifactRef, Problem> {
-        let store = &self.parts().artifacts;
-        if let Ok(digest) = named.parse::<Digest>() {
-            let meta = store.head(&digest).await.or_problem()?;
-            return Ok(ArtifactRef::new(meta.digest, meta.size));
-        }
         let repository: RepositoryName = field("service", service.as_str())?;
-        let listed = ListArtifacts::new().with_repository(repository.clone()).with_kind(kind);
-        let entries = store.list(&listed).await.or_problem()?;
-        let entry = entries.iter().find(|it| it.version.as_str() == named).ok_or_else(|| {
-            let what = kind.as_str();
-            let message = format!(
-                "`{}` is no digest, and no version of a {what} in repository `{repository}`",
-                named.escape_debug()
-            );
-            Problem::new(ProblemCode::NotFound, message).with_context(what, named)
-        })?;
-        Ok(ArtifactRef::new(entry.meta.digest, entry.meta.size))
+        let found = self.resolve(named, kind, Some(&repository)).await?;
+        Ok(ArtifactRef::new(field("digest", &found.digest)?, found.size))
     }
 }
 

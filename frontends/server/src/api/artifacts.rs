@@ -11,14 +11,11 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::IntoResponse,
 };
-use deploy_core::{
-    backend::{ArtifactKind, ListArtifacts},
-    digest::Digest,
-};
-use deploy_operations::{ArtifactUpload, parse::field};
+use deploy_core::{backend::ArtifactKind, digest::Digest};
+use deploy_operations::{ArtifactSearch, ArtifactUpload, parse::field};
 use deploy_wire::{Artifact, Holders, NewPin, Page, ProblemCode, Upload, Verification};
 use futures_util::TryStreamExt as _;
-use std::io;
+use std::{io, time::Duration};
 use tokio_util::io::StreamReader;
 
 /// The header that says where in an artifact an upload begins.
@@ -29,15 +26,32 @@ const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
     responses((status = 200, body = Page<Artifact>)))]
 pub(super) async fn list(
     caller: Caller,
-    Asked(ArtifactsQuery { repository, kind, limit, after }): Asked<ArtifactsQuery>,
+    Asked(query): Asked<ArtifactsQuery>,
 ) -> Answer<Json<Page<Artifact>>> {
-    let limit = PageQuery { limit, after: None }.limit()?;
-    let mut request = ListArtifacts::new();
-    request.repository = repository.as_ref().map(|it| field("repository", it)).transpose()?;
-    request.kind = kind.as_deref().map(kind_of).transpose()?;
-    let listed = caller.operations.artifacts(&request, after.as_deref(), limit).await?;
-    let more = [("repository", repository.as_deref()), ("kind", kind.as_deref())];
+    let limit = PageQuery { limit: query.limit, after: None }.limit()?;
+    let search = search(&query)?;
+    let listed = caller.operations.artifacts(&search, query.after.as_deref(), limit).await?;
+    let since = query.since_s.map(|it| it.to_string());
+    let more = [
+        ("repository", query.repository.as_deref()),
+        ("kind", query.kind.as_deref()),
+        ("version", query.version.as_deref()),
+        ("digest", query.digest.as_deref()),
+        ("channel", query.channel.as_deref()),
+        ("since_s", since.as_deref()),
+    ];
     Ok(Json(page(listed.items, listed.next, "/api/v1/artifacts", limit, &more)))
+}
+
+fn search(query: &ArtifactsQuery) -> Answer<ArtifactSearch> {
+    Ok(ArtifactSearch {
+        repository: query.repository.as_ref().map(|it| field("repository", it)).transpose()?,
+        kind: query.kind.as_deref().map(kind_of).transpose()?,
+        version: query.version.clone(),
+        digest: query.digest.as_ref().map(|it| field("digest", it)).transpose()?,
+        channel: query.channel.as_ref().map(|it| field("channel", it)).transpose()?,
+        since: query.since_s.map(Duration::from_secs),
+    })
 }
 
 /// How far the upload of an artifact is
@@ -94,16 +108,11 @@ fn offset(headers: &HeaderMap) -> Answer<u64> {
     parsed.ok_or_else(|| HttpProblem::malformed("`Upload-Offset` must be a number of bytes"))
 }
 
-fn kind_of(text: &str) -> Answer<ArtifactKind> {
-    match text {
-        "descriptor" => Ok(ArtifactKind::Descriptor),
-        "package" => Ok(ArtifactKind::Package),
-        "provenance" => Ok(ArtifactKind::Provenance),
-        _ => {
-            let message = "`kind` must be `package`, `descriptor` or `provenance`";
-            Err(HttpProblem::new(ProblemCode::InvalidInput, message).with_context("field", "kind"))
-        }
-    }
+pub(super) fn kind_of(text: &str) -> Answer<ArtifactKind> {
+    ArtifactKind::from_name(text).ok_or_else(|| {
+        let message = "`kind` must be `package`, `descriptor` or `provenance`";
+        HttpProblem::new(ProblemCode::InvalidInput, message).with_context("field", "kind")
+    })
 }
 
 /// Reads an artifact whole, and says whether its bytes are those that were put

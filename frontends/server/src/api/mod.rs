@@ -1,6 +1,7 @@
 //! The routes, one file a resource.
 mod agents;
 mod artifacts;
+mod channels;
 mod events;
 mod hosts;
 mod plans;
@@ -52,6 +53,10 @@ pub(crate) fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(upkeep::remove))
         .routes(routes!(hosts::show, hosts::put, hosts::label, hosts::remove))
         .routes(routes!(artifacts::list))
+        .routes(routes!(channels::resolve))
+        .routes(routes!(channels::list))
+        .routes(routes!(channels::show, channels::put))
+        .routes(routes!(channels::history))
         .routes(routes!(artifacts::upload, artifacts::put))
         .routes(routes!(artifacts::verify))
         .routes(routes!(artifacts::holders))

@@ -38,6 +38,9 @@ pub struct Holders {
     pub digest: String,
     /// The releases that consist of it.
     pub releases: Vec<String>,
+    /// The channels that lead to it, as `REPOSITORY/KIND/NAME`.
+    #[serde(default)]
+    pub channels: Vec<String>,
     /// The pins that people have put on it.
     pub pins: Vec<String>,
 }
@@ -48,6 +51,9 @@ pub struct Holders {
 pub struct Garbage {
     /// The versions that are no longer listed.
     pub entries: Vec<Artifact>,
+    /// Releases that nothing uses, whose packages and descriptors are held by them no more.
+    #[serde(default)]
+    pub retired: Vec<String>,
     /// Old versions that stay because releases need them.
     pub held: Vec<Artifact>,
     /// The digests whose bytes are gone.
