@@ -17,7 +17,7 @@
 use crate::{
     host::Installed,
     id::{HostName, ReleaseId},
-    rollout::Rollout,
+    rollout::{Rollout, TaskState},
     spec::{Direction, Release},
     time::Timestamp,
 };
@@ -94,30 +94,27 @@ impl Uses {
     /// Takes in the next older rollout.
     pub fn add(&mut self, rollout: &Rollout) {
         let plan = rollout.plan();
-        let touched = |host: &HostName| {
-            let task = |direction| rollout.task(host, direction).is_some_and(|it| it.touched);
-            task(Direction::Forward) || task(Direction::Back)
+        let changed = |host: &HostName| {
+            let back = rollout.task(host, Direction::Back);
+            let undone = back.is_some_and(|it| it.state == TaskState::Succeeded);
+            !undone && rollout.task(host, Direction::Forward).is_some_and(|it| it.touched)
         };
+        let hosts = plan.targets().map(|it| &it.host.name);
         self.add_past(&PastRollout {
             open: rollout.outcome().is_none(),
             repair: plan.repairs.is_some(),
             releases: plan.releases.keys().cloned().collect(),
-            touched: plan
-                .targets()
-                .map(|it| &it.host.name)
-                .filter(|it| touched(it))
-                .cloned()
-                .collect(),
+            changed: hosts.filter(|it| changed(it)).cloned().collect(),
         });
     }
 
     fn add_past(&mut self, past: &PastRollout) {
-        let tells = past.touched.iter().any(|it| self.unknown.contains(it));
+        let tells = past.changed.iter().any(|it| self.unknown.contains(it));
         // What hosts are owed is what the newest rollout wanted, also on those that it never came to.
         if tells || past.open || !self.settled {
             self.releases.extend(past.releases.iter().cloned());
         }
-        self.unknown.retain(|it| !past.touched.contains(it));
+        self.unknown.retain(|it| !past.changed.contains(it));
         self.settled |= !past.repair;
     }
 
@@ -137,8 +134,8 @@ struct PastRollout {
     repair: bool,
     /// All that it brings, takes away and goes back to.
     releases: BTreeSet<ReleaseId>,
-    /// The hosts that it has really done something to.
-    touched: BTreeSet<HostName>,
+    /// The hosts that it left otherwise than it found them, or may have. One that it took back is as an older rollout left it.
+    changed: BTreeSet<HostName>,
 }
 
 #[cfg(test)]

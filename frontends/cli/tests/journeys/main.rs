@@ -28,6 +28,8 @@ mod rollouts;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
+mod shelf;
+#[cfg(test)]
 mod showcase;
 #[cfg(test)]
 mod telemetry;
