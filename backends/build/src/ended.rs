@@ -59,27 +59,28 @@ impl Halt {
         &*self.clock
     }
 
-    /// Whether somebody has cancelled the build.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancel.exists()
-    }
-
     /// Fails if somebody has cancelled the build.
     pub(crate) fn check(&self) -> Result<(), Ended> {
-        if self.is_cancelled() { Err(Ended::Cancelled) } else { Ok(()) }
+        if self.cancel.exists() { Err(Ended::Cancelled) } else { Ok(()) }
+    }
+
+    /// Waits a little before the next look at something; fails once work has to stop.
+    pub(crate) async fn pause(&self, deadline: Timestamp) -> Result<(), Ended> {
+        self.check()?;
+        let now = self.clock.now();
+        if now >= deadline {
+            return Err(Ended::TimedOut);
+        }
+        self.clock.sleep_until(now.after(PAUSE).min(deadline)).await;
+        Ok(())
     }
 
     /// Waits until work has to stop.
     pub(crate) async fn until(&self, deadline: Timestamp) -> Ended {
         loop {
-            if self.is_cancelled() {
-                return Ended::Cancelled;
+            if let Err(ended) = self.pause(deadline).await {
+                return ended;
             }
-            let now = self.clock.now();
-            if now >= deadline {
-                return Ended::TimedOut;
-            }
-            self.clock.sleep_until(now.after(PAUSE).min(deadline)).await;
         }
     }
 }

@@ -27,6 +27,7 @@
 //! println!("{} is {}", build.id, build.state.as_str());
 //! # Ok(()) }
 //! ```
+mod clear;
 mod ended;
 mod git;
 mod local;

@@ -1,13 +1,20 @@
 //! The copy of a repository that is kept for a service, and what is written out of it.
 use super::{Git, RemotePolicy, credential::Keys, policy::Refused};
-use crate::{ended::Ended, secrets::Secret};
+use crate::{
+    clear::clear,
+    ended::{Ended, internal},
+    secrets::Secret,
+};
 use deploy_core::{
     backend::{BuildFailure, BuildFault},
     spec::{CommitId, GitRemote, GitRevision, GitTransport},
 };
 use std::{
     ffi::OsString,
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
     net::IpAddr,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -30,6 +37,10 @@ pub(crate) struct Mirror<'a> {
     pub(crate) keys: &'a Path,
 }
 
+/// That a copy is this build's alone. Held for as long as it is worked on.
+#[derive(Debug)]
+pub(crate) struct MirrorLock(#[expect(dead_code, reason = "it is held, and that is all")] File);
+
 /// A commit, written out.
 #[derive(Debug)]
 pub(crate) struct Checkout {
@@ -40,6 +51,21 @@ pub(crate) struct Checkout {
 }
 
 impl Mirror<'_> {
+    /// Waits until no other build works on the copy, and takes away what a git that was killed has left in its own way.
+    pub(crate) async fn lock(&self, git: &Git<'_>) -> Result<MirrorLock, Ended> {
+        let path = self.folder.with_extension("lock");
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => git.halt.pause(git.deadline).await?,
+                Err(TryLockError::Error(err)) => return Err(err.into()),
+            }
+        }
+        sweep(&self.folder)?;
+        Ok(MirrorLock(file))
+    }
+
     /// Brings in what is new, and says which commit `revision` names: a tag, else a branch, else a commit.
     pub(crate) async fn resolve(
         &self,
@@ -50,7 +76,22 @@ impl Mirror<'_> {
             Refused::ByPolicy(why) => BuildFailure::new(BuildFault::SourceRefused, why),
             Refused::Unknown(why) => BuildFailure::new(BuildFault::SourceUnavailable, why),
         })?;
-        self.prepare(git).await?;
+        let was_there = self.prepare(git).await?;
+        match self.find(git, revision, address).await {
+            Err(Ended::Failed(_)) if was_there && self.is_damaged(git).await? => {
+                self.renew(git).await?;
+                self.find(git, revision, address).await
+            }
+            found => found,
+        }
+    }
+
+    async fn find(
+        &self,
+        git: &Git<'_>,
+        revision: &GitRevision,
+        address: Option<IpAddr>,
+    ) -> Result<CommitId, Ended> {
         // What a whole id names never changes.
         let known = match revision.as_str().parse::<CommitId>() {
             Ok(id) => self.commit(git, id.as_str()).await?,
@@ -69,21 +110,38 @@ impl Mirror<'_> {
         Err(BuildFailure::new(BuildFault::RevisionUnknown, message).into())
     }
 
-    async fn prepare(&self, git: &Git<'_>) -> Result<(), Ended> {
-        if self.folder.join("HEAD").exists() {
-            return Ok(());
+    /// Makes an empty copy, whole or not at all, unless there is one. Says whether there was.
+    async fn prepare(&self, git: &Git<'_>) -> Result<bool, Ended> {
+        if self.folder.exists() {
+            return Ok(true);
         }
-        let made = git
-            .call(&self.folder, &[], Vec::new(), &["init", "--quiet", "--bare", "--template="])
-            .await?;
+        let new = self.folder.with_extension("new");
+        clear(&new)?;
+        let made =
+            git.call(&new, &[], Vec::new(), &["init", "--quiet", "--bare", "--template="]).await?;
         if made.status.success() {
-            return Ok(());
+            fs::rename(&new, &self.folder)?;
+            return Ok(false);
         }
         Err(BuildFailure::new(
             BuildFault::Internal,
             format!("no copy of the repository can be kept: {}", last_line(&made.said)),
         )
         .into())
+    }
+
+    /// Whether something is missing in the copy itself.
+    async fn is_damaged(&self, git: &Git<'_>) -> Result<bool, Ended> {
+        let arguments = ["fsck", "--connectivity-only", "--no-dangling", "--no-progress"];
+        let checked = git.call(&self.folder, &[], Vec::new(), &arguments).await?;
+        Ok(!checked.status.success())
+    }
+
+    /// Begins the copy anew.
+    async fn renew(&self, git: &Git<'_>) -> Result<(), Ended> {
+        git.log.say("the copy of the repository that was kept is damaged, and is fetched anew");
+        clear(&self.folder)?;
+        self.prepare(git).await.map(drop)
     }
 
     async fn fetch(&self, git: &Git<'_>, address: Option<IpAddr>) -> Result<(), Ended> {
@@ -107,8 +165,7 @@ impl Mirror<'_> {
         if done.status.success() {
             return Ok(());
         }
-        let message = format!("{} cannot be fetched: {}", self.remote, last_line(&done.said));
-        Err(BuildFailure::new(BuildFault::SourceUnavailable, message).into())
+        Err(failed(&format!("{} cannot be fetched", self.remote), &done.said))
     }
 
     /// Speaks to the address that was judged, whatever the name means by now.
@@ -135,8 +192,26 @@ impl Mirror<'_> {
         Ok(answer.and_then(|it| it.parse().ok()))
     }
 
-    /// Writes `commit` into the empty folder `into`.
+    /// Writes `commit` into the empty folder `into`. Where the copy does not have all of it, although it should, it is fetched anew once.
     pub(crate) async fn check_out(
+        &self,
+        git: &Git<'_>,
+        commit: &CommitId,
+        into: &Path,
+    ) -> Result<Checkout, Ended> {
+        match self.write_out(git, commit, into).await {
+            Err(Ended::Failed(failure)) if failure.fault == BuildFault::SourceUnavailable => {}
+            done => return done,
+        }
+        self.renew(git).await?;
+        clear(into)?;
+        fs::create_dir(into)?;
+        let revision = commit.as_str().parse().map_err(internal)?;
+        self.resolve(git, &revision).await?;
+        self.write_out(git, commit, into).await
+    }
+
+    async fn write_out(
         &self,
         git: &Git<'_>,
         commit: &CommitId,
@@ -165,12 +240,8 @@ impl Mirror<'_> {
         ] {
             let done = git.call(&self.folder, &[], environment.clone(), arguments).await?;
             if !done.status.success() {
-                let message = format!(
-                    "commit {} cannot be written out: {}",
-                    commit.short(),
-                    last_line(&done.said)
-                );
-                return Err(BuildFailure::new(BuildFault::SourceUnavailable, message).into());
+                let what = format!("commit {} cannot be written out", commit.short());
+                return Err(failed(&what, &done.said));
             }
         }
         let committed_at = when.and_then(|it| it.parse().ok()).unwrap_or(0);
@@ -229,6 +300,42 @@ impl Measured {
         }
         tree
     }
+}
+
+/// Removes the locks of a git that was killed: none of ours works on the copy.
+fn sweep(folder: &Path) -> io::Result<()> {
+    let mut left = vec![folder.to_owned()];
+    while let Some(folder) = left.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                left.push(entry.path());
+            } else if is_leftover(&entry.file_name().to_string_lossy()) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether git calls something so that it has not finished. No branch and no tag can be called so.
+fn is_leftover(name: &str) -> bool {
+    name.ends_with(".lock")
+        || ["tmp_idx_", "tmp_obj_", "tmp_pack_", "tmp_rev_"].iter().any(|it| name.starts_with(it))
+}
+
+/// What git could not do, and what it said about that.
+fn failed(what: &str, said: &str) -> Ended {
+    let is_full = ["No space left on device", "Disk quota exceeded"];
+    let fault = match is_full.iter().any(|it| said.contains(it)) {
+        true => BuildFault::NoSpace,
+        false => BuildFault::SourceUnavailable,
+    };
+    BuildFailure::new(fault, format!("{what}: {}", last_line(said))).into()
 }
 
 /// What git said last, which is what was in its way.

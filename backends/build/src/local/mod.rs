@@ -21,7 +21,7 @@ use deploy_core::{
 };
 use records::{Records, failed};
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     num::NonZeroUsize,
     path::PathBuf,
@@ -267,28 +267,5 @@ impl Builder for LocalBuilder {
                 .with("path", path.display()));
         }
         Ok(Box::pin(file))
-    }
-}
-
-/// Removes a folder, also where a build has taken the right to do so away.
-fn clear(folder: &std::path::Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fn open_up(folder: &std::path::Path) -> io::Result<()> {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                open_up(&entry.path())?;
-            }
-        }
-        Ok(())
-    }
-    match fs::remove_dir_all(folder) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(folder)?;
-            fs::remove_dir_all(folder)
-        }
-        done => done,
     }
 }

@@ -1,11 +1,12 @@
 //! One build, from its turn to its end.
 use super::{
-    SandboxUse, Shared, clear,
+    SandboxUse, Shared,
     outputs::{self, Making},
     queue::may_begin,
     records::{Owner, make_private},
 };
 use crate::{
+    clear::clear,
     ended::{Ended, Halt, internal},
     git::{Git, Mirror},
     log::Log,
@@ -239,6 +240,7 @@ impl Work {
             known_hosts: &shared.known_hosts,
             keys: &keys,
         };
+        let _lock = mirror.lock(&git).await?;
         let commit = mirror.resolve(&git, &request.revision).await?;
         self.log.say(format_args!("{} is commit {commit}", request.revision));
         self.build.commit = Some(commit.clone());

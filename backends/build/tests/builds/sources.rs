@@ -79,6 +79,54 @@ async fn nothing_of_a_repository_is_run_or_followed() {
     assert!(made.warnings.iter().any(|it| it.contains("submodules")), "{:?}", made.warnings);
 }
 
+/// The copy of the lab's repository.
+fn mirror(lab: &Lab) -> std::path::PathBuf {
+    let folders = fs::read_dir(lab.dir.path().join("builds/mirrors")).unwrap();
+    let mut folders = folders.map(|it| it.unwrap().path());
+    folders.find(|it| it.extension().is_some_and(|it| it == "git")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_git_has_left_is_in_nobodys_way() {
+    let lab = Lab::new().await;
+    lab.commit("one");
+    assert_eq!(lab.build(printing("echo 1")).await.state, BuildState::Succeeded);
+    let copy = mirror(&lab);
+    for lock in ["config.lock", "packed-refs.lock", "refs/heads/main.lock", "objects/tmp_pack_x"] {
+        fs::write(copy.join(lock), "").unwrap();
+    }
+    lab.write("version", "2");
+    let two = lab.commit("two");
+    let made = lab.build(printing("echo 2")).await;
+    assert_eq!(made.commit.as_ref().map(|it| it.as_str()), Some(two.as_str()), "{made:?}");
+    assert!(!copy.join("objects/tmp_pack_x").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_copy_is_fetched_anew() {
+    let lab = Lab::new().await;
+    lab.write("version", "1");
+    let one = lab.commit("one");
+    assert_eq!(lab.build(printing("echo 1")).await.state, BuildState::Succeeded);
+    let blob = lab.git(&["rev-parse", "HEAD:version"]);
+    let (folder, file) = blob.split_at(2);
+    type Damage<'a> = &'a dyn Fn(&std::path::Path);
+    let damages: [Damage<'_>; 3] = [
+        &|copy| fs::remove_file(copy.join("HEAD")).unwrap(),
+        &|copy| fs::remove_dir_all(copy.join("objects")).unwrap(),
+        &|copy| fs::remove_file(copy.join("objects").join(folder).join(file)).unwrap(),
+    ];
+    for (at, damage) in damages.iter().enumerate() {
+        damage(&mirror(&lab));
+        let made = lab.submit(&one, printing(&format!("cat version; echo {at}"))).await;
+        let made = over(&lab.builder, &made).await;
+        assert_eq!(made.state, BuildState::Succeeded, "{at}: {}", lab.log(&made).await);
+        assert!(lab.log(&made).await.contains("is damaged, and is fetched anew"));
+    }
+    let made = lab.build(printing("cat version")).await;
+    assert!(!lab.log(&made).await.contains("damaged"), "it is whole again");
+}
+
 async fn build_of(lab: &Lab, builder: &LocalBuilder, remote: &str) -> Build {
     let source = Source::new(remote.parse().unwrap());
     let request =
