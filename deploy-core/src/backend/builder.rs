@@ -273,6 +273,9 @@ pub struct Build {
     pub state: BuildState,
     /// The commit that the revision named when the build began; `None` until that is known.
     pub commit: Option<CommitId>,
+    /// The tag that the revision was, without `refs/tags/`; `None` of a branch or a commit, and until that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<GitRevision>,
     /// The build whose outputs are this one's, because source and recipe are the same.
     pub same_as: Option<BuildId>,
     /// When it was asked for.
@@ -299,6 +302,7 @@ impl Build {
             by,
             state: BuildState::Queued,
             commit: None,
+            tag: None,
             same_as: None,
             queued_at: at,
             started_at: None,

@@ -101,7 +101,8 @@ impl Keys<'_> {
 
     fn write(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
         let path = self.folder.join(name);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path)?;
         file.write_all(bytes)?;
         Ok(path)
     }

@@ -1,10 +1,6 @@
 //! The copy of a repository that is kept for a service, and what is written out of it.
 use super::{Git, RemotePolicy, credential::Keys, policy::Refused};
-use crate::{
-    clear::clear,
-    ended::{Ended, internal},
-    secrets::Secret,
-};
+use crate::{clear::clear, ended::Ended, secrets::Secret};
 use deploy_core::{
     backend::{BuildFailure, BuildFault},
     spec::{CommitId, GitRemote, GitRevision, GitTransport},
@@ -17,12 +13,6 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
-
-/// How many files and how many bytes a commit may have.
-const MOST_FILES: u64 = 500_000;
-const MOST_BYTES: u64 = 16 << 30;
-/// How much is read of the list of a commit's files: enough for as many as there may be.
-const LISTING: usize = 16 << 20;
 
 /// The copy of one repository.
 #[derive(Debug)]
@@ -41,13 +31,12 @@ pub(crate) struct Mirror<'a> {
 #[derive(Debug)]
 pub(crate) struct MirrorLock(#[expect(dead_code, reason = "it is held, and that is all")] File);
 
-/// A commit, written out.
+/// What a revision has turned out to mean.
 #[derive(Debug)]
-pub(crate) struct Checkout {
-    /// When it was made, in seconds since 1970.
-    pub(crate) committed_at: u64,
-    /// Whether it names other repositories, whose files are not there.
-    pub(crate) has_submodules: bool,
+pub(crate) struct Resolved {
+    pub(crate) commit: CommitId,
+    /// The tag that it is, without `refs/tags/`; `None` of a branch or a commit.
+    pub(crate) tag: Option<GitRevision>,
 }
 
 impl Mirror<'_> {
@@ -71,7 +60,7 @@ impl Mirror<'_> {
         &self,
         git: &Git<'_>,
         revision: &GitRevision,
-    ) -> Result<CommitId, Ended> {
+    ) -> Result<Resolved, Ended> {
         let address = self.policy.admit(self.remote).await.map_err(|err| match err {
             Refused::ByPolicy(why) => BuildFailure::new(BuildFault::SourceRefused, why),
             Refused::Unknown(why) => BuildFailure::new(BuildFault::SourceUnavailable, why),
@@ -91,23 +80,43 @@ impl Mirror<'_> {
         git: &Git<'_>,
         revision: &GitRevision,
         address: Option<IpAddr>,
-    ) -> Result<CommitId, Ended> {
+    ) -> Result<Resolved, Ended> {
         // What a whole id names never changes.
-        let known = match revision.as_str().parse::<CommitId>() {
-            Ok(id) => self.commit(git, id.as_str()).await?,
-            Err(_) => None,
-        };
-        if let Some(known) = known {
-            return Ok(known);
+        if let Ok(id) = revision.as_str().parse::<CommitId>()
+            && let Some(commit) = self.commit(git, id.as_str()).await?
+        {
+            return Ok(Resolved { commit, tag: None });
         }
         self.fetch(git, address).await?;
-        for name in candidates(revision.as_str()) {
-            if let Some(commit) = self.commit(git, &name).await? {
-                return Ok(commit);
-            }
+        let name = revision.as_str();
+        let full = ["refs/heads/", "refs/tags/"].iter().any(|it| name.starts_with(it));
+        let tag = if full { name.to_owned() } else { format!("refs/tags/{name}") };
+        if let Some(short) = tag.strip_prefix("refs/tags/")
+            && let Some(commit) = self.reference(git, &tag).await?
+        {
+            return Ok(Resolved { commit, tag: short.parse().ok() });
         }
-        let message = format!("`{revision}` is no tag, no branch and no commit of {}", self.remote);
-        Err(BuildFailure::new(BuildFault::RevisionUnknown, message).into())
+        let branch = if full { name.to_owned() } else { format!("refs/heads/{name}") };
+        let commit = match self.reference(git, &branch).await? {
+            None if is_id(name) => self.commit(git, name).await?,
+            found => found,
+        };
+        commit.map(|commit| Resolved { commit, tag: None }).ok_or_else(|| {
+            let message = format!("`{name}` is no tag, no branch and no commit of {}", self.remote);
+            BuildFailure::new(BuildFault::RevisionUnknown, message).into()
+        })
+    }
+
+    /// The commit that the tag or branch of this full name has.
+    async fn reference(&self, git: &Git<'_>, name: &str) -> Result<Option<CommitId>, Ended> {
+        // `rev-parse` alone would take `refs/tags/x-gabcdef0` for what `git describe` says of a commit.
+        let listed = ["for-each-ref", "--count=1", "--format=%(refname) %(objectname)", name];
+        let found = git.ask(&self.folder, &listed).await?;
+        match found.as_deref().and_then(|it| it.split_once(' ')) {
+            // What lies below a name is listed for it as well.
+            Some((found, object)) if found == name => self.commit(git, object).await,
+            _ => Ok(None),
+        }
     }
 
     /// Makes an empty copy, whole or not at all, unless there is one. Says whether there was.
@@ -138,7 +147,7 @@ impl Mirror<'_> {
     }
 
     /// Begins the copy anew.
-    async fn renew(&self, git: &Git<'_>) -> Result<(), Ended> {
+    pub(super) async fn renew(&self, git: &Git<'_>) -> Result<(), Ended> {
         git.log.say("the copy of the repository that was kept is damaged, and is fetched anew");
         clear(&self.folder)?;
         self.prepare(git).await.map(drop)
@@ -191,115 +200,11 @@ impl Mirror<'_> {
             .await?;
         Ok(answer.and_then(|it| it.parse().ok()))
     }
-
-    /// Writes `commit` into the empty folder `into`. Where the copy does not have all of it, although it should, it is fetched anew once.
-    pub(crate) async fn check_out(
-        &self,
-        git: &Git<'_>,
-        commit: &CommitId,
-        into: &Path,
-    ) -> Result<Checkout, Ended> {
-        match self.write_out(git, commit, into).await {
-            Err(Ended::Failed(failure)) if failure.fault == BuildFault::SourceUnavailable => {}
-            done => return done,
-        }
-        self.renew(git).await?;
-        clear(into)?;
-        fs::create_dir(into)?;
-        let revision = commit.as_str().parse().map_err(internal)?;
-        self.resolve(git, &revision).await?;
-        self.write_out(git, commit, into).await
-    }
-
-    async fn write_out(
-        &self,
-        git: &Git<'_>,
-        commit: &CommitId,
-        into: &Path,
-    ) -> Result<Checkout, Ended> {
-        let has_submodules = self.measure(git, commit).await?;
-        let when = git
-            .ask(
-                &self.folder,
-                &[
-                    "show",
-                    "--no-patch",
-                    "--no-show-signature",
-                    "--format=%ct",
-                    commit.as_str(),
-                    "--",
-                ],
-            )
-            .await?;
-        let index = self.keys.join("index");
-        let environment: Vec<(OsString, OsString)> =
-            vec![("GIT_INDEX_FILE".into(), index.into()), ("GIT_WORK_TREE".into(), into.into())];
-        for arguments in [
-            &["read-tree", "--no-recurse-submodules", commit.as_str()][..],
-            &["checkout-index", "--all", "--force", "--quiet"],
-        ] {
-            let done = git.call(&self.folder, &[], environment.clone(), arguments).await?;
-            if !done.status.success() {
-                let what = format!("commit {} cannot be written out", commit.short());
-                return Err(failed(&what, &done.said));
-            }
-        }
-        let committed_at = when.and_then(|it| it.parse().ok()).unwrap_or(0);
-        Ok(Checkout { committed_at, has_submodules })
-    }
-
-    /// Refuses a commit that is too large before any of it is written; says whether it names other repositories.
-    async fn measure(&self, git: &Git<'_>, commit: &CommitId) -> Result<bool, Ended> {
-        let arguments = ["ls-tree", "-r", "--format=%(objectmode) %(objectsize)", commit.as_str()];
-        let listed = git.list(&self.folder, &arguments, LISTING).await?;
-        let tree = Measured::of(&listed);
-        if listed.len() >= LISTING || tree.files > MOST_FILES || tree.bytes > MOST_BYTES {
-            let message =
-                format!("commit {} has more than {MOST_FILES} files or 16 GiB", commit.short());
-            return Err(BuildFailure::new(BuildFault::SourceRefused, message).into());
-        }
-        Ok(tree.modules > 0)
-    }
 }
 
-/// What a revision may mean, what comes first going before: never an expression, nor a name that git has for itself.
-fn candidates(revision: &str) -> Vec<String> {
-    if ["refs/heads/", "refs/tags/"].iter().any(|it| revision.starts_with(it)) {
-        return vec![revision.to_owned()];
-    }
-    let is_id =
-        (7..=64).contains(&revision.len()) && revision.bytes().all(|it| it.is_ascii_hexdigit());
-    let id = is_id.then(|| revision.to_owned());
-    [format!("refs/tags/{revision}"), format!("refs/heads/{revision}")]
-        .into_iter()
-        .chain(id)
-        .collect()
-}
-
-/// How large a commit is.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Measured {
-    files: u64,
-    bytes: u64,
-    modules: u64,
-}
-
-impl Measured {
-    /// From lines of a mode and a size.
-    fn of(listed: &[u8]) -> Self {
-        let mut tree = Self::default();
-        for line in String::from_utf8_lossy(listed).lines() {
-            match line.split_once(' ') {
-                Some(("160000", _)) => tree.modules += 1,
-                Some((_, size)) => {
-                    tree.files += 1;
-                    tree.bytes = tree.bytes.saturating_add(size.trim().parse().unwrap_or(0));
-                }
-                None => {}
-            }
-        }
-        tree
-    }
+/// Whether a revision may be a commit, in full or by its first digits.
+fn is_id(revision: &str) -> bool {
+    (7..=64).contains(&revision.len()) && revision.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
 /// Removes the locks of a git that was killed: none of ours works on the copy.
@@ -329,7 +234,7 @@ fn is_leftover(name: &str) -> bool {
 }
 
 /// What git could not do, and what it said about that.
-fn failed(what: &str, said: &str) -> Ended {
+pub(super) fn failed(what: &str, said: &str) -> Ended {
     let is_full = ["No space left on device", "Disk quota exceeded"];
     let fault = match is_full.iter().any(|it| said.contains(it)) {
         true => BuildFault::NoSpace,
@@ -346,14 +251,6 @@ fn last_line(said: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_listing_is_added_up() {
-        let listed = b"100644 12\n120000 3\n160000 -\n100755 1000\n";
-        assert_eq!(Measured::of(listed), Measured { files: 3, bytes: 1_015, modules: 1 });
-        assert_eq!(Measured::of(b"100644 18446744073709551615\n100644 9\n").bytes, u64::MAX);
-        assert_eq!(Measured::of(b"\xff\n\n"), Measured::default());
-    }
 
     #[test]
     fn what_git_said_last_is_told() {

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     clear::clear,
     ended::{Ended, Halt, internal},
-    git::{Git, Mirror},
+    git::{Git, Mirror, Resolved},
     log::Log,
     process::{Cgroup, Tree},
     sandbox::{Bench, Places, Sandbox},
@@ -241,9 +241,10 @@ impl Work {
             keys: &keys,
         };
         let _lock = mirror.lock(&git).await?;
-        let commit = mirror.resolve(&git, &request.revision).await?;
+        let Resolved { commit, tag } = mirror.resolve(&git, &request.revision).await?;
         self.log.say(format_args!("{} is commit {commit}", request.revision));
         self.build.commit = Some(commit.clone());
+        self.build.tag = tag;
         if let Some(report) = self.same_report()? {
             return Ok((Some(report), 0));
         }

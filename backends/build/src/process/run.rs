@@ -21,8 +21,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Waits until the process is bounded, and becomes the program then. A parent that dies meanwhile starts nothing.
-const GATE: &str = "read -r _ && exec \"$@\" </dev/null";
+/// Waits until the process is bounded, and becomes the program then. A parent that dies meanwhile starts nothing. What is written has the same modes
+/// whoever runs the builder.
+const GATE: &str = "umask 022; read -r _ && exec \"$@\" </dev/null";
 /// What gives the program a session of its own, so that nobody's terminal reaches it.
 const SETSID: &str = "/usr/bin/setsid";
 const SHELL: &str = "/bin/sh";

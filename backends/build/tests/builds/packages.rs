@@ -64,6 +64,21 @@ async fn two_builders_make_the_same_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sources_have_the_time_of_their_commit() {
+    let lab = Lab::new().await;
+    lab.write("folder/file", "x");
+    std::os::unix::fs::symlink("nowhere", lab.repository().join("folder/link")).unwrap();
+    lab.commit("one");
+    let committed = lab.git(&["show", "--no-patch", "--format=%ct", "HEAD"]);
+    let made =
+        lab.build(recipe(&["stat -c %Y:%a . folder folder/* >out"], &[("out", "out")])).await;
+    let seen = fs::read_to_string(lab.unpacked(&made).await.join("out")).unwrap();
+    // The top is written to before it is looked at.
+    let seen: Vec<_> = seen.lines().skip(1).collect();
+    assert_eq!(seen, ["755", "644", "777"].map(|it| format!("{committed}:{it}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn outputs_that_cannot_be_packed_are_refused() {
     let lab = Lab::new().await;
     lab.commit("one");

@@ -30,6 +30,17 @@ async fn tags_branches_and_commits_are_found() {
         let made = over(&lab.builder, &made).await;
         assert_eq!(made.state, BuildState::Succeeded, "{}", lab.log(&made).await);
         assert_eq!(made.commit.unwrap().as_str(), commit, "{revision}");
+        let tag = made.tag.as_ref().map(|it| it.as_str());
+        assert_eq!(tag, (revision == "v1").then_some("v1"), "{revision}");
+    }
+    // What `git describe` says of a commit is not its name.
+    let described = format!("v1-1-g{}", &two[..9]);
+    for revision in
+        [described.clone(), format!("refs/tags/{described}"), format!("x-g{}", &two[..9])]
+    {
+        let made = lab.submit(&revision, printing("cat version")).await;
+        let made = over(&lab.builder, &made).await;
+        assert_eq!(Lab::fault(&made).0, BuildFault::RevisionUnknown, "{revision}");
     }
     lab.git(&["tag", "--force", "v1", &two]);
     let made = lab.submit("v1", printing("cat version")).await;

@@ -222,17 +222,16 @@ fn succeeded(build: &backend::Build) -> Result<&BuildReport, Problem> {
     })
 }
 
-/// The version that a revision speaks of: `v1.4.2` of 1.4.2; else the commit.
+/// The version that a tag speaks of: `v1.4.2` of 1.4.2; of anything else it is the commit. A branch speaks of none, whatever it is called: it moves.
 fn version_of(build: &backend::Build) -> Result<Version, Problem> {
-    let name = build.request.revision.as_str().trim_start_matches("refs/tags/");
-    let number = name.strip_prefix('v').unwrap_or(name);
-    if number.starts_with(|it: char| it.is_ascii_digit())
-        && number.contains('.')
-        && let Ok(version) = number.parse()
-    {
+    let tag = build.tag.as_ref().map(|it| it.as_str());
+    let number = tag.map(|it| it.strip_prefix('v').unwrap_or(it));
+    let is_version = |it: &&str| it.starts_with(|it: char| it.is_ascii_digit()) && it.contains('.');
+    if let Some(Ok(version)) = number.filter(is_version).map(str::parse) {
         return Ok(version);
     }
-    field("revision", build.commit.as_ref().map_or(number, |it| it.short()))
+    let revision = build.request.revision.as_str();
+    field("revision", build.commit.as_ref().map_or(revision, |it| it.short()))
 }
 
 /// What is wrong with a build that is over and has not succeeded; `None` otherwise.
