@@ -6,7 +6,6 @@ use deploy_core::{
     spec::{CommitId, GitRemote, GitRevision, GitTransport},
 };
 use std::{
-    ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
     io,
     net::IpAddr,

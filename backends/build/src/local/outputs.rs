@@ -1,8 +1,8 @@
 //! What builds have made, in their folders.
 use super::records::Records;
-use crate::{ended::Ended, pack, provenance::Made};
+use crate::{ended::Ended, log::Log, pack, provenance::Made};
 use deploy_core::{
-    backend::{Build, BuildOutput, BuildReport, BuildState},
+    backend::{Build, BuildOutput, BuildReport, BuildState, Isolation},
     digest::Hasher,
     spec::ArtifactRef,
 };
@@ -16,8 +16,13 @@ use std::{
 const OUTPUTS: [BuildOutput; 3] =
     [BuildOutput::Descriptor, BuildOutput::Package, BuildOutput::Provenance];
 
-/// The newest of `builds` that is the same as `build`, and whose outputs are all there.
-pub(super) fn same<'a>(records: &Records, builds: &'a [Build], build: &Build) -> Option<&'a Build> {
+/// The newest of `builds` that is the same as `build`, was kept from the machine by `isolation` at least, and whose outputs are all there.
+pub(super) fn same<'a>(
+    records: &Records,
+    builds: &'a [Build],
+    build: &Build,
+    isolation: Isolation,
+) -> Option<&'a Build> {
     let identity = build.identity()?;
     let is_there = |report: &BuildReport, it: &Build| {
         let folder = records.folder(&it.id);
@@ -32,7 +37,10 @@ pub(super) fn same<'a>(records: &Records, builds: &'a [Build], build: &Build) ->
     builds.iter().find(|it| {
         it.state == BuildState::Succeeded
             && it.identity() == Some(identity)
-            && it.report.as_ref().is_some_and(|report| is_there(report, it))
+            && it
+                .report
+                .as_ref()
+                .is_some_and(|report| report.isolation >= isolation && is_there(report, it))
     })
 }
 
@@ -57,6 +65,8 @@ pub(super) fn pack(made: &Making<'_>) -> Result<BuildReport, Ended> {
     let descriptor = descriptor
         .map(|it| pack::descriptor(it, made.source, &path(BuildOutput::Descriptor)))
         .transpose()?;
+    // The statement is about the log as it stays, so its last line has to be there.
+    made.log.close(&said(package));
     let statement = Made {
         build: made.build,
         builder: made.builder,
@@ -77,6 +87,11 @@ pub(super) fn pack(made: &Making<'_>) -> Result<BuildReport, Ended> {
     })
 }
 
+/// What a log ends with whose build succeeded.
+pub(super) fn said(package: ArtifactRef) -> String {
+    format!("succeeded: {}", package.digest)
+}
+
 /// What is known when a build is packed.
 #[derive(Debug)]
 pub(super) struct Making<'a> {
@@ -85,7 +100,8 @@ pub(super) struct Making<'a> {
     pub(super) folder: &'a Path,
     pub(super) source: &'a Path,
     pub(super) builder: &'a str,
-    pub(super) isolation: deploy_core::backend::Isolation,
+    pub(super) log: &'a Log,
+    pub(super) isolation: Isolation,
     pub(super) at: deploy_core::time::Timestamp,
 }
 

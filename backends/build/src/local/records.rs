@@ -56,6 +56,11 @@ impl Records {
         self.folder(id).join("cancel")
     }
 
+    /// Where it is written down in which control groups a build is.
+    pub(super) fn groups_file(&self, id: &BuildId) -> PathBuf {
+        self.folder(id).join("groups.json")
+    }
+
     /// Takes a new build in, as this process's.
     pub(super) fn create(
         &self,
@@ -121,6 +126,11 @@ impl Records {
         }
     }
 
+    /// Whether nobody works on a build.
+    fn is_over(&self, id: &BuildId) -> bool {
+        open_lock(&self.lock_file(id)).is_ok_and(|it| it.try_lock().is_ok())
+    }
+
     fn read_as_is(&self, id: &BuildId) -> BackendResult<Build> {
         let path = self.folder(id).join("build.json");
         let text = fs::read(&path).map_err(|err| match err.kind() {
@@ -158,6 +168,8 @@ impl Records {
                 Ok(build) => builds.push(build),
                 // It is being made, or was removed meanwhile.
                 Err(err) if err.kind() == ErrorKind::NotFound => {}
+                // One that cannot be read must not hide the others, unless somebody works on it.
+                Err(err) if err.kind() == ErrorKind::Corrupt && self.is_over(&id) => {}
                 Err(err) => return Err(err),
             }
         }
@@ -201,7 +213,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 /// Writes a file whole or not at all, also when the machine stops.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;

@@ -3,7 +3,7 @@ use super::{
     SandboxUse, Shared,
     outputs::{self, Making},
     queue::may_begin,
-    records::{Owner, make_private},
+    records::{Owner, make_private, write_whole},
 };
 use crate::{
     clear::clear,
@@ -57,26 +57,29 @@ impl Work {
         build.ended_at = Some(self.shared.clock.now());
         let said = match came_to {
             Ok(report) => {
-                let said = format!("succeeded: {}", report.package.digest);
+                // Who has packed it has said so.
+                let adopted = build.same_as.is_some().then(|| outputs::said(report.package));
                 (build.state, build.report) = (BuildState::Succeeded, Some(report));
-                said
+                adopted
             }
             Err(Ended::Cancelled) => {
                 build.state = BuildState::Cancelled;
-                "cancelled".to_owned()
+                Some("cancelled".to_owned())
             }
             Err(Ended::TimedOut) => {
                 build.state = BuildState::TimedOut;
                 let limit = deploy_host::duration::format(build.request.recipe.limits.time);
-                format!("timed out: its commands may run for {limit}")
+                Some(format!("timed out: its commands may run for {limit}"))
             }
             Err(Ended::Failed(failure)) => {
                 let said = format!("failed: {} ({})", failure.message, failure.fault.as_str());
                 (build.state, build.failure) = (BuildState::Failed, Some(failure));
-                said
+                Some(said)
             }
         };
-        self.log.close(&said);
+        if let Some(said) = said {
+            self.log.close(&said);
+        }
         // A record that cannot be written leaves a build that nobody works on: whoever looks takes it for lost.
         if self.shared.records.write(&self.build).is_ok() {
             self.retain();
@@ -95,13 +98,14 @@ impl Work {
         self.halt.check()?;
         self.enter(BuildState::Packing)?;
         self.log.say("packing");
-        let (shared, build) = (Arc::clone(&self.shared), self.build.clone());
+        let (shared, build, log) = (Arc::clone(&self.shared), self.build.clone(), self.log.clone());
         let packed = tokio::task::spawn_blocking(move || {
             outputs::pack(&Making {
                 build: &build,
                 folder: &shared.records.folder(&build.id),
                 source: &places.source,
                 builder: &shared.name,
+                log: &log,
                 isolation,
                 at: shared.clock.now(),
             })
@@ -178,7 +182,7 @@ impl Work {
     }
 
     async fn end_lost(&self, build: &Build) -> Result<(), Ended> {
-        let ((name, value), cgroup) = (self.mark(build), Cgroup::left(&self.group(build)));
+        let ((name, value), cgroup) = (self.mark(build), self.left_group(build));
         let mut tree = Tree::new(format!("{name}={value}"), None, cgroup.clone());
         let survivors = tree.end(self.halt.clock()).await?;
         cgroup.remove();
@@ -191,6 +195,22 @@ impl Work {
             build.id
         );
         Err(BuildFailure::new(BuildFault::Survivors, message).into())
+    }
+
+    /// Makes the control group of this build, and writes down where it is: whoever ends what is left of it may be in other groups.
+    fn make_group(&self) -> Result<Cgroup, Ended> {
+        let (name, limits) = (self.group(&self.build), &self.build.request.recipe.limits);
+        let cgroup = Cgroup::make(&name, limits, |folders| {
+            let text = serde_json::to_vec(folders)?;
+            write_whole(&self.shared.records.groups_file(&self.build.id), &text)
+        });
+        Ok(cgroup?)
+    }
+
+    fn left_group(&self, build: &Build) -> Cgroup {
+        // A build that never came so far has written nothing, and has no group.
+        let text = fs::read(self.shared.records.groups_file(&build.id)).unwrap_or_default();
+        Cgroup::left(serde_json::from_slice(&text).unwrap_or_default())
     }
 
     /// The control group of a build.
@@ -245,7 +265,7 @@ impl Work {
         self.log.say(format_args!("{} is commit {commit}", request.revision));
         self.build.commit = Some(commit.clone());
         self.build.tag = tag;
-        if let Some(report) = self.same_report()? {
+        if let Some(report) = self.same_report(self.isolation().await)? {
             return Ok((Some(report), 0));
         }
         let checkout = mirror.check_out(&git, &commit, &places.source).await?;
@@ -259,10 +279,12 @@ impl Work {
     }
 
     /// The report of a build that is the same as this one.
-    fn same_report(&mut self) -> Result<Option<BuildReport>, Ended> {
+    fn same_report(&mut self, isolation: Isolation) -> Result<Option<BuildReport>, Ended> {
         let records = &self.shared.records;
         let builds = records.all(self.shared.clock.now()).map_err(|err| internal(err.chain()))?;
-        let Some(same) = outputs::same(records, &builds, &self.build) else { return Ok(None) };
+        let Some(same) = outputs::same(records, &builds, &self.build, isolation) else {
+            return Ok(None);
+        };
         outputs::adopt(records, same, &self.build)?;
         self.log.say(format_args!(
             "source and recipe are those of build {}, and so are the outputs",
@@ -298,7 +320,7 @@ impl Work {
         committed_at: u64,
     ) -> Result<Isolation, Ended> {
         let shared = Arc::clone(&self.shared);
-        let sandbox = shared.sandbox.get_or_init(|| self.probe()).await;
+        let sandbox = self.sandbox(&shared).await;
         let recipe = self.build.request.recipe.clone();
         if let Some(warning) = sandbox.warning(&recipe) {
             if shared.sandbox_use == SandboxUse::Required {
@@ -308,7 +330,7 @@ impl Work {
             self.warn(warning);
         }
         self.hand_out_secrets(places).await?;
-        let cgroup = Cgroup::make(&self.group(&self.build), &recipe.limits);
+        let cgroup = self.make_group()?;
         if recipe.limits.memory.is_some() && !cgroup.bounds_memory {
             self.warn(
                 "there is no control group here: the limit of memory holds for each process alone"
@@ -340,6 +362,20 @@ impl Work {
         let done = bench.work(deadline).await;
         cgroup.remove();
         done.map(|()| sandbox.isolation())
+    }
+
+    async fn sandbox<'a>(&self, shared: &'a Shared) -> &'a Sandbox {
+        shared.sandbox.get_or_init(|| self.probe()).await
+    }
+
+    /// What would keep the commands of this build from the machine. What was kept by less is not taken for the same.
+    async fn isolation(&self) -> Isolation {
+        match self.shared.sandbox_use {
+            SandboxUse::Required => Isolation::Sandbox,
+            SandboxUse::Never | SandboxUse::Preferred => {
+                self.sandbox(&self.shared).await.isolation()
+            }
+        }
     }
 
     async fn probe(&self) -> Sandbox {

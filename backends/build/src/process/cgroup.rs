@@ -1,7 +1,8 @@
 //! Control groups: what bounds memory and processes of a build as a whole, and ends all of it at one go.
 use deploy_core::spec::BuildLimits;
 use std::{
-    fs,
+    fs, io,
+    num::NonZeroU64,
     path::{Path, PathBuf},
 };
 
@@ -16,54 +17,57 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the group `name` below those that this process is in, with these limits as far as they can be set.
-    pub(crate) fn make(name: &str, limits: &BuildLimits) -> Self {
-        let of = |file| fs::read_to_string(file).unwrap_or_default();
-        let (mounts, own) = (of("/proc/self/mountinfo"), of("/proc/self/cgroup"));
+    /// Makes the group `name` below those that this process is in, with these limits as far as they can be set. Where it is to be is told first.
+    pub(crate) fn make(
+        name: &str,
+        limits: &BuildLimits,
+        tell: impl FnOnce(&[PathBuf]) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let hierarchies = hierarchies(name);
+        let folders: Vec<_> = hierarchies.iter().map(|(_, folder)| folder.clone()).collect();
+        tell(&folders)?;
         let mut group = Self::default();
-        if let Some(own) = folder_of(&mounts, &own, "cgroup2", "") {
-            group.make_unified(&own, name, limits);
-        }
-        for (controller, file, limit) in [
-            ("memory", "memory.limit_in_bytes", limits.memory),
-            ("pids", "pids.max", Some(limits.processes)),
-        ] {
-            let bounded = if controller == "memory" {
-                &mut group.bounds_memory
-            } else {
-                &mut group.bounds_processes
-            };
-            let (false, Some(limit)) = (*bounded, limit) else { continue };
-            let Some(own) = folder_of(&mounts, &own, "cgroup", controller) else { continue };
-            let folder = own.join("deploy-build").join(name);
-            // Hierarchies can often be seen where nobody may make a group.
-            if fs::create_dir_all(&folder).is_ok() {
-                *bounded = fs::write(folder.join(file), limit.to_string()).is_ok();
-                group.folders.push(folder);
+        for (controller, folder) in hierarchies {
+            match controller {
+                "" => group.make_unified(folder, limits),
+                "memory" if !group.bounds_memory => {
+                    let limit = limits.memory.map(NonZeroU64::get);
+                    group.bounds_memory = group.make_one(folder, "memory.limit_in_bytes", limit);
+                }
+                "pids" if !group.bounds_processes => {
+                    let limit = Some(limits.processes.get());
+                    group.bounds_processes = group.make_one(folder, "pids.max", limit);
+                }
+                _ => {}
             }
         }
-        group
+        Ok(group)
     }
 
-    /// The group `name` as somebody has left it; in no hierarchy, if it is gone.
-    pub(crate) fn left(name: &str) -> Self {
-        let of = |file| fs::read_to_string(file).unwrap_or_default();
-        let (mounts, own) = (of("/proc/self/mountinfo"), of("/proc/self/cgroup"));
-        let hierarchies = [("cgroup2", ""), ("cgroup", "memory"), ("cgroup", "pids")];
-        let folders = hierarchies
-            .iter()
-            .filter_map(|(kind, controller)| folder_of(&mounts, &own, kind, controller))
-            .map(|it| it.join("deploy-build").join(name))
-            .filter(|it| it.exists());
-        Self { folders: folders.collect(), ..Self::default() }
+    /// The group as somebody has left it in these folders, as far as they are there.
+    pub(crate) fn left(folders: Vec<PathBuf>) -> Self {
+        let folders = folders.into_iter().filter(|it| it.exists()).collect();
+        Self { folders, ..Self::default() }
     }
 
-    fn make_unified(&mut self, own: &Path, name: &str, limits: &BuildLimits) {
-        let above = own.join("deploy-build");
-        let folder = above.join(name);
+    /// Makes the group in a hierarchy of version 1. Says whether it has its limit.
+    fn make_one(&mut self, folder: PathBuf, file: &str, limit: Option<u64>) -> bool {
+        // Hierarchies can often be seen where nobody may make a group.
+        let Some(limit) = limit.filter(|_| fs::create_dir_all(&folder).is_ok()) else {
+            return false;
+        };
+        let is_bounded = fs::write(folder.join(file), limit.to_string()).is_ok();
+        self.folders.push(folder);
+        is_bounded
+    }
+
+    fn make_unified(&mut self, folder: PathBuf, limits: &BuildLimits) {
+        let Some(above) = folder.parent() else { return };
         // A group that has processes of its own hands no controllers down; then these limits are set in another way.
-        drop(fs::write(own.join("cgroup.subtree_control"), "+memory +pids"));
-        if fs::create_dir_all(&above).is_err() {
+        if let Some(own) = above.parent() {
+            drop(fs::write(own.join("cgroup.subtree_control"), "+memory +pids"));
+        }
+        if fs::create_dir_all(above).is_err() {
             return;
         }
         drop(fs::write(above.join("cgroup.subtree_control"), "+memory +pids"));
@@ -79,7 +83,7 @@ impl Cgroup {
     }
 
     /// Puts a process into the group.
-    pub(crate) fn enter(&self, pid: i32) -> std::io::Result<()> {
+    pub(crate) fn enter(&self, pid: i32) -> io::Result<()> {
         self.folders.iter().try_for_each(|it| fs::write(it.join("cgroup.procs"), pid.to_string()))
     }
 
@@ -103,6 +107,19 @@ impl Cgroup {
             drop(fs::remove_dir(folder));
         }
     }
+}
+
+/// Where the group `name` may be, by controllers; an empty one is version 2.
+fn hierarchies(name: &str) -> Vec<(&'static str, PathBuf)> {
+    let of = |file| fs::read_to_string(file).unwrap_or_default();
+    let (mounts, own) = (of("/proc/self/mountinfo"), of("/proc/self/cgroup"));
+    [("cgroup2", ""), ("cgroup", "memory"), ("cgroup", "pids")]
+        .into_iter()
+        .filter_map(|(kind, controller)| {
+            let own = folder_of(&mounts, &own, kind, controller)?;
+            Some((controller, own.join("deploy-build").join(name)))
+        })
+        .collect()
 }
 
 /// Where the groups of a hierarchy lie that this process is in. An empty controller is version 2.

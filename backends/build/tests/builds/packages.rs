@@ -143,6 +143,8 @@ async fn provenance_says_how_it_came_about() {
     let details = &it["predicate"]["runDetails"];
     assert_eq!(details["metadata"]["invocationId"], made.id.as_str());
     assert!(details["builder"]["id"].as_str().unwrap().starts_with("tag:"));
+    let log = Digest::of(lab.log(&made).await.as_bytes());
+    assert_eq!(details["byproducts"][0]["digest"]["sha256"], log.hex());
     let started = made.started_at.unwrap().to_string();
     assert_eq!(details["metadata"]["startedOn"], started);
 }

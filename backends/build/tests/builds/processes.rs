@@ -109,6 +109,45 @@ async fn without_a_sandbox_builds_are_ended_as_well_and_say_so() {
     assert!(!runs(&name));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_built_without_a_sandbox_is_not_taken_for_what_is_built_in_one() {
+    let lab = Lab::new().await;
+    lab.commit("one");
+    let open = |sandbox| builder(&lab.dir.path().join("builds")).with_sandbox(sandbox);
+    let built = async |sandbox| {
+        let builder = open(sandbox);
+        let request = lab.request("main", printing("echo x"));
+        over(&builder, &builder.submit(&lab.permit, &request).await.unwrap()).await
+    };
+    let plain = built(SandboxUse::Never).await;
+    assert_eq!(plain.report.as_ref().unwrap().isolation, Isolation::Process);
+    let required = built(SandboxUse::Required).await;
+    if required.state == BuildState::Failed {
+        assert_eq!(Lab::fault(&required).0, BuildFault::SandboxMissing);
+        return;
+    }
+    assert_eq!(required.same_as, None);
+    assert_eq!(required.report.as_ref().unwrap().isolation, Isolation::Sandbox);
+    // The other way round there is nothing against it.
+    assert_eq!(built(SandboxUse::Never).await.same_as, Some(required.id.clone()));
+    assert_eq!(built(SandboxUse::Required).await.same_as, Some(required.id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_hides_no_other() {
+    let lab = Lab::new().await;
+    lab.commit("one");
+    let first = lab.build(printing("echo x")).await;
+    let record = lab.dir.path().join("builds/records").join(first.id.as_str()).join("build.json");
+    fs::write(&record, "{").unwrap();
+    let second = lab.build(printing("echo y")).await;
+    assert_eq!(second.state, BuildState::Succeeded);
+    let listed = lab.builder.builds(&Default::default()).await.unwrap();
+    assert_eq!(listed.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["b2"]);
+    let err = lab.builder.build(&first.id).await.unwrap_err();
+    assert_eq!(err.kind(), deploy_core::backend::ErrorKind::Corrupt);
+}
+
 #[test]
 fn a_build_whose_process_dies_is_lost_and_leaves_nothing() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
