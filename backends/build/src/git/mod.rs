@@ -12,4 +12,4 @@ mod program;
 pub use policy::RemotePolicy;
 
 pub(crate) use mirror::{Mirror, Resolved};
-pub(crate) use program::{Git, locate};
+pub(crate) use program::{Git, locate, usable_git};

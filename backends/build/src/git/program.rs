@@ -12,6 +12,7 @@ use rustix::process::Resource;
 use std::{
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// The largest file that git may write: a pack of all that a repository has.
@@ -150,4 +151,53 @@ impl Git<'_> {
 pub(crate) fn locate(name: &str) -> Option<PathBuf> {
     let folders = ["/usr/local/bin", "/usr/bin", "/bin"];
     folders.iter().map(|it| Path::new(it).join(name)).find(|it| it.is_file())
+}
+
+/// The oldest version that can do all that is asked of it: `http.curloptResolve` is younger than the rest.
+const OLDEST: (u32, u32) = (2, 37);
+
+/// The `git` of this machine, if it can do what is asked of it; else why not. This blocks for a moment.
+pub(crate) fn usable_git() -> Result<PathBuf, String> {
+    let git = locate("git").ok_or("there is no program `git`")?;
+    let said = Command::new(&git).arg("version").env_clear().output();
+    let said = said.map_err(|err| format!("`{}` cannot be run: {err}", git.display()))?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    match version(&said) {
+        Some(found) if found >= OLDEST => Ok(git),
+        _ => Err(format!(
+            "`{}` says that it is `{}`, and has to be version {}.{} at least",
+            git.display(),
+            said.trim().chars().take(80).collect::<String>(),
+            OLDEST.0,
+            OLDEST.1
+        )),
+    }
+}
+
+/// The first two numbers of what `git version` says.
+fn version(said: &str) -> Option<(u32, u32)> {
+    let mut numbers = said.trim().strip_prefix("git version ")?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_told_from_another() {
+        for (said, at_least) in [
+            ("git version 2.47.3\n", true),
+            ("git version 2.37.0.windows.1", true),
+            ("git version 10.0", true),
+            ("git version 2.36.6", false),
+            ("git version 1.99.0 (Apple Git-1)", false),
+        ] {
+            assert_eq!(version(said).unwrap() >= OLDEST, at_least, "{said}");
+        }
+        for bad in ["", "git version", "git version two", "git version 2", "hub version 2.40.1"] {
+            assert_eq!(version(bad), None, "{bad}");
+        }
+        usable_git().unwrap();
+    }
 }

@@ -5,7 +5,7 @@ mod records;
 mod work;
 
 use crate::{
-    git::{RemotePolicy, locate},
+    git::{RemotePolicy, usable_git},
     log::Log,
     sandbox::Sandbox,
     secrets::{FileSecrets, Secrets},
@@ -24,7 +24,7 @@ use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 use tokio::sync::OnceCell;
@@ -83,11 +83,12 @@ impl LocalBuilder {
     /// `folder/secrets` and known SSH servers in `folder/known_hosts`.
     ///
     /// # Errors
-    /// `Unavailable` if the folder cannot be used, `Unsupported` if there is no `git`.
+    /// `Unavailable` if the folder cannot be used, `Unsupported` if there is no `git`, or an old one.
     pub fn open(folder: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> BackendResult<Self> {
         let folder = folder.into();
-        let git = locate("git").ok_or_else(|| {
+        let git = usable_git().map_err(|why| {
             BackendError::new(ErrorKind::Unsupported, "build.open")
+                .because(why)
                 .with("hint", "install git 2.37 or newer")
                 .with("program", "git")
         })?;
@@ -134,10 +135,21 @@ impl LocalBuilder {
         self.change(|it| it.kept = kept)
     }
 
-    /// Whose commands may read these folders as well, such as a toolchain that is not the system's.
-    #[must_use]
-    pub fn with_tools(self, tools: Vec<PathBuf>) -> Self {
-        self.change(|it| it.tools = tools)
+    /// Whose commands may read these folders as well, such as a toolchain that is not the system's. A relative one is there by its real path.
+    ///
+    /// # Errors
+    /// `InvalidInput` if one of them is no folder that is there: builds would miss it, or have no sandbox.
+    pub fn with_tools(self, tools: &[PathBuf]) -> BackendResult<Self> {
+        let tools = tools.iter().map(|it| {
+            folder(it).map_err(|err| {
+                BackendError::new(ErrorKind::InvalidInput, "build.tools")
+                    .because(err)
+                    .with("path", it.display())
+                    .with("hint", "tools have to be folders that are there")
+            })
+        });
+        let tools = tools.collect::<BackendResult<Vec<_>>>()?;
+        Ok(self.change(|it| it.tools = tools))
     }
 
     /// That asks this of sandboxes.
@@ -267,5 +279,15 @@ impl Builder for LocalBuilder {
                 .with("path", path.display()));
         }
         Ok(Box::pin(file))
+    }
+}
+
+/// Where a folder is, without `.` and `..`.
+fn folder(path: &Path) -> io::Result<PathBuf> {
+    let is_plain = path.is_absolute() && path.components().all(|it| it != Component::ParentDir);
+    let found = path.canonicalize()?;
+    match found.is_dir() {
+        true => Ok(if is_plain { path.to_owned() } else { found }),
+        false => Err(io::ErrorKind::NotADirectory.into()),
     }
 }

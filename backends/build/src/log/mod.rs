@@ -5,10 +5,11 @@ use crate::secrets::Secret;
 use mask::Masker;
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read, Write as _},
+    io::{self, Write as _},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// How much of the end is remembered for messages, in bytes.
 const TAIL: usize = 2_048;
@@ -49,14 +50,14 @@ impl Log {
         self.state().write(line.as_bytes());
     }
 
-    /// Writes what comes from `pipe` until its end, and gives the end of it. This blocks.
-    pub(crate) fn take(&self, mut pipe: impl Read) -> String {
+    /// Writes what comes from `pipe` until its end, and gives the end of it.
+    pub(crate) async fn take(&self, mut pipe: impl AsyncRead + Unpin) -> String {
         let mut masker = Masker::new(&self.state().secrets);
         let mut tail = Vec::new();
-        let mut buffer = [0; 16 << 10];
+        let mut buffer = vec![0; 16 << 10];
         loop {
             let mut out = Vec::new();
-            let read = match pipe.read(&mut buffer) {
+            let read = match pipe.read(&mut buffer).await {
                 Ok(read) => read,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => 0,
@@ -114,13 +115,13 @@ impl State {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_log_is_bounded_and_says_what_is_missing() {
+    #[tokio::test]
+    async fn a_log_is_bounded_and_says_what_is_missing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let log = Log::create(&path, 100).unwrap();
         log.say("begins");
-        let tail = log.take([b'x'; 10_000].as_slice());
+        let tail = log.take([b'x'; 10_000].as_slice()).await;
         assert_eq!(tail.len(), TAIL);
         log.close("failed");
         let text = std::fs::read_to_string(&path).unwrap();
@@ -136,13 +137,13 @@ mod tests {
         );
     }
 
-    #[test]
-    fn secrets_are_masked_from_when_they_are_known() {
+    #[tokio::test]
+    async fn secrets_are_masked_from_when_they_are_known() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let log = Log::create(&path, 1_000).unwrap();
         log.mask(&Secret::new(b"swordfish".to_vec()).unwrap());
-        let tail = log.take(b"the word is swordfish, pass".as_slice());
+        let tail = log.take(b"the word is swordfish, pass".as_slice()).await;
         assert_eq!(tail, "the word is ***, pass");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), tail);
     }

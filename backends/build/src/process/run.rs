@@ -5,18 +5,20 @@ use crate::{
     log::Log,
 };
 use deploy_core::{
-    backend::{BuildFailure, BuildFault},
+    backend::{BuildFailure, BuildFault, Clock},
     time::Timestamp,
 };
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::{
     ffi::OsString,
-    io::{self, PipeReader, Read as _},
+    io,
     path::PathBuf,
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::unix::pipe::Receiver,
     process::{Child, Command},
     task::JoinHandle,
 };
@@ -27,6 +29,8 @@ const GATE: &str = "umask 022; read -r _ && exec \"$@\" </dev/null";
 /// What gives the program a session of its own, so that nobody's terminal reaches it.
 const SETSID: &str = "/usr/bin/setsid";
 const SHELL: &str = "/bin/sh";
+/// How long what has been printed may take to be read once all that printed it is gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is to be started.
 #[derive(Debug)]
@@ -82,14 +86,35 @@ pub(crate) async fn run(
         );
         return Err(BuildFailure::new(BuildFault::Survivors, message).into());
     }
-    // All that could write is gone, so both readers come to their end.
     drop(child.wait().await);
-    let said = said.await.map_err(internal)?;
-    let captured = match captured {
-        Some(captured) => captured.await.map_err(internal)?,
-        None => Vec::new(),
-    };
+    let (said, captured) = read_out(said, captured, halt.clock()).await?;
     Ok(Finished { status: outcome?, captured, said })
+}
+
+/// What the readers have read. All that could write is gone, so both come to their end: unless something has got away with the other end of a pipe.
+async fn read_out(
+    mut said: JoinHandle<String>,
+    mut captured: Option<JoinHandle<Vec<u8>>>,
+    clock: &dyn Clock,
+) -> Result<(String, Vec<u8>), Ended> {
+    let both = async {
+        let said = (&mut said).await.map_err(internal)?;
+        let captured = match &mut captured {
+            Some(captured) => captured.await.map_err(internal)?,
+            None => Vec::new(),
+        };
+        Ok((said, captured))
+    };
+    tokio::select! {
+        read = both => return read,
+        () = clock.sleep_until(clock.now().after(PATIENCE)) => {}
+    }
+    said.abort();
+    if let Some(captured) = captured {
+        captured.abort();
+    }
+    let message = "a process that is not known to be of the build keeps what it prints into open: it was handed out, or has got away; find it and end it by hand";
+    Err(BuildFailure::new(BuildFault::Survivors, message).into())
 }
 
 struct Started {
@@ -127,17 +152,23 @@ fn start(launch: &Launch, log: &Log) -> io::Result<Started> {
     // The command holds the writing ends as well.
     drop(command);
     let log = log.clone();
-    let said = tokio::task::spawn_blocking(move || log.take(said));
-    let captured =
-        captured.map(|(pipe, most)| tokio::task::spawn_blocking(move || keep(pipe, most)));
+    let said = Receiver::from_owned_fd(said.into())?;
+    let said = tokio::spawn(async move { log.take(said).await });
+    let captured = match captured {
+        Some((pipe, most)) => {
+            let pipe = Receiver::from_owned_fd(pipe.into())?;
+            Some(tokio::spawn(keep(pipe, most)))
+        }
+        None => None,
+    };
     Ok(Started { child, said, captured })
 }
 
 /// Reads at most `most` bytes. What writes more than that finds nobody who reads it.
-fn keep(pipe: PipeReader, most: usize) -> Vec<u8> {
+async fn keep(pipe: Receiver, most: usize) -> Vec<u8> {
     let mut kept = Vec::new();
     // What was read before an error is what there is.
-    drop(pipe.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut kept));
+    drop(pipe.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut kept).await);
     kept
 }
 

@@ -95,7 +95,6 @@ impl Bubblewrap {
         if network {
             NETWORK.iter().for_each(|it| all.show(Path::new(it)));
         }
-        self.tools.iter().for_each(|it| all.show(it));
         all.add(["--proc", "/proc", "--dev", "/dev"]);
         let inside = places();
         for (outside, inside) in [
@@ -107,6 +106,8 @@ impl Bubblewrap {
             all.mount("--bind", outside, inside);
         }
         all.mount("--ro-bind", &outside.secrets, &inside.secrets);
+        // Last, since they may lie in what was mounted just now, such as `/tmp`.
+        self.tools.iter().for_each(|it| all.show(it));
         all.add(["--remount-ro", "/", "--chdir"]);
         all.0.push(inside.source.into());
         all.add(["--"]);

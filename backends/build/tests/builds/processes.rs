@@ -148,6 +148,54 @@ async fn a_record_that_cannot_be_read_hides_no_other() {
     assert_eq!(err.kind(), deploy_core::backend::ErrorKind::Corrupt);
 }
 
+/// The other end of what the process of this name prints into.
+fn printed_by(name: &str) -> Option<fs::File> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let mut named = entries.into_iter().filter(|it| {
+        let stat = fs::read_to_string(it.path().join("stat"));
+        stat.is_ok_and(|it| it.contains(&format!("({name}) ")))
+    });
+    fs::OpenOptions::new().write(true).open(named.next()?.path().join("fd/1")).ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_that_somebody_keeps_open_holds_no_build() {
+    let lab = Lab::new().await;
+    lab.commit("one");
+    let name = name();
+    let command = format!("cp /bin/sleep {name}; ./{name} 1000");
+    let build = lab.submit("main", recipe(&[&command], &[("out", "out")])).await;
+    let kept = std::cell::RefCell::new(None);
+    until(&lab.builder, &build, "it runs", |_| {
+        *kept.borrow_mut() = printed_by(&name);
+        kept.borrow().is_some()
+    })
+    .await;
+    lab.builder.cancel(&lab.permit, &build.id).await.unwrap();
+    let build = over(&lab.builder, &build).await;
+    assert_eq!(Lab::fault(&build).0, BuildFault::Survivors, "{}", lab.log(&build).await);
+    assert!(!runs(&name) && kept.into_inner().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_that_are_not_there_are_refused() {
+    let lab = Lab::new().await;
+    lab.commit("one");
+    let tools = lab.dir.path().join("tools");
+    for missing in [tools.clone(), "not/there".into(), "/etc/hostname".into()] {
+        let refused = lab.builder.clone().with_tools(&[missing]).unwrap_err();
+        assert_eq!(refused.kind(), deploy_core::backend::ErrorKind::InvalidInput);
+    }
+    fs::create_dir_all(tools.join("below")).unwrap();
+    fs::write(tools.join("tool"), "found").unwrap();
+    let builder = lab.builder.clone().with_tools(&[tools.join("below/..")]).unwrap();
+    let command = format!("cat {}/tool", tools.canonicalize().unwrap().display());
+    let request = lab.request("main", printing(&command));
+    let build = builder.submit(&lab.permit, &request).await.unwrap();
+    let build = over(&builder, &build).await;
+    assert_eq!(build.state, BuildState::Succeeded, "{build:?}");
+}
+
 #[test]
 fn a_build_whose_process_dies_is_lost_and_leaves_nothing() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

@@ -172,8 +172,8 @@ async fn open(app: &App, asked: &BuilderArgs) -> Result<Builds, Problem> {
         Sandbox::Required => SandboxUse::Required,
     };
     let builder = LocalBuilder::open(embedded.data_dir.builds(), clock).or_problem()?;
-    let builder =
-        builder.with_tools(asked.tools.clone()).with_sandbox(sandbox).with_limit(asked.at_a_time);
+    let builder = builder.with_tools(&asked.tools).or_problem()?;
+    let builder = builder.with_sandbox(sandbox).with_limit(asked.at_a_time);
     Ok(Builds::new(embedded.operations(), Arc::new(builder)))
 }
 
@@ -184,8 +184,11 @@ async fn attend(app: &App, builds: &Builds, id: &BuildId) -> Result<Build, Probl
             Problem::new(ProblemCode::Internal, format!("signals cannot be listened for: {err}"))
         })
     };
-    let (mut ctrl_c, mut terminate) =
-        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let (mut ctrl_c, mut terminate, mut hangup) = (
+        listen(SignalKind::interrupt())?,
+        listen(SignalKind::terminate())?,
+        listen(SignalKind::hangup())?,
+    );
     let mut lines = |line: &str| app.output.note(clean(line));
     let following = follow(builds, id, true, &mut lines);
     tokio::pin!(following);
@@ -197,6 +200,7 @@ async fn attend(app: &App, builds: &Builds, id: &BuildId) -> Result<Build, Probl
             }
             _ = ctrl_c.recv() => drop(builds.cancel(id).await?),
             _ = terminate.recv() => drop(builds.cancel(id).await?),
+            _ = hangup.recv() => drop(builds.cancel(id).await?),
         }
     }
 }
