@@ -35,6 +35,7 @@ mod log;
 mod pack;
 mod process;
 mod provenance;
+mod quota;
 mod sandbox;
 mod secrets;
 mod webhook;

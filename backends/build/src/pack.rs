@@ -1,9 +1,10 @@
 //! Outputs, packed so that the same content always gives the same bytes.
-use crate::ended::{Ended, internal};
+use crate::ended::{Ended, Halt, internal};
 use deploy_core::{
     backend::{BuildFailure, BuildFault},
     digest::Hasher,
     spec::{ArchiveFormat, ArtifactRef, Recipe, RelativePath},
+    time::Timestamp,
 };
 use deploy_host::{
     archive::{self, ArchiveError, Limits},
@@ -22,7 +23,12 @@ pub(crate) const GZIP_LEVEL: u32 = 6;
 pub(crate) const ZSTD_LEVEL: i32 = 9;
 
 /// Packs the outputs of `recipe` from the folder `source` into `into`. This blocks.
-pub(crate) fn package(recipe: &Recipe, source: &Path, into: &Path) -> Result<ArtifactRef, Ended> {
+pub(crate) fn package(
+    recipe: &Recipe,
+    source: &Path,
+    into: &Path,
+    watch: &Watch,
+) -> Result<ArtifactRef, Ended> {
     let mut entries = Vec::new();
     for (inside, outside) in &recipe.outputs {
         let found = find(source, outside)?;
@@ -36,15 +42,19 @@ pub(crate) fn package(recipe: &Recipe, source: &Path, into: &Path) -> Result<Art
     }
     let entries = entries.iter().map(|(inside, found)| (inside.as_path(), found.as_path()));
     let out = Counted::create(into)?;
-    let refused = |err: ArchiveError| archive_failure(&err, "package", BuildFault::OutputRefused);
+    let refused = |err: ArchiveError| match watch.check() {
+        Err(ended) => ended,
+        Ok(()) => archive_failure(&err, "package", BuildFault::OutputRefused),
+    };
     let out = match recipe.archive {
         ArchiveFormat::TarZst => {
-            let encoder = zstd::Encoder::new(out, ZSTD_LEVEL)?;
-            archive::pack_tar(entries, Limits::PACKAGE, encoder).map_err(refused)?.finish()?
+            let encoder = watch.over(zstd::Encoder::new(out, ZSTD_LEVEL)?);
+            archive::pack_tar(entries, Limits::PACKAGE, encoder).map_err(refused)?.out.finish()?
         }
         _ => {
             let encoder = GzBuilder::new().mtime(0).write(out, Compression::new(GZIP_LEVEL));
-            archive::pack_tar(entries, Limits::PACKAGE, encoder).map_err(refused)?.finish()?
+            let encoder = watch.over(encoder);
+            archive::pack_tar(entries, Limits::PACKAGE, encoder).map_err(refused)?.out.finish()?
         }
     };
     out.finish()
@@ -107,6 +117,60 @@ fn archive_failure(err: &ArchiveError, what: &str, fault: BuildFault) -> Ended {
         refused @ ArchiveError::Refused(_) => {
             BuildFailure::new(fault, format!("{what}: {refused}")).into()
         }
+    }
+}
+
+/// Says when packing has to stop.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    halt: Halt,
+    deadline: Timestamp,
+}
+
+impl Watch {
+    pub(crate) const fn new(halt: Halt, deadline: Timestamp) -> Self {
+        Self { halt, deadline }
+    }
+
+    fn check(&self) -> Result<(), Ended> {
+        self.halt.check()?;
+        if self.halt.clock().now() < self.deadline {
+            return Ok(());
+        }
+        let message = "the outputs cannot be packed in time: there is too much of them";
+        Err(BuildFailure::new(BuildFault::OutputRefused, message).into())
+    }
+
+    const fn over<W>(&self, out: W) -> Watched<'_, W> {
+        Watched { out, watch: self, unseen: 0 }
+    }
+}
+
+/// Takes no more once packing has to stop.
+struct Watched<'a, W> {
+    out: W,
+    watch: &'a Watch,
+    /// How much was written since the last look.
+    unseen: usize,
+}
+
+/// How much is written between two looks, in bytes.
+const STRETCH: usize = 4 << 20;
+
+impl<W: Write> Write for Watched<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.unseen >= STRETCH {
+            self.unseen = 0;
+            // Why it stopped is asked again by who began it.
+            self.watch.check().map_err(|_| io::Error::other("packing has to stop"))?;
+        }
+        let written = self.out.write(bytes)?;
+        self.unseen += written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

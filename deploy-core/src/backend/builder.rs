@@ -105,6 +105,8 @@ pub enum BuildFault {
     CommandFailed,
     /// The folder that was to be the descriptor is none.
     DescriptorRefused,
+    /// It has written more than it may.
+    DiskLimit,
     /// A bug, or a machine that does not do what it should.
     Internal,
     /// There is no room left.
@@ -134,6 +136,7 @@ impl BuildFault {
         match self {
             Self::CommandFailed => "command_failed",
             Self::DescriptorRefused => "descriptor_refused",
+            Self::DiskLimit => "disk_limit",
             Self::Internal => "internal",
             Self::NoSpace => "no_space",
             Self::OutputMissing => "output_missing",

@@ -1,6 +1,6 @@
 //! The copy of a repository that is kept for a service, and what is written out of it.
 use super::{Git, RemotePolicy, credential::Keys, policy::Refused};
-use crate::{clear::clear, ended::Ended, secrets::Secret};
+use crate::{clear::clear, ended::Ended, quota::usage, secrets::Secret};
 use deploy_core::{
     backend::{BuildFailure, BuildFault},
     spec::{CommitId, GitRemote, GitRevision, GitTransport},
@@ -51,6 +51,11 @@ impl Mirror<'_> {
             }
         }
         sweep(&self.folder)?;
+        // Nothing is ever packed anew in it, so it grows with each fetch.
+        if usage(&self.folder)? > git.quota.limit() / 2 {
+            git.log.say("the copy of the repository has grown too large, and is fetched anew");
+            clear(&self.folder)?;
+        }
         Ok(MirrorLock(file))
     }
 

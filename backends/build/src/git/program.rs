@@ -3,6 +3,7 @@ use crate::{
     ended::{Ended, Halt},
     log::Log,
     process::{Cgroup, Finished, Launch, run},
+    quota::Quota,
 };
 use deploy_core::{
     backend::{BuildFailure, BuildFault},
@@ -15,20 +16,26 @@ use std::{
     process::Command,
 };
 
-/// The largest file that git may write: a pack of all that a repository has.
-const LARGEST_FILE: u64 = 16 << 30;
+/// How much memory each process of git may take, in bytes.
+const MEMORY: u64 = 4 << 30;
 /// How much is read of what git answers.
 const ANSWER: usize = 64 << 10;
 
-/// How every call is configured: nothing that a repository or a server says makes git start another program or speak to another server.
-const CONFIGURATION: [&str; 12] = [
+/// How every call is configured: nothing that a repository or a server says makes git start another program or speak to another server,
+/// nor take more memory than it needs.
+const CONFIGURATION: [&str; 17] = [
+    "core.bigFileThreshold=64m",
+    "core.deltaBaseCacheLimit=64m",
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
+    "core.packedGitLimit=1g",
+    "core.packedGitWindowSize=64m",
     "core.symlinks=true",
     "credential.helper=",
     "fetch.recurseSubmodules=false",
     "gc.auto=0",
     "http.followRedirects=false",
+    "pack.threads=1",
     "protocol.allow=never",
     "protocol.file.allow=always",
     "protocol.https.allow=always",
@@ -47,6 +54,8 @@ pub(crate) struct Git<'a> {
     pub(crate) log: &'a Log,
     pub(crate) halt: &'a Halt,
     pub(crate) deadline: Timestamp,
+    /// How much it may write.
+    pub(crate) quota: &'a Quota,
 }
 
 impl Git<'_> {
@@ -100,9 +109,14 @@ impl Git<'_> {
             arguments: all,
             environment: [self.environment(), environment].concat(),
             folder: self.home.to_owned(),
-            bounds: vec![(Resource::Fsize, LARGEST_FILE), (Resource::Core, 0)],
+            bounds: vec![
+                (Resource::Core, 0),
+                (Resource::Data, MEMORY),
+                (Resource::Fsize, self.quota.limit()),
+            ],
             mark: self.mark.clone(),
             cgroup: Cgroup::default(),
+            quota: Some(self.quota.clone()),
             capture: Some(most),
         };
         match run(&launch, self.log, self.halt, self.deadline).await {

@@ -1,5 +1,6 @@
 //! A builder on this machine, with all it keeps in one folder.
 mod outputs;
+mod place;
 mod queue;
 mod records;
 mod work;

@@ -1,6 +1,11 @@
 //! What builds have made, in their folders.
 use super::records::Records;
-use crate::{ended::Ended, log::Log, pack, provenance::Made};
+use crate::{
+    ended::Ended,
+    log::Log,
+    pack::{self, Watch},
+    provenance::Made,
+};
 use deploy_core::{
     backend::{Build, BuildOutput, BuildReport, BuildState, Isolation},
     digest::Hasher,
@@ -60,7 +65,7 @@ pub(super) fn adopt(records: &Records, from: &Build, to: &Build) -> io::Result<(
 pub(super) fn pack(made: &Making<'_>) -> Result<BuildReport, Ended> {
     let recipe = &made.build.request.recipe;
     let path = |output: BuildOutput| made.folder.join(output.as_str());
-    let package = pack::package(recipe, made.source, &path(BuildOutput::Package))?;
+    let package = pack::package(recipe, made.source, &path(BuildOutput::Package), &made.watch)?;
     let descriptor = recipe.descriptor.as_ref();
     let descriptor = descriptor
         .map(|it| pack::descriptor(it, made.source, &path(BuildOutput::Descriptor)))
@@ -102,6 +107,8 @@ pub(super) struct Making<'a> {
     pub(super) builder: &'a str,
     pub(super) log: &'a Log,
     pub(super) isolation: Isolation,
+    /// When packing has to stop.
+    pub(super) watch: Watch,
     pub(super) at: deploy_core::time::Timestamp,
 }
 

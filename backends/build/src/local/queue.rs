@@ -1,29 +1,61 @@
 //! Whose turn it is.
+use super::work::{FETCH, PACK};
 use deploy_core::{
     backend::{Build, BuildState},
     id::{BuildId, ServiceName},
+    time::Timestamp,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-/// Whether the queued build `id` may begin, where at most `limit` run at a time. `builds` are all of them, oldest first.
+/// How much longer than its stages may take a build is given before it counts as stuck.
+const GRACE: Duration = Duration::from_secs(5 * 60);
+
+/// What a queued build is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Begin.
+    Now,
+    /// Come to nothing: the place where it would work is taken by this build, which ought to be over long since.
+    Stuck(BuildId),
+    /// Ask again later.
+    Wait,
+}
+
+/// Whether it is the turn of the queued build `id` at `now`, where at most `limit` run at a time. `builds` are all of them, oldest first.
 ///
 /// Builds begin in the order in which they came. Those of one service share a copy of its repository, a cache and a place to work, so they go one after another; one
-/// that waits for another of its service keeps nobody else waiting.
-pub(super) fn may_begin(builds: &[Build], id: &BuildId, limit: usize) -> bool {
+/// that waits for another of its service keeps nobody else waiting. A build whose process was stopped, or hangs, ends neither by itself nor by the death of the process: it
+/// keeps its own service from building, but nobody else.
+pub(super) fn turn(builds: &[Build], id: &BuildId, limit: usize, now: Timestamp) -> Turn {
     let runs = |it: &&Build| !it.state.is_over() && it.state != BuildState::Queued;
-    let mut busy: BTreeSet<&ServiceName> =
-        builds.iter().filter(runs).map(|it| &it.request.service).collect();
+    let (stuck, running): (Vec<_>, Vec<_>) =
+        builds.iter().filter(runs).partition(|it| is_stuck(it, now));
+    let mut busy: BTreeSet<&ServiceName> = running.iter().map(|it| &it.request.service).collect();
     let mut taken = busy.len();
     for build in builds.iter().filter(|it| it.state == BuildState::Queued) {
-        if !busy.insert(&build.request.service) {
+        let service = &build.request.service;
+        if let Some(stuck) = stuck.iter().find(|it| it.request.service == *service) {
+            if build.id == *id {
+                return Turn::Stuck(stuck.id.clone());
+            }
+            continue;
+        }
+        if !busy.insert(service) {
             continue;
         }
         taken += 1;
         if build.id == *id {
-            return taken <= limit;
+            return if taken <= limit { Turn::Now } else { Turn::Wait };
         }
     }
-    false
+    Turn::Wait
+}
+
+/// Whether a build that runs has had more time than all its stages may take.
+fn is_stuck(build: &Build, now: Timestamp) -> bool {
+    let longest = [FETCH, build.request.recipe.limits.time, PACK, GRACE];
+    let longest = longest.iter().fold(Duration::ZERO, |sum, it| sum.saturating_add(*it));
+    build.started_at.is_some_and(|it| now.since(it) > longest)
 }
 
 #[cfg(test)]
@@ -35,6 +67,10 @@ mod tests {
         spec::{Recipe, Source},
     };
     use proptest::prelude::*;
+
+    fn may_begin(builds: &[Build], id: &BuildId, limit: usize) -> bool {
+        turn(builds, id, limit, at(1)) == Turn::Now
+    }
 
     fn build(number: usize, service: &str, state: BuildState) -> Build {
         let source = Source::new(name("file:///srv/git"));
@@ -61,6 +97,23 @@ mod tests {
         assert_eq!([3, 4, 5].map(|it| may(it, 2)), [false, true, false]);
         assert_eq!([3, 4, 5].map(|it| may(it, 3)), [false, true, true]);
         assert!(!may(1, 9), "what is over does not begin");
+    }
+
+    #[test]
+    fn a_build_that_is_stuck_keeps_its_own_service_waiting_and_no_other() {
+        let mut builds = [
+            build(1, "web", BuildState::Building),
+            build(2, "web", BuildState::Queued),
+            build(3, "api", BuildState::Queued),
+        ];
+        builds[0].started_at = Some(at(1));
+        let began = at(1);
+        let turns = |after: u64| {
+            let now = began.after(Duration::from_secs(after * 60));
+            [1, 2].map(|it: usize| turn(&builds, &builds[it].id, 1, now))
+        };
+        assert_eq!(turns(60), [Turn::Wait, Turn::Wait]);
+        assert_eq!(turns(66), [Turn::Stuck(name("b1")), Turn::Now]);
     }
 
     fn any_build() -> impl Strategy<Value = (usize, BuildState)> {

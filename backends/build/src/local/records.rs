@@ -61,6 +61,11 @@ impl Records {
         self.folder(id).join("groups.json")
     }
 
+    /// The number of the process that works on a build.
+    pub(super) fn owner(&self, id: &BuildId) -> Option<u32> {
+        fs::read_to_string(self.lock_file(id)).ok()?.trim().parse().ok()
+    }
+
     /// Takes a new build in, as this process's.
     pub(super) fn create(
         &self,
@@ -76,6 +81,8 @@ impl Records {
             make_private(&self.folder(&build.id))?;
             let lock = open_lock(&self.lock_file(&build.id))?;
             lock.try_lock().map_err(io::Error::from)?;
+            // For people who look for it.
+            writeln!(&lock, "{}", std::process::id())?;
             Ok(Owner(lock))
         };
         let owner = make().map_err(|err| failed("build.create", err))?;

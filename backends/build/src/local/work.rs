@@ -2,15 +2,15 @@
 use super::{
     SandboxUse, Shared,
     outputs::{self, Making},
-    queue::may_begin,
-    records::{Owner, make_private, write_whole},
+    queue::{Turn, turn},
+    records::Owner,
 };
 use crate::{
-    clear::clear,
     ended::{Ended, Halt, internal},
     git::{Git, Mirror, Resolved},
     log::Log,
-    process::{Cgroup, Tree},
+    pack::Watch,
+    quota::Quota,
     sandbox::{Bench, Places, Sandbox},
     secrets::Secret,
 };
@@ -19,28 +19,25 @@ use deploy_core::{
         BackendError, BackendResult, Build, BuildFailure, BuildFault, BuildReport, BuildState,
         ErrorKind, Isolation,
     },
-    digest::Digest,
-    id::SecretName,
+    id::{BuildId, SecretName},
 };
-use std::{
-    fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::PathBuf, sync::Arc, time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Between two looks whether it is this build's turn.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long it may take to bring the source in.
-const FETCH: Duration = Duration::from_secs(15 * 60);
-/// What the processes of a build have in their environment.
-const MARK: &str = "DEPLOY_BUILD";
+pub(super) const FETCH: Duration = Duration::from_secs(15 * 60);
+/// How long it may take to pack what it has made.
+pub(super) const PACK: Duration = Duration::from_secs(15 * 60);
 
 /// A build that this process works on.
 #[derive(Debug)]
 pub(super) struct Work {
-    shared: Arc<Shared>,
-    build: Build,
+    pub(super) shared: Arc<Shared>,
+    pub(super) build: Build,
     owner: Owner,
-    log: Log,
-    halt: Halt,
+    pub(super) log: Log,
+    pub(super) halt: Halt,
 }
 
 impl Work {
@@ -98,7 +95,8 @@ impl Work {
         self.halt.check()?;
         self.enter(BuildState::Packing)?;
         self.log.say("packing");
-        let (shared, build, log) = (Arc::clone(&self.shared), self.build.clone(), self.log.clone());
+        let (shared, build) = (Arc::clone(&self.shared), self.build.clone());
+        let (log, halt) = (self.log.clone(), self.halt.clone());
         let packed = tokio::task::spawn_blocking(move || {
             outputs::pack(&Making {
                 build: &build,
@@ -107,6 +105,7 @@ impl Work {
                 builder: &shared.name,
                 log: &log,
                 isolation,
+                watch: Watch::new(halt, shared.clock.now().after(PACK)),
                 at: shared.clock.now(),
             })
         });
@@ -116,27 +115,41 @@ impl Work {
     async fn wait_for_turn(&mut self) -> Result<(), Ended> {
         loop {
             self.halt.check()?;
-            if self.take_turn().map_err(|err| internal(err.chain()))? {
-                return Ok(());
+            match self.take_turn().map_err(|err| internal(err.chain()))? {
+                Turn::Now => return Ok(()),
+                Turn::Stuck(other) => return Err(self.stuck(&other)),
+                Turn::Wait => {
+                    let next = self.shared.clock.now().after(PAUSE);
+                    self.shared.clock.sleep_until(next).await;
+                }
             }
-            let next = self.shared.clock.now().after(PAUSE);
-            self.shared.clock.sleep_until(next).await;
         }
     }
 
+    /// Why nothing comes of this build while `other` goes on.
+    fn stuck(&self, other: &BuildId) -> Ended {
+        let message = format!(
+            "build {other} of `{}` ought to be over and is not: the process that works on it{} was stopped, or hangs; let it go on or end it, and build again",
+            self.build.request.service,
+            self.shared.records.owner(other).map(|it| format!(" ({it})")).unwrap_or_default()
+        );
+        BuildFailure::new(BuildFault::Internal, message).into()
+    }
+
     /// Begins, if it is this build's turn.
-    fn take_turn(&mut self) -> BackendResult<bool> {
+    fn take_turn(&mut self) -> BackendResult<Turn> {
         let _queue = self.shared.records.lock_queue()?;
         let now = self.shared.clock.now();
         let mut builds = self.shared.records.all(now)?;
         builds.reverse();
-        if !may_begin(&builds, &self.build.id, self.shared.limit.get()) {
-            return Ok(false);
+        let turn = turn(&builds, &self.build.id, self.shared.limit.get(), now);
+        if turn != Turn::Now {
+            return Ok(turn);
         }
         self.build.started_at = Some(now);
         self.build.state = BuildState::Fetching;
         self.shared.records.write(&self.build)?;
-        Ok(true)
+        Ok(Turn::Now)
     }
 
     fn enter(&mut self, state: BuildState) -> Result<(), Ended> {
@@ -144,88 +157,9 @@ impl Work {
         self.shared.records.write(&self.build).map_err(|err| internal(err.chain()))
     }
 
-    /// An empty place to work in. What a build of the service has left that was lost is ended and removed first.
-    async fn prepare(&self) -> Result<Places, Ended> {
-        let lost = self
-            .shared
-            .records
-            .all(self.shared.clock.now())
-            .map_err(|err| internal(err.chain()))?;
-        let of_service = |it: &&Build| {
-            it.state == BuildState::Lost && it.request.service == self.build.request.service
-        };
-        for build in lost.iter().filter(of_service) {
-            self.end_lost(build).await?;
-        }
-        let folder = self.place();
-        clear(&folder)?;
-        let service = self.build.request.service.as_str();
-        let places = Places {
-            source: folder.join("source"),
-            cache: self.shared.records.root().join("cache").join(service),
-            home: folder.join("home"),
-            temporary: folder.join("tmp"),
-            secrets: folder.join("secrets"),
-        };
-        for it in [
-            &places.source,
-            &places.cache,
-            &places.home,
-            &places.temporary,
-            &places.secrets,
-            &folder.join("keys"),
-            &folder.join("nobody"),
-        ] {
-            make_private(it)?;
-        }
-        Ok(places)
-    }
-
-    async fn end_lost(&self, build: &Build) -> Result<(), Ended> {
-        let ((name, value), cgroup) = (self.mark(build), self.left_group(build));
-        let mut tree = Tree::new(format!("{name}={value}"), None, cgroup.clone());
-        let survivors = tree.end(self.halt.clock()).await?;
-        cgroup.remove();
-        if survivors.is_empty() {
-            return Ok(());
-        }
-        let survivors = survivors.join(", ");
-        let message = format!(
-            "these processes of build {} cannot be ended: {survivors}; end them by hand",
-            build.id
-        );
-        Err(BuildFailure::new(BuildFault::Survivors, message).into())
-    }
-
-    /// Makes the control group of this build, and writes down where it is: whoever ends what is left of it may be in other groups.
-    fn make_group(&self) -> Result<Cgroup, Ended> {
-        let (name, limits) = (self.group(&self.build), &self.build.request.recipe.limits);
-        let cgroup = Cgroup::make(&name, limits, |folders| {
-            let text = serde_json::to_vec(folders)?;
-            write_whole(&self.shared.records.groups_file(&self.build.id), &text)
-        });
-        Ok(cgroup?)
-    }
-
-    fn left_group(&self, build: &Build) -> Cgroup {
-        // A build that never came so far has written nothing, and has no group.
-        let text = fs::read(self.shared.records.groups_file(&build.id)).unwrap_or_default();
-        Cgroup::left(serde_json::from_slice(&text).unwrap_or_default())
-    }
-
-    /// The control group of a build.
-    fn group(&self, build: &Build) -> String {
-        let root = Digest::of(self.shared.records.root().as_os_str().as_encoded_bytes());
-        format!("{}-{}", root.short(), build.id)
-    }
-
-    /// Where the builds of this service work, one after another: always the same, because some programs write it into what they make.
-    fn place(&self) -> PathBuf {
-        self.shared.records.root().join("work").join(self.build.request.service.as_str())
-    }
-
-    fn mark(&self, build: &Build) -> (String, String) {
-        (MARK.to_owned(), format!("{}#{}", self.shared.records.root().display(), build.id))
+    /// What may come to these folders.
+    async fn quota(&self, folders: Vec<PathBuf>) -> Result<Quota, Ended> {
+        Quota::begin(folders, self.build.request.recipe.limits.disk.get()).await
     }
 
     /// Writes the source out, unless there is a build already that is the same.
@@ -239,6 +173,8 @@ impl Work {
         let (mark, folder) = (self.mark(&self.build), self.place());
         let (home, keys, log, halt) =
             (folder.join("nobody"), folder.join("keys"), self.log.clone(), self.halt.clone());
+        let mirror = self.mirror_folder();
+        let quota = self.quota(vec![mirror.clone(), places.source.clone()]).await?;
         let git = Git {
             program: &shared.git,
             home: &home,
@@ -246,14 +182,10 @@ impl Work {
             log: &log,
             halt: &halt,
             deadline: shared.clock.now().after(FETCH),
+            quota: &quota,
         };
-        let copy = format!(
-            "{}-{}.git",
-            request.service,
-            Digest::of(request.source.remote.as_str().as_bytes()).short()
-        );
         let mirror = Mirror {
-            folder: shared.records.root().join("mirrors").join(copy),
+            folder: mirror,
             remote: &request.source.remote,
             policy: &shared.policy,
             secret: secret.as_ref(),
@@ -300,7 +232,7 @@ impl Work {
         self.build.warnings.push(warning);
     }
 
-    async fn secret(&self, name: &SecretName) -> Result<Secret, Ended> {
+    pub(super) async fn secret(&self, name: &SecretName) -> Result<Secret, Ended> {
         let secret = self.shared.secrets.secret(&self.build.request.service, name).await;
         secret.map_err(|err: BackendError| {
             let message = match err.kind() {
@@ -337,6 +269,7 @@ impl Work {
                     .to_owned(),
             );
         }
+        let quota = self.quota(vec![self.place(), places.cache.clone()]).await?;
         self.enter(BuildState::Building)?;
         let given = [
             (
@@ -356,6 +289,7 @@ impl Work {
             given: &given,
             mark: &mark,
             cgroup: &cgroup,
+            quota: Some(&quota),
             log,
             halt,
         };
@@ -384,30 +318,6 @@ impl Work {
         }
         let scratch = self.place().join("probe");
         Sandbox::probe(&self.shared.tools, &scratch, Arc::clone(&self.shared.clock)).await
-    }
-
-    /// Writes the secrets that the recipe names to where its commands find them.
-    async fn hand_out_secrets(&self, places: &Places) -> Result<(), Ended> {
-        for (file, name) in &self.build.request.recipe.secrets {
-            let secret = self.secret(name).await?;
-            self.log.mask(&secret);
-            let path = places.secrets.join(file.as_str());
-            let mut file =
-                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(secret.reveal())?;
-        }
-        Ok(())
-    }
-
-    /// Removes what was there for this build alone, secrets above all.
-    fn clear_up(&self) {
-        // A build that never had its turn has no place of its own, and the one that is there is another's.
-        if self.build.started_at.is_some()
-            && let Err(err) = clear(&self.place())
-        {
-            self.log
-                .say(format_args!("warning: {} cannot be removed: {err}", self.place().display()));
-        }
     }
 
     /// Removes the oldest builds that are over, as far as there are more than are kept.

@@ -3,6 +3,7 @@ use super::{Cgroup, Tree};
 use crate::{
     ended::{Ended, Halt, internal},
     log::Log,
+    quota::Quota,
 };
 use deploy_core::{
     backend::{BuildFailure, BuildFault, Clock},
@@ -45,6 +46,8 @@ pub(crate) struct Launch {
     /// An entry of the environment that is put there beside the others, and that its processes are known by.
     pub(crate) mark: (String, String),
     pub(crate) cgroup: Cgroup,
+    /// How much it may write; `None` where somebody else looks after that.
+    pub(crate) quota: Option<Quota>,
     /// How many bytes of standard output are kept for the caller; `None` puts it into the log, where standard error goes.
     pub(crate) capture: Option<usize>,
 }
@@ -76,6 +79,7 @@ pub(crate) async fn run(
         Ok(()) => tokio::select! {
             status = child.wait() => status.map_err(|err| cannot_run(launch, &err)),
             ended = halt.until(deadline) => Err(ended),
+            ended = exceeded(launch.quota.as_ref(), halt.clock()) => Err(ended),
         },
     };
     let survivors = tree.end(halt.clock()).await.map_err(internal)?;
@@ -89,6 +93,13 @@ pub(crate) async fn run(
     drop(child.wait().await);
     let (said, captured) = read_out(said, captured, halt.clock()).await?;
     Ok(Finished { status: outcome?, captured, said })
+}
+
+async fn exceeded(quota: Option<&Quota>, clock: &dyn Clock) -> Ended {
+    match quota {
+        Some(quota) => quota.exceeded(clock).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What the readers have read. All that could write is gone, so both come to their end: unless something has got away with the other end of a pipe.

@@ -6,6 +6,7 @@ use crate::{
     git::locate,
     log::Log,
     process::{Cgroup, Finished, Launch, run},
+    quota::Quota,
 };
 use bubblewrap::Bubblewrap;
 use deploy_core::{
@@ -109,6 +110,7 @@ async fn try_it(sandbox: &Bubblewrap, scratch: &Path, clock: Arc<dyn Clock>) -> 
         given: &[],
         mark: &mark,
         cgroup: &Cgroup::default(),
+        quota: None,
         log: &log,
         halt: &halt,
     };
@@ -133,6 +135,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) given: &'a [(&'static str, String)],
     pub(crate) mark: &'a (String, String),
     pub(crate) cgroup: &'a Cgroup,
+    /// How much all commands together may write.
+    pub(crate) quota: Option<&'a Quota>,
     pub(crate) log: &'a Log,
     pub(crate) halt: &'a Halt,
 }
@@ -147,6 +151,10 @@ impl Bench<'_> {
                 Sandbox::Missing(_) => self.launch_plainly(command),
             };
             let finished = run(&launch, self.log, self.halt, deadline).await?;
+            // What is written fast is written between two looks, and a command may have failed of it.
+            if let Some(quota) = self.quota {
+                quota.check().await?;
+            }
             if !finished.status.success() {
                 return Err(failed(at, command, &finished));
             }
@@ -191,6 +199,7 @@ impl Bench<'_> {
             bounds: bounds(&self.recipe.limits, self.cgroup),
             mark: self.mark.clone(),
             cgroup: self.cgroup.clone(),
+            quota: self.quota.cloned(),
             capture: None,
         }
     }
@@ -219,7 +228,7 @@ impl Bench<'_> {
 
 /// What each process may take, where no control group bounds all of them together.
 fn bounds(limits: &BuildLimits, cgroup: &Cgroup) -> Vec<(Resource, u64)> {
-    let mut bounds = vec![(Resource::Core, 0)];
+    let mut bounds = vec![(Resource::Core, 0), (Resource::Fsize, limits.disk.get())];
     if let Some(memory) = limits.memory.filter(|_| !cgroup.bounds_memory) {
         bounds.push((Resource::Data, memory.get()));
     }

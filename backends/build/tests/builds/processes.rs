@@ -148,6 +148,28 @@ async fn a_record_that_cannot_be_read_hides_no_other() {
     assert_eq!(err.kind(), deploy_core::backend::ErrorKind::Corrupt);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_is_bounded() {
+    let lab = Lab::new().await;
+    lab.write("file", &"x".repeat(300_000));
+    lab.commit("one");
+    let bound = |mib: u64| limits(|it| it.disk = NonZeroU64::new(mib << 20).unwrap());
+    // Many files, so that no bound on a single one helps.
+    let many = "i=0; while [ $i -lt 40 ]; do head -c 1000000 /dev/zero >f$i; i=$((i+1)); done";
+    for endless in [format!("{many}; sleep 1000"), format!("{many}; exit 1"), many.to_owned()] {
+        let greedy = recipe(&[&endless], &[("out", "f1")]).with_limits(bound(8));
+        let made = lab.build(greedy).await;
+        let (fault, message) = Lab::fault(&made);
+        assert_eq!(fault, BuildFault::DiskLimit, "{message}");
+        assert!(message.contains("more than the 8 MiB"), "{message}");
+    }
+    let one = "head -c 40000000 /dev/zero >out";
+    let made = lab.build(recipe(&[one], &[("out", "out")]).with_limits(bound(8))).await;
+    assert_eq!(Lab::fault(&made).0, BuildFault::DiskLimit);
+    let made = lab.build(recipe(&[one], &[("out", "out")]).with_limits(bound(64))).await;
+    assert_eq!(made.state, BuildState::Succeeded, "{}", lab.log(&made).await);
+}
+
 /// The other end of what the process of this name prints into.
 fn printed_by(name: &str) -> Option<fs::File> {
     let entries = fs::read_dir("/proc").unwrap().flatten();

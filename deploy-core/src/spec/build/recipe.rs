@@ -122,16 +122,25 @@ pub struct BuildLimits {
     pub processes: NonZeroU64,
     /// How many bytes of output are kept.
     pub log: NonZeroU64,
+    /// How many bytes of the disk may be filled by what is fetched for it, and as many again by its commands, with what they add to the cache.
+    #[serde(default = "disk")]
+    pub disk: NonZeroU64,
+}
+
+/// 16 GiB: more than most builds take, and less than most disks have.
+const fn disk() -> NonZeroU64 {
+    NonZeroU64::MIN.saturating_add((16 << 30) - 1)
 }
 
 impl Default for BuildLimits {
-    /// Half an hour, no limit of memory, 4,096 processes, 16 MiB of log.
+    /// Half an hour, no limit of memory, 4,096 processes, 16 MiB of log, 16 GiB of disk.
     fn default() -> Self {
         Self {
             time: Duration::from_secs(30 * 60),
             memory: None,
             processes: NonZeroU64::MIN.saturating_add(4_095),
             log: NonZeroU64::MIN.saturating_add((16 << 20) - 1),
+            disk: disk(),
         }
     }
 }

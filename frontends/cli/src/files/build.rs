@@ -32,6 +32,7 @@ pub(super) struct BuildFile {
     memory_limit_mib: Option<NonZeroU64>,
     process_limit: Option<NonZeroU64>,
     log_limit_kib: Option<NonZeroU64>,
+    disk_limit_mib: Option<NonZeroU64>,
 }
 
 impl BuildFile {
@@ -41,6 +42,7 @@ impl BuildFile {
         limits.memory = self.memory_limit_mib.map(|it| it.saturating_mul(MIB));
         limits.processes = self.process_limit.unwrap_or(limits.processes);
         limits.log = self.log_limit_kib.map_or(limits.log, |it| it.saturating_mul(KIB));
+        limits.disk = self.disk_limit_mib.map_or(limits.disk, |it| it.saturating_mul(MIB));
         let at = source.position_of(self.outputs.span().start);
         let mut from = spec::Source::new(self.remote);
         from.credential = self.credential;

@@ -116,6 +116,45 @@ fn the_same_is_built_once_and_released_once() {
 }
 
 #[test]
+fn a_statement_that_somebody_else_has_put_is_not_taken_for_the_builders() {
+    let lab = lab(PRINTS);
+    let made = lab.json(&["build", "web", "--rev", "v1.0.0"]);
+    let own = format!("builds/records/{}/provenance", made["id"].as_str().unwrap());
+    let own = fs::read_to_string(lab.data_dir().join(own)).unwrap();
+    let forged = own.replace(made["commit"].as_str().unwrap(), &"0".repeat(40));
+    assert_ne!(own, forged);
+    lab.write("forged.json", &forged);
+    lab.ok(&["artifact", "push", "web", "1.0.0", "forged.json", "--kind", "provenance"]);
+    let problem = lab.refused(&["build", "web", "--rev", "v1.0.0", "--release"], 13);
+    assert_eq!(problem["code"], "already_exists");
+    let message = problem["message"].as_str().unwrap();
+    assert!(message.contains("has a statement already that says something else"), "{message}");
+    assert_eq!(lab.refused(&["release", "show", "web-1.0.0"], 1)["code"], "not_found");
+}
+
+#[test]
+fn a_branch_that_is_called_like_a_version_is_none() {
+    let lab = lab(PRINTS);
+    git(&lab, &["branch", "7.7"]);
+    let made = lab.json(&["build", "web", "--rev", "7.7", "--push"]);
+    let commit = made["build"]["commit"].as_str().unwrap();
+    assert_eq!(made["artifacts"][0]["version"], commit[..12]);
+    assert_eq!(made["build"]["tag"], serde_json::Value::Null);
+}
+
+#[test]
+fn whoever_runs_the_builder_the_package_is_the_same() {
+    let lab = lab(
+        "'echo x >made; ls -l --time-style=+%s version.txt deploy >out; stat -c %a made >>out'",
+    );
+    let first = lab.json(&["build", "web", "--rev", "v1.0.0"]);
+    fs::remove_dir_all(lab.data_dir().join("builds")).unwrap();
+    let second = lab.under_umask("077", &["build", "web", "--rev", "v1.0.0"]);
+    assert_eq!(second["package"], first["package"]);
+    assert_eq!(second["same_as"], serde_json::Value::Null);
+}
+
+#[test]
 fn builds_are_listed_shown_and_read() {
     let lab = lab("\"echo one\", \"echo two; exit 3\"");
     let problem = lab.refused(&["build", "web", "--rev", "v1.0.0"], 1);

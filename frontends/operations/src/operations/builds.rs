@@ -1,4 +1,6 @@
-use super::{ArtifactSearch, Operations, RepositoryPattern, artifacts::ArtifactUpload};
+use super::{
+    ArtifactSearch, Operations, RepositoryPattern, artifacts::ArtifactUpload, claim::Claim,
+};
 use crate::{
     parse::field,
     problem::{IntoProblem as _, OrProblem as _, invalid},
@@ -142,7 +144,8 @@ impl Builds {
         self.operations.put_artifact(upload, &mut body).await
     }
 
-    /// Puts the statement of how the version came about. Where there is one already it stays: the version has these very artifacts, so it is about them.
+    /// Puts the statement of how the version came about. Where there is one already it stays if it says the same, and nothing is published otherwise: it may be by
+    /// anybody who may write there.
     async fn put_provenance(
         &self,
         build: &backend::Build,
@@ -159,7 +162,21 @@ impl Builds {
             ..ArtifactSearch::default()
         };
         let listed = self.operations.artifacts(&search, None, usize::MAX).await?.items;
-        listed.into_iter().find(|it| it.version == version.as_str()).ok_or(problem)
+        let found = listed.into_iter().find(|it| it.version == version.as_str()).ok_or(problem)?;
+        let own = self.builder.open(&build.id, BuildOutput::Provenance).await.or_problem()?;
+        let digest = field("provenance", &found.digest)?;
+        let other = self.operations.parts().artifacts.open(&digest, 0).await.or_problem()?;
+        if Claim::read(own).await? == Claim::read(other).await? {
+            return Ok(found);
+        }
+        let message = format!(
+            "version `{version}` of `{}` has a statement already that says something else of how it came about",
+            found.repository
+        );
+        Err(Problem::new(ProblemCode::AlreadyExists, message)
+            .with_hint("publish the build as another version, with `--version`")
+            .with_context("provenance", &found.digest)
+            .with_context("build", &build.id))
     }
 
     async fn release(

@@ -4,6 +4,7 @@ mod artifacts;
 mod builds;
 mod channels;
 mod checks;
+mod claim;
 mod garbage;
 mod hosts;
 mod releases;

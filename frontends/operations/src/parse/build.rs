@@ -54,6 +54,7 @@ fn limits(asked: &wire::BuildSpec) -> Result<BuildLimits, Problem> {
         asked.memory_limit_bytes.map(|it| positive("memory_limit_bytes", it)).transpose()?;
     limits.processes = positive("process_limit", asked.process_limit)?;
     limits.log = positive("log_limit_bytes", asked.log_limit_bytes)?;
+    limits.disk = positive("disk_limit_bytes", asked.disk_limit_bytes)?;
     Ok(limits)
 }
 

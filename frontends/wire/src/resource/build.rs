@@ -44,6 +44,9 @@ pub struct BuildSpec {
     /// How much of the log is kept.
     #[serde(default = "log_limit")]
     pub log_limit_bytes: u64,
+    /// How much of the disk they may fill.
+    #[serde(default = "disk_limit")]
+    pub disk_limit_bytes: u64,
 }
 
 fn archive() -> String {
@@ -60,6 +63,10 @@ fn process_limit() -> u64 {
 
 fn log_limit() -> u64 {
     spec::BuildLimits::default().log.get()
+}
+
+fn disk_limit() -> u64 {
+    spec::BuildLimits::default().disk.get()
 }
 
 impl From<&spec::BuildSpec> for BuildSpec {
@@ -88,6 +95,7 @@ impl From<&spec::BuildSpec> for BuildSpec {
             memory_limit_bytes: recipe.limits.memory.map(Into::into),
             process_limit: recipe.limits.processes.into(),
             log_limit_bytes: recipe.limits.log.into(),
+            disk_limit_bytes: recipe.limits.disk.into(),
         }
     }
 }
@@ -108,6 +116,8 @@ pub struct Build {
     pub revision: String,
     /// The full id of the commit that it named; null until that is known.
     pub commit: Option<String>,
+    /// The tag that the revision was; null of a branch or a commit, and until that is known.
+    pub tag: Option<String>,
     /// The digest of the recipe.
     pub recipe: String,
     /// Who asked for it.
@@ -150,6 +160,7 @@ impl From<&backend::Build> for Build {
             remote: request.source.remote.to_string(),
             revision: request.revision.to_string(),
             commit: build.commit.as_ref().map(ToString::to_string),
+            tag: build.tag.as_ref().map(ToString::to_string),
             recipe: request.recipe.digest().to_string(),
             by: build.by.to_string(),
             queued_at: build.queued_at.to_string(),
