@@ -50,7 +50,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -150,7 +150,17 @@ impl Lab {
 
     /// The program, with nothing of the surroundings but what a test sets.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(DEPLOY);
+        self.prepared(Command::new(DEPLOY), arguments)
+    }
+
+    /// The same, after a shell has done something to its own process.
+    pub(crate) fn command_under(&self, shell: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{shell}; exec \"$0\" \"$@\""), DEPLOY]);
+        self.prepared(command, arguments)
+    }
+
+    fn prepared(&self, mut command: Command, arguments: &[&str]) -> Command {
         command
             .args(arguments)
             .current_dir(self.dir.path())
