@@ -136,8 +136,7 @@ def deploy(o, net, work, file):
     living = hosts[o.kill :]
     used = [host.end() for host in living]
     used.append(store.end())
-    root = blob.split(".")[0]
-    return last, sent, used, [f"{work}/h{n}/{root}" for n in range(o.kill + 1, o.hosts + 1)]
+    return last, sent, used, [f"{work}/h{n}/{blob}" for n in range(o.kill + 1, o.hosts + 1)]
 
 
 def nginx(o, net, work, file, hosts):

@@ -186,7 +186,7 @@ async fn host(
     let limits = Arc::new(Limits::new(None));
     let fetcher = Fetcher::new(Arc::clone(&identity.client), limits, Arc::clone(&clock));
     let until = clock.now().after(TOKEN_LIFETIME);
-    let grant = Grant::new(identity.name.clone(), vec![blob.root()], until);
+    let grant = Grant::new(identity.name.clone(), vec![blob], until);
     let token = watch::Sender::new(TokenSigner::from_secret(&SECRET).sign(&grant)).subscribe();
     let all = vec![Endpoint::new("store".parse()?, store.to_owned())];
     let order = FetchOrder::new(blob, listen.to_owned(), token)

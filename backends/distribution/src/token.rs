@@ -1,5 +1,5 @@
 //! Who may have which blobs, and until when.
-use crate::block::BlobId;
+use crate::block::{Blob, BlobId};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use deploy_core::{id::HostName, time::Timestamp};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -15,6 +15,7 @@ pub const MOST_BLOBS: usize = 64;
 const CONTEXT: &[u8] = b"deploy peer token v1\0";
 const SIGNATURE: usize = 64;
 const ROOT: usize = 32;
+const SIZE: usize = 8;
 
 /// What a token says: this host may have these blobs until then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +23,9 @@ const ROOT: usize = 32;
 pub struct Grant {
     /// Who may have them.
     pub host: HostName,
-    /// What it may have: [`MOST_BLOBS`] at most.
-    pub blobs: Vec<BlobId>,
+    /// What it may have: [`MOST_BLOBS`] at most. Each with its size: a root alone does not say how long a blob is, and whoever
+    /// believed another length would keep another blob under the same root.
+    pub blobs: Vec<Blob>,
     /// Until when.
     pub expires_at: Timestamp,
 }
@@ -66,7 +68,7 @@ impl TokenError {
 impl Grant {
     /// For `host`, for these blobs, until then.
     #[must_use]
-    pub const fn new(host: HostName, blobs: Vec<BlobId>, expires_at: Timestamp) -> Self {
+    pub const fn new(host: HostName, blobs: Vec<Blob>, expires_at: Timestamp) -> Self {
         Self { host, blobs, expires_at }
     }
 
@@ -74,7 +76,7 @@ impl Grant {
     ///
     /// # Errors
     /// If not, and why.
-    pub fn allows(&self, host: &HostName, blob: BlobId, now: Timestamp) -> Result<(), TokenError> {
+    pub fn allows(&self, host: &HostName, blob: Blob, now: Timestamp) -> Result<(), TokenError> {
         if self.host != *host {
             return Err(TokenError::OtherHost);
         }
@@ -89,7 +91,10 @@ impl Grant {
         let host = self.host.as_str().as_bytes();
         bytes.push(u8::try_from(host.len()).unwrap_or(u8::MAX));
         bytes.extend(host);
-        bytes.extend(self.blobs.iter().flat_map(BlobId::as_bytes));
+        for blob in &self.blobs {
+            bytes.extend(blob.root().as_bytes());
+            bytes.extend(blob.size().to_le_bytes());
+        }
         bytes
     }
 
@@ -97,12 +102,12 @@ impl Grant {
         let (expires_at, rest) = bytes.split_first_chunk()?;
         let (length, rest) = rest.split_first()?;
         let (host, blobs) = rest.split_at_checked(usize::from(*length))?;
-        let (blobs, rest) = blobs.as_chunks::<ROOT>();
+        let (blobs, rest) = blobs.as_chunks::<{ ROOT + SIZE }>();
         if !rest.is_empty() || blobs.len() > MOST_BLOBS {
             return None;
         }
         let host = std::str::from_utf8(host).ok()?.parse().ok()?;
-        let blobs = blobs.iter().map(|it| BlobId::from_bytes(*it)).collect();
+        let blobs = blobs.iter().map(blob_of).collect::<Option<_>>()?;
         Some(Self::new(host, blobs, Timestamp::from_millis(u64::from_le_bytes(*expires_at))))
     }
 }
@@ -157,7 +162,7 @@ impl TokenVerifier {
     /// # Errors
     /// If it is none, or of nobody that is trusted.
     pub fn read(&self, token: &str) -> Result<Grant, TokenError> {
-        const LONGEST: usize = (8 + 1 + 255 + MOST_BLOBS * ROOT + SIGNATURE) * 4 / 3 + 4;
+        const LONGEST: usize = (8 + 1 + 255 + MOST_BLOBS * (ROOT + SIZE) + SIGNATURE) * 4 / 3 + 4;
         if token.len() > LONGEST {
             return Err(TokenError::Malformed);
         }
@@ -173,6 +178,12 @@ impl TokenVerifier {
     }
 }
 
+fn blob_of(bytes: &[u8; ROOT + SIZE]) -> Option<Blob> {
+    let (root, size) = bytes.split_first_chunk()?;
+    let size = u64::from_le_bytes(size.try_into().ok()?);
+    Blob::new(BlobId::from_bytes(*root), size).ok()
+}
+
 fn signed(body: &[u8]) -> Vec<u8> {
     [CONTEXT, body].concat()
 }
@@ -184,8 +195,12 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
+    fn blob(content: &[u8], size: u64) -> Blob {
+        Blob::new(BlobId::of(content), size).unwrap()
+    }
+
     fn grant() -> Grant {
-        let blobs = vec![BlobId::of(b"a"), BlobId::of(b"b")];
+        let blobs = vec![blob(b"a", 1), blob(b"b", 1 << 40)];
         Grant::new("h1".parse().unwrap(), blobs, NOW.after(TOKEN_LIFETIME))
     }
 
@@ -199,11 +214,12 @@ mod tests {
         let read = verifier(&signer).read(&signer.sign(&grant())).unwrap();
         assert_eq!(read, grant());
         let (h1, h2) = ("h1".parse().unwrap(), "h2".parse().unwrap());
-        let (a, c) = (BlobId::of(b"a"), BlobId::of(b"c"));
+        let (a, c) = (blob(b"a", 1), blob(b"c", 1));
         let over = NOW.after(TOKEN_LIFETIME);
         assert_eq!(read.allows(&h1, a, NOW), Ok(()));
         assert_eq!(read.allows(&h2, a, NOW), Err(TokenError::OtherHost));
         assert_eq!(read.allows(&h1, c, NOW), Err(TokenError::OtherBlob));
+        assert_eq!(read.allows(&h1, blob(b"a", 2), NOW), Err(TokenError::OtherBlob));
         assert_eq!(read.allows(&h1, a, over), Err(TokenError::Expired));
     }
 
@@ -220,7 +236,7 @@ mod tests {
     #[test]
     fn a_token_for_too_much_is_none() {
         let signer = TokenSigner::from_secret(&[7; 32]);
-        let many = Grant { blobs: vec![BlobId::of(b""); MOST_BLOBS + 1], ..grant() };
+        let many = Grant { blobs: vec![blob(b"", 0); MOST_BLOBS + 1], ..grant() };
         assert_eq!(verifier(&signer).read(&signer.sign(&many)), Err(TokenError::Malformed));
     }
 

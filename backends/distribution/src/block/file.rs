@@ -62,8 +62,9 @@ pub enum BlobFileError {
 
 /// A blob on a disk, whole or in part. Only blocks that were checked are had, and only those are given out.
 ///
-/// In its folder it is called by its root: `ROOT` once it is whole, and before that `ROOT.part`, with `ROOT.have` that says which
-/// blocks are had. `ROOT.outboard` lies beside either. After a crash what was had at the last sync is trusted, and the rest hashed
+/// In its folder it is called as it is written: `ROOT.SIZE` once it is whole, and before that `ROOT.SIZE.part`, with `ROOT.SIZE.have`
+/// that says which blocks are had. `ROOT.SIZE.outboard` lies beside either. What has the same root and another size is another blob,
+/// and shares no file with it. After a crash what was had at the last sync is trusted, and the rest hashed
 /// again.
 #[derive(Debug)]
 pub struct BlobFile {
@@ -337,7 +338,8 @@ impl State {
 }
 
 fn path(folder: &Path, blob: &Blob, extension: &str) -> PathBuf {
-    folder.join(blob.root().to_string()).with_extension(extension)
+    let dot = if extension.is_empty() { "" } else { "." };
+    folder.join(format!("{blob}{dot}{extension}"))
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> BlobFileError {
@@ -376,7 +378,7 @@ fn reserve(file: &File, blob: &Blob, folder: &Path) -> Result<(), BlobFileError>
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("outboard.part");
+    let draft = path.with_added_extension("part");
     fs::write(&draft, bytes)?;
     File::open(&draft)?.sync_all()?;
     fs::rename(draft, path)

@@ -149,6 +149,22 @@ fn an_empty_blob_is_whole_at_once() {
     assert_eq!(fs::read(file.finish().unwrap()).unwrap(), b"");
 }
 
+/// A blob of one block has its root for its only chaining value, whatever size is claimed.
+#[test]
+fn another_size_under_the_same_root_touches_nothing() {
+    let scene = Scene::new(BLOCK);
+    let file = scene.open();
+    scene.put(&file, 0, START);
+    let whole = file.finish().unwrap();
+    let lie = Blob::new(scene.outboard.blob().root(), 1).unwrap();
+    let lie = Outboard::parse(lie, scene.outboard.bytes().clone()).unwrap();
+    let shorter = BlobFile::open(scene.folder.path(), lie).unwrap();
+    assert!(shorter.put(0, &scene.bytes[..1], START).is_err());
+    shorter.remove().unwrap();
+    assert_eq!(fs::read(whole).unwrap(), scene.bytes);
+    assert!(BlobFile::resume(scene.folder.path(), file.blob()).unwrap().unwrap().is_full());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

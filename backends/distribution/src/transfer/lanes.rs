@@ -241,7 +241,7 @@ impl<'a> Lanes<'a> {
         let Some(block) = self.order.blob.block(number) else { return };
         self.moved_at = self.now();
         let (client, clock) = (Arc::clone(&self.fetcher.client), Arc::clone(&self.fetcher.clock));
-        let gauge = self.fetcher.limits.gauge(self.order.blob.root(), &from.name);
+        let gauge = self.fetcher.limits.gauge(self.order.blob, &from.name);
         let (file, token, stall) = (Arc::clone(&self.file), self.token(), self.stall());
         let (blob, source) = (self.order.blob, from.clone());
         let task = self.tasks.spawn(async move {

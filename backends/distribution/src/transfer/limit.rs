@@ -1,5 +1,5 @@
 //! How fast bytes may go: for a whole host, for a blob, for one other host; each can be changed while bytes go.
-use crate::block::BlobId;
+use crate::block::Blob;
 use deploy_core::{backend::Clock, id::HostName};
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ pub struct Limits {
 
 #[derive(Debug, Default)]
 struct State {
-    blobs: BTreeMap<BlobId, Arc<Bucket>>,
+    blobs: BTreeMap<Blob, Arc<Bucket>>,
     peers: BTreeMap<HostName, Arc<Bucket>>,
     peer_rate: Rate,
 }
@@ -42,7 +42,7 @@ impl Limits {
     }
 
     /// Changes the limit for one blob.
-    pub fn set_blob(&self, blob: BlobId, rate: Rate) {
+    pub fn set_blob(&self, blob: Blob, rate: Rate) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         trim(&mut state.blobs);
         state.blobs.entry(blob).or_default().set(rate);
@@ -56,7 +56,7 @@ impl Limits {
     }
 
     /// What a transfer goes by.
-    pub(super) fn gauge(&self, blob: BlobId, peer: &HostName) -> Gauge {
+    pub(super) fn gauge(&self, blob: Blob, peer: &HostName) -> Gauge {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         trim(&mut state.peers);
         let rate = state.peer_rate;

@@ -24,7 +24,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 const STALL: Duration = Duration::from_secs(10);
 
 /// A block of a blob, or (`None`) its outboard.
-type Wanted = (BlobId, Option<u32>);
+type Wanted = (Blob, Option<u32>);
 
 /// Whoever holds it gets something, and others wait for that.
 type Turn = tokio::sync::Mutex<()>;
@@ -40,7 +40,7 @@ pub struct Relay {
     client: Arc<Client>,
     limits: Arc<Limits>,
     clock: Arc<dyn Clock>,
-    blobs: Mutex<BTreeMap<BlobId, Entry>>,
+    blobs: Mutex<BTreeMap<Blob, Entry>>,
     /// One of those that want the same thing gets it.
     locks: Mutex<BTreeMap<Wanted, Weak<Turn>>>,
 }
@@ -84,7 +84,7 @@ impl Relay {
         if let Some(file) = self.known(blob) {
             return Ok(file);
         }
-        let lock = self.lock(blob.root(), None);
+        let lock = self.lock(blob, None);
         let _alone = lock.lock().await;
         if let Some(file) = self.known(blob) {
             return Ok(file);
@@ -95,21 +95,21 @@ impl Relay {
         let file = match resumed.map_err(|err| failed(&err))? {
             Some(file) => file,
             None => {
-                self.make_room(blob)?;
                 let (outboard, folder) = (self.pull_outboard(blob).await?, self.folder.clone());
+                self.make_room(blob)?;
                 let opened = blocking(move || BlobFile::open(&folder, outboard)).await;
                 opened.map_err(|err| failed(&err))?
             }
         };
         let file = Arc::new(file);
         let entry = Entry { file: Arc::clone(&file), used_at: self.clock.now() };
-        self.blobs().insert(blob.root(), entry);
+        self.blobs().insert(blob, entry);
         Ok(file)
     }
 
     fn known(&self, blob: Blob) -> Option<Arc<BlobFile>> {
         let mut blobs = self.blobs();
-        let entry = blobs.get_mut(&blob.root()).filter(|it| it.file.blob() == blob)?;
+        let entry = blobs.get_mut(&blob)?;
         entry.used_at = self.clock.now();
         Some(Arc::clone(&entry.file))
     }
@@ -164,7 +164,7 @@ impl Relay {
         block: BlockRange,
     ) -> Result<(), LinkError> {
         let (blob, token) = (file.blob(), self.token.borrow().clone());
-        let gauge = self.limits.gauge(blob.root(), &from.name);
+        let gauge = self.limits.gauge(blob, &from.name);
         let ask = BlockAsk { blob, block, token: &token, assigned: false, stall: STALL, gauge };
         let bytes = self.client.block(from, &ask).await?;
         let (file, now) = (Arc::clone(file), self.clock.now());
@@ -174,7 +174,7 @@ impl Relay {
         }
     }
 
-    fn lock(&self, blob: BlobId, block: Option<u32>) -> Arc<Turn> {
+    fn lock(&self, blob: Blob, block: Option<u32>) -> Arc<Turn> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = locks.get(&(blob, block)).and_then(Weak::upgrade) {
             return lock;
@@ -185,7 +185,7 @@ impl Relay {
         lock
     }
 
-    fn blobs(&self) -> MutexGuard<'_, BTreeMap<BlobId, Entry>> {
+    fn blobs(&self) -> MutexGuard<'_, BTreeMap<Blob, Entry>> {
         self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -197,9 +197,8 @@ impl Relay {
         let blobs = self.blobs();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            let stem = path.file_stem().and_then(|it| it.to_str());
-            let root = stem.and_then(|it| it.parse::<BlobId>().ok());
-            if root.is_some_and(|it| !blobs.contains_key(&it)) {
+            let name = path.file_name().and_then(|it| it.to_str()).unwrap_or_default();
+            if named_in(name).is_some_and(|it| !blobs.contains_key(&it)) {
                 fs::remove_file(path)?;
             }
         }
@@ -216,7 +215,7 @@ impl BlockSource for Relay {
     async fn readable(&self, blob: Blob, bytes: Range<u64>) -> Result<Arc<File>, SourceError> {
         let file = self.file(blob).await?;
         let block = blob.block_at(&bytes).ok_or(SourceError::Missing)?;
-        let lock = self.lock(blob.root(), Some(block.number));
+        let lock = self.lock(blob, Some(block.number));
         let _alone = lock.lock().await;
         if let Some(readable) = file.readable(&bytes) {
             return Ok(readable);
@@ -229,6 +228,13 @@ impl BlockSource for Relay {
         }
         file.readable(&bytes).ok_or(SourceError::Missing)
     }
+}
+
+/// The blob that a file of its folder is of.
+fn named_in(name: &str) -> Option<Blob> {
+    let (root, rest) = name.split_once('.')?;
+    let size = rest.split('.').next()?;
+    format!("{root}.{size}").parse().ok()
 }
 
 fn nobody(last: Option<LinkError>) -> SourceError {

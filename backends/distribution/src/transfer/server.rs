@@ -215,7 +215,7 @@ impl BlockServer {
         })?;
         let file =
             self.source.readable(blob, block.bytes()).await.map_err(|err| Refusal::of(&err))?;
-        let gauge = self.limits.gauge(blob.root(), &visitor.host);
+        let gauge = self.limits.gauge(blob, &visitor.host);
         self.count(&visitor.host, block);
         let sending =
             Sending { file, at: block.bytes(), gauge, clock: Arc::clone(&self.clock), _slot: slot };
@@ -260,7 +260,7 @@ impl BlockServer {
                 &known.insert((token.to_owned(), grant)).1
             }
         };
-        grant.allows(&who.host, blob.root(), self.clock.now()).map_err(forbidden)
+        grant.allows(&who.host, blob, self.clock.now()).map_err(forbidden)
     }
 
     fn count(&self, host: &HostName, block: BlockRange) {

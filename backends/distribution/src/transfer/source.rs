@@ -1,5 +1,5 @@
 //! What blocks are given from.
-use crate::block::{Blob, BlobFile, BlobId};
+use crate::block::{Blob, BlobFile};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{
@@ -38,7 +38,7 @@ pub trait BlockSource: fmt::Debug + Send + Sync + 'static {
 
 /// The blobs that a host, or a store, has as files.
 #[derive(Debug, Default)]
-pub struct Shelf(Mutex<BTreeMap<BlobId, Arc<BlobFile>>>);
+pub struct Shelf(Mutex<BTreeMap<Blob, Arc<BlobFile>>>);
 
 impl Shelf {
     /// An empty one.
@@ -50,19 +50,18 @@ impl Shelf {
     /// Gives out what is had of a blob from now on, also while more of it comes.
     pub fn add(&self, file: Arc<BlobFile>) {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        files.insert(file.blob().root(), file);
+        files.insert(file.blob(), file);
     }
 
     /// Gives out a blob no longer. Transfers under way go on.
-    pub fn remove(&self, blob: BlobId) {
+    pub fn remove(&self, blob: Blob) {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         files.remove(&blob);
     }
 
     fn find(&self, blob: Blob) -> Result<Arc<BlobFile>, SourceError> {
         let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = files.get(&blob.root()).filter(|it| it.blob() == blob);
-        found.map(Arc::clone).ok_or(SourceError::Missing)
+        files.get(&blob).map(Arc::clone).ok_or(SourceError::Missing)
     }
 }
 

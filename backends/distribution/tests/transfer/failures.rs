@@ -22,7 +22,7 @@ async fn liar(scene: &Scene, all: &[Endpoint]) -> Host {
     let running = scene.run(&who, scene.block_server(Arc::new(Garbage::new(scene)))).await;
     let mut liar = scene.host_of(&who, running, Arc::new(Shelf::new()));
     liar.order = liar.order.with_schedulers(all.to_vec()).with_seeds(all.to_vec());
-    let path = liar.folder.join(scene.blob().root().to_string());
+    let path = liar.folder.join(scene.blob().to_string());
     std::fs::write(&path, &scene.bytes).unwrap();
     liar
 }

@@ -1,8 +1,12 @@
 //! Relays between hosts and the store.
-use crate::scene::{Host, Scene};
-use deploy_distribution::transfer::ranked;
+use crate::scene::{Host, Scene, other_blob};
+use deploy_distribution::{
+    Blob,
+    transfer::{LinkError, ranked},
+};
 
 const LENGTH: usize = 16 << 20;
+const BLOCK: usize = 256 << 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_gets_each_block_once() {
@@ -64,4 +68,40 @@ async fn a_relay_that_is_too_small_says_so() {
     let refused = who.client.outboard(&relay.endpoint, scene.blob(), &token).await;
     let said = refused.unwrap_err().to_string();
     assert!(said.contains("502") && said.contains("do not fit"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_size_that_is_no_blobs_changes_nothing_on_a_relay() {
+    let scene = Scene::new(BLOCK);
+    let origin = scene.origin().await;
+    let relay = scene.relay("relay", vec![origin.endpoint.clone()], 1 << 20).await;
+    let mut host = scene.host("h1").await;
+    host.order = host.order.with_seeds(vec![relay.endpoint.clone()]);
+    host.fetch().await.unwrap();
+    let liar = scene.identity("liar");
+    let token = scene.token(&liar.name).borrow().clone();
+    let lie = Blob::new(scene.blob().root(), 1).unwrap();
+    let refused = liar.client.outboard(&relay.endpoint, lie, &token).await;
+    assert!(matches!(refused, Err(LinkError::Refused { status: 403, .. })), "{refused:?}");
+    // Nor with a token that says so: it is another blob.
+    let token = scene.token_for(&liar.name, vec![lie, scene.blob()]);
+    let _opened = liar.client.outboard(&relay.endpoint, lie, &token).await;
+    origin.stop().await;
+    let mut host = scene.host("h2").await;
+    host.order = host.order.with_seeds(vec![relay.endpoint.clone()]);
+    host.fetch().await.unwrap();
+    assert!(host.has_all(&scene));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_has_takes_no_room_from_what_is_had() {
+    let scene = Scene::new(BLOCK);
+    let origin = scene.origin().await;
+    let relay = scene.relay("relay", vec![origin.endpoint.clone()], BLOCK as u64).await;
+    let who = scene.identity("h1");
+    let token = scene.token_for(&who.name, vec![scene.blob(), other_blob()]);
+    who.client.outboard(&relay.endpoint, scene.blob(), &token).await.unwrap();
+    who.client.outboard(&relay.endpoint, other_blob(), &token).await.unwrap_err();
+    origin.stop().await;
+    who.client.outboard(&relay.endpoint, scene.blob(), &token).await.unwrap();
 }

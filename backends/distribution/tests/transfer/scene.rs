@@ -122,9 +122,12 @@ impl Scene {
     }
 
     pub(crate) fn token(&self, host: &HostName) -> watch::Receiver<String> {
+        watch::Sender::new(self.token_for(host, vec![self.blob()])).subscribe()
+    }
+
+    pub(crate) fn token_for(&self, host: &HostName, blobs: Vec<Blob>) -> String {
         let until = now().after(TOKEN_LIFETIME);
-        let grant = Grant::new(host.clone(), vec![self.blob().root()], until);
-        watch::Sender::new(self.signer.sign(&grant)).subscribe()
+        self.signer.sign(&Grant::new(host.clone(), blobs, until))
     }
 
     pub(crate) fn block_server(&self, source: Arc<dyn BlockSource>) -> BlockServer {
@@ -260,7 +263,7 @@ impl Host {
     }
 
     pub(crate) fn has_all(&self, scene: &Scene) -> bool {
-        let path = self.folder.join(scene.blob().root().to_string());
+        let path = self.folder.join(scene.blob().to_string());
         std::fs::read(path).is_ok_and(|it| it == scene.bytes)
     }
 }
@@ -296,6 +299,6 @@ pub(crate) fn now() -> Timestamp {
     SystemClock::new().now()
 }
 
-pub(crate) fn other_blob() -> BlobId {
-    BlobId::of(b"other")
+pub(crate) fn other_blob() -> Blob {
+    Blob::new(BlobId::of(b"other"), 5).unwrap()
 }

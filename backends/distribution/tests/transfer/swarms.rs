@@ -58,7 +58,7 @@ async fn what_was_had_is_not_fetched_again() {
     assert!(task.await.unwrap_err().is_cancelled());
     let had = u64::from(file.had().count());
     drop(file);
-    host.shelf.remove(scene.blob().root());
+    host.shelf.remove(scene.blob());
     host.limits.set_total(None);
     let fetched = host.fetch().await.unwrap();
     assert!(host.has_all(&scene));
