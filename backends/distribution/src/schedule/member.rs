@@ -7,6 +7,10 @@ use deploy_core::{id::HostName, time::Timestamp};
 const REDEEMED: u8 = 8;
 /// A source that failed so often in a row is taken for gone. If it is not, it says so with its next request.
 const GONE_AFTER: u8 = 4;
+/// A seed keeps a quarter of its slots at least: it cannot be done without, and it takes long to earn many halvings back.
+const SEED_HALVINGS: u8 = 2;
+/// How many sources of a host are remembered that served it what was wrong, as it says. Who has more is sent to seeds alone.
+pub(super) const MOST_ACCUSED: usize = 64;
 
 /// The source of what was on its way before anybody here knew.
 pub(super) const ELSEWHERE: u32 = u32::MAX;
@@ -46,6 +50,8 @@ pub(super) struct Member {
     lent: u16,
     halvings: u8,
     streak: u8,
+    /// Who had its slots halved last.
+    blamed_by: Option<u32>,
 }
 
 impl Member {
@@ -66,10 +72,11 @@ impl Member {
             waiting_since: now,
             seen: now,
             timer: None,
-            slots: newcomer.slots.clamp(1, most_slots.max(1)),
+            slots: newcomer.slots.min(most_slots),
             lent: 0,
             halvings: 0,
             streak: 0,
+            blamed_by: None,
         }
     }
 
@@ -83,28 +90,25 @@ impl Member {
     }
 
     /// It is here again, and says anew what it has. What was found out about it stays.
-    pub(super) fn return_as(
-        &mut self,
-        newcomer: Newcomer,
-        groups: Groups,
-        most_slots: u16,
-        now: Timestamp,
-    ) {
+    ///
+    /// It stays where it was first: hosts do not move while they fetch, and who came from somewhere else each time would fill the
+    /// groups up.
+    pub(super) fn return_as(&mut self, newcomer: Newcomer, most_slots: u16, now: Timestamp) {
         self.seen = now;
         self.role = newcomer.role;
-        self.groups = groups;
         self.coming = Bits::none(newcomer.had.length());
         self.had = newcomer.had;
-        self.slots = newcomer.slots.clamp(1, most_slots.max(1));
+        self.slots = newcomer.slots.min(most_slots);
         self.present = true;
         self.want = 0;
-        (self.halvings, self.streak) = (0, 0);
+        (self.halvings, self.streak, self.blamed_by) = (0, 0, None);
     }
 
     /// Whether it may be asked for one more block, where `depth` is the most that anybody is asked for at a time.
     pub(super) fn can_lend(&self, depth: u16) -> bool {
         let allowed = (self.slots.min(depth) >> self.halvings.min(15)).max(1);
-        self.present && !self.quarantined && self.had.count() > 0 && self.lent < allowed
+        let gives = self.present && self.slots > 0 && !self.quarantined;
+        gives && self.had.count() > 0 && self.lent < allowed
     }
 
     pub(super) const fn is_seed(&self) -> bool {
@@ -113,7 +117,7 @@ impl Member {
 
     /// Whether what it has is a copy that others can get.
     pub(super) const fn counts(&self) -> bool {
-        !self.is_seed() && !self.quarantined
+        !self.is_seed() && !self.quarantined && self.slots > 0
     }
 
     pub(super) const fn lend(&mut self) {
@@ -132,16 +136,21 @@ impl Member {
         self.proven = true;
         self.streak = self.streak.saturating_add(1);
         if self.streak >= REDEEMED {
-            self.streak = 0;
+            (self.streak, self.blamed_by) = (0, None);
             self.halvings = self.halvings.saturating_sub(1);
         }
     }
 
-    /// Halves its slots; whether it is to be taken for gone.
-    pub(super) fn blame(&mut self) -> bool {
+    /// Halves its slots; whether it is to be taken for gone. Of a seed, which all others need, one host is not believed twice in a row.
+    pub(super) fn blame(&mut self, by: u32) -> bool {
+        let again = self.blamed_by.replace(by) == Some(by);
+        if self.is_seed() && again {
+            return false;
+        }
         self.streak = 0;
-        self.halvings = self.halvings.saturating_add(1);
-        self.halvings >= GONE_AFTER && !self.is_seed()
+        let most = if self.is_seed() { SEED_HALVINGS } else { GONE_AFTER };
+        self.halvings = self.halvings.saturating_add(1).min(most);
+        self.halvings >= GONE_AFTER
     }
 
     /// The zone, as the number of its group.

@@ -6,7 +6,8 @@
 //! * Any other comes from a host that is free: two of the same rack are drawn, then two of the zone, then two of all, and what is
 //!   taken is the rarest block that they have. Near is preferred and never demanded: who has waited is served from anywhere.
 //! * A seed gives what others have as well only to hosts that have waited in vain.
-//! * Who is late has its slots halved; who serves what is wrong is in quarantine.
+//! * Who is late has its slots halved; who serves what is wrong is in quarantine, but for seeds: a host that accuses one has to do
+//!   without it, and others do not.
 //!
 //! All of it is soft: hosts say what they have when they come, so a scheduler that starts anew knows everything after one round.
 //!
@@ -26,6 +27,7 @@
 //! ```
 mod deadline;
 mod dice;
+mod fresh;
 mod member;
 mod pick;
 mod report;
@@ -38,6 +40,7 @@ use deploy_core::{
     time::Timestamp,
 };
 use dice::Dice;
+use fresh::Fresh;
 use member::Member;
 use roll::{Groups, Roll};
 use serde::{Deserialize, Serialize};
@@ -101,7 +104,7 @@ pub struct Newcomer {
     pub had: Bits,
     /// Blocks that are on their way to it already, as a scheduler before this one said. 64 at most are looked at.
     pub under_way: Vec<u32>,
-    /// To how many it gives blocks at a time: at least 1, at most as many as the policy says. 4 unless said otherwise.
+    /// To how many it gives blocks at a time: at most as many as the policy says, and with 0 it only takes. 4 unless said otherwise.
     pub slots: u16,
 }
 
@@ -189,6 +192,15 @@ pub struct Assignment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// A seed served what was wrong, as a host says. That host is not sent to it again; others are.
+    Accused {
+        /// The seed.
+        source: HostName,
+        /// Who says so.
+        by: HostName,
+        /// Of which block.
+        block: u32,
+    },
     /// A source served what was wrong, and is not asked again.
     Quarantined {
         /// The source.
@@ -226,7 +238,7 @@ pub struct Swarm {
     waiting: Roll,
     tally: Tally,
     /// Blocks that nobody has and that are not on their way; some that are may still be among them.
-    fresh: Vec<u32>,
+    fresh: Fresh,
     offers: Vec<(Seat, Assignment)>,
     events: Vec<Event>,
     timers: BinaryHeap<Reverse<(Timestamp, u32)>>,
@@ -253,7 +265,7 @@ impl Swarm {
             free: Roll::default(),
             waiting: Roll::default(),
             tally: Tally::new(blocks),
-            fresh: (0..blocks).collect(),
+            fresh: Fresh::all(blocks),
             offers: Vec::new(),
             events: Vec::new(),
             timers: BinaryHeap::new(),
@@ -272,16 +284,16 @@ impl Swarm {
             newcomer.had = Bits::none(self.blocks);
         }
         let under_way = std::mem::take(&mut newcomer.under_way);
-        let groups = self.groups_of(&newcomer);
         let known = self.names.get(&newcomer.name).copied();
         let at = known.unwrap_or_else(|| u32::try_from(self.members.len()).unwrap_or(u32::MAX));
         let most_slots = self.policy.most_slots;
         if known.is_some() {
             self.leave(Seat(at));
             if let Some(member) = self.member_mut(at) {
-                member.return_as(newcomer, groups, most_slots, now);
+                member.return_as(newcomer, most_slots, now);
             }
         } else {
+            let groups = self.groups_of(&newcomer);
             self.names.insert(newcomer.name.clone(), at);
             self.members.push(Member::new(newcomer, groups, most_slots, now));
         }
@@ -388,11 +400,15 @@ impl Swarm {
     fn groups_of(&mut self, newcomer: &Newcomer) -> Groups {
         let (zone, rack) = (newcomer.zone.clone(), newcomer.rack.clone());
         let mut number = |key| {
+            if let Some(known) = self.groups.get(&key) {
+                return *known;
+            }
             let next = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
             if next >= MOST_PLACES {
                 return 0;
             }
-            *self.groups.entry(key).or_insert(next)
+            self.groups.insert(key, next);
+            next
         };
         let of_zone = number((zone.clone(), None));
         let of_rack = number((zone, rack));

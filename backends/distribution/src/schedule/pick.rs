@@ -2,7 +2,7 @@
 use super::{
     Assignment, Seat, Swarm,
     dice::Dice,
-    member::{Flight, Member},
+    member::{Flight, MOST_ACCUSED, Member},
     roll::Groups,
 };
 use deploy_core::time::Timestamp;
@@ -77,14 +77,14 @@ impl Swarm {
 
     /// A block for `host`, and who gives it.
     fn find(&mut self, host: u32, now: Timestamp) -> Option<(u32, u32)> {
-        if let Some(seed) = self.free_seed()
+        if let Some(seed) = self.free_seed(host)
             && let Some(block) = self.fresh_block()
         {
             return Some((block, seed));
         }
         let groups = self.member(host)?.groups;
         self.find_near(host, groups, now).or_else(|| {
-            let seed = self.free_seed()?;
+            let seed = self.free_seed(host)?;
             Some((self.seeded(host, seed, now)?, seed))
         })
     }
@@ -108,8 +108,9 @@ impl Swarm {
         None
     }
 
-    fn free_seed(&self) -> Option<u32> {
-        self.seeds.iter().find(|it| self.can_lend(**it)).copied()
+    fn free_seed(&self, host: u32) -> Option<u32> {
+        let accused = &self.member(host)?.accused;
+        self.seeds.iter().copied().find(|it| self.can_lend(*it) && !accused.contains(it))
     }
 
     fn can_lend(&self, at: u32) -> bool {
@@ -118,10 +119,7 @@ impl Swarm {
 
     /// A block that nobody has and that is not on its way.
     fn fresh_block(&mut self) -> Option<u32> {
-        while !self.fresh.is_empty() {
-            let at = self.dice.throw(self.fresh.len());
-            let block = *self.fresh.get(at)?;
-            self.fresh.swap_remove(at);
+        while let Some(block) = self.fresh.draw(&mut self.dice) {
             if self.tally.expected(block) == 0 {
                 return Some(block);
             }
@@ -131,6 +129,9 @@ impl Swarm {
 
     /// What a seed gives `host`: what nobody has, or if it has waited long enough, what somebody has but did not give.
     fn seeded(&mut self, host: u32, seed: u32, now: Timestamp) -> Option<u32> {
+        if self.member(host)?.accused.contains(&seed) {
+            return None;
+        }
         if let Some(block) = self.fresh_block() {
             return Some(block);
         }
@@ -228,8 +229,7 @@ fn draw(dice: &mut Dice, group: &[u32], other: u32) -> Option<u32> {
 /// Whether a host may be sent to a source: not to one that it has had what is wrong from, and only once at a time to one that nobody
 /// has had anything right from yet. Who finds everybody wrong is sent to seeds alone.
 fn may_ask(member: &Member, giver: &Member, source: u32) -> bool {
-    const MOST_ACCUSED: usize = 64;
     let is_known = giver.proven || giver.is_seed();
-    let is_accused = member.accused.contains(&source) || member.accused.len() > MOST_ACCUSED;
-    (is_known || !member.has_from(source)) && (giver.is_seed() || !is_accused)
+    let accuses_all = member.accused.len() > MOST_ACCUSED && !giver.is_seed();
+    (is_known || !member.has_from(source)) && !accuses_all && !member.accused.contains(&source)
 }

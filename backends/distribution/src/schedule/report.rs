@@ -1,7 +1,7 @@
 //! What hosts say became of blocks.
 use super::{
     Event, Failure, Seat, Swarm,
-    member::{ELSEWHERE, Flight},
+    member::{ELSEWHERE, Flight, MOST_ACCUSED},
 };
 use crate::block::Bits;
 use deploy_core::time::Timestamp;
@@ -43,16 +43,18 @@ impl Swarm {
         if let Some(member) = self.member_mut(seat.0) {
             member.seen = now;
         }
-        // Only whoever was sent to a source has something to say about it.
         let sent = |it: &Flight| it.block == block && [source.0, ELSEWHERE].contains(&it.source);
-        if !self.member(seat.0).is_some_and(|it| it.flights.iter().any(sent)) {
+        let flights = self.member(seat.0).map_or(&[][..], |it| it.flights.as_slice());
+        let Some(flight) = flights.iter().copied().find(sent) else { return };
+        self.land(seat.0, block);
+        // Only whoever was sent to a source from here has something to say about it: who sent the others nobody here knows.
+        if flight.source != source.0 {
             return;
         }
-        self.land(seat.0, block);
         match why {
             Failure::Corrupt => self.accuse(seat.0, source.0, block),
-            Failure::Missing => self.forget(source.0, block),
-            Failure::Busy | Failure::Stalled | Failure::Unreachable => self.blame(source.0),
+            Failure::Missing => self.forget(seat.0, source.0, block),
+            Failure::Busy | Failure::Stalled | Failure::Unreachable => self.blame(seat.0, source.0),
         }
         self.offer_if_free(source.0);
         self.serve(source.0, now);
@@ -99,15 +101,17 @@ impl Swarm {
     /// A block that nobody has any more has to come from a seed again.
     fn refresh(&mut self, block: u32) {
         if self.tally.expected(block) == 0 {
-            self.fresh.push(block);
+            self.fresh.add(block);
         }
     }
 
+    /// What serves something wrong is in quarantine, unless it is a seed: one liar would then take from all others what only seeds
+    /// have. From a seed that is wrong each host has one block at most, as nobody is sent again to whom it accuses.
     fn accuse(&mut self, host: u32, source: u32, block: u32) {
         let Some(member) = self.member_mut(host) else { return };
         let by = member.name.clone();
         let earlier = member.accused.len();
-        if !member.accused.contains(&source) {
+        if !member.accused.contains(&source) && earlier <= MOST_ACCUSED {
             member.accused.push(source);
         }
         if earlier >= ACCUSATIONS {
@@ -117,6 +121,10 @@ impl Swarm {
             return;
         }
         let Some(accused) = self.member_mut(source) else { return };
+        if accused.is_seed() {
+            let source = accused.name.clone();
+            return self.events.push(Event::Accused { source, by, block });
+        }
         let (counted, zone) = (accused.counts(), accused.zone());
         if !std::mem::replace(&mut accused.quarantined, true) {
             let (source, had) = (accused.name.clone(), accused.had.clone());
@@ -135,10 +143,10 @@ impl Swarm {
         }
     }
 
-    fn forget(&mut self, source: u32, block: u32) {
+    fn forget(&mut self, host: u32, source: u32, block: u32) {
         let Some(member) = self.member_mut(source) else { return };
         if member.is_seed() {
-            return self.blame(source);
+            return self.blame(host, source);
         }
         let zone = member.zone();
         if member.had.remove(block) && member.counts() {
@@ -147,9 +155,9 @@ impl Swarm {
         }
     }
 
-    fn blame(&mut self, source: u32) {
+    fn blame(&mut self, host: u32, source: u32) {
         let Some(member) = self.member_mut(source) else { return };
-        if member.blame() && member.present {
+        if member.blame(host) && member.present {
             let host = member.name.clone();
             self.events.push(Event::Lost { host });
             self.leave(Seat(source));

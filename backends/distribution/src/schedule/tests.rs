@@ -171,3 +171,93 @@ fn what_cannot_be_is_taken_calmly() {
     assert_eq!(swarm.ask(host, u16::MAX, NOW).len(), 4);
     assert_eq!(swarm.ask(host, u16::MAX, NOW), []);
 }
+
+#[test]
+fn nobody_takes_a_seed_from_the_others() {
+    let (mut swarm, seed) = swarm(64);
+    let liars: Vec<_> =
+        (0..5).map(|it| swarm.join(newcomer(&format!("liar{it}"), 64), NOW)).collect();
+    let honest = swarm.join(newcomer("honest", 64), NOW);
+    for liar in liars {
+        let [given] = swarm.ask(liar, 1, NOW)[..] else { panic!() };
+        swarm.failed(liar, given.block, seed, Failure::Corrupt, NOW);
+        let accused = swarm.take_events();
+        assert!(matches!(accused[..], [Event::Accused { .. }]), "{accused:?}");
+        assert_eq!(swarm.ask(liar, 1, NOW), [], "it does not want anything from there");
+        swarm.ask(liar, 0, NOW);
+    }
+    assert!(!swarm.is_quarantined(seed));
+    assert_eq!(swarm.ask(honest, 1, NOW)[0].source, seed);
+}
+
+#[test]
+fn a_seed_keeps_slots_whatever_is_said_of_it() {
+    let left_after_lies_of = |liars: usize| {
+        let mut swarm = Swarm::new(512, 1, Policy::default());
+        let seed = Newcomer::new("seed".parse().unwrap(), Role::Seed, Bits::all(512));
+        let seed = swarm.join(seed.with_slots(8), NOW);
+        let all: Vec<_> =
+            (0..liars).map(|it| swarm.join(newcomer(&format!("liar{it}"), 512), NOW)).collect();
+        for liar in all.iter().copied().cycle().take(300) {
+            let [given] = swarm.ask(liar, 1, NOW)[..] else { panic!() };
+            swarm.failed(liar, given.block, seed, Failure::Stalled, NOW);
+            swarm.ask(liar, 0, NOW);
+        }
+        let honest = swarm.join(newcomer("honest", 512), NOW);
+        swarm.ask(honest, 8, NOW).len()
+    };
+    assert_eq!([1, 2, 9].map(left_after_lies_of), [4, 2, 2]);
+}
+
+#[test]
+fn who_sent_a_host_elsewhere_is_not_blamed_here() {
+    let (mut swarm, seed) = swarm(8);
+    let mut good = newcomer("good", 8);
+    good.had = Bits::all(8);
+    let good = swarm.join(good, NOW);
+    let host = swarm.join(newcomer("host", 8).with_under_way(vec![3, 4]), NOW);
+    swarm.failed(host, 3, good, Failure::Corrupt, NOW);
+    swarm.failed(host, 4, seed, Failure::Corrupt, NOW);
+    assert!(!swarm.is_quarantined(good) && swarm.take_events().is_empty());
+    assert_eq!(swarm.member(host.0).unwrap().coming.count(), 0);
+}
+
+#[test]
+fn who_comes_and_goes_takes_no_more_room() {
+    let (mut swarm, _) = swarm(64);
+    for number in 0..100 {
+        let zone = |name: &str| Some(format!("{name}{number}").parse().unwrap());
+        let mut it = newcomer("host", 64).with_zone(zone("z")).with_rack(zone("r"));
+        it.had = Bits::all(64);
+        let host = swarm.join(it, NOW);
+        swarm.leave(host);
+    }
+    assert_eq!(swarm.groups.len(), 3, "nowhere, its zone, and its rack");
+    assert!(swarm.fresh.len() <= 64);
+}
+
+#[test]
+fn places_that_are_known_are_known_when_there_are_too_many() {
+    let (mut swarm, _) = swarm(1);
+    let at = |number: u32| Some(format!("z{number}").parse().unwrap());
+    for number in 0..MOST_PLACES + 9 {
+        swarm.join(newcomer(&format!("h{number}"), 1).with_zone(at(number)), NOW);
+    }
+    let [first, again] = ["h0", "again"].map(|name| {
+        let seat = swarm.join(newcomer(name, 1).with_zone(at(0)), NOW);
+        swarm.member(seat.0).unwrap().zone()
+    });
+    assert_eq!(first, again);
+    assert_eq!(swarm.groups.len(), MOST_PLACES as usize);
+}
+
+#[test]
+fn who_gives_nothing_is_asked_for_nothing() {
+    let (mut swarm, seed) = swarm(4);
+    let mut silent = newcomer("silent", 4).with_slots(0);
+    silent.had = Bits::all(4);
+    swarm.join(silent, NOW);
+    let host = swarm.join(newcomer("host", 4), NOW);
+    let given = swarm.ask(host, 4, NOW);
+    assert!(given.len() == 4 && given.iter().all(|it| it.source == seed), "{given:?}");
+}

@@ -202,6 +202,13 @@ fn lock(room: &Mutex<Room>) -> MutexGuard<'_, Room> {
 
 fn tell(event: &Event) {
     match event {
+        Event::Accused { source, by, block } => {
+            tracing::warn!(
+                target: TARGET_BACKEND,
+                source = %source, found_by = %by, block,
+                "a seed served corrupt data, as a host says"
+            );
+        }
         Event::Quarantined { source, by, block } => {
             tracing::warn!(
                 target: TARGET_BACKEND,
