@@ -9,6 +9,7 @@ use deploy_core::{backend::Clock, id::HostName, telemetry::TARGET_BACKEND, time:
 use std::{
     collections::BTreeMap,
     fmt,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -25,6 +26,7 @@ pub struct Director {
     slots: u16,
     policy: Policy,
     seed: u64,
+    any_address: bool,
     clock: Arc<dyn Clock>,
     swarms: Mutex<BTreeMap<Blob, Arc<Mutex<Room>>>>,
 }
@@ -38,6 +40,7 @@ impl fmt::Debug for Director {
 /// One swarm, and what is to be said to those in it.
 struct Room {
     swarm: Swarm,
+    any_address: bool,
     addresses: BTreeMap<Seat, String>,
     outboxes: BTreeMap<Seat, Outbox>,
 }
@@ -58,18 +61,32 @@ impl Director {
         seed: u64,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { seeds, slots, policy, seed, clock, swarms: Mutex::default() }
+        let swarms = Mutex::default();
+        Self { seeds, slots, policy, seed, any_address: false, clock, swarms }
     }
 
-    /// Takes in what `host` says, and tells it what to fetch: at once if there is something, or else as soon as there is.
-    pub async fn next(&self, host: &HostName, request: NextRequest) -> NextAnswer {
+    /// Sends hosts to each other at whatever `HOST:PORT` these announce.
+    ///
+    /// Otherwise the address has to be the one that a host connects from, with any port: one that could be chosen would have all
+    /// others knock at somebody else's door. That is right wherever hosts and scheduler see each other as they are, as in a data
+    /// centre with a relay. Where they do not, for a NAT or a second network lies between them, a host is sent nobody unless this is
+    /// said; it gets its blocks all the same. Whatever is there, blocks are taken from a host alone that proves its name.
+    #[must_use]
+    pub const fn with_any_address(mut self) -> Self {
+        self.any_address = true;
+        self
+    }
+
+    /// Takes in what `host` says, which connects from the address `from`, and tells it what to fetch: at once if there is something, or else as soon as there is.
+    pub async fn next(&self, host: &HostName, from: IpAddr, request: NextRequest) -> NextAnswer {
         if self.seeds.iter().any(|it| it.name == *host) {
             return NextAnswer::default();
         }
         let room = self.room(request.blob);
         let wait = Duration::from_millis(request.wait_ms.into()).min(LONGEST_WAIT);
         let until = self.clock.now().after(wait);
-        let Some((seat, filled)) = lock(&room).take_in(host, request, self.clock.now()) else {
+        let Some((seat, filled)) = lock(&room).take_in(host, from, request, self.clock.now())
+        else {
             return NextAnswer::default();
         };
         loop {
@@ -114,6 +131,7 @@ impl Director {
         let seed = self.seed ^ u64::from(blocks) ^ now.as_millis().rotate_left(32);
         let mut room = Room {
             swarm: Swarm::new(blocks, seed, self.policy.clone()),
+            any_address: self.any_address,
             addresses: BTreeMap::new(),
             outboxes: BTreeMap::new(),
         };
@@ -131,12 +149,13 @@ impl Room {
     fn take_in(
         &mut self,
         host: &HostName,
+        from: IpAddr,
         request: NextRequest,
         now: Timestamp,
     ) -> Option<(Seat, Arc<Notify>)> {
         let NextRequest { blob, joining, done, failed, want, .. } = request;
         let seat = match joining {
-            Some(joining) => self.join(host, blob, joining, now)?,
+            Some(joining) => self.join(host, from, blob, joining, now)?,
             None => self.swarm.seat(host)?,
         };
         for it in failed {
@@ -153,23 +172,34 @@ impl Room {
         Some((seat, Arc::clone(&outbox.filled)))
     }
 
-    /// A seed is told here and joins nowhere.
+    /// Nobody is sent to a host whose address will not do.
     fn join(
         &mut self,
         host: &HostName,
+        from: IpAddr,
         blob: Blob,
         joining: Joining,
         now: Timestamp,
     ) -> Option<Seat> {
         let had = STANDARD.decode(&joining.had).ok();
         let had = had.and_then(|it| Bits::from_bytes(blob.blocks(), &it))?;
+        let address = joining.address.as_str();
+        let will_do = self.any_address && is_address(address) || is_address_at(address, from);
         let newcomer = Newcomer::new(host.clone(), Role::Host, had)
             .with_zone(joining.zone)
             .with_rack(joining.rack)
             .with_under_way(joining.under_way)
-            .with_slots(joining.slots);
+            .with_slots(if will_do { joining.slots } else { 0 });
         let seat = self.swarm.join(newcomer, now);
-        self.addresses.insert(seat, joining.address);
+        let (address, is_new) = (joining.address, !self.addresses.contains_key(&seat));
+        if !will_do && is_new {
+            tracing::warn!(
+                target: TARGET_BACKEND,
+                host = %host, from = %from, address = %shown(&address),
+                "nobody is sent to a host: it says it is at another address than it connects from"
+            );
+        }
+        self.addresses.insert(seat, if will_do { address } else { String::new() });
         self.outboxes.remove(&seat);
         Some(seat)
     }
@@ -194,6 +224,30 @@ impl Room {
         let name = self.swarm.name(assignment.source)?.clone();
         Some(GivenBlock { block: assignment.block, source: Endpoint::new(name, address) })
     }
+}
+
+fn shown(address: &str) -> String {
+    address.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+/// Whether somebody who connects from `from` can be at `address`.
+fn is_address_at(address: &str, from: IpAddr) -> bool {
+    let address = address.parse::<SocketAddr>().ok();
+    address.is_some_and(|it| it.port() != 0 && it.ip().to_canonical() == from.to_canonical())
+}
+
+/// Whether it is an address with a port, or a name with one.
+fn is_address(address: &str) -> bool {
+    const LONGEST: usize = 253;
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return address.port() != 0;
+    }
+    let plain = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.');
+    address.rsplit_once(':').is_some_and(|(name, port)| {
+        let is_name = (1..=LONGEST).contains(&name.len()) && name.bytes().all(plain);
+        let digits = port.bytes().all(|it| it.is_ascii_digit());
+        is_name && digits && port.parse().is_ok_and(|it: u16| it != 0)
+    })
 }
 
 fn lock(room: &Mutex<Room>) -> MutexGuard<'_, Room> {
@@ -221,6 +275,37 @@ fn tell(event: &Event) {
         }
         Event::Lost { host } => {
             tracing::debug!(target: TARGET_BACKEND, host = %host, "a host is gone from a swarm");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_ones_own() {
+        let from = |it: &str| it.parse::<IpAddr>().unwrap();
+        for (address, at) in
+            [("10.0.0.1:7", "10.0.0.1"), ("10.0.0.1:7", "::ffff:10.0.0.1"), ("[::1]:65535", "::1")]
+        {
+            assert!(is_address_at(address, from(at)), "{address}");
+        }
+        for address in ["10.0.0.2:7", "10.0.0.1:0", "10.0.0.1", "", "localhost:7", "[::1]:7"] {
+            assert!(!is_address_at(address, from("10.0.0.1")), "{address}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_none_for_anybody() {
+        for address in ["10.0.0.1:7", "[::1]:7", "h1.example:7000", "h1:1"] {
+            assert!(is_address(address), "{address}");
+        }
+        let long = format!("{}:7", "a".repeat(254));
+        for address in [
+            "", ":7", "h1", "h1:", "h1:0", "h1:+7", "h1:70000", "a b:7", "a/b:7", "a\r\nb:7", &long,
+        ] {
+            assert!(!is_address(address), "{address}");
         }
     }
 }

@@ -4,15 +4,18 @@
 //! [`Director`] sends it. The TLS configurations come from outside, and so does the way to tell from a certificate who somebody is
 //! ([`Identify`]): both ends show one.
 mod client;
+mod crowd;
 mod director;
 mod fetch;
 mod fetched;
 mod lanes;
 mod limit;
 mod relay;
+mod sending;
 mod server;
 mod slots;
 mod source;
+mod visitor;
 mod wire;
 
 pub use client::{Client, LinkError};

@@ -1,14 +1,17 @@
 //! Gives blocks to whoever may have them.
 use super::{
     Director, Identify,
-    limit::{Gauge, Limits},
-    slots::{Slot, Slots},
+    crowd::Crowd,
+    limit::Limits,
+    sending::Sending,
+    slots::Slots,
     source::{BlockSource, SourceError},
+    visitor::{QUIET, Visitor},
     wire::{ASSIGNED, BLOBS, LONGEST_NEXT, NEXT, OUTBOARD},
 };
 use crate::{
     block::{Blob, BlockRange},
-    token::{Grant, TokenVerifier},
+    token::TokenVerifier,
 };
 use bytes::Bytes;
 use deploy_core::{backend::Clock, id::HostName, telemetry::TARGET_BACKEND};
@@ -16,19 +19,17 @@ use futures_util::stream;
 use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::{Frame, Incoming},
-    header::{AUTHORIZATION, CONTENT_LENGTH, RANGE},
+    body::{Body as _, Incoming},
+    header::{CONTENT_LENGTH, RANGE},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
 use std::{
     collections::BTreeMap,
-    fmt,
-    fs::File,
-    io,
+    fmt, io,
+    net::IpAddr,
     ops::Range,
-    os::unix::fs::FileExt as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -36,18 +37,22 @@ use tokio::{
     net::{TcpListener, TcpStream},
     select,
     sync::{Semaphore, watch},
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
 };
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
 /// How long somebody may take to prove who they are.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How many connections there may be. Who comes later waits.
 const MOST_CONNECTIONS: usize = 4_096;
+/// How many of them may be of one host: each blob that it fetches takes some 20 of them at most.
+const MOST_OF_ONE: usize = 128;
+/// How many may be about to prove who they are from one address, which may be that of many.
+const MOST_UNPROVEN: usize = 256;
 /// How long to wait where no connection can be taken, such as for want of files.
 const TAKE_AGAIN: Duration = Duration::from_millis(100);
-/// How much is read and sent at once.
-const PIECE: u64 = 128 << 10;
+/// How much of what somebody sends, or does not take, is in memory for a connection, in bytes.
+const MOST_BUFFERED: usize = 128 << 10;
 /// How many others are told apart in what was served.
 const MOST_COUNTED: usize = 16_384;
 
@@ -64,6 +69,8 @@ pub struct BlockServer {
     verifier: TokenVerifier,
     identify: Identify,
     slots: Arc<Slots>,
+    unproven: Crowd<IpAddr>,
+    visitors: Crowd<HostName>,
     limits: Arc<Limits>,
     clock: Arc<dyn Clock>,
     served: Mutex<Served>,
@@ -85,8 +92,18 @@ impl BlockServer {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (limits, slots) = (Arc::new(Limits::new(None)), Slots::new(4));
-        let served = Mutex::default();
-        Self { source, director: None, verifier, identify, slots, limits, clock, served }
+        Self {
+            source,
+            director: None,
+            verifier,
+            identify,
+            slots,
+            unproven: Crowd::new(MOST_UNPROVEN),
+            visitors: Crowd::new(MOST_OF_ONE),
+            limits,
+            clock,
+            served: Mutex::default(),
+        }
     }
 
     /// And sends hosts to each other.
@@ -129,11 +146,11 @@ impl BlockServer {
             while let Ok(place) = Arc::clone(&places).acquire_owned().await {
                 while connections.try_join_next().is_some() {}
                 match listener.accept().await {
-                    Ok((stream, _)) => {
+                    Ok((stream, from)) => {
                         let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
                         let server = Arc::clone(&self);
                         connections.spawn(async move {
-                            server.connection(stream, acceptor).await;
+                            server.connection(stream, from.ip(), acceptor).await;
                             drop(place);
                         });
                     }
@@ -151,7 +168,42 @@ impl BlockServer {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, from: IpAddr, acceptor: TlsAcceptor) {
+        let Some(unproven) = self.unproven.enter(from) else { return };
+        let Some(stream) = self.prove(stream, acceptor).await else { return };
+        drop(unproven);
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let Some(host) = certificate.and_then(|it| (self.identify)(it)) else { return };
+        let Some(_place) = self.visitors.enter(host.clone()) else {
+            tracing::warn!(target: TARGET_BACKEND, host = %host, "a host has too many connections");
+            return;
+        };
+        let visitor = Arc::new(Visitor::new(host, from, Arc::clone(&self.clock)));
+        let visiting = Arc::clone(&visitor);
+        let service = service_fn(move |request| {
+            let (server, visitor) = (Arc::clone(&self), Arc::clone(&visiting));
+            async move { Ok::<_, io::Error>(server.answer(&visitor, request).await) }
+        });
+        // How long heads may take the visitor's own time says, by our clock.
+        let mut http = http1::Builder::new();
+        http.header_read_timeout(None).max_buf_size(MOST_BUFFERED);
+        let serving = http.serve_connection(TokioIo::new(stream), service);
+        select! {
+            biased;
+            // Connections break, and whoever is at the other end knows.
+            _broken = serving => {}
+            () = visitor.overdue() => {
+                tracing::debug!(target: TARGET_BACKEND, host = %visitor.host, "a host takes too long");
+            }
+        }
+    }
+
+    /// The connection of somebody who has proved to be somebody.
+    async fn prove(
+        &self,
+        stream: TcpStream,
+        acceptor: TlsAcceptor,
+    ) -> Option<TlsStream<TcpStream>> {
         let until = self.clock.now().after(HANDSHAKE_WITHIN);
         let proved = async {
             stream.set_nodelay(true)?;
@@ -162,46 +214,38 @@ impl BlockServer {
             proved = proved => proved,
             () = self.clock.sleep_until(until) => Err(io::ErrorKind::TimedOut.into()),
         };
-        let stream = match proved {
-            Ok(stream) => stream,
-            Err(err) => {
-                tracing::debug!(target: TARGET_BACKEND, reason = %err, "somebody is not let in");
-                return;
-            }
+        let refused = |err: &io::Error| {
+            tracing::debug!(target: TARGET_BACKEND, reason = %err, "somebody is not let in");
         };
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let Some(host) = certificate.and_then(|it| (self.identify)(it)) else { return };
-        let visitor = Arc::new(Visitor { host, grant: Mutex::default() });
-        let service = service_fn(move |request| {
-            let (server, visitor) = (Arc::clone(&self), Arc::clone(&visitor));
-            async move { Ok::<_, io::Error>(server.answer(&visitor, request).await) }
-        });
-        // Connections break, and whoever is at the other end knows.
-        let _broken = http1::Builder::new()
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
+        proved.inspect_err(refused).ok()
     }
 
-    async fn answer(&self, visitor: &Visitor, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, visitor: &Arc<Visitor>, request: Request<Incoming>) -> Response<Body> {
+        visitor.waits_for_us();
         let path = request.uri().path().to_owned();
         let answered = match (request.method(), path.strip_prefix(BLOBS)) {
             (&Method::GET, Some(name)) => self.blob(visitor, &request, name).await,
             (&Method::POST, None) if path == NEXT => self.next(visitor, request).await,
             _ => Err(Refusal(StatusCode::NOT_FOUND, "there is nothing here".to_owned())),
         };
-        answered.unwrap_or_else(|refusal| refusal.response())
+        let response = answered.unwrap_or_else(Refusal::response);
+        // A block that is being sent says by itself how long it may take.
+        match response.body().size_hint().exact() {
+            Some(length) => visitor.has(QUIET.saturating_add(Visitor::time_for(length))),
+            None => visitor.may_be_quiet(),
+        }
+        response
     }
 
     async fn blob(
         &self,
-        visitor: &Visitor,
+        visitor: &Arc<Visitor>,
         request: &Request<Incoming>,
         name: &str,
     ) -> Result<Response<Body>, Refusal> {
         let outboard = name.strip_suffix(OUTBOARD);
         let blob: Blob = outboard.unwrap_or(name).parse().map_err(Refusal::bad)?;
-        self.admit(visitor, request, blob)?;
+        visitor.admit(&self.verifier, request.headers(), blob)?;
         if outboard.is_some() {
             return Ok(whole(self.source.outboard(blob).await.map_err(|err| Refusal::of(&err))?));
         }
@@ -209,7 +253,7 @@ impl BlockServer {
         let block = header.and_then(range).and_then(|it| blob.block_at(&it));
         let block = block.ok_or_else(|| Refusal::bad("the range has to be one block"))?;
         let assigned = request.headers().contains_key(ASSIGNED);
-        let slot = Arc::clone(&self.slots).take(assigned).await;
+        let slot = Arc::clone(&self.slots).take(visitor.host.clone(), assigned).await;
         let slot = slot.ok_or_else(|| {
             Refusal(StatusCode::SERVICE_UNAVAILABLE, "too many are waiting here".to_owned())
         })?;
@@ -217,8 +261,8 @@ impl BlockServer {
             self.source.readable(blob, block.bytes()).await.map_err(|err| Refusal::of(&err))?;
         let gauge = self.limits.gauge(blob, &visitor.host);
         self.count(&visitor.host, block);
-        let sending =
-            Sending { file, at: block.bytes(), gauge, clock: Arc::clone(&self.clock), _slot: slot };
+        let (visitor, clock) = (Arc::clone(visitor), Arc::clone(&self.clock));
+        let sending = Sending::new(file, block, gauge, slot, visitor, clock);
         let pieces = stream::try_unfold(sending, Sending::next);
         let mut response = Response::new(BodyExt::boxed_unsync(StreamBody::new(pieces)));
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -234,33 +278,14 @@ impl BlockServer {
         let nobody = || Refusal(StatusCode::NOT_FOUND, "no scheduler is here".to_owned());
         let director = self.director.as_ref().ok_or_else(nobody)?;
         let (head, body) = request.into_parts();
+        visitor.has(Visitor::time_for(0));
         let body = Limited::new(body, LONGEST_NEXT).collect().await;
+        visitor.waits_for_us();
         let body = body.map_err(|err| Refusal::bad(err.to_string()))?.to_bytes();
         let next: super::NextRequest = serde_json::from_slice(&body).map_err(Refusal::bad)?;
-        self.admit(visitor, &Request::from_parts(head, ()), next.blob)?;
-        let answer = director.next(&visitor.host, next).await;
+        visitor.admit(&self.verifier, &head.headers, next.blob)?;
+        let answer = director.next(&visitor.host, visitor.from, next).await;
         Ok(whole(serde_json::to_vec(&answer).map_err(Refusal::bad)?.into()))
-    }
-
-    /// Whether somebody may have a blob. A token that was good a moment ago is not checked again, only read.
-    fn admit<T>(&self, who: &Visitor, request: &Request<T>, blob: Blob) -> Result<(), Refusal> {
-        let header = request.headers().get(AUTHORIZATION).and_then(|it| it.to_str().ok());
-        let token = header.and_then(|it| it.strip_prefix("Bearer "));
-        let no_token = || Refusal(StatusCode::UNAUTHORIZED, "a token is missing".to_owned());
-        let token = token.ok_or_else(no_token)?;
-        let forbidden = |err: crate::token::TokenError| {
-            tracing::debug!(target: TARGET_BACKEND, host = %who.host, reason = err.as_str(), "a token is not accepted");
-            Refusal(StatusCode::FORBIDDEN, err.to_string())
-        };
-        let mut known = who.grant.lock().unwrap_or_else(PoisonError::into_inner);
-        let grant = match &*known {
-            Some((text, grant)) if text == token => grant,
-            _ => {
-                let grant = self.verifier.read(token).map_err(forbidden)?;
-                &known.insert((token.to_owned(), grant)).1
-            }
-        };
-        grant.allows(&who.host, blob, self.clock.now()).map_err(forbidden)
     }
 
     fn count(&self, host: &HostName, block: BlockRange) {
@@ -272,42 +297,8 @@ impl BlockServer {
     }
 }
 
-/// Who is at the other end of a connection, and what it has shown.
-struct Visitor {
-    host: HostName,
-    grant: Mutex<Option<(String, Grant)>>,
-}
-
-/// A block that is being sent. Its slot is free again once it is, or nobody takes it any more.
-struct Sending {
-    file: Arc<File>,
-    at: Range<u64>,
-    gauge: Gauge,
-    clock: Arc<dyn Clock>,
-    _slot: Slot,
-}
-
-impl Sending {
-    async fn next(mut self) -> io::Result<Option<(Frame<Bytes>, Self)>> {
-        let length = self.at.end.saturating_sub(self.at.start).min(PIECE);
-        if length == 0 {
-            return Ok(None);
-        }
-        self.gauge.take(length, &*self.clock).await;
-        let (file, start) = (Arc::clone(&self.file), self.at.start);
-        let read = spawn_blocking(move || {
-            let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
-            file.read_exact_at(&mut piece, start)?;
-            Ok::<_, io::Error>(Bytes::from(piece))
-        });
-        let piece = read.await.map_err(io::Error::other)??;
-        self.at.start = self.at.start.saturating_add(length);
-        Ok(Some((Frame::data(piece), self)))
-    }
-}
-
 /// Why somebody gets nothing.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl Refusal {
     fn bad(why: impl fmt::Display) -> Self {

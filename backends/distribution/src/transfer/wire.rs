@@ -36,7 +36,7 @@ impl Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Joining {
-    /// Where it gives blocks.
+    /// Where it gives blocks. One that the scheduler does not accept is as good as none: then it only takes.
     pub address: String,
     /// Its zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub struct Joining {
     /// Which are on their way to it.
     #[serde(default)]
     pub under_way: Vec<u32>,
-    /// To how many it gives blocks at a time.
+    /// To how many it gives blocks at a time; with 0 it only takes.
     pub slots: u16,
 }
 

@@ -4,7 +4,9 @@ use deploy_distribution::{
     token::{Grant, TokenSigner},
     transfer::{Endpoint, LinkError, NextRequest},
 };
+use futures_util::FutureExt as _;
 use std::time::Duration;
+use tokio::net::TcpListener;
 
 fn status(refused: Result<impl Sized, LinkError>) -> u16 {
     match refused {
@@ -60,4 +62,23 @@ async fn certificates_of_other_authorities_have_no_connection() {
     let token = scene.token(&stranger.name).borrow().clone();
     let refused = stranger.client.outboard(&origin.endpoint, scene.blob(), &token).await;
     assert!(matches!(refused, Err(LinkError::Unreachable { .. })), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_sent_to_an_address_that_is_not_the_hosts_own() {
+    let scene = Scene::new(4 << 20);
+    let origin = scene.origin().await;
+    let all = vec![origin.endpoint.clone()];
+    // Somebody else's door, on this machine as well.
+    let door = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let mut liar = scene.host("liar").await;
+    liar.order = liar.order.with_schedulers(all.clone()).with_seeds(all.clone());
+    liar.order.address = door.local_addr().unwrap().to_string();
+    let fetched = liar.spawn_fetch().await.unwrap();
+    assert_eq!(fetched.total(), 4 << 20, "it gets its blocks all the same");
+    let mut host = scene.host("h1").await;
+    host.order = host.order.with_schedulers(all.clone()).with_seeds(all);
+    let fetched = host.fetch().await.unwrap();
+    assert!(fetched.bytes.keys().all(|it| it.as_str() == "origin"), "{fetched:?}");
+    assert!(door.accept().now_or_never().is_none(), "somebody was sent there");
 }

@@ -8,4 +8,6 @@ mod relays;
 #[cfg(test)]
 mod scene;
 #[cfg(test)]
+mod slow;
+#[cfg(test)]
 mod swarms;

@@ -1,7 +1,7 @@
 //! Stores, relays and hosts on this machine, over real TLS.
 use async_trait::async_trait;
 use bytes::Bytes;
-use deploy_core::{backend::Clock as _, id::HostName, memory::SystemClock, time::Timestamp};
+use deploy_core::{backend::Clock, id::HostName, memory::SystemClock, time::Timestamp};
 use deploy_distribution::{
     Blob, BlobFile, BlobId, Outboard,
     schedule::Policy,
@@ -46,6 +46,7 @@ pub(crate) struct Scene {
 pub(crate) struct Identity {
     pub(crate) name: HostName,
     pub(crate) client: Arc<Client>,
+    pub(crate) tls: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
 }
 
@@ -107,9 +108,10 @@ impl Scene {
         let server = server.with_single_cert(chain.clone(), key()).unwrap();
         let client = ClientConfig::builder().with_root_certificates(Arc::clone(&self.roots));
         let client = client.with_client_auth_cert(chain, key()).unwrap();
-        let tls = watch::Sender::new(Arc::new(client)).subscribe();
-        let client = Client::new(tls, self.identify(), Arc::new(SystemClock::new()));
-        Identity { name: host, client: Arc::new(client), server: Arc::new(server) }
+        let tls = Arc::new(client);
+        let newest = watch::Sender::new(Arc::clone(&tls)).subscribe();
+        let client = Client::new(newest, self.identify(), Arc::new(SystemClock::new()));
+        Identity { name: host, client: Arc::new(client), tls, server: Arc::new(server) }
     }
 
     fn identify(&self) -> Identify {
@@ -131,7 +133,14 @@ impl Scene {
     }
 
     pub(crate) fn block_server(&self, source: Arc<dyn BlockSource>) -> BlockServer {
-        let clock = Arc::new(SystemClock::new());
+        self.block_server_by(source, Arc::new(SystemClock::new()))
+    }
+
+    pub(crate) fn block_server_by(
+        &self,
+        source: Arc<dyn BlockSource>,
+        clock: Arc<dyn Clock>,
+    ) -> BlockServer {
         BlockServer::new(source, self.verifier(), self.identify(), clock)
     }
 
