@@ -39,7 +39,7 @@ use deploy_core::{
     id::{HostName, LabelValue},
     time::Timestamp,
 };
-use dice::Dice;
+pub(crate) use dice::Dice;
 use fresh::Fresh;
 use member::Member;
 use roll::{Groups, Roll};

@@ -1,13 +1,10 @@
 //! Connections to others, and what is asked over them.
 use super::{
-    Identify,
+    Identify, LinkError,
     limit::Gauge,
     wire::{ASSIGNED, BLOBS, Endpoint, NEXT, NextAnswer, NextRequest, OUTBOARD},
 };
-use crate::{
-    block::{Blob, BlockRange, Outboard},
-    schedule::Failure,
-};
+use crate::block::{Blob, BlockRange, Outboard};
 use bytes::Bytes;
 use deploy_core::backend::Clock;
 use http_body_util::{BodyExt as _, Full};
@@ -39,64 +36,6 @@ const LONGEST_ANSWER: usize = 1 << 20;
 
 type Sender = SendRequest<Full<Bytes>>;
 
-/// Why something could not be had from somebody.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LinkError {
-    /// There is no connection, or it broke.
-    #[error("{} at {} cannot be reached: {why}", .to.name, .to.address)]
-    Unreachable {
-        /// Who.
-        to: Endpoint,
-        /// Why.
-        why: String,
-    },
-    /// Somebody else is there.
-    #[error("whoever is at {} is not {}", .to.address, .to.name)]
-    SomebodyElse {
-        /// Who should be there.
-        to: Endpoint,
-    },
-    /// Nothing came for too long.
-    #[error("nothing came from {} at {} for {} ms", .to.name, .to.address, .after.as_millis())]
-    Stalled {
-        /// Who.
-        to: Endpoint,
-        /// How long.
-        after: Duration,
-    },
-    /// It does not give it.
-    #[error("{} at {} answers {status}: {why}", .to.name, .to.address)]
-    Refused {
-        /// Who.
-        to: Endpoint,
-        /// The status of its answer.
-        status: u16,
-        /// What it says.
-        why: String,
-    },
-    /// What came cannot be right, whatever it should be.
-    #[error("what {} at {} sends is not what was asked for", .to.name, .to.address)]
-    Wrong {
-        /// Who.
-        to: Endpoint,
-    },
-}
-
-impl LinkError {
-    /// What a scheduler is told.
-    #[must_use]
-    pub const fn failure(&self) -> Failure {
-        match self {
-            Self::Unreachable { .. } | Self::SomebodyElse { .. } => Failure::Unreachable,
-            Self::Stalled { .. } => Failure::Stalled,
-            Self::Refused { status: 404, .. } => Failure::Missing,
-            Self::Refused { .. } => Failure::Busy,
-            Self::Wrong { .. } => Failure::Corrupt,
-        }
-    }
-}
-
 /// Asks others for blocks, over connections that it keeps.
 pub struct Client {
     tls: watch::Receiver<Arc<ClientConfig>>,
@@ -121,6 +60,8 @@ pub(super) struct BlockAsk<'a> {
     pub(super) assigned: bool,
     /// How long nothing may come.
     pub(super) stall: Duration,
+    /// How long the source may take for all of it, without what our own limits take.
+    pub(super) within: Duration,
     pub(super) gauge: Gauge,
 }
 
@@ -190,9 +131,18 @@ impl Client {
             headers.insert(ASSIGNED, hyper::header::HeaderValue::from_static("1"));
         }
         let length = usize::try_from(ask.block.length.get()).unwrap_or(usize::MAX);
-        let mut reply = self.call(from, request, ask.stall).await?;
+        let began = self.clock.now();
+        let mut reply = self.call(from, request, ask.stall.min(ask.within)).await?;
+        let mut waited = self.clock.now().since(began);
         let mut bytes = Vec::with_capacity(length);
-        while let Some(piece) = reply.piece(ask.stall).await? {
+        loop {
+            let (began, left) = (self.clock.now(), ask.within.saturating_sub(waited));
+            let piece = reply.piece(ask.stall.min(left)).await;
+            waited = waited.saturating_add(self.clock.now().since(began));
+            if piece.is_err() && waited >= ask.within {
+                return Err(LinkError::TooSlow { to: from.clone(), after: waited });
+            }
+            let Some(piece) = piece? else { break };
             if bytes.len().saturating_add(piece.len()) > length {
                 return Err(LinkError::Wrong { to: from.clone() });
             }
@@ -222,7 +172,8 @@ impl Client {
         Ok(bytes.into())
     }
 
-    /// Sends a request and waits for the head of the answer. One that was kept and turns out to be closed is tried again anew.
+    /// Sends a request and waits for the head of the answer. One that was kept and turns out to be closed is tried again anew; one that
+    /// says nothing is waited for once, and the others that were kept are as dead.
     async fn call<'a>(
         &'a self,
         to: &'a Endpoint,
@@ -230,8 +181,13 @@ impl Client {
         stall: Duration,
     ) -> Result<Reply<'a>, LinkError> {
         while let Some(sender) = self.kept(to) {
-            if let Ok(reply) = self.send(to, sender, request.clone(), stall).await {
-                return reply.accepted(stall).await;
+            match self.send(to, sender, request.clone(), stall).await {
+                Ok(reply) => return reply.accepted(stall).await,
+                Err(err @ LinkError::Stalled { .. }) => {
+                    self.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(to);
+                    return Err(err);
+                }
+                Err(_closed) => {}
             }
         }
         let sender = self.connect(to).await?;

@@ -4,50 +4,41 @@
 use super::{
     Endpoint, FailedBlock, FetchError, FetchOrder, Fetched, Fetcher, LinkError, NextAnswer,
     NextRequest,
+    alone::DIRECT,
     client::BlockAsk,
     fetch::{AGAIN_AFTER, POLL},
+    keep::{Came, keep},
+    pace::Pace,
 };
 use crate::{
-    block::{BlobFile, BlobFileError},
-    schedule::Failure,
+    block::BlobFile,
+    schedule::{Dice, Failure},
 };
 use deploy_core::{id::HostName, time::Timestamp};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     sync::Arc,
     time::Duration,
 };
 use tokio::{
     select,
-    task::{AbortHandle, JoinSet, spawn_blocking},
+    task::{AbortHandle, JoinSet},
 };
 
 /// How much of a blob may be under way to a host: it is in memory until it was checked.
 const MOST_UNDER_WAY: u64 = 24 << 20;
 /// How many blocks may be under way: at least, so that a link is never idle, and at most.
 const AHEAD: (u64, u64) = (2, 16);
-/// How many are asked of seeds at once where no scheduler is.
-const DIRECT: usize = 4;
-/// A source is given up when nothing comes for four times as long as a block usually takes, and for no less than this.
-const STALL: Duration = Duration::from_secs(2);
-/// The same while nobody knows what is usual.
-const FIRST_STALL: Duration = Duration::from_secs(10);
-/// Who is in a swarm and is sent nowhere for so long helps itself.
-const STARVED_AFTER: Duration = Duration::from_secs(5);
-
+/// For how long a limit of ours may let blocks be under way that are asked for at once: whoever gives them does not wait for ever.
+const SLOWED: u64 = 4;
+/// How many blocks are taken of one answer, and how many may wait until others have come: more than a scheduler that knows its
+/// business gives to two requests at once.
+const MOST_GIVEN: usize = 64;
 /// Something that was under way has ended.
 enum Landed {
     Block { number: u32, from: Endpoint, came: Came, took: Duration },
     Answer { lane: Lane, scheduler: usize, answer: Result<NextAnswer, LinkError>, sent: Report },
-}
-
-/// What came of a block.
-enum Came {
-    Right(u64),
-    Wrong(u64),
-    Not(Failure),
-    Broken(BlobFileError),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,30 +55,33 @@ struct Report {
 }
 
 pub(super) struct Lanes<'a> {
-    fetcher: &'a Fetcher,
-    order: &'a FetchOrder,
-    file: Arc<BlobFile>,
-    under_way: BTreeMap<u32, (Endpoint, AbortHandle)>,
+    pub(super) fetcher: &'a Fetcher,
+    pub(super) order: &'a FetchOrder,
+    pub(super) file: Arc<BlobFile>,
+    pub(super) under_way: BTreeMap<u32, (Endpoint, AbortHandle)>,
+    /// Where to go once there is room.
+    queued: VecDeque<(u32, Endpoint)>,
     tasks: JoinSet<Landed>,
     report: Report,
     polling: bool,
     reporting: bool,
     /// Whether the scheduler that is asked knows this host.
-    joined: bool,
+    pub(super) joined: bool,
     /// The one that is asked, by its place in the order; `None` while none answers.
-    scheduler: Option<usize>,
+    pub(super) scheduler: Option<usize>,
     /// Whether none has answered since the last one did not.
     alone: bool,
     /// When those that could not be reached are tried again.
-    scheduler_again_at: Timestamp,
-    seeds_again_at: Timestamp,
+    pub(super) scheduler_again_at: Timestamp,
+    pub(super) seeds_again_at: Timestamp,
     /// The seed that is asked where no scheduler is.
-    seed: usize,
+    pub(super) seed: usize,
     /// When something came last, or somebody was sent for.
-    moved_at: Timestamp,
-    banned: BTreeSet<HostName>,
-    usual: Option<Duration>,
-    fetched: Fetched,
+    pub(super) moved_at: Timestamp,
+    pub(super) banned: BTreeSet<HostName>,
+    pace: Pace,
+    pub(super) dice: Dice,
+    pub(super) fetched: Fetched,
 }
 
 impl<'a> Lanes<'a> {
@@ -99,6 +93,7 @@ impl<'a> Lanes<'a> {
             fetcher,
             order,
             under_way: BTreeMap::new(),
+            queued: VecDeque::new(),
             tasks: JoinSet::new(),
             report: Report::default(),
             polling: false,
@@ -111,7 +106,8 @@ impl<'a> Lanes<'a> {
             seed: 0,
             moved_at: now,
             banned: BTreeSet::new(),
-            usual: None,
+            pace: Pace::default(),
+            dice: Dice::new(seed_of(&order.address, now)),
             fetched: Fetched { kept: sizes.sum(), ..Fetched::default() },
             file,
         }
@@ -140,6 +136,11 @@ impl<'a> Lanes<'a> {
 
     /// Starts whatever may be under way and is not.
     fn start(&mut self) {
+        while self.room() > 0
+            && let Some((number, from)) = self.queued.pop_front()
+        {
+            self.take_up(number, from);
+        }
         if self.alone {
             self.help_yourself(DIRECT);
         }
@@ -166,7 +167,10 @@ impl<'a> Lanes<'a> {
         let Some(scheduler) = self.order.schedulers.get(at).cloned() else { return };
         let mut next = NextRequest::new(self.order.blob);
         if !self.joined {
-            let under_way = self.under_way.keys().copied().collect();
+            // All that is to be reported follows from what is had and under way now.
+            self.report = Report::default();
+            let queued = self.queued.iter().map(|it| it.0);
+            let under_way = self.under_way.keys().copied().chain(queued).collect();
             next.joining = Some(self.order.joining(&self.file.had(), under_way));
         }
         let sent = mem::take(&mut self.report);
@@ -206,7 +210,7 @@ impl<'a> Lanes<'a> {
         match answer {
             Ok(NextAnswer { known: true, get }) => {
                 (self.joined, self.alone) = (true, false);
-                for given in get {
+                for given in get.into_iter().take(MOST_GIVEN) {
                     self.take_up(given.block, given.source);
                 }
             }
@@ -226,27 +230,45 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// Goes where a scheduler said.
+    /// Goes where a scheduler said, at once or when there is room: what it says takes no more memory than this host gives.
     fn take_up(&mut self, number: u32, from: Endpoint) {
+        let is_queued = self.queued.iter().any(|it| it.0 == number);
         if self.file.has(number) {
-            self.report.done.push(number);
+            self.done(number);
         } else if self.banned.contains(&from.name) {
-            self.report.failed.push(FailedBlock::new(number, from.name, Failure::Corrupt));
-        } else if !self.under_way.contains_key(&number) {
+            self.not_had(number, from.name, Failure::Corrupt);
+        } else if self.under_way.contains_key(&number) || is_queued {
+        } else if self.room() > 0 {
             self.send_for(number, from, true);
+        } else if self.queued.len() < MOST_GIVEN {
+            self.queued.push_back((number, from));
         }
     }
 
-    fn send_for(&mut self, number: u32, from: Endpoint, assigned: bool) {
+    /// What others wait for; where no scheduler is, nobody.
+    fn done(&mut self, number: u32) {
+        if self.scheduler.is_some() {
+            self.report.done.push(number);
+        }
+    }
+
+    fn not_had(&mut self, number: u32, source: HostName, why: Failure) {
+        if self.scheduler.is_some() {
+            self.report.failed.push(FailedBlock::new(number, source, why));
+        }
+    }
+
+    pub(super) fn send_for(&mut self, number: u32, from: Endpoint, assigned: bool) {
         let Some(block) = self.order.blob.block(number) else { return };
         self.moved_at = self.now();
         let (client, clock) = (Arc::clone(&self.fetcher.client), Arc::clone(&self.fetcher.clock));
         let gauge = self.fetcher.limits.gauge(self.order.blob, &from.name);
-        let (file, token, stall) = (Arc::clone(&self.file), self.token(), self.stall());
+        let (file, token) = (Arc::clone(&self.file), self.token());
+        let (stall, within) = (self.pace.stall(), self.pace.within());
         let (blob, source) = (self.order.blob, from.clone());
         let task = self.tasks.spawn(async move {
             let began = clock.now();
-            let ask = BlockAsk { blob, block, token: &token, assigned, stall, gauge };
+            let ask = BlockAsk { blob, block, token: &token, assigned, stall, within, gauge };
             let came = match client.block(&from, &ask).await {
                 Ok(bytes) => keep(file, number, bytes, clock.now()).await,
                 Err(err) => Came::Not(err.failure()),
@@ -267,20 +289,24 @@ impl<'a> Lanes<'a> {
         match came {
             Came::Right(bytes) => {
                 self.moved_at = self.now();
-                self.usual = Some(self.usual.map_or(took, |it| (it * 7 + took) / 8));
+                self.pace.came_in(took);
                 *self.fetched.bytes.entry(name).or_default() += bytes;
-                self.report.done.push(number);
+                self.done(number);
             }
+            Came::Late => self.done(number),
             Came::Wrong(bytes) => {
                 *self.fetched.wrong.entry(name.clone()).or_default() += bytes;
-                self.report.failed.push(FailedBlock::new(number, name.clone(), Failure::Corrupt));
+                self.not_had(number, name.clone(), Failure::Corrupt);
                 self.ban(&name);
             }
             Came::Not(why) => {
                 if self.alone {
                     self.try_another_seed();
                 }
-                self.report.failed.push(FailedBlock::new(number, name, why));
+                if why == Failure::Stalled {
+                    self.pace.was_late();
+                }
+                self.not_had(number, name, why);
             }
             Came::Broken(err) => return Err(err.into()),
         }
@@ -293,60 +319,10 @@ impl<'a> Lanes<'a> {
         for number in others.map(|it| *it.0).collect::<Vec<_>>() {
             if let Some((_, task)) = self.under_way.remove(&number) {
                 task.abort();
-                self.report.failed.push(FailedBlock::new(number, name.clone(), Failure::Busy));
+                self.not_had(number, name.clone(), Failure::Busy);
             }
         }
         self.banned.insert(name.clone());
-    }
-
-    /// Fetches from a seed, at most so many at a time: slower, and never blocked.
-    fn help_yourself(&mut self, most: usize) {
-        let seeds = self.order.seeds.iter().filter(|it| !self.banned.contains(&it.name));
-        let seeds: Vec<_> = seeds.collect();
-        let Some(from) = seeds.get(self.seed).copied().or_else(|| seeds.first().copied()) else {
-            return;
-        };
-        let room = most.saturating_sub(self.under_way.len());
-        if room == 0 || self.now() < self.seeds_again_at {
-            return;
-        }
-        let had = self.file.had();
-        let missing = had.missing().filter(|it| !self.under_way.contains_key(it));
-        for number in missing.take(room).collect::<Vec<_>>() {
-            self.fetched.unscheduled += 1;
-            self.send_for(number, from.clone(), false);
-        }
-    }
-
-    /// After the last one all are tried again, a little later.
-    fn try_another_seed(&mut self) {
-        self.seed += 1;
-        if self.seed >= self.order.seeds.len() {
-            self.seed = 0;
-            self.seeds_again_at = self.now().after(AGAIN_AFTER);
-        }
-    }
-
-    fn wake_at(&self) -> Timestamp {
-        let starved_at = self.moved_at.after(STARVED_AFTER);
-        if self.scheduler.is_some() || self.order.schedulers.is_empty() {
-            return starved_at.min(self.seeds_again_at.max(self.now().after(AGAIN_AFTER)));
-        }
-        starved_at.min(self.scheduler_again_at)
-    }
-
-    fn wake(&mut self) {
-        let now = self.now();
-        let is_time = now >= self.scheduler_again_at && !self.order.schedulers.is_empty();
-        if self.scheduler.is_none() && is_time {
-            (self.scheduler, self.joined) = (Some(0), false);
-        }
-        if now.since(self.moved_at) >= STARVED_AFTER {
-            self.moved_at = now;
-            if self.under_way.is_empty() {
-                self.help_yourself(1);
-            }
-        }
     }
 
     /// Tells the scheduler of the last blocks, so that others are sent here for them. It is heard or not.
@@ -362,35 +338,35 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    fn want(&self) -> u16 {
+    /// How many blocks may be under way.
+    fn ahead(&self) -> usize {
         let (least, most) = AHEAD;
-        let ahead = (MOST_UNDER_WAY / self.order.blob.block_size()).clamp(least, most);
-        u16::try_from(ahead)
-            .unwrap_or(0)
-            .saturating_sub(u16::try_from(self.under_way.len()).unwrap_or(u16::MAX))
+        let block = self.order.blob.block_size();
+        let ahead = (MOST_UNDER_WAY / block).clamp(least, most);
+        let rate = self.fetcher.limits.rate_of(self.order.blob);
+        let slowed = rate.map_or(most, |it| (it.get().saturating_mul(SLOWED) / block).max(1));
+        usize::try_from(ahead.min(slowed)).unwrap_or(1)
     }
 
-    fn stall(&self) -> Duration {
-        self.usual.map_or(FIRST_STALL, |it| (it * 4).max(STALL))
+    pub(super) fn room(&self) -> usize {
+        self.ahead().saturating_sub(self.under_way.len())
+    }
+
+    fn want(&self) -> u16 {
+        u16::try_from(self.room().saturating_sub(self.queued.len())).unwrap_or(0)
     }
 
     fn token(&self) -> String {
         self.order.token.borrow().clone()
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.fetcher.clock.now()
     }
 }
 
-/// Checks a block and writes it, away from what else goes on.
-async fn keep(file: Arc<BlobFile>, number: u32, bytes: Vec<u8>, now: Timestamp) -> Came {
-    let length = bytes.len() as u64;
-    let kept = spawn_blocking(move || file.put(number, &bytes, now)).await;
-    match kept {
-        Ok(Ok(_new)) => Came::Right(length),
-        Ok(Err(BlobFileError::WrongBlock { .. })) => Came::Wrong(length),
-        Ok(Err(err)) => Came::Broken(err),
-        Err(_lost) => Came::Not(Failure::Stalled),
-    }
+/// Two hosts have two addresses, and one host two times.
+fn seed_of(address: &str, now: Timestamp) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(address.as_bytes()).as_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ now.as_millis()
 }

@@ -7,7 +7,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Bytes a second; `None` is as fast as it goes.
+/// Bytes a second; `None` is as fast as it goes. With less than some 32 KiB a second nothing comes of it: whoever gives blocks does not wait
+/// that long until they are taken.
 pub type Rate = Option<NonZeroU64>;
 
 /// How much may go at once after nothing went, in microseconds of the rate.
@@ -53,6 +54,13 @@ impl Limits {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.peer_rate = rate;
         state.peers.values().for_each(|it| it.set(rate));
+    }
+
+    /// What a blob may take, of what counts for all of it together.
+    pub(super) fn rate_of(&self, blob: Blob) -> Rate {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_blob = state.blobs.get(&blob).and_then(|it| it.rate());
+        [self.total.rate(), of_blob].into_iter().flatten().min()
     }
 
     /// What a transfer goes by.
@@ -108,6 +116,10 @@ impl Bucket {
     fn set(&self, rate: Rate) {
         let mut level = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *level = Level { rate, free_at: 0 };
+    }
+
+    fn rate(&self) -> Rate {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).rate
     }
 
     /// How long to wait for so many bytes, in microseconds.

@@ -3,13 +3,17 @@
 //! Whoever gives blocks runs a [`BlockServer`] over a [`BlockSource`]; whoever wants a blob runs a [`Fetcher`], which goes where a
 //! [`Director`] sends it. The TLS configurations come from outside, and so does the way to tell from a certificate who somebody is
 //! ([`Identify`]): both ends show one.
+mod alone;
 mod client;
 mod crowd;
 mod director;
 mod fetch;
 mod fetched;
+mod keep;
 mod lanes;
 mod limit;
+mod link;
+mod pace;
 mod relay;
 mod sending;
 mod server;
@@ -18,11 +22,12 @@ mod source;
 mod visitor;
 mod wire;
 
-pub use client::{Client, LinkError};
+pub use client::Client;
 pub use director::Director;
 pub use fetch::{FetchError, FetchOrder, Fetcher};
 pub use fetched::Fetched;
 pub use limit::{Limits, Rate};
+pub use link::LinkError;
 pub use relay::{Relay, ranked};
 pub use server::{BlockServer, Served};
 pub use source::{BlockSource, Shelf, SourceError};

@@ -22,6 +22,8 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 /// How long nothing may come from whoever a relay gets blocks from.
 const STALL: Duration = Duration::from_secs(10);
+/// And how long a block may take, however slowly something comes: 4 MiB at half a megabit a second.
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// A block of a blob, or (`None`) its outboard.
 type Wanted = (Blob, Option<u32>);
@@ -165,7 +167,15 @@ impl Relay {
     ) -> Result<(), LinkError> {
         let (blob, token) = (file.blob(), self.token.borrow().clone());
         let gauge = self.limits.gauge(blob, &from.name);
-        let ask = BlockAsk { blob, block, token: &token, assigned: false, stall: STALL, gauge };
+        let ask = BlockAsk {
+            blob,
+            block,
+            token: &token,
+            assigned: false,
+            stall: STALL,
+            within: WITHIN,
+            gauge,
+        };
         let bytes = self.client.block(from, &ask).await?;
         let (file, now) = (Arc::clone(file), self.clock.now());
         match spawn_blocking(move || file.put(block.number, &bytes, now)).await {

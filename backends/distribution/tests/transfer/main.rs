@@ -4,6 +4,8 @@ mod access;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
+mod liars;
+#[cfg(test)]
 mod relays;
 #[cfg(test)]
 mod scene;

@@ -47,7 +47,7 @@ pub(crate) struct Identity {
     pub(crate) name: HostName,
     pub(crate) client: Arc<Client>,
     pub(crate) tls: Arc<ClientConfig>,
-    server: Arc<ServerConfig>,
+    pub(crate) server: Arc<ServerConfig>,
 }
 
 /// A server that runs until it is told to stop.
@@ -114,7 +114,7 @@ impl Scene {
         Identity { name: host, client: Arc::new(client), tls, server: Arc::new(server) }
     }
 
-    fn identify(&self) -> Identify {
+    pub(crate) fn identify(&self) -> Identify {
         let known = Arc::clone(&self.known);
         Arc::new(move |it: &CertificateDer<'_>| known.lock().unwrap().get(it.as_ref()).cloned())
     }

@@ -1,0 +1,67 @@
+//! How long a source may take for a block.
+use std::time::Duration;
+
+/// A source is given up when nothing comes for four times as long as a block usually takes, and for no less than this.
+const STALL: Duration = Duration::from_secs(2);
+/// The same while nobody knows what is usual.
+const FIRST_STALL: Duration = Duration::from_secs(10);
+/// And when a block takes 16 times as long as usual, however often something comes of it, and no less than this.
+const WITHIN: Duration = Duration::from_secs(20);
+/// The same while nobody knows what is usual.
+const FIRST_WITHIN: Duration = Duration::from_secs(60);
+/// How often that is doubled at most: up to an hour and more.
+const MOST_DOUBLINGS: u32 = 6;
+
+/// What a block usually takes. After each one that took too long the next ones may take twice as long: a link on which everything is
+/// slow is found out, and whoever is slow to keep others waiting gains little.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    usual: Option<Duration>,
+    doublings: u32,
+}
+
+impl Pace {
+    pub(super) fn came_in(&mut self, took: Duration) {
+        self.usual = Some(self.usual.map_or(took, |it| (it * 7 + took) / 8));
+        self.doublings = 0;
+    }
+
+    pub(super) fn was_late(&mut self) {
+        self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
+    }
+
+    /// How long nothing may come.
+    pub(super) fn stall(&self) -> Duration {
+        self.usual.map_or(FIRST_STALL, |it| (it * 4).max(STALL))
+    }
+
+    /// How long all of it may take.
+    pub(super) fn within(&self) -> Duration {
+        let once = self.usual.map_or(FIRST_WITHIN, |it| (it * 16).max(WITHIN));
+        once.saturating_mul(1 << self.doublings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_link_is_found_out() {
+        let mut pace = Pace::default();
+        pace.came_in(Duration::from_millis(100));
+        assert_eq!((pace.stall(), pace.within()), (STALL, WITHIN));
+        // The link is slow from now on: 200 seconds a block.
+        let slow = Duration::from_secs(200);
+        let mut late = 0;
+        while pace.within() < slow {
+            pace.was_late();
+            late += 1;
+        }
+        assert_eq!(late, 4);
+        pace.came_in(slow);
+        assert!(pace.within() > slow);
+        (0..99).for_each(|_| pace.was_late());
+        assert!(pace.within() < Duration::from_secs(24 * 3_600 * 2));
+    }
+}
