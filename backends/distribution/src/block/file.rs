@@ -1,15 +1,15 @@
 //! A blob on a disk, whole or in part.
-use super::{Bits, Blob, Outboard, OutboardError, have::Have};
-use deploy_core::time::Timestamp;
-use rustix::{
-    fs::{FallocateFlags, fallocate, fstatvfs},
-    io::Errno,
+use super::{
+    Bits, Blob, BlobFileError, Outboard,
+    disk::{at, keep_outboard, open_rw, path, removed, reserve},
+    have::Have,
 };
+use deploy_core::time::Timestamp;
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    ops::Range,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    ops::{Range, RangeInclusive},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -19,53 +19,12 @@ use std::{
 const SYNC_BYTES: u64 = 64 << 20;
 const SYNC_AFTER: Duration = Duration::from_secs(2);
 
-/// Why a blob cannot be kept in a file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BlobFileError {
-    /// The disk has less room than the blob takes.
-    #[error("there is no room for the {} bytes of {blob} in {}", .blob.size(), .folder.display())]
-    NoRoom {
-        /// What was to be kept.
-        blob: Blob,
-        /// Where.
-        folder: PathBuf,
-    },
-    /// What came is not the block that it should be; nothing was written.
-    #[error("block {number} of {blob} is not what its chaining value says")]
-    WrongBlock {
-        /// The blob.
-        blob: Blob,
-        /// Its block.
-        number: u32,
-    },
-    /// Not all of its blocks are there.
-    #[error("{missing} blocks of {blob} are missing")]
-    Incomplete {
-        /// The blob.
-        blob: Blob,
-        /// How many blocks.
-        missing: u32,
-    },
-    /// The outboard that lies beside it is none.
-    #[error(transparent)]
-    Outboard(#[from] OutboardError),
-    /// Reading or writing failed.
-    #[error("{}: {source}", .path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
 /// A blob on a disk, whole or in part. Only blocks that were checked are had, and only those are given out.
 ///
 /// In its folder it is called as it is written: `ROOT.SIZE` once it is whole, and before that `ROOT.SIZE.part`, with `ROOT.SIZE.have`
 /// that says which blocks are had. `ROOT.SIZE.outboard` lies beside either. What has the same root and another size is another blob,
-/// and shares no file with it. After a crash what was had at the last sync is trusted, and the rest hashed
-/// again.
+/// and shares no file with it. After a crash what was had at the last sync is had, and the rest is hashed
+/// again; before any of it is given out it is hashed once in any case.
 #[derive(Debug)]
 pub struct BlobFile {
     outboard: Outboard,
@@ -78,6 +37,8 @@ pub struct BlobFile {
 #[derive(Debug)]
 struct State {
     have: Have,
+    /// Those that were hashed since it was opened, and only those are given out: what lies on a disk may be damaged.
+    checked: Bits,
     /// `None` once the blob is whole and has its name.
     record: Option<File>,
     unsynced: u64,
@@ -102,17 +63,20 @@ impl BlobFile {
         Ok(Self::new(outboard, None, file, None, true))
     }
 
-    /// Goes on with what lies in `folder` of a blob; `None` if nothing does.
+    /// Goes on with what lies in `folder` of a blob; `None` if nothing does, or nothing with an outboard that is its own: then that has to
+    /// be had again.
     ///
     /// # Errors
-    /// If it cannot be read, or what lies beside it is not its outboard.
+    /// If it cannot be read.
     pub fn resume(folder: &Path, blob: Blob) -> Result<Option<Self>, BlobFileError> {
         let path = path(folder, &blob, "outboard");
-        match fs::read(&path) {
-            Ok(values) => Self::open(folder, Outboard::parse(blob, values.into())?).map(Some),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(err) => Err(at(&path)(err)),
-        }
+        let values = match fs::read(&path) {
+            Ok(values) => values,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(err) => return Err(at(&path)(err)),
+        };
+        let outboard = Outboard::parse(blob, values.into()).ok();
+        outboard.map(|it| Self::open(folder, it)).transpose()
     }
 
     /// Goes on with what lies in `folder`, or begins: all the room that it takes is taken at once.
@@ -125,13 +89,11 @@ impl BlobFile {
         if let Ok(metadata) = fs::metadata(&named)
             && metadata.len() == blob.size()
         {
-            let file = File::open(&named).map_err(at(&named))?;
+            let file = open_rw(&named)?;
+            keep_outboard(folder, &outboard)?;
             return Ok(Self::new(outboard, Some(folder.to_owned()), file, None, true));
         }
-        let beside = path(folder, &blob, "outboard");
-        if !beside.exists() {
-            write_whole(&beside, outboard.bytes()).map_err(at(&beside))?;
-        }
+        keep_outboard(folder, &outboard)?;
         let part = path(folder, &blob, "part");
         let file = open_rw(&part)?;
         let begun = file.metadata().map_err(at(&part))?.len() == blob.size() && blob.size() > 0;
@@ -159,7 +121,8 @@ impl BlobFile {
         if whole {
             have.had = Bits::all(outboard.blob().blocks());
         }
-        let state = State { have, record, unsynced: 0, synced_at: None, syncing: false };
+        let checked = Bits::none(outboard.blob().blocks());
+        let state = State { have, checked, record, unsynced: 0, synced_at: None, syncing: false };
         Self { outboard, folder, file: Arc::new(file), state: Mutex::new(state) }
     }
 
@@ -169,17 +132,24 @@ impl BlobFile {
         let all = || Have { had: Bits::all(blob.blocks()), synced: Bits::none(blob.blocks()) };
         let Have { had, synced } = written.unwrap_or_else(all);
         let mut have = Have { had: synced.clone(), synced: synced.clone() };
-        let mut buffer = Vec::new();
+        let mut checked = Bits::none(blob.blocks());
         for number in had.iter().filter(|it| !synced.contains(*it)) {
-            let Some(block) = blob.block(number) else { continue };
-            buffer.resize(usize::try_from(block.length.get()).unwrap_or(0), 0);
-            self.file.read_exact_at(&mut buffer, block.start)?;
-            if self.outboard.verifies(number, &buffer) {
+            if self.is_right(number)? {
                 have.had.insert(number);
+                checked.insert(number);
             }
         }
-        self.lock().have = have;
+        let mut state = self.lock();
+        (state.have, state.checked) = (have, checked);
         Ok(())
+    }
+
+    /// Whether a block on the disk is what it should be.
+    fn is_right(&self, number: u32) -> io::Result<bool> {
+        let Some(block) = self.blob().block(number) else { return Ok(false) };
+        let mut bytes = vec![0; usize::try_from(block.length.get()).unwrap_or(0)];
+        self.file.read_exact_at(&mut bytes, block.start)?;
+        Ok(self.outboard.verifies(number, &bytes))
     }
 
     /// The blob.
@@ -212,16 +182,51 @@ impl BlobFile {
         self.lock().have.had.is_full()
     }
 
-    /// A file that has these bytes at their place in the blob, if all blocks that they touch are had.
+    /// Hashes what is had and was not hashed since it was opened, and has no longer what is damaged. This blocks.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn check(&self) -> Result<(), BlobFileError> {
+        self.check_blocks(0..self.blob().blocks()).map_err(|err| self.failed(err))
+    }
+
+    fn check_blocks(&self, numbers: impl Iterator<Item = u32>) -> io::Result<()> {
+        for number in numbers {
+            let is_due = {
+                let state = self.lock();
+                state.have.had.contains(number) && !state.checked.contains(number)
+            };
+            if is_due {
+                let is_right = self.is_right(number)?;
+                self.lock().found(number, is_right);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether [`readable`](Self::readable) of these bytes has nothing left to hash.
+    #[must_use]
+    pub fn is_checked(&self, bytes: &Range<u64>) -> bool {
+        let state = self.lock();
+        self.blocks_of(bytes).is_some_and(|mut it| it.all(|number| state.checked.contains(number)))
+    }
+
+    /// A file that has these bytes at their place in the blob, if all blocks that they touch are had. Those that were not hashed since it
+    /// was opened are now: then this blocks.
     #[must_use]
     pub fn readable(&self, bytes: &Range<u64>) -> Option<Arc<File>> {
+        // What cannot be read is not given out either.
+        self.check_blocks(self.blocks_of(bytes)?).ok()?;
+        self.is_checked(bytes).then(|| Arc::clone(&self.file))
+    }
+
+    /// The blocks that these bytes touch; `None` if they are none, or not all in the blob.
+    fn blocks_of(&self, bytes: &Range<u64>) -> Option<RangeInclusive<u32>> {
         let size = self.blob().block_size();
         let first = u32::try_from(bytes.start / size).ok()?;
         let last = u32::try_from(bytes.end.checked_sub(1)? / size).ok()?;
-        let state = self.lock();
-        let had = |number| state.have.had.contains(number);
-        let whole = bytes.end <= self.blob().size() && (first..=last).all(had);
-        whole.then(|| Arc::clone(&self.file))
+        let is_inside = bytes.start < bytes.end && bytes.end <= self.blob().size();
+        is_inside.then_some(first..=last)
     }
 
     /// Takes a block in, if it is what it should be; whether it is new. From then on it is had, and may be given out.
@@ -243,6 +248,7 @@ impl BlobFile {
             if !state.have.had.insert(number) {
                 return Ok(false);
             }
+            state.checked.insert(number);
             state.unsynced = state.unsynced.saturating_add(block.length.get());
             state.note(&self.blob()).map_err(|err| self.failed(err))?;
             let since = *state.synced_at.get_or_insert(now);
@@ -291,15 +297,22 @@ impl BlobFile {
         }
         let Some(folder) = &self.folder else { return Ok(PathBuf::new()) };
         let named = path(folder, &blob, "");
-        if state.record.take().is_some() {
-            let renamed = self.file.sync_data().and_then(|()| {
-                fs::rename(path(folder, &blob, "part"), &named)?;
-                fs::remove_file(path(folder, &blob, "have"))?;
-                File::open(folder)?.sync_all()
-            });
-            renamed.map_err(at(&named))?;
+        if state.record.is_some() {
+            self.name(folder, &named).map_err(at(&named))?;
+            state.record = None;
         }
         Ok(named)
+    }
+
+    /// Goes on where an earlier try has failed.
+    fn name(&self, folder: &Path, named: &Path) -> io::Result<()> {
+        self.file.sync_data()?;
+        let part = path(folder, &self.blob(), "part");
+        if part.exists() {
+            fs::rename(part, named)?;
+        }
+        removed(fs::remove_file(path(folder, &self.blob(), "have")))?;
+        File::open(folder)?.sync_all()
     }
 
     /// Takes all of it away from its folder. Whoever reads it just now reads on.
@@ -307,14 +320,14 @@ impl BlobFile {
     /// # Errors
     /// If a file cannot be removed.
     pub fn remove(&self) -> Result<(), BlobFileError> {
-        let Some(folder) = &self.folder else { return Ok(()) };
+        self.folder.as_deref().map_or(Ok(()), |it| Self::remove_from(it, &self.blob()))
+    }
+
+    /// The same for one that is not open.
+    pub(crate) fn remove_from(folder: &Path, blob: &Blob) -> Result<(), BlobFileError> {
         for extension in ["have", "part", "outboard", ""] {
-            let path = path(folder, &self.blob(), extension);
-            match fs::remove_file(&path) {
-                Ok(()) => {}
-                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-                Err(err) => return Err(at(&path)(err)),
-            }
+            let path = path(folder, blob, extension);
+            removed(fs::remove_file(&path)).map_err(at(&path))?;
         }
         Ok(())
     }
@@ -330,58 +343,20 @@ impl BlobFile {
 }
 
 impl State {
+    fn found(&mut self, number: u32, is_right: bool) {
+        if is_right {
+            self.checked.insert(number);
+        } else {
+            self.have.had.remove(number);
+            self.have.synced.remove(number);
+        }
+    }
+
     /// Writes down what is had. It reaches the disk with the next sync.
     fn note(&self, blob: &Blob) -> io::Result<()> {
         let record = self.record.as_ref();
         record.map_or(Ok(()), |it| it.write_all_at(&self.have.to_bytes(blob), 0))
     }
-}
-
-fn path(folder: &Path, blob: &Blob, extension: &str) -> PathBuf {
-    let dot = if extension.is_empty() { "" } else { "." };
-    folder.join(format!("{blob}{dot}{extension}"))
-}
-
-fn at(path: &Path) -> impl Fn(io::Error) -> BlobFileError {
-    move |source| BlobFileError::Io { path: path.to_owned(), source }
-}
-
-fn open_rw(path: &Path) -> Result<File, BlobFileError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).map_err(at(path))
-}
-
-/// Takes all the room at once, so that a disk that is too full says so before the first byte. It is asked beforehand: to fill it up
-/// and fail would take the room from everybody else meanwhile.
-fn reserve(file: &File, blob: &Blob, folder: &Path) -> Result<(), BlobFileError> {
-    let no_room = || BlobFileError::NoRoom { blob: *blob, folder: folder.to_owned() };
-    file.set_len(0).map_err(at(folder))?;
-    let disk = fstatvfs(file).map_err(|err| at(folder)(err.into()))?;
-    if disk.f_bavail.saturating_mul(disk.f_frsize) < blob.size() {
-        return Err(no_room());
-    }
-    if blob.size() == 0 {
-        return Ok(());
-    }
-    let reserved = match fallocate(file, FallocateFlags::empty(), 0, blob.size()) {
-        Ok(()) => return Ok(()),
-        // Not every file system can; then a full disk shows later.
-        Err(Errno::OPNOTSUPP) => return file.set_len(blob.size()).map_err(at(folder)),
-        Err(err) => err,
-    };
-    file.set_len(0).map_err(at(folder))?;
-    match reserved {
-        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Err(no_room()),
-        err => Err(at(folder)(err.into())),
-    }
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_added_extension("part");
-    fs::write(&draft, bytes)?;
-    File::open(&draft)?.sync_all()?;
-    fs::rename(draft, path)
 }
 
 #[cfg(test)]

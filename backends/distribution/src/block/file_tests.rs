@@ -1,5 +1,6 @@
 use super::*;
 use proptest::{collection::vec, prelude::*};
+use std::fs::OpenOptions;
 use tempfile::TempDir;
 
 const BLOCK: usize = 256 << 10;
@@ -147,6 +148,52 @@ fn an_empty_blob_is_whole_at_once() {
     let file = scene.open();
     assert!(file.is_full());
     assert_eq!(fs::read(file.finish().unwrap()).unwrap(), b"");
+}
+
+#[test]
+fn a_damaged_outboard_is_had_again_and_costs_no_block() {
+    let scene = Scene::new(3 * BLOCK);
+    scene.put(&scene.open(), 1, START);
+    for damage in [&[0; 96][..], b"short", b""] {
+        fs::write(scene.path("outboard"), damage).unwrap();
+        let resumed = BlobFile::resume(scene.folder.path(), scene.outboard.blob());
+        assert!(resumed.unwrap().is_none());
+        assert_eq!(scene.open().had().iter().collect::<Vec<_>>(), [1]);
+        assert_eq!(fs::read(scene.path("outboard")).unwrap(), *scene.outboard.bytes());
+    }
+}
+
+#[test]
+fn what_was_damaged_on_the_disk_is_not_given_out() {
+    let scene = Scene::new(3 * BLOCK);
+    let file = scene.open();
+    (0..3).for_each(|it| scene.put(&file, it, START));
+    let named = file.finish().unwrap();
+    let disk = OpenOptions::new().write(true).open(&named).unwrap();
+    disk.write_all_at(b"rot", BLOCK as u64 + 9).unwrap();
+    let block = BLOCK as u64;
+    for file in [scene.open(), BlobFile::whole(&named, scene.outboard.clone()).unwrap()] {
+        assert!(file.readable(&(0..block)).is_some() && file.readable(&(0..2 * block)).is_none());
+        assert_eq!(file.had().iter().collect::<Vec<_>>(), [0, 2]);
+    }
+    let file = scene.open();
+    file.check().unwrap();
+    assert_eq!(file.had().iter().collect::<Vec<_>>(), [0, 2]);
+    scene.put(&file, 1, START);
+    assert!(file.readable(&(0..3 * block)).is_some());
+    assert_eq!(fs::read(file.finish().unwrap()).unwrap(), scene.bytes);
+}
+
+#[test]
+fn what_could_not_be_finished_can_be_later() {
+    let scene = Scene::new(BLOCK);
+    let file = scene.open();
+    scene.put(&file, 0, START);
+    let in_the_way = scene.path("").join("folder");
+    fs::create_dir_all(&in_the_way).unwrap();
+    file.finish().unwrap_err();
+    fs::remove_dir_all(scene.path("")).unwrap();
+    assert_eq!(fs::read(file.finish().unwrap()).unwrap(), scene.bytes);
 }
 
 /// A blob of one block has its root for its only chaining value, whatever size is claimed.

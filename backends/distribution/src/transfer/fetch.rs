@@ -167,7 +167,7 @@ impl Fetcher {
         Err(FetchError::Nobody { blob, last })
     }
 
-    /// Fetches what is missing. It goes on until all of it is there, whoever is away meanwhile; dropping it ends it, and what was
+    /// Fetches what is missing; what was there before is hashed first. It goes on until all of it is there, whoever is away meanwhile; dropping it ends it, and what was
     /// had by then is had.
     ///
     /// # Errors
@@ -177,6 +177,8 @@ impl Fetcher {
         order: &FetchOrder,
         file: &Arc<BlobFile>,
     ) -> Result<Fetched, FetchError> {
+        let before = Arc::clone(file);
+        blocking(move || before.check()).await?;
         let fetched = Lanes::new(self, order, Arc::clone(file)).run().await?;
         let (file, now) = (Arc::clone(file), self.clock.now());
         blocking(move || {

@@ -9,6 +9,7 @@ use std::{
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
 };
+use tokio::task::spawn_blocking;
 
 /// Why there is nothing to give.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +73,14 @@ impl BlockSource for Shelf {
     }
 
     async fn readable(&self, blob: Blob, bytes: Range<u64>) -> Result<Arc<File>, SourceError> {
-        self.find(blob)?.readable(&bytes).ok_or(SourceError::Missing)
+        readable(self.find(blob)?, bytes).await.ok_or(SourceError::Missing)
     }
+}
+
+/// The same as [`BlobFile::readable`], out of the way where it takes long.
+pub(super) async fn readable(file: Arc<BlobFile>, bytes: Range<u64>) -> Option<Arc<File>> {
+    if file.is_checked(&bytes) {
+        return file.readable(&bytes);
+    }
+    spawn_blocking(move || file.readable(&bytes)).await.ok().flatten()
 }
