@@ -3,7 +3,7 @@ use super::{
     Client, Endpoint, Limits, LinkError,
     client::BlockAsk,
     fetch::blocking,
-    source::{BlockSource, SourceError},
+    source::{BlockSource, SourceError, readable},
 };
 use crate::block::{Blob, BlobFile, BlobId, BlockRange, Outboard};
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use std::{
     collections::BTreeMap,
     fmt, fs,
     fs::File,
+    io,
     ops::Range,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -49,7 +50,8 @@ pub struct Relay {
 
 #[derive(Debug)]
 struct Entry {
-    file: Arc<BlobFile>,
+    /// `None` while nobody has asked for it since this program began, or it is about to be opened.
+    file: Option<Arc<BlobFile>>,
     used_at: Timestamp,
 }
 
@@ -60,10 +62,12 @@ impl fmt::Debug for Relay {
 }
 
 impl Relay {
-    /// Keeps at most `budget` bytes in `folder`, and gets what it does not have from `upstream`, the first one that has it. The
-    /// newest token is shown there.
-    #[must_use]
-    pub fn new(
+    /// Keeps at most `budget` bytes in `folder`, those that lie there from before among them, and gets what it does not have from
+    /// `upstream`, the first one that has it. The newest token is shown there. This blocks.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn open(
         folder: PathBuf,
         budget: u64,
         upstream: Vec<Endpoint>,
@@ -71,15 +75,23 @@ impl Relay {
         client: Arc<Client>,
         limits: Arc<Limits>,
         clock: Arc<dyn Clock>,
-    ) -> Self {
-        let (blobs, locks) = (Mutex::default(), Mutex::default());
-        Self { folder, budget, upstream, token, client, limits, clock, blobs, locks }
+    ) -> io::Result<Self> {
+        let mut blobs = BTreeMap::new();
+        for entry in fs::read_dir(&folder)? {
+            let name = entry?.file_name();
+            if let Some(blob) = name.to_str().and_then(named_in) {
+                // Whatever is asked for is newer than all of these.
+                blobs.insert(blob, Entry { file: None, used_at: Timestamp::from_millis(0) });
+            }
+        }
+        let (blobs, locks) = (Mutex::new(blobs), Mutex::default());
+        Ok(Self { folder, budget, upstream, token, client, limits, clock, blobs, locks })
     }
 
     /// How many bytes the blobs take that it keeps.
     #[must_use]
     pub fn kept(&self) -> u64 {
-        self.blobs().values().map(|it| it.file.blob().size()).sum()
+        self.blobs().keys().map(Blob::size).sum()
     }
 
     async fn file(&self, blob: Blob) -> Result<Arc<BlobFile>, SourceError> {
@@ -93,6 +105,9 @@ impl Relay {
         }
         let folder = self.folder.clone();
         let failed = |err: &dyn fmt::Display| SourceError::Failed(err.to_string());
+        if self.blobs().contains_key(&blob) {
+            self.make_room(blob)?;
+        }
         let resumed = blocking(move || BlobFile::resume(&folder, blob)).await;
         let file = match resumed.map_err(|err| failed(&err))? {
             Some(file) => file,
@@ -104,7 +119,7 @@ impl Relay {
             }
         };
         let file = Arc::new(file);
-        let entry = Entry { file: Arc::clone(&file), used_at: self.clock.now() };
+        let entry = Entry { file: Some(Arc::clone(&file)), used_at: self.clock.now() };
         self.blobs().insert(blob, entry);
         Ok(file)
     }
@@ -112,28 +127,39 @@ impl Relay {
     fn known(&self, blob: Blob) -> Option<Arc<BlobFile>> {
         let mut blobs = self.blobs();
         let entry = blobs.get_mut(&blob)?;
+        let file = Arc::clone(entry.file.as_ref()?);
         entry.used_at = self.clock.now();
-        Some(Arc::clone(&entry.file))
+        Some(file)
     }
 
-    /// Removes what was not used for the longest time, and nobody uses now, until there is room for a blob.
+    /// Removes what was not used for the longest time, and nobody uses now, until there is room for a blob. The room is the blob's from
+    /// then on, so that no two that come at once have the same.
     fn make_room(&self, blob: Blob) -> Result<(), SourceError> {
         let mut blobs = self.blobs();
         loop {
-            let kept: u64 = blobs.values().map(|it| it.file.blob().size()).sum();
-            if kept.saturating_add(blob.size()) <= self.budget {
+            let others = blobs.keys().filter(|it| **it != blob).map(Blob::size);
+            if others.sum::<u64>().saturating_add(blob.size()) <= self.budget {
+                let used_at = self.clock.now();
+                blobs.entry(blob).or_insert(Entry { file: None, used_at }).used_at = used_at;
                 return Ok(());
             }
-            let unused = blobs.iter().filter(|it| Arc::strong_count(&it.1.file) == 1);
+            let unused = blobs.iter().filter(|it| *it.0 != blob && self.is_unused(it.0, it.1));
             let Some(oldest) = unused.min_by_key(|it| it.1.used_at).map(|it| *it.0) else {
                 let (size, budget) = (blob.size(), self.budget);
                 let why = format!("{size} bytes do not fit into the {budget} of this relay");
                 return Err(SourceError::Failed(why));
             };
-            if let Some(entry) = blobs.remove(&oldest) {
-                entry.file.remove().map_err(|err| SourceError::Failed(err.to_string()))?;
-            }
+            // What cannot be removed takes its room all the same.
+            let removed = BlobFile::remove_from(&self.folder, &oldest);
+            removed.map_err(|err| SourceError::Failed(err.to_string()))?;
+            blobs.remove(&oldest);
         }
+    }
+
+    fn is_unused(&self, blob: &Blob, entry: &Entry) -> bool {
+        let locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let being_opened = locks.get(&(*blob, None)).is_some_and(|it| it.strong_count() > 0);
+        !being_opened && entry.file.as_ref().is_none_or(|it| Arc::strong_count(it) == 1)
     }
 
     async fn pull_outboard(&self, blob: Blob) -> Result<Outboard, SourceError> {
@@ -198,22 +224,6 @@ impl Relay {
     fn blobs(&self) -> MutexGuard<'_, BTreeMap<Blob, Entry>> {
         self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Forgets what lies in its folder from before that is not asked for again: it takes room that the budget does not know of.
-    ///
-    /// # Errors
-    /// If the folder cannot be read or changed.
-    pub fn sweep(&self) -> std::io::Result<()> {
-        let blobs = self.blobs();
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|it| it.to_str()).unwrap_or_default();
-            if named_in(name).is_some_and(|it| !blobs.contains_key(&it)) {
-                fs::remove_file(path)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 #[async_trait]
@@ -227,7 +237,7 @@ impl BlockSource for Relay {
         let block = blob.block_at(&bytes).ok_or(SourceError::Missing)?;
         let lock = self.lock(blob, Some(block.number));
         let _alone = lock.lock().await;
-        if let Some(readable) = file.readable(&bytes) {
+        if let Some(readable) = readable(Arc::clone(&file), bytes.clone()).await {
             return Ok(readable);
         }
         self.pull(&file, block).await?;
@@ -236,7 +246,7 @@ impl BlockSource for Relay {
             let finished = blocking(move || whole.finish()).await;
             finished.map_err(|err| SourceError::Failed(err.to_string()))?;
         }
-        file.readable(&bytes).ok_or(SourceError::Missing)
+        readable(file, bytes).await.ok_or(SourceError::Missing)
     }
 }
 

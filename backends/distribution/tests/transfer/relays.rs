@@ -1,9 +1,10 @@
 //! Relays between hosts and the store.
-use crate::scene::{Host, Scene, other_blob};
+use crate::scene::{Host, Running, Scene, other_blob};
 use deploy_distribution::{
-    Blob,
-    transfer::{LinkError, ranked},
+    Blob, BlobFile, Outboard,
+    transfer::{BlockSource as _, LinkError, ranked},
 };
+use std::sync::Arc;
 
 const LENGTH: usize = 16 << 20;
 const BLOCK: usize = 256 << 10;
@@ -104,4 +105,66 @@ async fn what_nobody_has_takes_no_room_from_what_is_had() {
     who.client.outboard(&relay.endpoint, other_blob(), &token).await.unwrap_err();
     origin.stop().await;
     who.client.outboard(&relay.endpoint, scene.blob(), &token).await.unwrap();
+}
+
+/// Two blobs, and a store that has both.
+async fn two_blobs(scene: &Scene) -> (Running, [Blob; 2]) {
+    let path = scene.folder.path().join("second");
+    let bytes = vec![7; BLOCK];
+    std::fs::write(&path, &bytes).unwrap();
+    let second = Outboard::compute(BLOCK as u64, bytes.as_slice()).unwrap();
+    let (shelf, blobs) = (scene.store(), [scene.blob(), second.blob()]);
+    shelf.add(Arc::new(BlobFile::whole(&path, second).unwrap()));
+    (scene.run(&scene.identity("store"), scene.block_server(shelf)).await, blobs)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_counts_what_it_kept_before_it_was_started_anew() {
+    let scene = Scene::new(BLOCK);
+    let (store, blobs) = two_blobs(&scene).await;
+    let [first, second] = blobs;
+    let (who, upstream) = (scene.identity("relay"), vec![store.endpoint.clone()]);
+    let begin = || scene.cache(&who, blobs.to_vec(), upstream.clone(), BLOCK as u64);
+    let relay = begin();
+    relay.readable(first, 0..BLOCK as u64).await.unwrap();
+    drop(relay);
+    let relay = begin();
+    assert_eq!(relay.kept(), BLOCK as u64);
+    relay.readable(second, 0..BLOCK as u64).await.unwrap();
+    assert_eq!(relay.kept(), BLOCK as u64);
+    let names = std::fs::read_dir(scene.make_folder("relay")).unwrap();
+    let names: Vec<_> = names.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.iter().all(|it| it.starts_with(&second.to_string())), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_that_are_asked_for_at_once_do_not_have_the_same_room() {
+    for _ in 0..20 {
+        let scene = Scene::new(BLOCK);
+        let (store, blobs) = two_blobs(&scene).await;
+        let (who, upstream) = (scene.identity("relay"), vec![store.endpoint.clone()]);
+        let relay = scene.cache(&who, blobs.to_vec(), upstream, BLOCK as u64);
+        let both = blobs.map(|it| {
+            let relay = Arc::clone(&relay);
+            tokio::spawn(async move { relay.readable(it, 0..BLOCK as u64).await })
+        });
+        let mut had = 0;
+        for it in both {
+            had += u32::from(it.await.unwrap().is_ok());
+        }
+        assert!(had >= 1 && relay.kept() <= BLOCK as u64, "{had}: {}", relay.kept());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_damaged_on_a_relay_comes_from_the_store_again() {
+    let scene = Scene::new(BLOCK);
+    let (store, blobs) = two_blobs(&scene).await;
+    let (who, upstream) = (scene.identity("relay"), vec![store.endpoint.clone()]);
+    let begin = || scene.cache(&who, blobs.to_vec(), upstream.clone(), 1 << 30);
+    begin().readable(scene.blob(), 0..BLOCK as u64).await.unwrap();
+    let path = scene.make_folder("relay").join(scene.blob().to_string());
+    std::fs::write(&path, vec![0; BLOCK]).unwrap();
+    begin().readable(scene.blob(), 0..BLOCK as u64).await.unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), scene.bytes);
 }

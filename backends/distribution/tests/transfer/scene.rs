@@ -199,16 +199,27 @@ impl Scene {
 
     pub(crate) async fn relay(&self, name: &str, upstream: Vec<Endpoint>, budget: u64) -> Running {
         let who = self.identity(name);
-        let folder = self.make_folder(name);
-        let clock = Arc::new(SystemClock::new());
-        let (token, limits) = (self.token(&who.name), Arc::new(Limits::new(None)));
-        let client = Arc::clone(&who.client);
-        let relay = Relay::new(folder, budget, upstream, token, client, limits, clock);
+        let relay = self.cache(&who, vec![self.blob()], upstream, budget);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let seed = Endpoint::new(who.name.clone(), address);
-        let server = self.block_server(Arc::new(relay)).with_director(self.director(vec![seed]));
+        let server = self.block_server(relay).with_director(self.director(vec![seed]));
         self.run_on(&who, server, listener)
+    }
+
+    /// What is in a relay, that may have these blobs.
+    pub(crate) fn cache(
+        &self,
+        who: &Identity,
+        blobs: Vec<Blob>,
+        upstream: Vec<Endpoint>,
+        budget: u64,
+    ) -> Arc<Relay> {
+        let folder = self.make_folder(who.name.as_str());
+        let clock = Arc::new(SystemClock::new());
+        let token = watch::Sender::new(self.token_for(&who.name, blobs)).subscribe();
+        let (client, limits) = (Arc::clone(&who.client), Arc::new(Limits::new(None)));
+        Arc::new(Relay::open(folder, budget, upstream, token, client, limits, clock).unwrap())
     }
 
     pub(crate) fn make_folder(&self, name: &str) -> PathBuf {
