@@ -52,7 +52,13 @@ pub(crate) struct Walk<S> {
     ahead: Ahead,
     entries: u64,
     unpacked: u64,
+    framing: u64,
 }
+
+/// How many bytes of a tar may be no file's content: so many for each entry that there may be, beyond these. A header has 512, with the
+/// longest names and their own headers 6 KiB.
+const FRAMING_OF_ONE: u64 = 8 << 10;
+const FRAMING_OF_NONE: u64 = 4 << 20;
 
 /// What extension headers said about the entry that follows.
 #[derive(Default)]
@@ -71,12 +77,14 @@ impl<S: Source> Walk<S> {
             ahead: Ahead::default(),
             entries: 0,
             unpacked: 0,
+            framing: 0,
         }
     }
 
     pub(crate) fn run<V: Visitor>(mut self, visitor: &mut V) -> Result<ArchiveSummary, V::Error> {
         loop {
             let block = self.input.block()?;
+            self.frame(block.len() as u64)?;
             visitor.framing(&block)?;
             if block.iter().all(|b| *b == 0) {
                 break;
@@ -87,7 +95,11 @@ impl<S: Source> Walk<S> {
             let detail = "it ends with a header about an entry that is not there";
             return Err(ArchiveError::from(Refusal::new(Rule::NotTar, detail)).into());
         }
-        let source = self.input.finish(|bytes| visitor.framing(bytes))?;
+        let (mut framing, limits) = (self.framing, self.limits);
+        let source = self.input.finish(|bytes| {
+            count_framing(&mut framing, bytes.len() as u64, limits)?;
+            visitor.framing(bytes)
+        })?;
         Ok(ArchiveSummary::new(source.seal()?, self.entries, self.unpacked))
     }
 
@@ -138,8 +150,13 @@ impl<S: Source> Walk<S> {
         });
         visitor.entry(&entry.map_err(|it| ArchiveError::from(it.at(&name)))?)?;
         self.input.data(size, |bytes| visitor.content(bytes))?;
+        self.frame(padding(size))?;
         self.input.data(padding(size), |bytes| visitor.framing(bytes))?;
         visitor.done()
+    }
+
+    fn frame(&mut self, bytes: u64) -> Result<(), ArchiveError> {
+        count_framing(&mut self.framing, bytes, self.limits)
     }
 
     fn count(&mut self, size: u64) -> Result<(), Refusal> {
@@ -174,6 +191,7 @@ impl<S: Source> Walk<S> {
             let detail = format!("an extension header of {size} bytes");
             return Err(ArchiveError::from(Refusal::new(Rule::Header, detail)).into());
         }
+        self.frame(size + padding(size))?;
         let mut data = Vec::new();
         self.input.data(size, |bytes| {
             data.extend_from_slice(bytes);
@@ -182,6 +200,16 @@ impl<S: Source> Walk<S> {
         self.input.data(padding(size), |bytes| visitor.framing(bytes))?;
         Ok(data)
     }
+}
+
+fn count_framing(framing: &mut u64, bytes: u64, limits: Limits) -> Result<(), ArchiveError> {
+    *framing = framing.saturating_add(bytes);
+    let most = limits.entries.saturating_mul(FRAMING_OF_ONE).saturating_add(FRAMING_OF_NONE);
+    if *framing <= most {
+        return Ok(());
+    }
+    let detail = format!("more than {most} bytes of headers and padding");
+    Err(Refusal::new(Rule::TooLarge, detail).into())
 }
 
 fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), ArchiveError> {

@@ -5,12 +5,16 @@ use crate::{
 };
 use std::collections::{BTreeMap, HashMap};
 
+/// Of how many files it is remembered that they have a chunk: more would make what many share cost the most, and say the least.
+const MOST_HAVING: usize = 16;
+
 /// The files of an old version, found by what files of a new one are called and made of.
 pub(crate) struct Sources<'a> {
     files: Vec<File<'a>>,
     paths: HashMap<&'a str, usize>,
-    /// Paths, and then names, without what changes from version to version.
+    /// Paths, and then names, without what changes from version to version; the files of each by size.
     masked: [HashMap<String, Vec<usize>>; 2],
+    /// Some of the files that have a chunk.
     chunks: HashMap<ContentHash, Vec<usize>>,
 }
 
@@ -24,8 +28,15 @@ impl<'a> Sources<'a> {
             for (names, name) in masked.iter_mut().zip(names(file.path)) {
                 names.entry(name).or_default().push(at);
             }
-            old.ids(at).for_each(|id| chunks.entry(id).or_default().push(at));
+            for id in old.ids(at) {
+                let having = chunks.entry(id).or_default();
+                if having.len() < MOST_HAVING {
+                    having.push(at);
+                }
+            }
         }
+        let size = |at: &usize| files.get(*at).map(|it| it.size);
+        masked.iter_mut().flat_map(HashMap::values_mut).for_each(|it| it.sort_by_key(size));
         Self { files, paths, masked, chunks }
     }
 
@@ -41,8 +52,7 @@ impl<'a> Sources<'a> {
     fn named(&self, file: File<'_>) -> Option<usize> {
         let candidates = self.masked.iter().zip(names(file.path));
         let mut candidates = candidates.filter_map(|(names, name)| names.get(&name));
-        let size = |at: &usize| self.files.get(*at).map_or(u64::MAX, |it| it.size);
-        candidates.next()?.iter().copied().min_by_key(|at| size(at).abs_diff(file.size))
+        nearest(candidates.next()?, file.size, |at| self.files.get(at).map_or(0, |it| it.size))
     }
 
     fn sharing(&self, chunks: &[Chunk]) -> Option<usize> {
@@ -55,6 +65,15 @@ impl<'a> Sources<'a> {
         let most = shared.into_iter().max_by_key(|(at, bytes)| (*bytes, std::cmp::Reverse(*at)));
         most.map(|(at, _)| at)
     }
+}
+
+/// The one of `candidates`, which are sorted by size, whose size is nearest. All of a large package may be called alike, so not all are looked
+/// at.
+fn nearest(candidates: &[usize], size: u64, size_of: impl Fn(usize) -> u64) -> Option<usize> {
+    let larger = candidates.partition_point(|it| size_of(*it) < size);
+    let around = [larger.checked_sub(1), Some(larger)].into_iter().flatten();
+    let around = around.filter_map(|it| candidates.get(it).copied());
+    around.min_by_key(|it| size_of(*it).abs_diff(size))
 }
 
 /// A path and its last name, without versions and hashes.
@@ -102,7 +121,18 @@ fn mask_numbers(word: &str, masked: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::masked;
+    use super::{masked, nearest};
+    use proptest::{collection::vec, prelude::*};
+
+    proptest! {
+        #[test]
+        fn none_is_nearer(mut sizes in vec(0_u64..50, 0..20), wanted in 0_u64..50) {
+            sizes.sort_unstable();
+            let all: Vec<_> = (0..sizes.len()).collect();
+            let found = nearest(&all, wanted, |it| sizes[it]).map(|it| sizes[it].abs_diff(wanted));
+            prop_assert_eq!(found, sizes.iter().map(|it| it.abs_diff(wanted)).min());
+        }
+    }
 
     #[test]
     fn names_are_known_again() {

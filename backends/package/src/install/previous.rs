@@ -105,7 +105,8 @@ impl Previous {
     /// Reads a file once, and sees that it is what was installed.
     pub(crate) fn verified(&self, file: Described<'_>) -> Result<File, PackageError> {
         let mut opened = self.open_file(file)?;
-        let found = copy(&mut opened, None).doing(|| format!("reading `{}`", file.path))?;
+        let found =
+            copy(&mut opened, file.size, None).doing(|| format!("reading `{}`", file.path))?;
         if found == (file.size, file.hash) { Ok(opened) } else { Err(changed(file)) }
     }
 
@@ -140,7 +141,7 @@ impl Previous {
         let folder = self.top.open_dir(folder).map_err(|err| unopened(err, old))?;
         tree.link_from(&folder, name, new.path).doing(doing)?;
         let linked = tree.open_file(new.path).doing(doing)?;
-        let found = copy(linked, None).doing(doing)?;
+        let found = copy(linked, old.size, None).doing(doing)?;
         if found == (old.size, old.hash) { Ok(()) } else { Err(changed(old)) }
     }
 
@@ -155,9 +156,9 @@ impl Previous {
         let mut made = tree.file(new.path, new.mode)?;
         // What is hashed is what the new tree has: the clone itself, or the bytes that are written.
         let hash = if rustix::fs::ioctl_ficlone(&made, &source).is_ok() {
-            copy(&mut made, None)
+            copy(&mut made, old.size, None)
         } else {
-            copy(&mut source, Some(&mut made))
+            copy(&mut source, old.size, Some(&mut made))
         };
         let (size, hash) = hash.doing(doing)?;
         if (size, hash) == (old.size, old.hash) { Ok(()) } else { Err(changed(old)) }
@@ -179,8 +180,10 @@ fn changed(file: Described<'_>) -> PackageError {
     PackageError::OldFileChanged { path: file.path.to_owned() }
 }
 
-/// Reads all there is, and writes it too where it is to go; gives its size and hash.
-fn copy(mut from: impl Read, mut to: Option<&mut File>) -> io::Result<(u64, ContentHash)> {
+/// Reads what should have `size` bytes, and writes it too where it is to go; gives its size and hash. Of what has become longer meanwhile, one
+/// byte more is read.
+fn copy(from: impl Read, size: u64, mut to: Option<&mut File>) -> io::Result<(u64, ContentHash)> {
+    let mut from = from.take(size.saturating_add(1));
     let (mut piece, mut hasher, mut size) = (vec![0; PIECE], blake3::Hasher::new(), 0);
     loop {
         let read = from.read(&mut piece)?;
@@ -193,5 +196,17 @@ fn copy(mut from: impl Read, mut to: Option<&mut File>) -> io::Result<(u64, Cont
         if let Some(to) = &mut to {
             to.write_all(bytes)?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_ends_is_read_to_its_size() {
+        let (size, hash) = copy(io::repeat(7), 999_999, None).unwrap();
+        assert_eq!((size, hash), (1_000_000, ContentHash::of(&[7; 1_000_000])));
+        assert_eq!(copy(&b"ab"[..], 2, None).unwrap(), (2, ContentHash::of(b"ab")));
     }
 }
