@@ -20,9 +20,9 @@
 //! let archive = pack_files([file], Limits::PACKAGE, Vec::new())?;
 //! let manifest = Manifest::read(&*archive, Limits::PACKAGE)?.manifest;
 //!
-//! // On a host, which knows the digest of the manifest from its order:
+//! // On a host, which has the manifest that its order names:
 //! let tree = NewTree::begin(releases, "1.4.2.new")?;
-//! unpack(&*archive, Limits::PACKAGE, manifest.digest()?, tree)?;
+//! unpack(&*archive, Limits::PACKAGE, &manifest, tree)?;
 //! assert!(releases.join("1.4.2.new/bin/run").exists());
 //! # Ok(())
 //! # }

@@ -148,9 +148,9 @@ impl Step<'_> {
         name: &str,
         durability: Durability,
     ) -> Result<(), Failure> {
-        let expected = Digest::of(&fs::read(self.work.join(manifest))?);
+        let manifest = Manifest::parse(&fs::read(self.work.join(manifest))?, LIMITS)?;
         let tree = NewTree::begin(self.work, name)?.with_durability(durability);
-        unpack(File::open(archive)?, LIMITS, expected, tree)?;
+        unpack(File::open(archive)?, LIMITS, &manifest, tree)?;
         Ok(())
     }
 
@@ -164,7 +164,8 @@ impl Step<'_> {
         let upgrade = publication.upgrades().first().ok_or("there is no delta")?;
         let previous = self.previous()?;
         let delta = Delta::open(self.part(upgrade.delta.digest), previous.manifest(), LIMITS)?;
-        Ok(delta.install(&previous, NewTree::begin(self.work, "by-delta")?)?)
+        let tree = NewTree::begin(self.work, "by-delta")?;
+        Ok(delta.install(publication.manifest().digest, &previous, tree)?)
     }
 
     fn chunks(&self) -> Result<(), Failure> {
@@ -176,6 +177,7 @@ impl Step<'_> {
             packs = packs.with(self.part(fetched.part.digest), fetched.clone());
         }
         Ok(index.install(
+            publication.manifest().digest,
             &packs,
             Some(&self.previous()?),
             NewTree::begin(self.work, "by-chunks")?,

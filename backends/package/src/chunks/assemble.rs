@@ -11,7 +11,7 @@ use deploy_core::digest::Digest;
 use std::{
     collections::{HashMap, HashSet},
     fs,
-    io::{self, Write},
+    io::{self, Read as _, Write},
     os::unix::fs::FileExt as _,
     path::PathBuf,
 };
@@ -44,16 +44,19 @@ impl Packs {
 }
 
 impl Index {
-    /// Makes the tree of this version in `tree`, of `packs` and of what the `previous` tree has. This blocks.
+    /// Makes the tree of the version whose manifest has the digest `expected` in `tree`, of `packs` and of what the `previous` tree has.
+    /// This blocks.
     ///
     /// # Errors
-    /// If a chunk is in neither, what was put together is not what the manifest says, or a file of the previous tree was changed.
+    /// If the index is of another version, a chunk is in neither, what was put together is not what the manifest says, or a file of the previous tree was changed.
     pub fn install(
         &self,
+        expected: Digest,
         packs: &Packs,
         previous: Option<&Previous>,
         tree: NewTree,
     ) -> Result<(), PackageError> {
+        self.manifest().must_be(expected)?;
         let held = previous.map_or_else(|| Ok(HashMap::new()), |it| self.find(packs, it))?;
         let mut contents = Chunks { index: self, packs, previous, held, frame: None };
         assemble(self.manifest(), previous, &mut contents, tree)
@@ -76,7 +79,7 @@ impl Index {
                 break;
             }
             let mut offset = 0;
-            let cut = cut(previous.open_file(file)?, |chunk, _| {
+            let cut = cut(previous.open_file(file)?.take(file.size), |chunk, _| {
                 if wanted.remove(&chunk.id) {
                     held.insert(chunk.id, Held { file, offset });
                 }

@@ -72,19 +72,25 @@ impl Delta {
         Ok(Self { file, from: head.from, manifest: head.manifest, changes })
     }
 
-    /// The version it leads to. Whether that is the one that was asked for is the caller's to see, by its digest and signature.
+    /// The version it leads to, as it says.
     #[must_use]
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Makes the new tree in `tree`, of the `previous` tree. This blocks.
+    /// Makes the tree of the version whose manifest has the digest `expected` in `tree`, of the `previous` tree. This blocks.
     ///
     /// Up to twice 192 MiB are in memory at once, and the patch between.
     ///
     /// # Errors
-    /// If a file of the previous tree was changed, which is named, or what was put together is not what the manifest says.
-    pub fn install(&self, previous: &Previous, tree: NewTree) -> Result<(), PackageError> {
+    /// If the delta leads to another version, a file of the previous tree was changed, which is named, or what was put together is not what the manifest says.
+    pub fn install(
+        &self,
+        expected: Digest,
+        previous: &Previous,
+        tree: NewTree,
+    ) -> Result<(), PackageError> {
+        self.manifest.must_be(expected)?;
         if previous.manifest().digest()? != self.from {
             return Err(malformed("it was made against another version than the previous tree"));
         }

@@ -11,33 +11,44 @@ use crate::{
     manifest::{Mode, describe},
 };
 use cap_std::fs::File;
-use deploy_core::digest::Digest;
 use std::{
     io::{Read, Write as _},
     thread,
 };
 
-/// Unpacks `archive` into `tree`, and says what it was: its manifest has the digest `expected`. This blocks, and takes two threads.
+/// Unpacks `archive`, which is that of `manifest`, into `tree`. This blocks, and takes two threads.
+///
+/// No more is written than the manifest says that there is, whatever comes.
 ///
 /// # Errors
-/// The rule that the archive breaks, that it is not what was expected, or that the disk fails. Then the folder is taken away.
+/// The rule that the archive breaks, that it is larger than the manifest says or has another one, or that the disk fails. Then the folder
+/// is taken away.
 pub fn unpack(
     archive: impl Read + Send,
     limits: Limits,
-    expected: Digest,
+    manifest: &Manifest,
     tree: NewTree,
-) -> Result<Manifest, PackageError> {
+) -> Result<(), PackageError> {
+    let limits = within(limits, manifest);
     thread::scope(|scope| {
         let source = Piped::begin(scope, archive, limits);
         let unpacker = Unpacker { tree, current: None };
-        let (manifest, unpacker) = describe(source, limits, unpacker)?;
-        let found = manifest.digest()?;
-        if found != expected {
+        let (found, unpacker) = describe(source, limits, unpacker)?;
+        if found != *manifest {
+            let (expected, found) = (manifest.digest()?, found.digest()?);
             return Err(PackageError::ManifestMismatch { expected, found });
         }
-        unpacker.tree.finish()?;
-        Ok(manifest)
+        unpacker.tree.finish()
     })
+}
+
+/// Folders count as entries also where no entry names them.
+fn within(limits: Limits, manifest: &Manifest) -> Limits {
+    let totals = manifest.totals();
+    let entries = (manifest.entries().len() as u64).saturating_add(totals.inodes);
+    limits
+        .with_entries(limits.entries.min(entries))
+        .with_unpacked_bytes(limits.unpacked_bytes.min(totals.unpacked))
 }
 
 /// Writes what it is told.

@@ -89,6 +89,15 @@ impl Manifest {
         Ok(bytes)
     }
 
+    /// Whether it is the one that was asked for.
+    pub(crate) fn must_be(&self, expected: Digest) -> Result<(), PackageError> {
+        let found = self.digest()?;
+        if found == expected {
+            return Ok(());
+        }
+        Err(PackageError::ManifestMismatch { expected, found })
+    }
+
     /// The SHA-256 of its bytes.
     ///
     /// # Errors

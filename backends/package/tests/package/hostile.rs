@@ -46,7 +46,7 @@ fn archive(lab: &Lab, bytes: &[u8]) {
         Err(err) => is_one_message(&err),
         Ok(scan) => {
             let tree = begin(&releases, "new").unwrap();
-            unpack(bytes, LIMITS, scan.manifest.digest().unwrap(), tree).unwrap();
+            unpack(bytes, LIMITS, &scan.manifest, tree).unwrap();
             fs::remove_dir_all(releases.join("new")).unwrap();
         }
     }
@@ -96,7 +96,7 @@ fn parts(lab: &Lab) {
     let earlier = Earlier::new(parts::part(lab, first.archive()), parts::index(lab, &first));
     let publication = parts::published(lab, &new, &[earlier]);
     let said = manifest(&old);
-    unpack(&*old, LIMITS, said.digest().unwrap(), lab.tree("old")).unwrap();
+    unpack(&*old, LIMITS, &said, lab.tree("old")).unwrap();
     let upgrade = Upgrade {
         previous: Previous::open(lab.path("old"), said).unwrap(),
         packs: publication
@@ -169,7 +169,8 @@ impl Upgrade<'_> {
     fn index(&self, bytes: &[u8]) -> Result<(), PackageError> {
         let index = Index::parse(bytes, LIMITS)?;
         assert!(index.missing(None).iter().all(|it| it.bytes() <= it.part.size));
-        index.install(&self.packs, Some(&self.previous), self.lab.tree("new"))?;
+        let said = index.manifest().digest()?;
+        index.install(said, &self.packs, Some(&self.previous), self.lab.tree("new"))?;
         self.installed(index.manifest());
         fs::remove_dir_all(self.lab.path("new")).unwrap();
         Ok(())
@@ -179,7 +180,8 @@ impl Upgrade<'_> {
         let path = self.lab.path("mutant");
         fs::write(&path, bytes).unwrap();
         let delta = Delta::open(&path, self.previous.manifest(), LIMITS)?;
-        delta.install(&self.previous, self.lab.tree("new"))?;
+        let said = delta.manifest().digest()?;
+        delta.install(said, &self.previous, self.lab.tree("new"))?;
         self.installed(delta.manifest());
         fs::remove_dir_all(self.lab.path("new")).unwrap();
         Ok(())

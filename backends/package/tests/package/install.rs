@@ -1,9 +1,8 @@
 //! Trees come out as `tar` makes them, and nothing else is touched.
 use crate::{
     attacks::{self, Maker},
-    lab::{LIMITS, Lab, begin, found, is_one_message, manifest, packed, tar_of},
+    lab::{LIMITS, Lab, begin, found, is_one_message, manifest, packed, roomy, tar_of},
 };
-use deploy_core::digest::Digest;
 use deploy_package::{
     PackageError,
     archive::{Encoding, Limits, PackedFile, pack_files},
@@ -34,8 +33,7 @@ fn a_tree_is_what_tar_makes_of_it() {
         let lab = Lab::new();
         let archive = packed(&sample(), *encoding);
         let said = manifest(&archive);
-        let installed = unpack(&*archive, LIMITS, said.digest().unwrap(), lab.tree("new")).unwrap();
-        assert_eq!(installed, said);
+        unpack(&*archive, LIMITS, &said, lab.tree("new")).unwrap();
         fs::write(lab.path("tar"), sample()).unwrap();
         let by_tar = lab.folder("by-tar");
         let mut tar = Command::new("tar");
@@ -55,7 +53,7 @@ fn a_tree_is_synced() {
     let lab = Lab::new();
     let tree = NewTree::begin(lab.path(""), "new").unwrap();
     let archive = sample();
-    unpack(&*archive, LIMITS, manifest(&archive).digest().unwrap(), tree).unwrap();
+    unpack(&*archive, LIMITS, &manifest(&archive), tree).unwrap();
     assert!(lab.path("new/empty").exists());
 }
 
@@ -66,7 +64,7 @@ fn attacks_touch_nothing() {
     let releases = lab.folder("releases");
     for attack in attacks::all() {
         let tree = begin(&releases, "new").unwrap();
-        let refused = unpack(&*attack.bytes, Limits::PACKAGE, Digest::of(b""), tree).unwrap_err();
+        let refused = unpack(&*attack.bytes, Limits::PACKAGE, &roomy(), tree).unwrap_err();
         is_one_message(&refused);
         assert_eq!(refused.code(), attack.rule.code(), "{}", attack.name);
         assert_eq!(fs::read_dir(&releases).unwrap().count(), 0, "{}", attack.name);
@@ -84,7 +82,7 @@ fn what_lies_there_is_not_followed() {
     let archive = sample();
     let install = || {
         let tree = begin(&releases, "new").unwrap();
-        unpack(&*archive, LIMITS, manifest(&archive).digest().unwrap(), tree).unwrap();
+        unpack(&*archive, LIMITS, &manifest(&archive), tree).unwrap();
     };
     symlink(&outside, releases.join("new")).unwrap();
     install();
@@ -102,9 +100,15 @@ fn what_lies_there_is_not_followed() {
 #[test]
 fn another_package_than_was_asked_for_is_not_installed() {
     let lab = Lab::new();
-    let other = manifest(&tar_of(&[("a".into(), b"b".into())].into())).digest().unwrap();
-    let err = unpack(&*sample(), LIMITS, other, lab.tree("new")).unwrap_err();
+    let err = unpack(&*sample(), LIMITS, &roomy(), lab.tree("new")).unwrap_err();
     assert!(matches!(err, PackageError::ManifestMismatch { .. }), "{err}");
+    // And is given up as soon as it is more than that.
+    let small = manifest(&tar_of(&[("a".into(), b"b".into())].into()));
+    let err = unpack(&*sample(), LIMITS, &small, lab.tree("new")).unwrap_err();
+    assert!(["too_large", "too_many_entries"].contains(&err.code()), "{err}");
+    let large = tar_of(&[("a".into(), vec![7; 10_000])].into());
+    let err = unpack(&*large, LIMITS, &small, lab.tree("new")).unwrap_err();
+    assert_eq!(err.code(), "too_large");
     assert!(!lab.path("new").exists());
 }
 
@@ -135,7 +139,7 @@ fn a_million_entries_are_too_many() {
     let million = || Endless { left: 1_000_000, number: 0, block: Vec::new() };
     let lab = Lab::new();
     let tree = lab.tree("new");
-    let err = unpack(million(), LIMITS.with_entries(2_000), Digest::of(b""), tree).unwrap_err();
+    let err = unpack(million(), LIMITS.with_entries(2_000), &roomy(), tree).unwrap_err();
     assert_eq!(err.code(), "too_many_entries");
     assert!(!lab.path("new").exists());
     let err = deploy_package::Manifest::read(million(), LIMITS.with_entries(20_000)).unwrap_err();
@@ -167,22 +171,22 @@ fn what_did_not_change_is_taken_over() {
         let old =
             tar_of(&[("same".into(), b"same".into()), ("moved".into(), b"here".into())].into());
         let said = manifest(&old);
-        unpack(&*old, LIMITS, said.digest().unwrap(), lab.tree("old")).unwrap();
+        unpack(&*old, LIMITS, &said, lab.tree("old")).unwrap();
         let previous = Previous::open(lab.path("old"), said.clone()).unwrap().with_reuse(reuse);
         let publication = crate::parts::published(&lab, &old, &[]);
         let index = crate::parts::index(&lab, &publication);
-        let none = deploy_package::chunks::Packs::new();
-        index.install(&none, Some(&previous), lab.tree("new")).unwrap();
+        let (none, said) = (deploy_package::chunks::Packs::new(), said.digest().unwrap());
+        index.install(said, &none, Some(&previous), lab.tree("new")).unwrap();
         assert_eq!(found(&lab.path("new")), found(&lab.path("old")));
         let inode = |tree: &str| fs::metadata(lab.path(tree).join("same")).unwrap().ino();
         assert_eq!(inode("new") == inode("old"), reuse == Reuse::HardLink);
 
         fs::write(lab.path("old/same"), "tame").unwrap();
-        let err = index.install(&none, Some(&previous), lab.tree("again")).unwrap_err();
+        let err = index.install(said, &none, Some(&previous), lab.tree("again")).unwrap_err();
         assert!(matches!(&err, PackageError::OldFileChanged { path } if path == "same"), "{err}");
         fs::remove_file(lab.path("old/same")).unwrap();
         symlink("moved", lab.path("old/same")).unwrap();
-        let err = index.install(&none, Some(&previous), lab.tree("again")).unwrap_err();
+        let err = index.install(said, &none, Some(&previous), lab.tree("again")).unwrap_err();
         assert_eq!(err.code(), "old_file_changed");
         assert!(!lab.path("again").exists());
     }
@@ -196,8 +200,21 @@ fn permissions_do_not_come_from_whoever_installs() {
         PackedFile { path: "a/data", executable: false, bytes: b"x" },
     ];
     let archive = pack_files(files, Limits::PACKAGE, Vec::new()).unwrap();
-    unpack(&*archive, LIMITS, manifest(&archive).digest().unwrap(), lab.tree("new")).unwrap();
+    unpack(&*archive, LIMITS, &manifest(&archive), lab.tree("new")).unwrap();
     let mode = |path: &str| fs::metadata(lab.path(path)).unwrap().permissions().mode() & 0o7777;
     let modes = ["new", "new/run", "new/a", "new/a/data"].map(mode);
     assert_eq!(modes, [0o755, 0o755, 0o755, 0o644]);
+}
+
+/// Headers, names and padding take room on disk as well, where an archive is published.
+#[test]
+fn what_is_no_content_counts_too() {
+    let endless = |count: usize| io::repeat(0).take(count as u64);
+    let tar = || tar_of(&[("a".into(), b"b".into())].into());
+    let limits = LIMITS.with_entries(10);
+    let read = |zeros: usize| {
+        deploy_package::Manifest::read(io::Cursor::new(tar()).chain(endless(zeros)), limits)
+    };
+    read(1 << 20).unwrap();
+    assert_eq!(read(64 << 20).unwrap_err().code(), "too_large");
 }

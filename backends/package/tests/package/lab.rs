@@ -68,6 +68,26 @@ pub(crate) fn manifest(archive: &[u8]) -> Manifest {
     Manifest::read(archive, LIMITS).unwrap().manifest
 }
 
+/// One with room for whatever the limits allow, of an archive that there is not.
+pub(crate) fn roomy() -> Manifest {
+    let sizes = [LIMITS.unpacked_bytes].into_iter().chain(std::iter::repeat_n(0, 49_999));
+    let hash = "0".repeat(64);
+    let entries: Vec<_> = sizes
+        .enumerate()
+        .map(|(at, size)| {
+            format!(
+                r#"{{"kind":"file","path":"{at}","mode":"644","size":{size},"blake3":"{hash}"}}"#
+            )
+        })
+        .collect();
+    let archive = format!(r#"{{"digest":"sha256:{hash}","size":1,"encoding":"tar"}}"#);
+    let totals = format!(r#"{{"unpacked":{},"inodes":50000}}"#, LIMITS.unpacked_bytes);
+    let entries = entries.join(",");
+    let json =
+        format!(r#"{{"format":1,"archive":{archive},"totals":{totals},"entries":[{entries}]}}"#);
+    Manifest::parse(json.as_bytes(), LIMITS).unwrap()
+}
+
 /// A folder to work in.
 pub(crate) struct Lab(TempDir);
 

@@ -83,8 +83,9 @@ fn two(encoding: Encoding) -> Two {
     let first = published(&lab, &old, &[]);
     let publication = published(&lab, &new, &[earlier(&lab, &first)]);
     let [old, new] = [("old", &old), ("whole", &new)].map(|(name, archive)| {
-        let digest = manifest(archive).digest().unwrap();
-        unpack(&**archive, LIMITS, digest, lab.tree(name)).unwrap()
+        let manifest = manifest(archive);
+        unpack(&**archive, LIMITS, &manifest, lab.tree(name)).unwrap();
+        manifest
     });
     assert_eq!(new.digest().unwrap(), publication.manifest().digest);
     let expected = found(&lab.path("whole"));
@@ -96,6 +97,10 @@ impl Two {
         Previous::open(self.lab.path("old"), self.old.clone()).unwrap()
     }
 
+    fn expected(&self) -> Digest {
+        self.publication.manifest().digest
+    }
+
     fn delta(&self) -> std::path::PathBuf {
         part(&self.lab, &self.publication.upgrades()[0].delta)
     }
@@ -105,10 +110,13 @@ impl Two {
         let fetched = |it: &PartUse| part(&self.lab, &it.part);
         let from = way.from.map(|_| self.previous());
         let tree = self.lab.tree("new");
-        let manifest = match way.kind {
+        let expected = self.publication.manifest().digest;
+        match way.kind {
             WayKind::Archive => {
                 let archive = File::open(fetched(&way.parts[0])).unwrap();
-                unpack(archive, LIMITS, self.publication.manifest().digest, tree).unwrap()
+                let manifest = fs::read(part(&self.lab, self.publication.manifest())).unwrap();
+                let manifest = Manifest::parse(&manifest, LIMITS).unwrap();
+                unpack(archive, LIMITS, &manifest, tree).unwrap();
             }
             WayKind::Chunks => {
                 let (index, packs) = way.parts.split_first().unwrap();
@@ -116,16 +124,13 @@ impl Two {
                 let packs = packs
                     .iter()
                     .fold(Packs::new(), |packs, it| packs.with(fetched(it), it.clone()));
-                index.install(&packs, from.as_ref(), tree).unwrap();
-                index.manifest().clone()
+                index.install(expected, &packs, from.as_ref(), tree).unwrap();
             }
             _ => {
                 let delta = Delta::open(fetched(&way.parts[0]), &self.old, LIMITS).unwrap();
-                delta.install(from.as_ref().unwrap(), tree).unwrap();
-                delta.manifest().clone()
+                delta.install(expected, from.as_ref().unwrap(), tree).unwrap();
             }
-        };
-        assert_eq!(manifest.digest().unwrap(), self.publication.manifest().digest);
+        }
         assert_eq!(found(&self.lab.path("new")), self.expected, "{}", way.kind);
     }
 }
@@ -188,6 +193,23 @@ fn the_archive_is_made_again_where_it_is_wanted() {
     assert_eq!(delta.needs.scratch, archive.len() as u64);
 }
 
+/// Whoever forgets to compare what it has with what was ordered is told.
+#[test]
+fn no_way_leads_to_another_version_than_was_ordered() {
+    let two = two(Encoding::TarZst);
+    let other = two.old.digest().unwrap();
+    let delta = Delta::open(two.delta(), &two.old, LIMITS).unwrap();
+    let index = index(&two.lab, &two.publication);
+    let errors = [
+        delta.install(other, &two.previous(), two.lab.tree("new")),
+        index.install(other, &Packs::new(), Some(&two.previous()), two.lab.tree("new")),
+    ];
+    for err in errors {
+        assert_eq!(err.unwrap_err().code(), "manifest_mismatch");
+        assert!(!two.lab.path("new").exists());
+    }
+}
+
 #[test]
 fn a_changed_file_is_named() {
     let two = two(Encoding::TarZst);
@@ -196,7 +218,7 @@ fn a_changed_file_is_named() {
     let mut bytes = fs::read(&program).unwrap();
     bytes[1] ^= 1;
     fs::write(program, bytes).unwrap();
-    let err = delta.install(&two.previous(), two.lab.tree("new")).unwrap_err();
+    let err = delta.install(two.expected(), &two.previous(), two.lab.tree("new")).unwrap_err();
     let path = "bin/program";
     assert!(matches!(&err, PackageError::OldFileChanged { path: it } if it == path), "{err}");
     assert!(!two.lab.path("new").exists());
@@ -227,7 +249,7 @@ fn an_index_belongs_to_its_archive() {
 fn damaged_packs_install_nothing() {
     let two = two(Encoding::TarZst);
     let index = index(&two.lab, &two.publication);
-    let err = index.install(&Packs::new(), None, two.lab.tree("new")).unwrap_err();
+    let err = index.install(two.expected(), &Packs::new(), None, two.lab.tree("new")).unwrap_err();
     assert_eq!(err.code(), "malformed");
     let packs = two.publication.fresh().iter().fold(Packs::new(), |packs, it| {
         let path = part(&two.lab, &it.part);
@@ -237,7 +259,7 @@ fn damaged_packs_install_nothing() {
         fs::write(&path, bytes).unwrap();
         packs.with(path, it.clone())
     });
-    let err = index.install(&packs, None, two.lab.tree("new")).unwrap_err();
+    let err = index.install(two.expected(), &packs, None, two.lab.tree("new")).unwrap_err();
     assert!(["file_mismatch", "malformed"].contains(&err.code()), "{err}");
     assert!(!two.lab.path("new").exists());
 }
@@ -262,12 +284,12 @@ fn large_files_are_patched_in_windows() {
     let old = index(&lab, &first);
     let (second, _) = publish(&after, &[Earlier::new(path, old.clone())]);
     let old = old.manifest().clone();
-    unpack(&*before, limits, old.digest().unwrap(), lab.tree("old")).unwrap();
+    unpack(&*before, limits, &old, lab.tree("old")).unwrap();
     let delta = &second.upgrades()[0].delta;
     assert!(delta.size < 1_000_000, "{}", delta.size);
     let delta = Delta::open(part(&lab, delta), &old, limits).unwrap();
     let previous = Previous::open(lab.path("old"), old).unwrap();
-    delta.install(&previous, lab.tree("new")).unwrap();
+    delta.install(second.manifest().digest, &previous, lab.tree("new")).unwrap();
     assert!(fs::read(lab.path("new/large")).unwrap() == large);
 }
 
