@@ -47,6 +47,8 @@ pub(crate) struct PackageTree {
     pub(crate) by: By,
     /// The digest of its manifest.
     pub(crate) manifest: Digest,
+    /// How many bytes of files it has at most.
+    pub(crate) unpacked: u64,
     /// The release whose tree it builds upon.
     pub(crate) from: Option<ReleaseId>,
     /// What is fetched for it.
@@ -109,7 +111,8 @@ impl PackageTree {
             (By::Archive, _) => {
                 let archive =
                     File::open(part(0)).map_err(|err| io_error("opening the package", err))?;
-                install::unpack(archive, limits, self.manifest, new)
+                let limits = limits.with_unpacked_bytes(self.unpacked.min(limits.unpacked_bytes));
+                install::unpack_by_digest(archive, limits, self.manifest, new)
             }
             (By::Chunks, previous) => {
                 let bytes = fs::read(part(0)).map_err(|err| io_error("reading the index", err))?;
@@ -117,19 +120,16 @@ impl PackageTree {
                 let packs = self.parts.iter().enumerate().skip(1);
                 let packs =
                     packs.fold(Packs::new(), |all, (at, it)| all.with(part(at), it.clone()));
-                self.expect(index.manifest())?;
-                index.install(&packs, previous.as_ref(), new)?;
+                index.install(self.manifest, &packs, previous.as_ref(), new)?;
                 Ok(index.manifest().clone())
             }
             (By::Delta, Some(previous)) => {
                 let delta = Delta::open(part(0), previous.manifest(), limits)?;
-                self.expect(delta.manifest())?;
-                delta.install(previous, new)?;
+                delta.install(self.manifest, previous, new)?;
                 Ok(delta.manifest().clone())
             }
             (By::Same, Some(previous)) => {
-                self.expect(previous.manifest())?;
-                install::again(previous, new)?;
+                install::again(self.manifest, previous, new)?;
                 Ok(previous.manifest().clone())
             }
             (By::Delta | By::Same, None) => {
@@ -137,14 +137,6 @@ impl PackageTree {
                 Err(io_error("building upon another release", missing))
             }
         }
-    }
-
-    fn expect(&self, manifest: &Manifest) -> Result<(), PackageError> {
-        let (expected, found) = (self.manifest, manifest.digest()?);
-        if expected == found {
-            return Ok(());
-        }
-        Err(PackageError::ManifestMismatch { expected, found })
     }
 }
 

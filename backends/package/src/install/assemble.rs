@@ -4,6 +4,7 @@ use crate::{
     Manifest, PackageError,
     manifest::{ContentHash, Entry, File},
 };
+use deploy_core::digest::Digest;
 use std::io::{self, Write};
 
 /// Where the content of files comes from that no old file has.
@@ -37,11 +38,12 @@ pub(crate) fn assemble(
     tree.finish()
 }
 
-/// Makes the tree of `previous` once more in `tree`. This blocks.
+/// Makes the tree of `previous` once more in `tree`, if its manifest has the digest `expected`. This blocks.
 ///
 /// # Errors
-/// If a file of it was changed, which is named, or the disk fails.
-pub fn again(previous: &Previous, tree: NewTree) -> Result<(), PackageError> {
+/// If it is another one, a file of it was changed, which is named, or the disk fails.
+pub fn again(expected: Digest, previous: &Previous, tree: NewTree) -> Result<(), PackageError> {
+    previous.manifest().must_be(expected)?;
     assemble(previous.manifest(), Some(previous), &mut Nothing, tree)
 }
 

@@ -9,4 +9,4 @@ pub use assemble::again;
 pub(crate) use assemble::{Contents, assemble};
 pub use previous::{Previous, Reuse};
 pub use tree::{Durability, NewTree};
-pub use unpack::unpack;
+pub use unpack::{unpack, unpack_by_digest};

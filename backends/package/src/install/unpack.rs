@@ -11,6 +11,7 @@ use crate::{
     manifest::{Mode, describe},
 };
 use cap_std::fs::File;
+use deploy_core::digest::Digest;
 use std::{
     io::{Read, Write as _},
     thread,
@@ -29,16 +30,30 @@ pub fn unpack(
     manifest: &Manifest,
     tree: NewTree,
 ) -> Result<(), PackageError> {
-    let limits = within(limits, manifest);
+    unpack_by_digest(archive, within(limits, manifest), manifest.digest()?, tree).map(drop)
+}
+
+/// As [`unpack`], for those who know no more of the manifest than its digest, and gives it. What is written is bounded by `limits` alone: set them to
+/// the totals of the publication.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_by_digest(
+    archive: impl Read + Send,
+    limits: Limits,
+    expected: Digest,
+    tree: NewTree,
+) -> Result<Manifest, PackageError> {
     thread::scope(|scope| {
         let source = Piped::begin(scope, archive, limits);
         let unpacker = Unpacker { tree, current: None };
-        let (found, unpacker) = describe(source, limits, unpacker)?;
-        if found != *manifest {
-            let (expected, found) = (manifest.digest()?, found.digest()?);
+        let (manifest, unpacker) = describe(source, limits, unpacker)?;
+        let found = manifest.digest()?;
+        if found != expected {
             return Err(PackageError::ManifestMismatch { expected, found });
         }
-        unpacker.tree.finish()
+        unpacker.tree.finish()?;
+        Ok(manifest)
     })
 }
 

@@ -88,7 +88,13 @@ impl Host {
         });
         let (installed, same) = looked.await.map_err(|err| err.to_string())?;
         if let Some(from) = same {
-            let tree = PackageTree { by: By::Same, manifest, from: Some(from), parts: Vec::new() };
+            let tree = PackageTree {
+                by: By::Same,
+                manifest,
+                unpacked: 0,
+                from: Some(from),
+                parts: Vec::new(),
+            };
             return Ok((tree, Needs::default()));
         }
         let list = self.cache.get(delivery.publication, from).await;
@@ -192,7 +198,8 @@ fn choose(
             _ => By::Archive,
         };
         let manifest = publication.manifest().digest;
-        return Ok((PackageTree { by, manifest, from, parts: way.parts }, way.needs));
+        let unpacked = publication.totals().unpacked;
+        return Ok((PackageTree { by, manifest, unpacked, from, parts: way.parts }, way.needs));
     }
 }
 
