@@ -12,8 +12,8 @@ use crate::{
     host::{Host, Installed},
     id::{AccountName, HostName, Principal, ReleaseId, RolloutId, ServiceName, StreamId, Version},
     spec::{
-        AbsolutePath, ArtifactRef, Direction, ParameterName, Release, Selector, Step, StepName,
-        Strategy,
+        AbsolutePath, ArtifactRef, Direction, ParameterName, Release, Selector, Signed, Step,
+        StepName, Strategy,
     },
     time::Timestamp,
 };
@@ -29,8 +29,8 @@ pub use warning::Warning;
 
 /// The newest format of plans and journal records that this program reads and writes.
 ///
-/// What is written has the oldest format that can say it: only what has to be confirmed, is staged, makes a rollout good, or
-/// stands behind positions that were given up needs the second.
+/// What is written has the oldest format that can say it: only what has to be confirmed, is staged, makes a rollout good, is signed by
+/// publishers, or stands behind positions that were given up needs the second.
 pub const FORMAT: u32 = 2;
 /// The format of everything else.
 pub(crate) const UNCONFIRMED: u32 = 1;
@@ -51,6 +51,9 @@ pub struct PlannedRelease {
     pub steps: Vec<Step>,
     /// What scripts see as `P_<NAME>`.
     pub parameters: BTreeMap<ParameterName, String>,
+    /// What its publishers have said of it, for hosts that ask for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
 }
 
 impl PlannedRelease {
@@ -76,6 +79,7 @@ impl From<&Release> for PlannedRelease {
             descriptor: release.descriptor,
             steps: release.steps.clone(),
             parameters: release.parameters.clone(),
+            signed: release.signed.clone(),
         }
     }
 }

@@ -218,10 +218,13 @@ impl<'a> Planner<'a> {
         let ends = waves.iter().flatten().flat_map(|it| [&it.from, &it.to]).flatten();
         let named: BTreeSet<&ReleaseId> = ends.chain([&release.id]).collect();
         let described = named.into_iter().filter_map(|it| self.releases.get(it));
-        let releases = described.map(|it| (it.id.clone(), PlannedRelease::from(*it))).collect();
+        let releases: BTreeMap<_, _> =
+            described.map(|it| (it.id.clone(), PlannedRelease::from(*it))).collect();
         let strategy = &service.strategy;
         let confirms = strategy.health.confirm_timeout.is_some();
-        let is_new = confirms || strategy.staging.is_some() || self.input.repairs.is_some();
+        let signed = releases.values().any(|it| it.signed.is_some());
+        let is_new =
+            confirms || signed || strategy.staging.is_some() || self.input.repairs.is_some();
         Plan {
             format: if is_new { FORMAT } else { UNCONFIRMED },
             work: *work,

@@ -1,5 +1,5 @@
 //! Releases: what runs, how it is put there, and with which parameters.
-use super::Step;
+use super::{Signed, Step};
 use crate::{
     digest::Digest,
     id::{Principal, ReleaseId, ServiceName, Version},
@@ -111,6 +111,9 @@ pub struct Release {
     pub created_by: Principal,
     /// Where it came from: a commit, a build, a note.
     pub provenance: String,
+    /// What its publishers have said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
 }
 
 impl Release {
@@ -136,6 +139,7 @@ impl Release {
             created_at,
             created_by,
             provenance: String::new(),
+            signed: None,
         }
     }
 
@@ -150,6 +154,13 @@ impl Release {
     #[must_use]
     pub fn with_parameters(mut self, parameters: BTreeMap<ParameterName, String>) -> Self {
         self.parameters = parameters;
+        self
+    }
+
+    /// Of which publishers have said this.
+    #[must_use]
+    pub fn with_signed(mut self, signed: Option<Signed>) -> Self {
+        self.signed = signed;
         self
     }
 

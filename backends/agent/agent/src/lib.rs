@@ -16,6 +16,7 @@ mod package;
 mod pins;
 mod policy;
 mod process;
+mod publishers;
 mod reload;
 mod run;
 mod session;

@@ -1,9 +1,11 @@
 //! `host.toml`: what this host lets be done to it, whoever asks. Nothing that comes over the network can change it.
 use crate::{process::cgroup::Choice, spec::Spec};
 use deploy_core::{
+    digest::Digest,
     id::AccountName,
     spec::{AbsolutePath, StepName},
 };
+use deploy_package::publisher::{NotPublished, PublisherKey, Publishers};
 use serde::Deserialize;
 use std::{fs, io, num::NonZeroU32, os::unix::fs::MetadataExt as _, path::Path, path::PathBuf};
 use thiserror::Error;
@@ -47,6 +49,7 @@ pub struct Policy {
     run: bool,
     #[serde(default)]
     signers: Vec<String>,
+    publishers: Option<PublishersPolicy>,
     #[serde(default = "default_concurrency")]
     concurrency: NonZeroU32,
     #[serde(default = "default_log_mib")]
@@ -55,6 +58,33 @@ pub struct Policy {
     cache_mib: u32,
     #[serde(default)]
     cgroups: Choice,
+}
+
+/// Who has to have signed what is run here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PublishersPolicy {
+    keys: Vec<PublisherKey>,
+    #[serde(default = "default_needed")]
+    needed: NonZeroU32,
+}
+
+impl PublishersPolicy {
+    fn publishers(&self) -> Result<Publishers, NotPublished> {
+        let needed = usize::try_from(self.needed.get()).unwrap_or(usize::MAX);
+        Publishers::new(self.keys.iter().cloned(), needed)
+    }
+
+    /// By which what was reached from these keys is known.
+    fn name(&self) -> Digest {
+        let mut keys: Vec<_> = self.keys.iter().map(ToString::to_string).collect();
+        keys.sort();
+        Digest::of(format!("{} of {}", self.needed, keys.join(" ")).as_bytes())
+    }
+}
+
+const fn default_needed() -> NonZeroU32 {
+    NonZeroU32::MIN
 }
 
 const fn default_concurrency() -> NonZeroU32 {
@@ -96,6 +126,9 @@ impl Policy {
         if policy.folders.is_empty() {
             return Err("`folders` is empty: nothing could be deployed to this host".to_owned());
         }
+        if let Some(Err(why)) = policy.publishers.as_ref().map(PublishersPolicy::publishers) {
+            return Err(format!("[publishers]: {why}"));
+        }
         for signer in &policy.signers {
             parse_key(signer).ok_or_else(|| {
                 format!("`signers`: `{}` is not 64 hexadecimal digits", signer.escape_debug())
@@ -109,6 +142,13 @@ impl Policy {
     pub fn signers(&self) -> Option<Vec<[u8; 32]>> {
         let keys = self.signers.iter().filter_map(|it| parse_key(it));
         (!self.signers.is_empty()).then(|| keys.collect())
+    }
+
+    /// Who has to have signed what is run here, and a name for these keys; `None` if nobody has to.
+    pub(crate) fn publishers(&self) -> Option<(Publishers, Digest)> {
+        let policy = self.publishers.as_ref()?;
+        // It was judged when it was read.
+        Some((policy.publishers().ok()?, policy.name()))
     }
 
     /// How many attempts may be under way at the same time.

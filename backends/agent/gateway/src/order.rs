@@ -4,13 +4,15 @@ use deploy_core::{
     backend::{AttemptRequest, HostRequest},
     digest::Digest,
     error::{BackendError, BackendResult, ErrorKind},
-    spec::{ArtifactRef, Effect, Step},
+    plan::PlannedRelease,
+    spec::{ArtifactRef, Direction, Effect, Signed, SignedKeys, Step},
 };
 use deploy_host::{
     descriptor::{Descriptor, Script},
     duration::whole_seconds,
     executor::environment,
 };
+use deploy_package::publisher::Statement;
 use std::time::Duration;
 
 /// How long processes have between TERM and KILL when a step's time is up.
@@ -56,7 +58,30 @@ pub(crate) fn attempt(
         masked: Vec::new(),
         revert: None,
         delivery: None,
+        published: release.signed.as_ref().map(published),
+        downgrade: request.direction == Direction::Back || is_older(release, previous),
     })
+}
+
+fn published(signed: &Signed) -> v1::Published {
+    let keys = |it: &SignedKeys| v1::SignedKeys {
+        list: it.list.clone(),
+        signatures: it.signatures.clone(),
+    };
+    v1::Published {
+        statement: signed.statement.clone(),
+        signatures: signed.signatures.clone(),
+        key_lists: signed.key_lists.iter().map(keys).collect(),
+    }
+}
+
+/// Whether its publishers have made it before what the host runs: a plan said so, and was let go.
+fn is_older(release: &PlannedRelease, previous: Option<&PlannedRelease>) -> bool {
+    let issued = |it: &PlannedRelease| {
+        let statement = it.signed.as_ref()?.statement.as_bytes();
+        Some(Statement::read_unverified(statement).ok()?.issued)
+    };
+    issued(release) < previous.and_then(issued)
 }
 
 /// The way back that goes with an attempt.

@@ -64,8 +64,7 @@ impl Publishers {
         held: u64,
     ) -> Result<KeyList, NotPublished> {
         self.believe(bytes, signatures)?;
-        let list: KeyList = parse(WHAT, bytes)?;
-        of_format(WHAT, list.format, FORMAT)?;
+        let list = KeyList::read_unverified(bytes)?;
         if list.serial <= held {
             return Err(NotPublished::Old { got: list.serial, held });
         }
@@ -125,6 +124,16 @@ impl KeyList {
     /// If memory ends.
     pub fn to_bytes(&self) -> Result<Vec<u8>, PackageError> {
         serde_json::to_vec(self).map_err(PackageError::unwritable)
+    }
+
+    /// Reads a list whose signatures somebody else will look at.
+    ///
+    /// # Errors
+    /// If it is none, or of another format.
+    pub fn read_unverified(bytes: &[u8]) -> Result<Self, NotPublished> {
+        let list: Self = parse(WHAT, bytes)?;
+        of_format(WHAT, list.format, FORMAT)?;
+        Ok(list)
     }
 
     /// Whom it names.

@@ -16,7 +16,7 @@
 //! # let sign = |bytes: &[u8]| minisign::sign(None, &sk, bytes, None, None).map(|it| it.into_string());
 //! # let public = pk.to_base64();
 //! let (descriptor, package) = (Digest::of(b"how"), Digest::of(b"what"));
-//! let statement = Statement::new("web".parse()?, "1.4.2".parse()?, descriptor).with_package(package);
+//! let statement = Statement::new("web".parse()?, "1.4.2".parse()?, descriptor, 1_800_000_000).with_package(package);
 //! let bytes = statement.to_bytes()?;
 //! // As `minisign -Sm statement.json` does it.
 //! let signature = sign(&bytes)?;

@@ -34,6 +34,8 @@ pub struct Statement {
     /// The package's manifest, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<Digest>,
+    /// When it was made, in seconds since 1970: what is older is a downgrade.
+    pub issued: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,11 +45,16 @@ enum Kind {
 }
 
 impl Statement {
-    /// Of a version that brings no package.
+    /// Of a version that brings no package; made `issued` seconds after the beginning of 1970.
     #[must_use]
-    pub const fn new(service: ServiceName, version: Version, descriptor: Digest) -> Self {
+    pub const fn new(
+        service: ServiceName,
+        version: Version,
+        descriptor: Digest,
+        issued: u64,
+    ) -> Self {
         let (kind, format) = (Kind::Release, FORMAT);
-        Self { kind, format, service, version, descriptor, package: None, manifest: None }
+        Self { kind, format, service, version, descriptor, package: None, manifest: None, issued }
     }
 
     /// That brings this package.
@@ -70,6 +77,14 @@ impl Statement {
     /// If memory ends.
     pub fn to_bytes(&self) -> Result<Vec<u8>, PackageError> {
         serde_json::to_vec(self).map_err(PackageError::unwritable)
+    }
+
+    /// Reads a statement whose signatures somebody else will look at.
+    ///
+    /// # Errors
+    /// If it is none, or of another format.
+    pub fn read_unverified(bytes: &[u8]) -> Result<Self, NotPublished> {
+        Self::parse(bytes)
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, NotPublished> {

@@ -23,7 +23,7 @@ impl Publisher {
 
 fn statement() -> Statement {
     let web = "web".parse().unwrap();
-    Statement::new(web, "1.4.2".parse().unwrap(), Digest::of(b"how"))
+    Statement::new(web, "1.4.2".parse().unwrap(), Digest::of(b"how"), 1_800_000_000)
         .with_package(Digest::of(b"what"))
         .with_manifest(Digest::of(b"tree"))
 }

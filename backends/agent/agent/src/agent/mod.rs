@@ -19,6 +19,7 @@ use crate::{
     journal::{Journal, record::Record},
     pins::Pins,
     process::{cgroup::Cgroups, proc_fs::boot_id},
+    publishers::Trust,
     reload::{lock, unlock},
 };
 use async_trait::async_trait;
@@ -98,6 +99,7 @@ struct Host {
     journal: Journal,
     cache: Cache,
     cgroups: Cgroups,
+    trust: Option<Trust>,
     boot_id: String,
     live: Mutex<BTreeMap<AttemptKey, watch::Sender<u64>>>,
     /// What looks after attempts.
@@ -139,6 +141,7 @@ impl Host {
             ("journal", 0o700),
             ("artifacts", 0o700),
             ("pins", 0o700),
+            ("publishers", 0o700),
         ] {
             make(&state.join(folder), mode).map_err(failed)?;
         }
@@ -154,6 +157,7 @@ impl Host {
             journal,
             cache: Cache::new(state.join("artifacts"), options.policy.cache_limit(), pins),
             cgroups: Cgroups::find(options.policy.cgroups()),
+            trust: Trust::of(&options.policy, state.join("publishers")),
             boot_id: boot_id().map_err(failed)?,
             live: Mutex::default(),
             tasks: Mutex::default(),

@@ -4,6 +4,7 @@ use super::{
     answers::{failing, invalid, refused},
     delivery::{Package, RESERVE},
     prepare::{Fetched, FetchedPackage, Prepared},
+    questions::current_release,
 };
 use crate::{
     FetchArtifact,
@@ -11,10 +12,11 @@ use crate::{
     attempt::{Acceptance, NotAccepted},
     cache::FetchError,
     package::PackageTree,
-    spec::{Artifact, Spec},
+    spec::{Artifact, DeliverySpec, Spec},
 };
 use deploy_agent_protocol::v1::{Accepted, Attempt, Refusal, Refused};
 use deploy_core::telemetry::TARGET_BACKEND;
+use deploy_package::publisher::Statement;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -34,14 +36,49 @@ impl Host {
         let spec = Spec::parse(attempt)?;
         if self.is_new(&spec).await? {
             let account = self.allowed(&spec).await?;
+            let mut said = vec![self.published(&spec).await?];
             if let Some(revert) = &spec.revert {
                 self.allowed(&revert.back).await?;
+                said.push(self.published(&revert.back).await?);
             }
             self.leave_alone_what_is_left(&spec).await?;
             let prepared = self.prepare(&spec, &account, artifacts).await?;
+            self.remember(&spec, said).await?;
             self.accept(&spec, prepared).await?;
         }
         Ok(Accepted {})
+    }
+
+    /// What publishers have said of an attempt's release; `None` if this host asks for nobody's word.
+    async fn published(self: &Arc<Self>, spec: &Spec) -> Result<Option<Statement>, Refused> {
+        if self.trust.is_none() {
+            return Ok(None);
+        }
+        let (host, spec) = (Arc::clone(self), spec.clone());
+        let checked = spawn_blocking(move || {
+            let current = current_release(&spec.place).and_then(|it| it.parse().ok());
+            host.trust.as_ref().map(|it| it.check(&spec, current.as_ref())).transpose()
+        });
+        checked.await.map_err(failing)?.map_err(|why| refused(Refusal::NotTrusted, why, 0))
+    }
+
+    /// When releases were made that are about to run: those of the attempt, and of its way back.
+    async fn remember(
+        self: &Arc<Self>,
+        spec: &Spec,
+        said: Vec<Option<Statement>>,
+    ) -> Result<(), Refused> {
+        let (host, spec) = (Arc::clone(self), spec.clone());
+        let remembered = spawn_blocking(move || {
+            let back = spec.revert.as_deref().map(|it| &it.back);
+            for (spec, statement) in [&spec].into_iter().chain(back).zip(said) {
+                if let (Some(trust), Some(statement)) = (&host.trust, statement) {
+                    trust.remember(spec, &statement)?;
+                }
+            }
+            Ok(())
+        });
+        remembered.await.map_err(failing)?.map_err(|err: io::Error| self.not_written(&err))
     }
 
     /// Whether there is something to start. What will be refused is refused before anything is fetched for it.
@@ -156,7 +193,14 @@ impl Host {
 
     /// How the package of an attempt comes, if it has one.
     async fn package(&self, spec: &Spec, artifacts: &dyn FetchArtifact) -> Option<Package> {
-        let (release, delivery) = (spec.release.as_ref(), spec.delivery.as_ref());
+        let release = spec.release.as_ref();
+        // What publishers have not said of the tree has to come as what they have said something of.
+        let said = spec.order.published.as_ref();
+        let said = said.and_then(|it| Statement::read_unverified(it.statement.as_bytes()).ok());
+        let signed = |it: &&DeliverySpec| {
+            self.trust.is_none() || said.as_ref().and_then(|it| it.manifest) == Some(it.manifest)
+        };
+        let delivery = spec.delivery.as_ref().filter(signed);
         Some(self.way(&spec.place, release, spec.package?, delivery, artifacts).await)
     }
 

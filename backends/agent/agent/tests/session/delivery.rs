@@ -12,6 +12,7 @@ use deploy_core::{
     },
     conformance::{permit, sample},
     digest::Digest,
+    error::BackendResult,
     host::{Connection, Host},
     id::Seq,
     plan::PlannedRelease,
@@ -31,23 +32,28 @@ use std::{
 };
 
 /// More than any delta of these tests has.
-const LITTLE: u64 = 20_000;
+pub(crate) const LITTLE: u64 = 20_000;
 const LARGE: usize = 600_000;
 
 /// A host with an agent, and a gateway that knows the parts of packages.
-struct Lab {
-    fixture: Fixture,
+pub(crate) struct Lab {
+    pub(crate) fixture: Fixture,
     executor: AgentExecutor,
     permit: Permit,
     generation: AtomicU64,
-    _served: Served,
-    _link: Link,
-    _agent: Agent,
+    served: Served,
+    link: Link,
+    agent: Agent,
 }
 
 impl Lab {
     async fn new() -> Self {
-        let fixture = Fixture::with_policy("cgroups = 'none'\n").await;
+        Self::with_policy("").await
+    }
+
+    /// Whose host has this in its `host.toml`.
+    pub(crate) async fn with_policy(policy: &str) -> Self {
+        let fixture = Fixture::with_policy(&format!("cgroups = 'none'\n{policy}")).await;
         let parts = fixture.dir.path().join("parts");
         let packages = Arc::clone(&fixture.store) as _;
         let parts = PartStore::open(parts, packages, PartStoreOptions::default()).unwrap();
@@ -59,7 +65,14 @@ impl Lab {
         let executor = served.executor();
         eventually("the agent is there", || served.gateway.connected() == [h1()]).await;
         let generation = AtomicU64::new(1);
-        Self { fixture, executor, permit, generation, _served: served, _link: link, _agent: agent }
+        Self { fixture, executor, permit, generation, served, link, agent }
+    }
+
+    /// As if the agent had been started anew.
+    pub(crate) async fn restart(&mut self) {
+        self.fixture.reopen().await;
+        self.agent = self.link.agent(self.fixture.host(), "boot 1");
+        eventually("the agent is back", || self.served.gateway.connected() == [h1()]).await;
     }
 
     fn deploy_path(&self) -> PathBuf {
@@ -67,7 +80,12 @@ impl Lab {
     }
 
     /// A release of a package with one large file, which `changed` changes a little.
-    async fn release(&self, id: &str, changed: u8, scripts: &[(&str, &[u8])]) -> PlannedRelease {
+    pub(crate) async fn release(
+        &self,
+        id: &str,
+        changed: u8,
+        scripts: &[(&str, &[u8])],
+    ) -> PlannedRelease {
         let store = &*self.fixture.store;
         let mut program = noise(LARGE);
         program.splice(300_000..300_001, [changed]);
@@ -77,7 +95,7 @@ impl Lab {
         PlannedRelease::from(&release)
     }
 
-    fn attempt(
+    pub(crate) fn attempt(
         &self,
         release: &PlannedRelease,
         previous: Option<&PlannedRelease>,
@@ -103,8 +121,17 @@ impl Lab {
     }
 
     /// Runs it, and gives the number of bytes that it took.
-    async fn deploy(&self, release: &PlannedRelease, previous: Option<&PlannedRelease>) -> u64 {
+    pub(crate) async fn deploy(
+        &self,
+        release: &PlannedRelease,
+        previous: Option<&PlannedRelease>,
+    ) -> u64 {
         self.run(self.attempt(release, previous)).await
+    }
+
+    /// Runs an attempt, whatever comes of it.
+    pub(crate) async fn attempted(&self, attempt: &AttemptRequest) -> BackendResult<AttemptReport> {
+        self.executor.run(&self.permit, attempt, &Unread).await
     }
 
     async fn run(&self, attempt: AttemptRequest) -> u64 {
@@ -121,7 +148,7 @@ impl Lab {
     }
 }
 
-const PLAIN: &[(&str, &[u8])] = &[("descriptor.toml", b"format = 1\n")];
+pub(crate) const PLAIN: &[(&str, &[u8])] = &[("descriptor.toml", b"format = 1\n")];
 
 /// Bytes that cannot be packed.
 fn noise(size: usize) -> Vec<u8> {

@@ -87,6 +87,8 @@ impl LocalAgent {
             masked: Vec::new(),
             revert: None,
             delivery: None,
+            published: None,
+            downgrade: false,
         })
     }
 
