@@ -3,9 +3,10 @@ use crate::{
     commands::{
         artifact::ArtifactCommand, backup::BackupCommand, build::BuildCommand,
         completions::Completions, context::ContextCommand, demo::Demo,
-        descriptor::DescriptorCommand, doctor::Doctor, host::HostCommand, plan::PlanCommand,
-        release::ReleaseCommand, rollout::RolloutCommand, run::Run, serve::ServeDemo,
-        server::Serve, service::ServiceCommand, status::StatusCommand, token::TokenCommand,
+        descriptor::DescriptorCommand, doctor::Doctor, host::HostCommand, key::KeyCommand,
+        plan::PlanCommand, release::ReleaseCommand, rollout::RolloutCommand, run::Run,
+        serve::ServeDemo, server::Serve, service::ServiceCommand, status::StatusCommand,
+        token::TokenCommand,
     },
     output::{Color, Format},
 };
@@ -85,6 +86,8 @@ pub(crate) enum Command {
     Build(BuildCommand),
     #[command(subcommand)]
     Release(ReleaseCommand),
+    #[command(subcommand)]
+    Key(KeyCommand),
     #[command(subcommand)]
     Descriptor(DescriptorCommand),
     Plan(PlanCommand),

@@ -13,6 +13,7 @@ mod output;
 mod packages;
 mod plane;
 mod rollout;
+mod signing;
 mod telemetry;
 
 use app::App;
@@ -83,6 +84,7 @@ pub(crate) async fn dispatch(app: &App, command: Command) -> Result<Exit, Proble
         Command::Backup(command) => command.run(app).await,
         Command::Build(command) => command.run(app).await,
         Command::Release(command) => command.run(app).await,
+        Command::Key(command) => command.run(app),
         Command::Descriptor(command) => command.run(app),
         Command::Plan(command) => command.run(app).await,
         Command::Rollout(command) => command.run(app).await,

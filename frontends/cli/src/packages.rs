@@ -5,6 +5,7 @@ use deploy_host::{
     archive::{self, ArchiveError, ArchiveFile, Limits, PackedFile},
     descriptor::{self, Bundle, DescriptorError},
 };
+use deploy_package::Manifest;
 use deploy_wire::{Problem, ProblemCode};
 use std::{
     collections::BTreeMap,
@@ -22,6 +23,23 @@ pub(crate) struct Packed {
     pub(crate) file: File,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
+}
+
+impl Packed {
+    /// The digest of the manifest of the tree in it. This blocks.
+    pub(crate) fn manifest(&self) -> Result<Digest, Problem> {
+        let unreadable = |err: &dyn std::fmt::Display| {
+            Problem::new(
+                ProblemCode::InvalidFile,
+                format!("the package cannot be described: {err}"),
+            )
+        };
+        let mut file = &self.file;
+        file.rewind().map_err(|err| unreadable(&err))?;
+        let scan = Manifest::read(file, Limits::PACKAGE).map_err(|err| unreadable(&err))?;
+        file.rewind().map_err(|err| unreadable(&err))?;
+        scan.manifest.digest().map_err(|err| unreadable(&err))
+    }
 }
 
 /// Takes a package: an archive, or a folder that is packed first. This blocks.

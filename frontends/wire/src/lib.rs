@@ -34,6 +34,6 @@ pub use resource::{
     DoctorReport, Explanation, FailureBudget, Garbage, Holders, Host, HostCheck, HostOwed,
     HostStatus, Import, IssuedJoinToken, IssuedToken, JoinToken, LogLine, Order, Plan, PlanHost,
     PlanTransfer, PlanWave, PublishedBuild, Release, ReleaseDiff, Removed, Repair, Restored,
-    Retries, Rollout, RolloutEvent, RolloutSummary, ServerInfo, Service, Stagger, Staging, Status,
-    Step, Strategy, Task, Token, Upload, Verification, Wave,
+    Retries, Rollout, RolloutEvent, RolloutSummary, ServerInfo, Service, Signed, SignedKeys,
+    Stagger, Staging, Status, Step, Strategy, Task, Token, Upload, Verification, Wave,
 };

@@ -1,5 +1,5 @@
 //! What is asked for over HTTP. What may be left out has a default, and what is not known is refused.
-use crate::{BuildSpec, Connection, Repair, Strategy};
+use crate::{BuildSpec, Connection, Repair, Signed, Strategy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -105,6 +105,9 @@ pub struct NewRelease {
     /// Where it came from.
     #[serde(default)]
     pub provenance: String,
+    /// What its publishers have said of it, for hosts that ask for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
 }
 
 /// A release to plan onto the hosts of its service.

@@ -1,5 +1,10 @@
 //! Packages come to hosts as what is new in them.
-use crate::{host::TestHost, network::may_divide, plane::Plane, rollouts::fleet};
+use crate::{
+    host::TestHost,
+    network::may_divide,
+    plane::{Plane, until},
+    rollouts::fleet,
+};
 use serde_json::Value;
 use std::{fs, path::PathBuf};
 
@@ -21,6 +26,10 @@ impl<'a> Web<'a> {
 
     /// Makes the release `version`, whose program differs from that of others in a few bytes.
     fn release(&self, version: &str) {
+        self.release_with(version, &[]);
+    }
+
+    fn release_with(&self, version: &str, options: &[&str]) {
         let folder: PathBuf = self.0.path(&format!("web-{version}"));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("program"), program(version)).unwrap();
@@ -29,7 +38,7 @@ impl<'a> Web<'a> {
         let paths = [folder.to_str().unwrap(), descriptor.to_str().unwrap()];
         let [package, descriptor] = paths;
         let create = ["release", "create", "web", version, "--package", package];
-        self.0.deploy(&[&create[..], &["--descriptor", descriptor]].concat());
+        self.0.deploy(&[&create[..], &["--descriptor", descriptor], options].concat());
     }
 
     /// What a plan says of how the package gets to its hosts.
@@ -120,4 +129,48 @@ fn an_upgrade_is_planned_and_sent_as_a_delta_and_taken_back_without_a_download()
         let more = fetched(host);
         assert!(more < 5_000, "{}: the descriptor at most, and not {more} bytes", host.name);
     }
+}
+
+#[test]
+fn a_host_runs_what_its_publishers_have_signed_and_nothing_else() {
+    if !may_divide("a_host_runs_what_its_publishers_have_signed_and_nothing_else") {
+        return;
+    }
+    let (plane, mut hosts) = fleet(1);
+    let web = Web::new(&plane);
+    let key = |name: &str| plane.path(name).to_str().unwrap().to_owned();
+    let create = |name: &str| {
+        let made = plane.deploy(&["key", "create", &key(name), "--no-password"]);
+        made["public_key"].as_str().unwrap().to_owned()
+    };
+    let (first, second) = (create("first.key"), create("second.key"));
+    hosts[0].kill_agent();
+    hosts[0].configure(&format!("[publishers]\nkeys = ['{first}']\n"));
+    hosts[0].start();
+    until("the agent is back", || plane.are_connected(&["h1"]));
+
+    web.release("1.0.0");
+    let said = plane.failing(&["rollout", "start", "web", "web-1.0.0", "--yes"]);
+    assert!(said.contains("this is not signed"), "{said}");
+    assert!(!hosts[0].srv("web/current").exists());
+    plane.failing(&["rollout", "abort", "web"]);
+
+    web.release_with("1.0.1", &["--sign-key", &key("first.key")]);
+    web.deploy("1.0.1");
+    run(&hosts, "1.0.1");
+
+    // Another key takes over, with the first release that it signs.
+    let list = key("keys.json");
+    let rotate = ["key", "rotate", "--serial", "1", "--key", &second, "--to", &list];
+    plane.deploy(&[&rotate[..], &["--sign-key", &key("first.key")]].concat());
+    let signed = ["--sign-key", &key("second.key"), "--key-list", &list];
+    web.release_with("1.0.2", &signed);
+    let transfers = web.transfers("1.0.2");
+    assert_eq!(transfers[0]["way"], "delta", "{transfers:?}");
+    web.deploy("1.0.2");
+    run(&hosts, "1.0.2");
+    web.release_with("1.0.3", &["--sign-key", &key("first.key")]);
+    let said = plane.failing(&["rollout", "start", "web", "web-1.0.3", "--yes"]);
+    assert!(said.contains("(not_signed)"), "{said}");
+    run(&hosts, "1.0.2");
 }

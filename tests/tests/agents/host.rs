@@ -54,6 +54,12 @@ impl TestHost {
         host
     }
 
+    /// Adds to its `host.toml`; the agent reads it when it starts.
+    pub(crate) fn configure(&self, more: &str) {
+        let there = fs::read_to_string(self.folder.join("host.toml")).unwrap();
+        self.write("host.toml", &format!("{there}{more}"));
+    }
+
     fn write(&self, name: &str, text: &str) {
         fs::write(self.folder.join(name), text).unwrap();
     }

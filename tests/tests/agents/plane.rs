@@ -7,7 +7,7 @@ use std::{
     env, fs,
     io::{BufRead as _, BufReader},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -139,14 +139,25 @@ impl Plane {
     /// What a command that is sent to the server prints.
     #[track_caller]
     pub(crate) fn sent_and_shown(&self, arguments: &[&str]) -> String {
+        let output = self.send(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// All that a command prints that is sent to the server and does not end well.
+    #[track_caller]
+    pub(crate) fn failing(&self, arguments: &[&str]) -> String {
+        let output = self.send(arguments);
+        assert!(!output.status.success(), "{arguments:?}: {output:?}");
+        let both = [output.stdout, output.stderr].concat();
+        String::from_utf8(both).unwrap()
+    }
+
+    fn send(&self, arguments: &[&str]) -> Output {
         let (url, authority) = (format!("https://{}", self.api), self.path("data/tls/ca.pem"));
         let there = ["--server", &url, "--ca", authority.to_str().unwrap()];
         let mut command = self.command(&[arguments, &there].concat());
-        let output =
-            command.env_remove("DEPLOY_DATA_DIR").env("DEPLOY_TOKEN", &self.token).output();
-        let output = output.unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        command.env_remove("DEPLOY_DATA_DIR").env("DEPLOY_TOKEN", &self.token).output().unwrap()
     }
 
     /// What a command prints for people.

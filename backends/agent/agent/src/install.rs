@@ -1,4 +1,5 @@
 //! What makes the agent a service of its host.
+use deploy_package::publisher::{self, NotPublished, PublisherKey};
 use std::{
     error::Error,
     fs,
@@ -30,7 +31,40 @@ folders = [\"/srv\"]
 #log_mib = 64
 # How much is kept of packages and descriptors, in MiB, beside what is in use.
 #cache_mib = 10240
+# Whose signatures releases have to have; without this, nobody's. `deploy key create` makes a key.
+# [publishers]
+# keys = [\"RWQ...\"]
+# needed = 1
 ";
+
+/// Whose signatures releases have to have on a host that is set up now.
+#[derive(Debug)]
+pub(crate) struct Publishers {
+    keys: Vec<PublisherKey>,
+    needed: usize,
+}
+
+impl Publishers {
+    /// `needed` of `keys`; `None` if there are none.
+    ///
+    /// # Errors
+    /// If these cannot sign anything.
+    pub(crate) fn new(
+        keys: Vec<PublisherKey>,
+        needed: usize,
+    ) -> Result<Option<Self>, NotPublished> {
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        publisher::Publishers::new(keys.iter().cloned(), needed)?;
+        Ok(Some(Self { keys, needed }))
+    }
+
+    fn text(&self) -> String {
+        let keys: Vec<_> = self.keys.iter().map(|it| format!("\"{it}\"")).collect();
+        format!("\n[publishers]\nkeys = [{}]\nneeded = {}\n", keys.join(", "), self.needed)
+    }
+}
 
 /// Where the files of a service lie.
 #[derive(Debug)]
@@ -52,8 +86,11 @@ impl Default for Places {
 ///
 /// # Errors
 /// If a file cannot be written, or the service does not start.
-pub(crate) fn install(program: &Path) -> Result<Vec<String>, Box<dyn Error>> {
-    let mut done = write(&Places::default(), program)?;
+pub(crate) fn install(
+    program: &Path,
+    publishers: Option<&Publishers>,
+) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut done = write(&Places::default(), program, publishers)?;
     if Path::new(SYSTEMD).is_dir() {
         systemctl(&["daemon-reload"])?;
         systemctl(&["enable", "--now", SERVICE])?;
@@ -64,12 +101,24 @@ pub(crate) fn install(program: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     Ok(done)
 }
 
-fn write(places: &Places, program: &Path) -> io::Result<Vec<String>> {
+fn write(
+    places: &Places,
+    program: &Path,
+    publishers: Option<&Publishers>,
+) -> io::Result<Vec<String>> {
     let unit = UNIT.replace(PROGRAM, &program.display().to_string());
-    let files = [(places.config.clone(), HOST), (places.units.join(SERVICE), unit.as_str())];
+    let host = format!("{HOST}{}", publishers.map(Publishers::text).unwrap_or_default());
+    if publishers.is_some() && places.config.exists() {
+        let message = format!(
+            "{} is there already: write [publishers] into it, or enrol without `--publisher`",
+            places.config.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+    }
+    let files = [(places.config.clone(), host), (places.units.join(SERVICE), unit)];
     let mut done = Vec::new();
     for (path, text) in files {
-        let wrote = write_new(&path, text).map_err(|err| {
+        let wrote = write_new(&path, &text).map_err(|err| {
             io::Error::new(err.kind(), format!("{} cannot be written: {err}", path.display()))
         })?;
         let said = if wrote { "wrote" } else { "left as it is:" };
@@ -115,14 +164,31 @@ mod tests {
             config: dir.path().join("etc/deploy-agent/host.toml"),
             units: dir.path().join("units"),
         };
-        write(&places, Path::new("/opt/deploy-agent")).unwrap();
+        write(&places, Path::new("/opt/deploy-agent"), None).unwrap();
         Policy::read(&places.config).unwrap();
         let unit = fs::read_to_string(places.units.join(SERVICE)).unwrap();
         assert!(unit.contains("ExecStart=/opt/deploy-agent run\n"), "{unit}");
         fs::write(&places.config, "folders = ['/opt']\n").unwrap();
-        let done = write(&places, Path::new("/other")).unwrap();
+        let done = write(&places, Path::new("/other"), None).unwrap();
         assert!(done.iter().all(|it| it.starts_with("left as it is")), "{done:?}");
         assert_eq!(fs::read_to_string(&places.config).unwrap(), "folders = ['/opt']\n");
+    }
+
+    #[test]
+    fn publishers_are_written_where_nothing_is_and_never_left_out_in_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, units) = (dir.path().join("etc/host.toml"), dir.path().join("units"));
+        let places = Places { config, units };
+        let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+        let keys = vec![pair.pk.to_base64().parse().unwrap()];
+        Publishers::new(keys.clone(), 2).unwrap_err();
+        let publishers = Publishers::new(keys, 1).unwrap();
+        write(&places, Path::new("/opt/deploy-agent"), publishers.as_ref()).unwrap();
+        Policy::read(&places.config).unwrap();
+        let text = fs::read_to_string(&places.config).unwrap();
+        assert!(text.contains(&pair.pk.to_base64()), "{text}");
+        let again = write(&places, Path::new("/opt/deploy-agent"), publishers.as_ref());
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod install;
 use clap::{Args, Parser, Subcommand};
 use deploy_agent::{Names, Policy, enrol, reload, run};
 use deploy_core::memory::SystemClock;
+use deploy_package::publisher::PublisherKey;
 use sd_notify::NotifyState;
 use std::{
     error::Error,
@@ -56,6 +57,12 @@ struct Enrol {
     /// Makes the agent a service: writes `/etc/deploy-agent/host.toml` and a unit where there are none, and starts it
     #[arg(long, conflicts_with = "state_dir")]
     install: bool,
+    /// A key of a publisher that host.toml is to name, so that this host runs only what publishers have signed; may be given again
+    #[arg(long = "publisher", value_name = "KEY", requires = "install")]
+    publishers: Vec<PublisherKey>,
+    /// How many of these have to sign
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "publishers")]
+    publishers_needed: usize,
     #[command(flatten)]
     state: State,
 }
@@ -123,6 +130,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, Box<dyn Error>>>) -> Result<
 
 impl Enrol {
     async fn run(self) -> Result<(), Box<dyn Error>> {
+        let publishers = install::Publishers::new(self.publishers, self.publishers_needed)?;
         let mut token = String::new();
         io::stdin().take(LONGEST_TOKEN).read_to_string(&mut token)?;
         let clock = Arc::new(SystemClock::new());
@@ -132,7 +140,7 @@ impl Enrol {
         let credentials = enrol(state, &self.server, &token, names, clock).await?;
         eprintln!("this machine is the host `{}` now", credentials.host());
         if self.install {
-            let done = install::install(&std::env::current_exe()?)?;
+            let done = install::install(&std::env::current_exe()?, publishers.as_ref())?;
             done.iter().for_each(|it| eprintln!("{it}"));
         }
         Ok(())

@@ -5,15 +5,19 @@ use crate::{
     packages::{Packed, pack_descriptor, pack_package},
     plane::{Place, Plane},
     problem::{chain, invalid, usage},
+    signing::{PublishArgs, text_of},
 };
 use clap::{Args, Subcommand, ValueHint};
 use deploy_core::{
-    backend::ArtifactKind,
+    backend::{ArtifactKind, Clock as _},
+    digest::Digest,
     id::{ReleaseId, RepositoryName, ServiceName, Version},
+    memory::SystemClock,
     spec::ParameterName,
 };
 use deploy_host::descriptor::{self, Descriptor};
 use deploy_operations::{ArtifactSearch, RepositoryPattern, another_already, parse::field};
+use deploy_package::publisher::Statement;
 use deploy_wire::{Exit, NewRelease, Problem, ProblemCode, Release};
 use std::{
     collections::BTreeMap,
@@ -24,6 +28,7 @@ use std::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReleaseCommand {
     Create(Create),
+    Statement(StatementArgs),
     List(List),
     Show(Show),
     Diff(Diff),
@@ -60,6 +65,30 @@ pub(crate) struct Create {
     /// Where it came from: a commit, a build, a note
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     provenance: String,
+    #[command(flatten)]
+    publish: PublishArgs,
+}
+
+/// Prints what publishers sign of a release, for those whose keys are elsewhere
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  deploy release statement web 1.4.2 --package srv.tar.gz --descriptor ./descriptor > statement.json\n  \
+    minisign -Sm statement.json\n  deploy release create web 1.4.2 --package srv.tar.gz --descriptor ./descriptor \
+    --statement statement.json --signature statement.json.minisig"
+)]
+pub(crate) struct StatementArgs {
+    /// Of which service
+    #[arg(value_name = "SERVICE")]
+    service: ServiceName,
+    /// The version people know it by
+    #[arg(value_name = "VERSION")]
+    release_version: Version,
+    /// What runs: a path, a digest, or a version
+    #[arg(long, value_name = "PACKAGE", value_hint = ValueHint::AnyPath)]
+    package: String,
+    /// How it is put on hosts: a path, a digest, or a version
+    #[arg(long, value_name = "DESCRIPTOR", value_hint = ValueHint::AnyPath)]
+    descriptor: String,
 }
 
 /// Shows the releases of a service, newest first
@@ -104,6 +133,7 @@ impl ReleaseCommand {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
         match self {
             Self::Create(command) => command.run(app).await,
+            Self::Statement(command) => command.run(app).await,
             Self::List(command) => command.run(app).await,
             Self::Show(command) => command.run(app).await,
             Self::Diff(command) => command.run(app).await,
@@ -136,8 +166,14 @@ impl Create {
             descriptor: descriptor.digest.clone(),
             parameters: given.into_iter().map(|(name, it)| (name.to_string(), it)).collect(),
             provenance: self.provenance,
+            signed: None,
         };
         differs(&*plane, &id, &asked).await?;
+        let statement = statement(&self.service, &self.release_version, &descriptor, &package)?;
+        let asked = NewRelease { signed: self.publish.signed(&statement)?, ..asked };
+        if self.publish.asks() && package.manifest.is_none() {
+            app.output.warn("the tree in the package is not signed, since it is not here: hosts that ask for signatures fetch it whole");
+        }
         let meant =
             [(&self.package, package.meant.clone()), (&self.descriptor, descriptor.meant.clone())];
         parts.put([package, descriptor]).await?;
@@ -152,6 +188,35 @@ impl Create {
         });
         Ok(Exit::Succeeded)
     }
+}
+
+impl StatementArgs {
+    async fn run(self, app: &App) -> Result<Exit, Problem> {
+        let plane = app.plane().await?;
+        let parts =
+            Parts { plane: &*plane, service: &self.service, version: &self.release_version };
+        let (descriptor, _) = parts.descriptor(&self.descriptor).await?;
+        let package = parts.package(&self.package).await?;
+        let statement = statement(&self.service, &self.release_version, &descriptor, &package)?;
+        app.output.raw(format_args!("{}", text_of(&statement)?));
+        Ok(Exit::Succeeded)
+    }
+}
+
+/// What publishers say of a release that consists of these.
+fn statement(
+    service: &ServiceName,
+    version: &Version,
+    descriptor: &Part,
+    package: &Part,
+) -> Result<Statement, Problem> {
+    let issued = SystemClock::new().now().as_millis() / 1_000;
+    let (service, version) = (service.clone(), version.clone());
+    let mut statement =
+        Statement::new(service, version, field("descriptor", &descriptor.digest)?, issued)
+            .with_package(field("package", &package.digest)?);
+    statement.manifest = package.manifest;
+    Ok(statement)
 }
 
 /// Refuses a release of a name that one with other artifacts has already.
@@ -181,6 +246,8 @@ struct Part {
     kind: ArtifactKind,
     digest: String,
     packed: Option<Packed>,
+    /// The digest of the manifest of a package that is here.
+    manifest: Option<Digest>,
     /// The version that it was found to be, where it was named by something else.
     meant: Option<String>,
 }
@@ -235,14 +302,22 @@ impl Parts<'_> {
             Err(problem) => return Err(problem),
         };
         let meant = (found.digest != named && found.version != named).then_some(found.version);
-        Ok(Some(Part { kind, digest: found.digest, packed: None, meant }))
+        Ok(Some(Part { kind, digest: found.digest, packed: None, manifest: None, meant }))
     }
 
     /// What is there under another version already is not listed a second time.
     async fn part(&self, kind: ArtifactKind, packed: Packed) -> Result<Part, Problem> {
         let there = self.plane.upload(&packed.digest).await?.complete;
         let digest = packed.digest.to_string();
-        Ok(Part { kind, digest, packed: (!there).then_some(packed), meant: None })
+        let (packed, manifest) = match kind {
+            ArtifactKind::Package => {
+                let (packed, manifest) =
+                    blocking(move || packed.manifest().map(|it| (packed, it))).await?;
+                (packed, Some(manifest))
+            }
+            _ => (packed, None),
+        };
+        Ok(Part { kind, digest, packed: (!there).then_some(packed), manifest, meant: None })
     }
 
     /// Puts what is not in the store yet, unless one of the two cannot be listed as this version.

@@ -1,6 +1,6 @@
 use super::{Listed, Operations};
 use crate::{
-    parse::field,
+    parse::{field, refused},
     problem::{OrProblem as _, chain, invalid},
 };
 use deploy_core::{
@@ -11,6 +11,7 @@ use deploy_core::{
     spec::{self, ArtifactRef, ParameterName},
 };
 use deploy_host::descriptor::{self, Descriptor};
+use deploy_package::publisher::Statement;
 use deploy_wire::{Change, NewRelease, Problem, ProblemCode, Release, ReleaseDiff};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,7 +90,11 @@ impl Operations {
             spec::Release::new(id, service, version, descriptor, described.steps(), now, by)
                 .with_package(package)
                 .with_parameters(parameters)
-                .with_provenance(asked.provenance.clone());
+                .with_provenance(asked.provenance.clone())
+                .with_signed(asked.signed.as_ref().map(spec::Signed::from));
+        if let Some(signed) = &release.signed {
+            agrees(&release, signed)?;
+        }
         // Made again as it was, a release that was retired holds what it consists of again.
         let release = self.same_release(&release).await?.unwrap_or(release);
         self.platform.create_release(&self.principal, release.clone()).await.or_problem()?;
@@ -109,6 +114,10 @@ impl Operations {
         let mut same = release.clone();
         same.created_at = there.created_at;
         same.created_by = there.created_by.clone();
+        // Signed again it says the same at another time.
+        if there.signed.is_some() {
+            same.signed.clone_from(&there.signed);
+        }
         if same == there {
             return Ok(Some(there));
         }
@@ -157,6 +166,23 @@ impl Operations {
     }
 }
 
+/// Refuses a release that hosts would refuse. Whose signatures are good hosts alone decide.
+fn agrees(release: &spec::Release, signed: &spec::Signed) -> Result<(), Problem> {
+    let statement = Statement::read_unverified(signed.statement.as_bytes());
+    let statement = statement.map_err(|err| refused("signed", err))?;
+    let of_it = statement.service == release.service
+        && statement.version == release.version
+        && statement.descriptor == release.descriptor.digest
+        && statement.package == release.package.map(|it| it.digest);
+    if of_it {
+        return Ok(());
+    }
+    Err(refused(
+        "signed",
+        "what was signed is another service, version, descriptor or package than the release has",
+    ))
+}
+
 /// What a release brings, by name. Not when it was made, nor by whom.
 fn facts(release: &Release) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::from([
@@ -166,6 +192,9 @@ fn facts(release: &Release) -> BTreeMap<String, String> {
     ]);
     if let Some(package) = &release.package {
         facts.insert("package".to_owned(), package.clone());
+    }
+    if let Some(signed) = &release.signed {
+        facts.insert("signatures".to_owned(), signed.signatures.len().to_string());
     }
     for step in &release.steps {
         let how = format!("timeout {} ms, effect {}", step.timeout_ms, step.effect);

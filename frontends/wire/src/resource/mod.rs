@@ -22,7 +22,7 @@ pub use context::Context;
 pub use doctor::{DoctorCheck, DoctorReport, ServerInfo};
 pub use host::{Connection, Host, HostCheck, HostOwed, HostStatus, Import, Removed, Status};
 pub use plan::{Plan, PlanHost, PlanTransfer, PlanWave};
-pub use release::{Change, Release, ReleaseDiff, Step};
+pub use release::{Change, Release, ReleaseDiff, Signed, SignedKeys, Step};
 pub use rollout::{
     BudgetColumn, BudgetUse, Counts, Explanation, LogLine, Rollout, RolloutEvent, RolloutSummary,
     Task, Wave,

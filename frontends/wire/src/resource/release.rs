@@ -27,6 +27,54 @@ pub struct Release {
     pub created_at: String,
     /// By whom.
     pub created_by: String,
+    /// What its publishers have said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
+}
+
+/// A statement about a release, and the signatures on it. Hosts verify it; nobody else has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Signed {
+    /// The statement, byte for byte as it was signed: a JSON document.
+    pub statement: String,
+    /// Signatures on it, each as minisign writes them.
+    pub signatures: Vec<String>,
+    /// Lists of keys that lead from the keys that hosts believe to those that have signed, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_lists: Vec<SignedKeys>,
+}
+
+/// A list of keys, and the signatures on it of those that went before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct SignedKeys {
+    /// The list, byte for byte as it was signed: a JSON document.
+    pub list: String,
+    /// Signatures on it, each as minisign writes them.
+    pub signatures: Vec<String>,
+}
+
+impl From<&spec::Signed> for Signed {
+    fn from(signed: &spec::Signed) -> Self {
+        let keys = |it: &spec::SignedKeys| SignedKeys {
+            list: it.list.clone(),
+            signatures: it.signatures.clone(),
+        };
+        Self {
+            statement: signed.statement.clone(),
+            signatures: signed.signatures.clone(),
+            key_lists: signed.key_lists.iter().map(keys).collect(),
+        }
+    }
+}
+
+impl From<&Signed> for spec::Signed {
+    fn from(signed: &Signed) -> Self {
+        let keys = |it: &SignedKeys| spec::SignedKeys::new(it.list.clone(), it.signatures.clone());
+        Self::new(signed.statement.clone(), signed.signatures.clone())
+            .with_key_lists(signed.key_lists.iter().map(keys).collect())
+    }
 }
 
 /// One step of a descriptor.
@@ -55,6 +103,7 @@ impl From<&spec::Release> for Release {
             provenance: release.provenance.clone(),
             created_at: release.created_at.to_string(),
             created_by: release.created_by.to_string(),
+            signed: release.signed.as_ref().map(Signed::from),
         }
     }
 }

@@ -1,0 +1,163 @@
+//! The keys of publishers, as files of this machine, and what is signed with them.
+use crate::{
+    files::Source,
+    problem::{invalid, usage},
+};
+use clap::{Args, ValueHint};
+use deploy_package::publisher::{KeyList, Statement};
+use deploy_wire::{Problem, ProblemCode, Signed, SignedKeys};
+use minisign::{SecretKey, SecretKeyBox};
+use std::{
+    io::{Cursor, IsTerminal as _},
+    path::{Path, PathBuf},
+};
+
+/// The largest file of a key, a password or a statement, in bytes.
+const LARGEST: u64 = 64 << 10;
+
+/// With which keys something is signed.
+#[derive(Debug, Args)]
+pub(crate) struct SignArgs {
+    /// Signs with this key of a publisher, in the format of minisign; may be given again. `deploy key create` makes one
+    #[arg(long = "sign-key", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) keys: Vec<PathBuf>,
+    /// The file with the password of these keys; without it a terminal is asked
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// What publishers say of a release.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    sign: SignArgs,
+    /// What was signed elsewhere, as `deploy release statement` printed it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "signatures", conflicts_with = "keys")]
+    statement: Option<PathBuf>,
+    /// A signature on it, as minisign writes it; may be given again
+    #[arg(long = "signature", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "statement")]
+    signatures: Vec<PathBuf>,
+    /// A list of keys that leads hosts from the keys that they believe to the signers; may be given again, the oldest first.
+    /// `deploy key rotate` makes one
+    #[arg(long = "key-list", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    key_lists: Vec<PathBuf>,
+}
+
+impl SignArgs {
+    /// Signs `text` with each key.
+    pub(crate) fn sign(&self, text: &str) -> Result<Vec<String>, Problem> {
+        self.keys.iter().map(|it| sign(text, it, self.password_file.as_deref())).collect()
+    }
+}
+
+impl PublishArgs {
+    /// Whether anything is to be said of the release.
+    pub(crate) const fn asks(&self) -> bool {
+        !self.sign.keys.is_empty() || self.statement.is_some()
+    }
+
+    /// What is said of a release: what was signed elsewhere, or `statement`, which is signed now.
+    pub(crate) fn signed(&self, statement: &Statement) -> Result<Option<Signed>, Problem> {
+        if !self.asks() {
+            if self.key_lists.is_empty() {
+                return Ok(None);
+            }
+            return Err(usage(
+                "`--key-list` goes with what is signed: `--sign-key`, or `--statement`",
+            ));
+        }
+        let (statement, signatures) = match &self.statement {
+            Some(file) => {
+                let signatures =
+                    self.signatures.iter().map(|it| read(it)).collect::<Result<_, _>>()?;
+                (read(file)?, signatures)
+            }
+            None => {
+                let text = text_of(statement)?;
+                let signatures = self.sign.sign(&text)?;
+                (text, signatures)
+            }
+        };
+        let key_lists = self.key_lists.iter().map(|it| read_keys(it)).collect::<Result<_, _>>()?;
+        Ok(Some(Signed { statement, signatures, key_lists }))
+    }
+}
+
+/// What is signed of a statement.
+pub(crate) fn text_of(statement: &Statement) -> Result<String, Problem> {
+    let bytes = statement.to_bytes().map_err(invalid)?;
+    String::from_utf8(bytes).map_err(invalid)
+}
+
+/// What is signed of a list of keys.
+pub(crate) fn text_of_keys(list: &KeyList) -> Result<String, Problem> {
+    String::from_utf8(list.to_bytes().map_err(invalid)?).map_err(invalid)
+}
+
+/// A password for a new key, from the file, or asked for twice.
+pub(crate) fn new_password(file: Option<&Path>) -> Result<String, Problem> {
+    if let Some(file) = file {
+        return password_of(file);
+    }
+    let first = ask("Password for the new key: ")?;
+    if first != ask("The same again: ")? {
+        return Err(invalid("the two passwords are not the same: no key was made"));
+    }
+    Ok(first)
+}
+
+fn sign(text: &str, key: &Path, password_file: Option<&Path>) -> Result<String, Problem> {
+    let secret = secret_key(key, password_file)?;
+    let signature = minisign::sign(None, &secret, Cursor::new(text), None, None);
+    let signature = signature.map_err(|err| unusable(key, &err))?;
+    Ok(signature.into_string())
+}
+
+fn secret_key(path: &Path, password_file: Option<&Path>) -> Result<SecretKey, Problem> {
+    let text = read(path)?;
+    let boxed = || SecretKeyBox::from_string(&text).map_err(|err| unusable(path, &err));
+    if let Ok(secret) = boxed()?.into_unencrypted_secret_key() {
+        return Ok(secret);
+    }
+    let password = match password_file {
+        Some(file) => password_of(file)?,
+        None => ask(&format!("Password of {}: ", path.display()))?,
+    };
+    boxed()?.into_secret_key(Some(password)).map_err(|err| unusable(path, &err))
+}
+
+fn password_of(file: &Path) -> Result<String, Problem> {
+    let text = read(file)?;
+    let password = text.lines().next().unwrap_or_default();
+    if password.is_empty() {
+        return Err(invalid(format!("{}: its first line is to be the password", file.display())));
+    }
+    Ok(password.to_owned())
+}
+
+fn ask(prompt: &str) -> Result<String, Problem> {
+    if !std::io::stdin().is_terminal() {
+        let message = "the key has a password, and nobody is here to be asked for it";
+        return Err(usage(message).with_hint("`--password-file FILE` says where it is"));
+    }
+    let asked = rpassword::prompt_password(prompt);
+    asked.map_err(|err| invalid(format!("the password cannot be read: {err}")))
+}
+
+fn read_keys(path: &Path) -> Result<SignedKeys, Problem> {
+    let text = read(path)?;
+    serde_json::from_str(&text).map_err(|err| {
+        let message = format!("{}: it is no signed list of keys: {err}", path.display());
+        Problem::new(ProblemCode::InvalidFile, message).with_context("file", path.display())
+    })
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    Ok(Source::read(path, LARGEST)?.text().to_owned())
+}
+
+/// What minisign says of keys holds no part of them.
+fn unusable(key: &Path, err: &minisign::PError) -> Problem {
+    let message = format!("{}: the key cannot be used: {err}", key.display());
+    Problem::new(ProblemCode::InvalidFile, message).with_context("file", key.display())
+}
