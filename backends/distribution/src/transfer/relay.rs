@@ -5,7 +5,7 @@ use super::{
     fetch::blocking,
     source::{BlockSource, SourceError, readable},
 };
-use crate::block::{Blob, BlobFile, BlobId, BlockRange, Outboard};
+use crate::block::{Blob, BlobFile, BlobFileError, BlobId, BlockRange, Outboard};
 use async_trait::async_trait;
 use bytes::Bytes;
 use deploy_core::{backend::Clock, id::HostName, time::Timestamp};
@@ -19,7 +19,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{
+    sync::{OwnedMutexGuard, watch},
+    task::spawn_blocking,
+};
 
 /// How long nothing may come from whoever a relay gets blocks from.
 const STALL: Duration = Duration::from_secs(10);
@@ -31,6 +34,7 @@ type Wanted = (Blob, Option<u32>);
 
 /// Whoever holds it gets something, and others wait for that.
 type Turn = tokio::sync::Mutex<()>;
+type OwnedTurn = OwnedMutexGuard<()>;
 
 /// A cache that gets what it is asked for, block by block, each once however many ask, and checks it before anybody has it.
 ///
@@ -98,30 +102,32 @@ impl Relay {
         if let Some(file) = self.known(blob) {
             return Ok(file);
         }
-        let lock = self.lock(blob, None);
-        let _alone = lock.lock().await;
+        let turn = self.lock(blob, None).lock_owned().await;
         if let Some(file) = self.known(blob) {
             return Ok(file);
         }
-        let folder = self.folder.clone();
-        let failed = |err: &dyn fmt::Display| SourceError::Failed(err.to_string());
-        if self.blobs().contains_key(&blob) {
-            self.make_room(blob)?;
-        }
-        let resumed = blocking(move || BlobFile::resume(&folder, blob)).await;
-        let file = match resumed.map_err(|err| failed(&err))? {
-            Some(file) => file,
-            None => {
-                let (outboard, folder) = (self.pull_outboard(blob).await?, self.folder.clone());
-                self.make_room(blob)?;
-                let opened = blocking(move || BlobFile::open(&folder, outboard)).await;
-                opened.map_err(|err| failed(&err))?
-            }
-        };
-        let file = Arc::new(file);
+        let file = Arc::new(self.open_file(blob, turn).await?);
         let entry = Entry { file: Some(Arc::clone(&file)), used_at: self.clock.now() };
         self.blobs().insert(blob, entry);
         Ok(file)
+    }
+
+    /// Whoever asked may be gone before it is open: the turn is over once it is, so that nobody else opens or removes it meanwhile.
+    async fn open_file(&self, blob: Blob, turn: OwnedTurn) -> Result<BlobFile, SourceError> {
+        let failed = |err: BlobFileError| SourceError::Failed(err.to_string());
+        if self.blobs().contains_key(&blob) {
+            self.make_room(blob)?;
+        }
+        let folder = self.folder.clone();
+        let resumed = blocking(move || Ok((BlobFile::resume(&folder, blob)?, turn))).await;
+        let (resumed, turn) = resumed.map_err(failed)?;
+        if let Some(file) = resumed {
+            return Ok(file);
+        }
+        let (outboard, folder) = (self.pull_outboard(blob).await?, self.folder.clone());
+        self.make_room(blob)?;
+        let opened = blocking(move || Ok((BlobFile::open(&folder, outboard)?, turn))).await;
+        opened.map(|(file, _turn)| file).map_err(failed)
     }
 
     fn known(&self, blob: Blob) -> Option<Arc<BlobFile>> {
