@@ -64,12 +64,14 @@ pub struct FetchOrder {
     pub rack: Option<LabelValue>,
     /// The newest token, which has to name the blob.
     pub token: watch::Receiver<String>,
+    /// Where it is said what came so far.
+    pub progress: watch::Sender<Fetched>,
 }
 
 impl FetchOrder {
     /// That blob, for a host that gives its blocks at `address`. Nobody is named yet who has it.
     #[must_use]
-    pub const fn new(blob: Blob, address: String, token: watch::Receiver<String>) -> Self {
+    pub fn new(blob: Blob, address: String, token: watch::Receiver<String>) -> Self {
         Self {
             blob,
             schedulers: Vec::new(),
@@ -79,7 +81,15 @@ impl FetchOrder {
             zone: None,
             rack: None,
             token,
+            progress: watch::Sender::default(),
         }
+    }
+
+    /// And says there what came so far, and from whom, with each block.
+    #[must_use]
+    pub fn with_progress(mut self, progress: watch::Sender<Fetched>) -> Self {
+        self.progress = progress;
+        self
     }
 
     /// Scheduled by these.
@@ -105,7 +115,7 @@ impl FetchOrder {
 
     /// With so many slots.
     #[must_use]
-    pub const fn with_slots(mut self, slots: u16) -> Self {
+    pub fn with_slots(mut self, slots: u16) -> Self {
         self.slots = slots;
         self
     }
@@ -167,8 +177,8 @@ impl Fetcher {
         Err(FetchError::Nobody { blob, last })
     }
 
-    /// Fetches what is missing; what was there before is hashed first. It goes on until all of it is there, whoever is away meanwhile; dropping it ends it, and what was
-    /// had by then is had.
+    /// Fetches what is missing; what was there before is hashed first. It goes on until all of it is there, whoever is away
+    /// meanwhile; dropping it ends it, and what was had by then is had.
     ///
     /// # Errors
     /// If the file cannot be written.

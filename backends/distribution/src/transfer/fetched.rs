@@ -25,6 +25,12 @@ impl Fetched {
         endpoints.iter().map(of).sum()
     }
 
+    /// How many bytes came from anybody else: where these are the relays and the store, from peers.
+    #[must_use]
+    pub fn bytes_from_others(&self, endpoints: &[Endpoint]) -> u64 {
+        self.total().saturating_sub(self.bytes_from(endpoints))
+    }
+
     /// How many bytes that were right came.
     #[must_use]
     pub fn total(&self) -> u64 {

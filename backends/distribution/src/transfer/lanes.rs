@@ -114,6 +114,7 @@ impl<'a> Lanes<'a> {
     }
 
     pub(super) async fn run(mut self) -> Result<Fetched, FetchError> {
+        self.tell_progress();
         // What is under way once all of it is had is had as well, and has only to be counted.
         while !self.file.is_full() || !self.under_way.is_empty() {
             self.start();
@@ -291,6 +292,7 @@ impl<'a> Lanes<'a> {
                 self.moved_at = self.now();
                 self.pace.came_in(took);
                 *self.fetched.bytes.entry(name).or_default() += bytes;
+                self.tell_progress();
                 self.done(number);
             }
             Came::Late => self.done(number),
@@ -311,6 +313,10 @@ impl<'a> Lanes<'a> {
             Came::Broken(err) => return Err(err.into()),
         }
         Ok(())
+    }
+
+    fn tell_progress(&self) {
+        self.order.progress.send_modify(|it| it.clone_from(&self.fetched));
     }
 
     /// Whoever served what was wrong is not asked again, and what is under way from it is given up.

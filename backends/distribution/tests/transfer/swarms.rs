@@ -93,3 +93,22 @@ async fn a_limit_is_kept_and_can_be_changed_while_bytes_go() {
     assert!(now().since(lifted) < Duration::from_secs(3));
     assert!(host.has_all(&scene));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_so_far_and_from_whom_is_said_with_each_block() {
+    let scene = Scene::new(4 << 20);
+    let origin = scene.origin().await;
+    let all = vec![origin.endpoint.clone()];
+    let mut host = scene.host("h1").await;
+    host.order = host.order.with_schedulers(all.clone()).with_seeds(all.clone());
+    let mut progress = host.order.progress.subscribe();
+    let fetch = host.spawn_fetch();
+    let mut last = 0;
+    while last < 4 << 20 {
+        progress.changed().await.unwrap();
+        let came = progress.borrow_and_update();
+        assert!(came.total() >= last && came.bytes_from_others(&all) == 0);
+        last = came.total();
+    }
+    assert_eq!(fetch.await.unwrap(), *progress.borrow());
+}
