@@ -1,19 +1,25 @@
-//! A store and hosts as processes of their own, and the scheduler in a simulation: what `benches/distribution` measures.
+//! A store, relays and hosts as processes of their own, and the scheduler in a simulation: what `benches/distribution` measures.
 //!
 //! ```text
 //! swarm certs FOLDER NAME=ADDRESS...      a certificate for each, and one authority
 //! swarm store FOLDER FILE LISTEN          gives FILE, and schedules; prints what it is
-//! swarm host FOLDER NAME LISTEN STORE BLOB INTO
-//!                                         waits for a line, fetches, gives what it has until its input ends
+//! swarm relay FOLDER NAME LISTEN STORE BLOB INTO
+//!                                         gives what it gets from STORE, and schedules; until its input ends
+//! swarm host FOLDER NAME LISTEN SOURCES BLOB INTO
+//!                                         waits for a line, fetches, gives what it has until its input ends;
+//!                                         a line `rate N` limits what it takes to N bytes a second, 0 to nothing
 //! swarm sim HOSTS BLOCKS SLOTS            the scheduler on virtual time
 //! ```
+//!
+//! STORE is its address. SOURCES are NAME=ADDRESS, between commas, the nearest first: that one schedules.
 use deploy_core::{backend::Clock, id::HostName, memory::SystemClock};
 use deploy_distribution::{
     Blob, BlobFile, Outboard,
     schedule::Policy,
     token::{Grant, TOKEN_LIFETIME, TokenSigner, TokenVerifier},
     transfer::{
-        BlockServer, Client, Director, Endpoint, FetchOrder, Fetcher, Identify, Limits, Shelf,
+        BlockServer, BlockSource, Client, Director, Endpoint, FetchOrder, Fetcher, Identify,
+        Limits, Relay, Shelf,
     },
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -23,10 +29,14 @@ use std::{
     error::Error,
     fs::{self, File},
     io::{self, Write as _},
+    num::NonZeroU64,
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer},
@@ -52,10 +62,15 @@ fn main() -> Result<(), Failure> {
         ["store", folder, file, listen] => {
             runtime.block_on(store(Path::new(folder), Path::new(file), listen))
         }
-        ["host", folder, name, listen, store, blob, into] => {
+        ["relay", folder, name, listen, store, blob, into] => {
             let identity = Identity::read(Path::new(folder), name)?;
-            let into = PathBuf::from(into);
-            runtime.block_on(host(identity, listen, store, blob.parse()?, into))
+            let store = Endpoint::new("store".parse()?, (*store).to_owned());
+            runtime.block_on(relay(identity, listen, store, blob.parse()?, into.into()))
+        }
+        ["host", folder, name, listen, sources, blob, into] => {
+            let identity = Identity::read(Path::new(folder), name)?;
+            let sources = sources.split(',').map(source).collect::<Result<_, _>>()?;
+            runtime.block_on(host(identity, listen, sources, blob.parse()?, into.into()))
         }
         ["sim", hosts, blocks, slots] => simulate(hosts.parse()?, blocks.parse()?, slots.parse()?),
         _ => Err("see the head of this file".into()),
@@ -128,9 +143,14 @@ impl Identity {
         Ok(Self { name: name.parse()?, client: Arc::new(client), server, identify })
     }
 
-    fn block_server(&self, shelf: &Arc<Shelf>) -> Result<BlockServer, Failure> {
+    fn token(&self, blob: Blob) -> watch::Receiver<String> {
+        let until = SystemClock::new().now().after(TOKEN_LIFETIME);
+        let grant = Grant::new(self.name.clone(), vec![blob], until);
+        watch::Sender::new(TokenSigner::from_secret(&SECRET).sign(&grant)).subscribe()
+    }
+
+    fn block_server(&self, source: Arc<dyn BlockSource>) -> Result<BlockServer, Failure> {
         let verifier = TokenVerifier::new([TokenSigner::from_secret(&SECRET).public_key()])?;
-        let source = Arc::<Shelf>::clone(shelf);
         let identify = Arc::clone(&self.identify);
         Ok(BlockServer::new(source, verifier, identify, Arc::new(SystemClock::new())))
     }
@@ -149,20 +169,50 @@ fn identify(folder: &Path) -> Result<Identify, Failure> {
     Ok(Arc::new(move |it: &CertificateDer<'_>| known.get(it.as_ref()).cloned()))
 }
 
+fn source(text: &str) -> Result<Endpoint, Failure> {
+    let (name, address) = text.split_once('=').ok_or("a source has to be NAME=ADDRESS")?;
+    Ok(Endpoint::new(name.parse()?, address.to_owned()))
+}
+
 async fn store(folder: &Path, file: &Path, listen: &str) -> Result<(), Failure> {
     let identity = Identity::read(folder, "store")?;
     let outboard = Outboard::compute(fs::metadata(file)?.len(), File::open(file)?)?;
     let blob = outboard.blob();
-    let shelf = Arc::new(Shelf::new());
+    let shelf = Shelf::new();
     shelf.add(Arc::new(BlobFile::whole(file, outboard)?));
+    give(&identity, Arc::new(shelf), listen, blob).await
+}
+
+async fn relay(
+    identity: Identity,
+    listen: &str,
+    store: Endpoint,
+    blob: Blob,
+    into: PathBuf,
+) -> Result<(), Failure> {
+    fs::create_dir_all(&into)?;
+    let (client, limits) = (Arc::clone(&identity.client), Arc::new(Limits::new(None)));
+    let (token, clock) = (identity.token(blob), Arc::new(SystemClock::new()));
+    let relay = Relay::open(into, u64::MAX, vec![store], token, client, limits, clock)?;
+    give(&identity, Arc::new(relay), listen, blob).await
+}
+
+/// Gives what `source` has, and schedules, until the input ends.
+async fn give(
+    identity: &Identity,
+    source: Arc<dyn BlockSource>,
+    listen: &str,
+    blob: Blob,
+) -> Result<(), Failure> {
     let seed = Endpoint::new(identity.name.clone(), listen.to_owned());
     let clock = Arc::new(SystemClock::new());
     let director = Director::new(vec![seed], slots(), Policy::default(), 1, clock);
-    let server = identity.block_server(&shelf)?.with_slots(lanes());
+    let server = identity.block_server(source)?.with_slots(lanes());
     let server = Arc::new(server.with_director(Arc::new(director)));
     let listener = TcpListener::bind(listen).await?;
     say(&format!("READY {blob}"))?;
-    let stop = async { drop(line().await) };
+    let mut lines = lines();
+    let stop = async move { while lines.recv().await.is_some() {} };
     Arc::clone(&server).serve(listener, identity.server.clone(), stop).await;
     let served: u64 = server.served().values().sum();
     say(&format!("SERVED {served}"))?;
@@ -172,39 +222,46 @@ async fn store(folder: &Path, file: &Path, listen: &str) -> Result<(), Failure> 
 async fn host(
     identity: Identity,
     listen: &str,
-    store: &str,
+    sources: Vec<Endpoint>,
     blob: Blob,
     into: PathBuf,
 ) -> Result<(), Failure> {
     fs::create_dir_all(&into)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let shelf = Arc::new(Shelf::new());
-    let server = Arc::new(identity.block_server(&shelf)?.with_slots(lanes()));
+    let server = identity.block_server(Arc::<Shelf>::clone(&shelf))?.with_slots(lanes());
     let listener = TcpListener::bind(listen).await?;
     let tls = identity.server.clone();
-    tokio::spawn(Arc::clone(&server).serve(listener, tls, std::future::pending()));
+    tokio::spawn(Arc::new(server).serve(listener, tls, std::future::pending()));
     let limits = Arc::new(Limits::new(None));
-    let fetcher = Fetcher::new(Arc::clone(&identity.client), limits, Arc::clone(&clock));
-    let until = clock.now().after(TOKEN_LIFETIME);
-    let grant = Grant::new(identity.name.clone(), vec![blob], until);
-    let token = watch::Sender::new(TokenSigner::from_secret(&SECRET).sign(&grant)).subscribe();
-    let all = vec![Endpoint::new("store".parse()?, store.to_owned())];
-    let order = FetchOrder::new(blob, listen.to_owned(), token)
-        .with_schedulers(all.clone())
-        .with_seeds(all)
+    let client = Arc::clone(&identity.client);
+    let fetcher = Fetcher::new(client, Arc::clone(&limits), Arc::clone(&clock));
+    let order = FetchOrder::new(blob, listen.to_owned(), identity.token(blob))
+        .with_schedulers(sources.iter().take(1).cloned().collect())
+        .with_seeds(sources)
         .with_slots(slots());
+    let mut lines = lines();
     say("READY")?;
-    line().await?;
-    let file = fetcher.prepare(&order, &into).await?;
-    shelf.add(Arc::clone(&file));
-    let fetched = fetcher.fetch(&order, &file).await?;
-    let (total, kept) = (fetched.total(), fetched.kept);
-    say(&format!("DONE {} {total} {kept}", clock.now().as_millis()))?;
+    lines.recv().await;
+    let rates = async move {
+        while let Some(line) = lines.recv().await {
+            let rate = line.strip_prefix("rate ").and_then(|it| it.parse().ok());
+            limits.set_total(rate.and_then(NonZeroU64::new));
+        }
+    };
+    let fetched = async {
+        let file = fetcher.prepare(&order, &into).await?;
+        shelf.add(Arc::clone(&file));
+        let fetched = fetcher.fetch(&order, &file).await?;
+        let (total, kept) = (fetched.total(), fetched.kept);
+        say(&format!("DONE {} {total} {kept}", clock.now().as_millis()))?;
+        fetcher.linger(&order, &file).await;
+        Ok(())
+    };
     tokio::select! {
-        () = fetcher.linger(&order, &file) => {}
-        read = line() => drop(read?),
+        () = rates => Ok(()),
+        ended = fetched => ended,
     }
-    Ok(())
 }
 
 /// How many blocks a scheduler sends others for to one source at a time.
@@ -217,9 +274,15 @@ fn lanes() -> u16 {
     env::var("LANES").ok().and_then(|it| it.parse().ok()).unwrap_or(4)
 }
 
-/// Waits for a line, or the end of the input.
-async fn line() -> Result<(), Failure> {
-    let read = spawn_blocking(|| io::stdin().read_line(&mut String::new())).await?;
-    read?;
-    Ok(())
+/// What is said to this process, line by line.
+fn lines() -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in io::stdin().lines().map_while(Result::ok) {
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
