@@ -33,6 +33,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 const MOST_IDLE: usize = 64;
 /// What is read of an answer that should be short, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
+/// So many bytes of it come in a second at least.
+const SLOWEST: u64 = 16 << 10;
 
 type Sender = SendRequest<Full<Bytes>>;
 
@@ -160,16 +162,20 @@ impl Client {
         longest: usize,
         stall: Duration,
     ) -> Result<Bytes, LinkError> {
-        let mut reply = self.call(to, request, stall).await?;
-        let mut bytes = Vec::new();
-        while let Some(piece) = reply.piece(stall).await? {
-            if bytes.len().saturating_add(piece.len()) > longest {
-                return Err(LinkError::Wrong { to: to.clone() });
+        let all = stall.saturating_add(Duration::from_secs(longest as u64 / SLOWEST));
+        let exchanged = async {
+            let mut reply = self.call(to, request, stall).await?;
+            let mut bytes = Vec::new();
+            while let Some(piece) = reply.piece(stall).await? {
+                if bytes.len().saturating_add(piece.len()) > longest {
+                    return Err(LinkError::Wrong { to: to.clone() });
+                }
+                bytes.extend_from_slice(&piece);
             }
-            bytes.extend_from_slice(&piece);
-        }
-        reply.keep();
-        Ok(bytes.into())
+            reply.keep();
+            Ok(bytes.into())
+        };
+        self.within(to, all, exchanged).await
     }
 
     /// Sends a request and waits for the head of the answer. One that was kept and turns out to be closed is tried again anew; one that

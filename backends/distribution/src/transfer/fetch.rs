@@ -53,7 +53,7 @@ pub struct FetchOrder {
     pub schedulers: Vec<Endpoint>,
     /// Who has all of it, the nearest first: relays, then the store. Asked where no scheduler sends anywhere.
     pub seeds: Vec<Endpoint>,
-    /// Where this host gives blocks.
+    /// Where this host gives blocks: an `IP:PORT`, with the IP that it reaches schedulers from, unless these take any address.
     pub address: String,
     /// How many blocks are asked of it at a time: those beyond what it sends at once are next, so that its link is never idle while
     /// somebody is told whom to ask. 10 unless said otherwise.

@@ -129,6 +129,29 @@ async fn a_block_that_comes_byte_by_byte_comes_from_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outboard_that_comes_byte_by_byte_is_not_waited_for() {
+    let scene = Scene::new(BLOCK);
+    let clock = Arc::new(ManualClock::at(now()));
+    let by = Arc::clone(&clock);
+    let slow = somebody(scene.identity("slow"), move |mut stream| {
+        let clock = Arc::clone(&by);
+        async move {
+            request(&mut stream).await?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 32\r\n\r\n").await.ok()?;
+            loop {
+                stream.write_all(b"x").await.ok()?;
+                clock.sleep_until(clock.now().after(Duration::from_secs(5))).await;
+            }
+        }
+    });
+    let (slow, who) = (slow.await, scene.identity("h1"));
+    let (client, token) = (client_by(&scene, &who, &clock), String::new());
+    let asked = client.outboard(&slow, scene.blob(), &token);
+    let (asked, took) = until_done(&scene, &clock, asked).await;
+    assert!(asked.is_err() && took < Duration::from_secs(30), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_says_nothing_is_waited_for_once_however_many_connections_there_were() {
     let scene = Scene::new(BLOCK);
     let open = Arc::new(AtomicUsize::new(0));
