@@ -282,6 +282,8 @@ fn tell(event: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::BlobId;
+    use deploy_core::memory::SystemClock;
 
     #[test]
     fn an_address_is_ones_own() {
@@ -293,6 +295,36 @@ mod tests {
         }
         for address in ["10.0.0.2:7", "10.0.0.1:0", "10.0.0.1", "", "localhost:7", "[::1]:7"] {
             assert!(!is_address_at(address, from("10.0.0.1")), "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_sent_to_a_host_that_says_it_is_elsewhere() {
+        let clock = Arc::new(SystemClock::new());
+        let seed = Endpoint::new("seed".parse().unwrap(), "10.0.0.9:7".to_owned());
+        let blob = Blob::new(BlobId::of(b"x"), 64 << 20).unwrap();
+        let joining = |had: &Bits, address: &str| Joining {
+            address: address.to_owned(),
+            zone: None,
+            rack: None,
+            had: STANDARD.encode(had.to_bytes()),
+            under_way: Vec::new(),
+            slots: 64,
+        };
+        let (all, none) = (Bits::all(blob.blocks()), Bits::none(blob.blocks()));
+        for (address, sent) in [("10.0.0.1:7", true), ("10.0.0.2:7", false), ("h1:7", false)] {
+            let director =
+                Director::new(vec![seed.clone()], 1, Policy::default(), 1, Arc::clone(&clock) as _);
+            let ask = async |name: &str, from: &str, had: &Bits, address: &str| {
+                let mut next = NextRequest::new(blob);
+                (next.joining, next.want) = (Some(joining(had, address)), 8);
+                let host = name.parse().unwrap();
+                director.next(&host, from.parse().unwrap(), next).await.get
+            };
+            ask("first", "10.0.0.1", &all, address).await;
+            let given = ask("second", "10.0.0.3", &none, "10.0.0.3:7").await;
+            let of_first = given.iter().filter(|it| it.source.name.as_str() == "first").count();
+            assert_eq!(of_first > 0, sent, "{address}: {given:?}");
         }
     }
 

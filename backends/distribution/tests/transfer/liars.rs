@@ -259,5 +259,6 @@ async fn hosts_that_help_themselves_begin_in_different_places() {
         }
         first.extend(file.had().iter().next());
     }
-    assert!(first.len() > 1, "all began with {first:?}");
+    // Four at a time are asked for, and any of these may come first.
+    assert!(first.iter().any(|it| *it > 4), "all began with {first:?}");
 }
