@@ -21,6 +21,7 @@
 //! ```
 mod agents;
 mod api;
+mod builds;
 mod channels;
 mod error;
 mod follow;

@@ -13,6 +13,7 @@
 //!     Ok(())
 //! }
 //! ```
+mod build_feed;
 pub mod documents;
 mod events;
 mod logs;
@@ -27,6 +28,7 @@ pub mod text;
 pub mod tools;
 mod upkeep;
 
+pub use build_feed::BuildFeed;
 pub use events::EventFeed;
 pub use logs::{LineCutter, LogTail};
 pub use operations::{

@@ -4,9 +4,10 @@
 //! the journal, answers to repeated requests in the answer store, tokens in the credential store.
 //!
 //! **Invariant:** what is below `/api/v1` answers nobody without a token, but for the description of the API. That is one layer
-//! around all routes, and not a matter of each.
+//! around all routes, and not a matter of each. Webhooks come in beside it, at `/hooks`: signed, and for one service each.
 mod api;
 mod auth;
+mod builds;
 mod idempotency;
 mod left;
 mod limits;
@@ -24,6 +25,7 @@ mod serve;
 mod state;
 mod trace;
 
+pub use builds::{BuildControl, Delivery, Hooks, PushedTag};
 pub use limits::Limits;
 pub use openapi::document;
 pub use pool::{DriverPool, Holder};

@@ -129,11 +129,9 @@ pub(crate) async fn at_once(
             .retry_after(1)
             .into_response();
     };
-    let limit = if request.uri().path().ends_with("/upload") {
-        state.limits.upload_timeout
-    } else {
-        state.limits.request_timeout
-    };
+    // Both move whole artifacts.
+    let is_long = ["/publish", "/upload"].iter().any(|it| request.uri().path().ends_with(it));
+    let limit = if is_long { state.limits.upload_timeout } else { state.limits.request_timeout };
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_late) => {

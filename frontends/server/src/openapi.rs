@@ -65,7 +65,8 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
 }
 
 /// What the parts of paths look like, as far as a pattern can say it.
-const PARTS: [(&str, &str); 10] = [
+const PARTS: [(&str, &str); 11] = [
+    ("build", "^b[0-9]+$"),
     ("channel", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
     ("digest", "^sha256:[0-9a-f]{64}$"),
     ("host", "^[A-Za-z0-9]([A-Za-z0-9._:@-]{0,251}[A-Za-z0-9_])?$"),

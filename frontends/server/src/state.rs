@@ -1,5 +1,6 @@
 //! What all requests share.
 use crate::{
+    builds::BuildControl,
     idempotency::give_up,
     left::Left,
     limits::{Limits, Rates},
@@ -43,6 +44,8 @@ pub struct Control {
     pub agents: Agents,
     /// What the platform's backends can do beyond their traits; what needs it is refused without.
     pub upkeep: Option<Arc<dyn Upkeep>>,
+    /// What builds here; where nothing does, whoever asks for it is refused.
+    pub builds: Option<BuildControl>,
 }
 
 /// The control plane, ready to be served.

@@ -38,6 +38,21 @@ pub struct NewBuild {
     pub service: String,
     /// Which tag, branch or commit of its source.
     pub revision: String,
+    /// What becomes of it once it has succeeded; null leaves that to whoever asks. Nobody has to wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Publication>,
+}
+
+/// What becomes of a build that has succeeded: its artifacts are put into the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Publication {
+    /// As which version; null is that of the tag, else the commit.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Whether the release is made of it as well.
+    #[serde(default)]
+    pub release: bool,
 }
 
 /// What a host is to be.

@@ -1,6 +1,9 @@
 use crate::{
     app::App,
+    contexts::Destination,
     output::{Output, Table, clean, size, styles, when},
+    plane::{BuildPlane, id_of},
+    problem::usage,
 };
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use deploy_build::{LocalBuilder, SandboxUse};
@@ -9,15 +12,15 @@ use deploy_core::{
     id::{BuildId, ServiceName, Version},
     memory::SystemClock,
 };
-use deploy_operations::{Builds, build_problem, parse::field, problem::OrProblem as _};
-use deploy_wire::{Build, BuildLogLine, Exit, NewBuild, Problem, ProblemCode, PublishedBuild};
+use deploy_operations::{Builds, build_problem, problem::OrProblem as _};
+use deploy_wire::{
+    Build, BuildLogLine, Exit, NewBuild, Problem, ProblemCode, Publication, PublishedBuild,
+};
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often a build is looked at.
 const REFRESH: Duration = Duration::from_millis(150);
-/// How much of a log is read at a time, in bytes.
-const PIECE: usize = 64 << 10;
 
 /// Builds: from a revision in git to a package, the same bit for bit
 #[derive(Debug, Args)]
@@ -56,19 +59,18 @@ struct BuilderArgs {
     /// A folder that commands may read beside the system's, such as a toolchain; may be given again
     #[arg(long = "tools", value_name = "DIR", value_hint = ValueHint::DirPath)]
     tools: Vec<PathBuf>,
-    /// Whether commands are kept from this machine
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    sandbox: Sandbox,
-    /// How many builds run at a time in this data folder
-    #[arg(long, default_value_t = NonZeroUsize::MIN, value_name = "N")]
-    at_a_time: NonZeroUsize,
+    /// Whether commands are kept from this machine [default: preferred]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    sandbox: Option<Sandbox>,
+    /// How many builds run at a time in this data folder [default: 1]
+    #[arg(long, value_name = "N")]
+    at_a_time: Option<NonZeroUsize>,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Sandbox {
     Never,
     // Where one works.
-    #[default]
     Preferred,
     Required,
 }
@@ -126,25 +128,26 @@ struct Cancel {
 
 impl BuildCommand {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let builds = open(app, &self.builder).await?;
+        let builds = plane(app, &self.builder).await?;
         match self.look {
-            Some(Look::List(command)) => command.run(app, &builds).await,
-            Some(Look::Show(command)) => command.run(app, &builds).await,
-            Some(Look::Log(command)) => command.run(app, &builds).await,
-            Some(Look::Cancel(command)) => command.run(app, &builds).await,
-            None => self.build(app, &builds).await,
+            Some(Look::List(command)) => command.run(app, &*builds).await,
+            Some(Look::Show(command)) => command.run(app, &*builds).await,
+            Some(Look::Log(command)) => command.run(app, &*builds).await,
+            Some(Look::Cancel(command)) => command.run(app, &*builds).await,
+            None => self.build(app, &*builds).await,
         }
     }
 
-    async fn build(self, app: &App, builds: &Builds) -> Result<Exit, Problem> {
+    async fn build(self, app: &App, builds: &dyn BuildPlane) -> Result<Exit, Problem> {
         let asked = NewBuild {
             service: self.service.map(|it| it.to_string()).unwrap_or_default(),
             revision: self.revision.unwrap_or_default(),
+            then: None,
         };
         let build = builds.start(&asked).await?;
         app.output
             .note(format_args!("build {} of {} at {}", build.id, build.service, build.revision));
-        let id = field("build", &build.id)?;
+        let id = id_of(&build)?;
         let build = attend(app, builds, &id).await?;
         for warning in &build.warnings {
             app.output.warn(clean(warning));
@@ -156,10 +159,25 @@ impl BuildCommand {
             app.output.result(&build, |output| show(output, &build));
             return Ok(Exit::Succeeded);
         }
-        let published = builds.publish(&id, self.artifact_version.as_ref(), self.release).await?;
+        let version = self.artifact_version.as_ref().map(ToString::to_string);
+        let publication = Publication { version, release: self.release };
+        let published = builds.publish(&id, &publication).await?;
         app.output.result(&published, |output| show_published(output, &published));
         Ok(Exit::Succeeded)
     }
+}
+
+/// Where builds are.
+async fn plane(app: &App, asked: &BuilderArgs) -> Result<Box<dyn BuildPlane>, Problem> {
+    let Destination::Server(choice) = app.destination()? else {
+        return Ok(Box::new(open(app, asked).await?));
+    };
+    if asked.sandbox.is_some() || asked.at_a_time.is_some() || !asked.tools.is_empty() {
+        let message = "`--tools`, `--sandbox` and `--at-a-time` are about builds of this machine, and this one goes to a server";
+        return Err(usage(message)
+            .with_hint("`[build]` in the configuration of the server says how it builds"));
+    }
+    Ok(Box::new(app.connect(&choice)?))
 }
 
 /// The builds of this machine.
@@ -167,18 +185,19 @@ async fn open(app: &App, asked: &BuilderArgs) -> Result<Builds, Problem> {
     let embedded = app.open().await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let sandbox = match asked.sandbox {
-        Sandbox::Never => SandboxUse::Never,
-        Sandbox::Preferred => SandboxUse::Preferred,
-        Sandbox::Required => SandboxUse::Required,
+        Some(Sandbox::Never) => SandboxUse::Never,
+        Some(Sandbox::Preferred) | None => SandboxUse::Preferred,
+        Some(Sandbox::Required) => SandboxUse::Required,
     };
     let builder = LocalBuilder::open(embedded.data_dir.builds(), clock).or_problem()?;
     let builder = builder.with_tools(&asked.tools).or_problem()?;
-    let builder = builder.with_sandbox(sandbox).with_limit(asked.at_a_time);
+    let limit = asked.at_a_time.unwrap_or(NonZeroUsize::MIN);
+    let builder = builder.with_sandbox(sandbox).with_limit(limit);
     Ok(Builds::new(embedded.operations(), Arc::new(builder)))
 }
 
 /// Follows a build of this process to its end, and cancels it when somebody wants this process to end.
-async fn attend(app: &App, builds: &Builds, id: &BuildId) -> Result<Build, Problem> {
+async fn attend(app: &App, builds: &dyn BuildPlane, id: &BuildId) -> Result<Build, Problem> {
     let listen = |kind| {
         signal(kind).map_err(|err| {
             Problem::new(ProblemCode::Internal, format!("signals cannot be listened for: {err}"))
@@ -189,14 +208,14 @@ async fn attend(app: &App, builds: &Builds, id: &BuildId) -> Result<Build, Probl
         listen(SignalKind::terminate())?,
         listen(SignalKind::hangup())?,
     );
-    let mut lines = |line: &str| app.output.note(clean(line));
+    let mut lines = |line: &BuildLogLine| app.output.note(clean(&line.text));
     let following = follow(builds, id, true, &mut lines);
     tokio::pin!(following);
     loop {
         tokio::select! {
             done = &mut following => {
                 done?;
-                return builds.show(id).await;
+                return over(builds, id).await;
             }
             _ = ctrl_c.recv() => drop(builds.cancel(id).await?),
             _ = terminate.recv() => drop(builds.cancel(id).await?),
@@ -207,41 +226,32 @@ async fn attend(app: &App, builds: &Builds, id: &BuildId) -> Result<Build, Probl
 
 /// Gives the lines of a log as they come; to the build's end, or (without `to_the_end`) those that there are.
 async fn follow(
-    builds: &Builds,
+    builds: &dyn BuildPlane,
     id: &BuildId,
     to_the_end: bool,
-    line: &mut (dyn FnMut(&str) + Send),
+    line: &mut (dyn FnMut(&BuildLogLine) + Send),
 ) -> Result<(), Problem> {
+    let mut lines = builds.log(id, to_the_end).await?;
+    while let Some(next) = lines.next().await? {
+        line(&next);
+    }
+    Ok(())
+}
+
+/// The build once it is over.
+async fn over(builds: &dyn BuildPlane, id: &BuildId) -> Result<Build, Problem> {
     let clock = SystemClock::new();
-    let (mut offset, mut held) = (0, Vec::new());
     loop {
-        let log = builds.log(id, offset, PIECE).await?;
-        offset = offset.saturating_add(u64::try_from(log.bytes.len()).unwrap_or(u64::MAX));
-        let nothing_new = log.bytes.is_empty();
-        held.extend(log.bytes);
-        while let Some(end) = held
-            .iter()
-            .position(|it| *it == b'\n')
-            .or_else(|| (held.len() > PIECE).then_some(PIECE))
-        {
-            let rest = held.split_off((end + 1).min(held.len()));
-            line(String::from_utf8_lossy(&held).trim_end_matches(['\n', '\r']));
-            held = rest;
+        let build = builds.show(id).await?;
+        if build.ended_at.is_some() {
+            return Ok(build);
         }
-        if log.is_last || (nothing_new && !to_the_end) {
-            if !held.is_empty() {
-                line(&String::from_utf8_lossy(&held));
-            }
-            return Ok(());
-        }
-        if nothing_new {
-            clock.sleep_until(clock.now().after(REFRESH)).await;
-        }
+        clock.sleep_until(clock.now().after(REFRESH)).await;
     }
 }
 
 impl List {
-    async fn run(self, app: &App, builds: &Builds) -> Result<Exit, Problem> {
+    async fn run(self, app: &App, builds: &dyn BuildPlane) -> Result<Exit, Problem> {
         let documents = builds.list(self.service, self.limit).await?;
         app.output.result(&documents, |output| {
             if documents.is_empty() {
@@ -270,7 +280,7 @@ impl List {
 }
 
 impl Show {
-    async fn run(self, app: &App, builds: &Builds) -> Result<Exit, Problem> {
+    async fn run(self, app: &App, builds: &dyn BuildPlane) -> Result<Exit, Problem> {
         let build = builds.show(&self.id).await?;
         app.output.result(&build, |output| show(output, &build));
         Ok(Exit::Succeeded)
@@ -278,10 +288,9 @@ impl Show {
 }
 
 impl Log {
-    async fn run(self, app: &App, builds: &Builds) -> Result<Exit, Problem> {
-        let mut line = |text: &str| {
-            let document = BuildLogLine { build: self.id.to_string(), text: text.to_owned() };
-            app.output.result(&document, |output| output.line(clean(text)));
+    async fn run(self, app: &App, builds: &dyn BuildPlane) -> Result<Exit, Problem> {
+        let mut line = |line: &BuildLogLine| {
+            app.output.result(line, |output| output.line(clean(&line.text)));
         };
         follow(builds, &self.id, self.follow, &mut line).await?;
         Ok(Exit::Succeeded)
@@ -289,15 +298,9 @@ impl Log {
 }
 
 impl Cancel {
-    async fn run(self, app: &App, builds: &Builds) -> Result<Exit, Problem> {
+    async fn run(self, app: &App, builds: &dyn BuildPlane) -> Result<Exit, Problem> {
         builds.cancel(&self.id).await?;
-        let clock = SystemClock::new();
-        let is_over = |it: &Build| it.ended_at.is_some();
-        let mut build = builds.show(&self.id).await?;
-        while !is_over(&build) {
-            clock.sleep_until(clock.now().after(REFRESH)).await;
-            build = builds.show(&self.id).await?;
-        }
+        let build = over(builds, &self.id).await?;
         app.output.result(&build, |output| {
             output.line(format_args!("build {} is {}", build.id, build.state));
         });
@@ -327,6 +330,7 @@ fn show(output: &Output, build: &Build) {
         ("state", Some(state)),
         ("source", Some(build.remote.clone())),
         ("revision", Some(build.revision.clone())),
+        ("tag", build.tag.clone()),
         ("commit", build.commit.clone()),
         ("recipe", Some(build.recipe.clone())),
         ("when", Some(format!("{} by {}", times.join(", "), build.by))),

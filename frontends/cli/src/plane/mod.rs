@@ -3,6 +3,7 @@
 //! A command parses its arguments, asks a [`Plane`], and shows what it says. Requests, answers and errors are those of `deploy-wire`
 //! either way: so a command neither knows nor cares where the plane is.
 mod agents;
+mod builds;
 mod channels;
 mod feed;
 mod own;
@@ -10,6 +11,7 @@ mod remote;
 mod upload;
 
 pub(crate) use agents::AgentPlane;
+pub(crate) use builds::{BuildPlane, id_of};
 pub(crate) use channels::ChannelPlane;
 pub(crate) use own::OwnPlane;
 pub(crate) use remote::RemotePlane;

@@ -109,6 +109,7 @@ async fn control(dir: &TempDir) -> Control {
         credentials: Arc::new(SqlCredentialStore::new(&database)),
         agents,
         upkeep: None,
+        builds: None,
     }
 }
 

@@ -1,5 +1,5 @@
 use super::{
-    ArtifactSearch, Operations, RepositoryPattern, artifacts::ArtifactUpload, claim::Claim,
+    ArtifactSearch, Listed, Operations, RepositoryPattern, artifacts::ArtifactUpload, claim::Claim,
 };
 use crate::{
     parse::field,
@@ -12,12 +12,16 @@ use deploy_core::{
         Holder, ListBuilds,
     },
     id::{BuildId, ReleaseId, RepositoryName, ServiceName, Version},
-    spec::ArtifactRef,
+    spec::{ArtifactRef, GitRemote},
 };
 use deploy_wire::{
-    Artifact, Build, NewBuild, NewRelease, Problem, ProblemCode, PublishedBuild, Release,
+    Artifact, Build, NewBuild, NewRelease, Problem, ProblemCode, Publication, PublishedBuild,
+    Release,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// How often it is looked whether a build is over.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What can be done to builds.
 #[derive(Clone, Debug)]
@@ -46,10 +50,41 @@ impl Builds {
                 .with_hint("`[build]` in its service file does: docs/building.md")
                 .with_context("service", &service)
         })?;
+        if let Some(then) = &asked.then {
+            self.may_publish(&service, then).await?;
+        }
         let resource = Resource::Service(service.clone());
         let permit = self.operations.permit(Action::BuildRun, resource).await?;
         let request = BuildRequest::new(service, spec.source, revision, spec.recipe);
         Ok(Build::from(&self.builder.submit(&permit, &request).await.or_problem()?))
+    }
+
+    /// Whether the source of a service is one of these remotes.
+    ///
+    /// # Errors
+    /// If there is no such service, or it cannot be read.
+    pub async fn is_source_of(
+        &self,
+        service: &ServiceName,
+        remotes: &[GitRemote],
+    ) -> Result<bool, Problem> {
+        let found = self.operations.parts().registry.service(service).await.or_problem()?;
+        Ok(found.value.build.is_some_and(|it| {
+            remotes.iter().any(|remote| it.source.remote.is_same_repository(remote))
+        }))
+    }
+
+    /// Refuses before anything is built what could not be published afterwards.
+    async fn may_publish(&self, service: &ServiceName, then: &Publication) -> Result<(), Problem> {
+        let version = then.version.as_ref();
+        version.map(|it| field::<Version>("version", it)).transpose()?;
+        let repository = Resource::Repository(field("service", service.as_str())?);
+        self.operations.permit(Action::ArtifactWrite, repository).await?;
+        if then.release {
+            let service = Resource::Service(service.clone());
+            self.operations.permit(Action::ServiceWrite, service).await?;
+        }
+        Ok(())
     }
 
     /// How far a build is.
@@ -74,6 +109,19 @@ impl Builds {
         Ok(self.builder.builds(&request).await.or_problem()?.iter().map(Build::from).collect())
     }
 
+    /// At most `limit` builds, newest first, behind the one called `after`.
+    ///
+    /// # Errors
+    /// If they cannot be read, or there is none that is called so.
+    pub async fn page(
+        &self,
+        service: Option<ServiceName>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Listed<Build>, Problem> {
+        Listed::behind(self.list(service, usize::MAX).await?, after, limit, |it| it.id.clone())
+    }
+
     /// Has a build end.
     ///
     /// # Errors
@@ -92,19 +140,22 @@ impl Builds {
         self.builder.log(id, offset, limit).await.or_problem()
     }
 
-    /// Puts what a build made into the store as `version`, and (`with_release`) makes the release of it. What is there already is not put again.
+    /// Puts what a build made into the store, and makes the release of it if that is asked for. What is there already is not put again.
     ///
     /// # Errors
     /// If the principal may not, the build has not succeeded, or the version is something else already; with a release, if the build made no descriptor.
     pub async fn publish(
         &self,
         id: &BuildId,
-        version: Option<&Version>,
-        with_release: bool,
+        publication: &Publication,
     ) -> Result<PublishedBuild, Problem> {
         let build = self.find(id).await?;
         let report = succeeded(&build)?;
-        let version = version.cloned().map_or_else(|| version_of(&build), Ok)?;
+        let version = match &publication.version {
+            Some(version) => field("version", version)?,
+            None => version_of(&build)?,
+        };
+        let with_release = publication.release;
         if with_release && report.descriptor.is_none() {
             let message = format!("build {id} has no descriptor, which a release needs");
             return Err(invalid(message)
@@ -123,6 +174,28 @@ impl Builds {
         };
         artifacts.push(provenance);
         Ok(PublishedBuild { build: Build::from(&build), artifacts, release })
+    }
+
+    /// Waits until a build is over, and publishes it if it has succeeded; `None` if it has not.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub async fn publish_when_over(
+        &self,
+        id: &BuildId,
+        publication: &Publication,
+    ) -> Result<Option<PublishedBuild>, Problem> {
+        let clock = Arc::clone(&self.operations.parts().clock);
+        loop {
+            let state = self.find(id).await?.state;
+            if state == BuildState::Succeeded {
+                return self.publish(id, publication).await.map(Some);
+            }
+            if state.is_over() {
+                return Ok(None);
+            }
+            clock.sleep_until(clock.now().after(LOOK)).await;
+        }
     }
 
     async fn put(

@@ -21,7 +21,7 @@ use deploy_core::{
     time::Timestamp,
 };
 use deploy_operations::{
-    EventFeed, Tail, demand_target, documents, parse::field, problem::OrProblem as _,
+    BuildFeed, EventFeed, Tail, demand_target, documents, parse::field, problem::OrProblem as _,
 };
 use deploy_wire::{Problem, ProblemCode, ProblemDetails};
 use futures_util::Stream;
@@ -79,14 +79,15 @@ pub(super) async fn logs(
     stream(state, caller, follow, source)
 }
 
-fn resumed(headers: &HeaderMap, after: Option<u64>) -> Answer<u64> {
+pub(super) fn resumed(headers: &HeaderMap, after: Option<u64>) -> Answer<u64> {
     let Some(last) = headers.get(LAST) else { return Ok(after.unwrap_or(0)) };
     let parsed = last.to_str().ok().and_then(|it| it.parse().ok());
     parsed.ok_or_else(|| HttpProblem::malformed("`Last-Event-ID` must be the id of an event"))
 }
 
 /// Where events come from.
-enum Source {
+pub(super) enum Source {
+    Build(Box<BuildFeed>),
     Events(Box<EventFeed>),
     Logs { tail: Box<Tail>, query: LogQuery, over: bool },
 }
@@ -110,6 +111,10 @@ impl Source {
     /// What there is by now; none if there is nothing new.
     async fn next(&mut self, parts: &Parts) -> Result<Vec<Event>, Problem> {
         match self {
+            Self::Build(feed) => {
+                let lines = feed.next().await?;
+                Ok(lines.iter().map(|(at, line)| event("log", *at, line)).collect())
+            }
             Self::Events(feed) => {
                 let events = feed.next(parts).await?;
                 Ok(events.iter().map(|it| event("rollout", it.seq, it)).collect())
@@ -130,6 +135,7 @@ impl Source {
 
     fn is_over(&self) -> bool {
         match self {
+            Self::Build(feed) => feed.is_over(),
             Self::Events(feed) => feed.is_over(),
             Self::Logs { over, .. } => *over,
         }
@@ -218,7 +224,7 @@ impl Drop for Feed {
     }
 }
 
-fn stream(
+pub(super) fn stream(
     state: SharedState,
     caller: Caller,
     follow: bool,

@@ -1,8 +1,10 @@
 //! The routes, one file a resource.
 mod agents;
 mod artifacts;
+mod builds;
 mod channels;
 mod events;
+mod hooks;
 mod hosts;
 mod plans;
 mod query;
@@ -25,7 +27,7 @@ use axum::{
     extract::{DefaultBodyLimit, OriginalUri},
     http::{Method, StatusCode},
     middleware::{from_fn, from_fn_with_state},
-    routing::get,
+    routing::{get, post},
 };
 use deploy_core::backend::Revision;
 use deploy_wire::{Problem, ProblemCode};
@@ -64,6 +66,11 @@ pub(crate) fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(artifacts::unpin))
         .routes(routes!(upkeep::collect))
         .routes(routes!(upkeep::descriptor))
+        .routes(routes!(builds::list, builds::start))
+        .routes(routes!(builds::show))
+        .routes(routes!(builds::log))
+        .routes(routes!(builds::cancel))
+        .routes(routes!(builds::publish))
         .routes(routes!(plans::create))
         .routes(routes!(plans::rollback))
         .routes(routes!(runs::plan))
@@ -103,6 +110,7 @@ pub(crate) fn router(server: Server) -> Router {
     let open = Router::new()
         .route("/healthz", get(system::healthz))
         .route("/readyz", get(system::readyz))
+        .merge(webhooks(&state))
         .merge(system::description(document))
         .method_not_allowed_fallback(method_not_allowed);
     known
@@ -111,6 +119,13 @@ pub(crate) fn router(server: Server) -> Router {
         .layer(from_fn(no_sniffing))
         .layer(from_fn_with_state(Arc::clone(&state), trace::request))
         .with_state(state)
+}
+
+/// What forges send. They have no token, but have signed it: who has not is told that, and nothing is read of it.
+fn webhooks(state: &SharedState) -> Router<SharedState> {
+    Router::new()
+        .route("/hooks/{hook}", post(hooks::receive))
+        .layer(DefaultBodyLimit::max(state.limits.body_bytes))
 }
 
 async fn not_found(OriginalUri(uri): OriginalUri) -> HttpProblem {

@@ -68,6 +68,20 @@ pub(super) struct UploadQuery {
     pub(super) size: u64,
 }
 
+/// Which builds.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct BuildsQuery {
+    /// Only of this service.
+    pub(super) service: Option<String>,
+    /// How many at the most: 1 to 1000, 100 if it is not said.
+    #[param(minimum = 1, maximum = 1000)]
+    pub(super) limit: Option<usize>,
+    /// The key of the last one that was seen; pages say it themselves, in `next`.
+    pub(super) after: Option<String>,
+}
+
 /// From where, and how long.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -75,7 +89,7 @@ pub(super) struct UploadQuery {
 pub(super) struct StreamQuery {
     /// Only what comes after this event; `Last-Event-ID` goes before it.
     pub(super) after: Option<u64>,
-    /// Whether to go on until the rollout is over; otherwise the stream ends with what there is now.
+    /// Whether to go on until it is over; otherwise the stream ends with what there is now.
     pub(super) follow: Option<bool>,
 }
 
@@ -88,7 +102,7 @@ pub(super) struct LogsQuery {
     pub(super) host: Option<String>,
     /// Only what comes after this event; `Last-Event-ID` goes before it.
     pub(super) after: Option<u64>,
-    /// Whether to go on until the rollout is over; otherwise the stream ends with what there is now.
+    /// Whether to go on until it is over; otherwise the stream ends with what there is now.
     pub(super) follow: Option<bool>,
 }
 

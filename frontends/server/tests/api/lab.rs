@@ -77,7 +77,7 @@ impl World {
         let links = LinksElsewhere::new(Digest::of(b"an authority"), None);
         let agents =
             Agents { registry: Arc::new(SqlAgentRegistry::new(&database)), links: Arc::new(links) };
-        let control = Control { parts, answers, credentials, agents, upkeep: None };
+        let control = Control { parts, answers, credentials, agents, upkeep: None, builds: None };
         Self { control, dir, database, executor }
     }
 }

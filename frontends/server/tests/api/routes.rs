@@ -26,6 +26,7 @@ pub(crate) fn filled(path: &str) -> String {
     let digest = format!("sha256:{}", "0".repeat(64));
     path.replace("{digest}", &digest)
         .replace("{token}", "00000000000000aa")
+        .replace("{build}", "b1")
         .replace("{service}", "web")
         .replace("{release}", "web-1")
         .replace("{other}", "web-2")

@@ -201,3 +201,11 @@ pub struct BuildLogLine {
     /// The line, without its end; what is not UTF-8 in it is replaced.
     pub text: String,
 }
+
+/// What came of a webhook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HookAnswer {
+    /// The build that it has started; null if it is about nothing that is built.
+    pub build: Option<Build>,
+}

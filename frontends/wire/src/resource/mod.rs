@@ -16,7 +16,7 @@ mod token;
 pub use agent::{Agent, AgentFacts, IssuedJoinToken, JoinToken};
 pub use artifact::{Artifact, Garbage, Holders, Upload, Verification};
 pub use backup::{Backup, Restored};
-pub use build::{Build, BuildLogLine, BuildSpec, PublishedBuild};
+pub use build::{Build, BuildLogLine, BuildSpec, HookAnswer, PublishedBuild};
 pub use channel::{Channel, ChannelMove, ChannelSpec};
 pub use context::Context;
 pub use doctor::{DoctorCheck, DoctorReport, ServerInfo};

@@ -1,5 +1,6 @@
 //! How the server is set up: a file, and the environment over it.
 mod artifacts;
+mod build;
 
 use crate::{
     embedded::Bucket,
@@ -8,11 +9,14 @@ use crate::{
     telemetry::{LogFormat, Settings},
 };
 use artifacts::ArtifactsFile;
+pub(super) use build::{BuildConfig, HookConfig};
+use build::{BuildFile, HookFile};
 use deploy_operations::parse::check_address;
 use deploy_server::Limits;
 use deploy_wire::{Problem, ProblemCode};
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -39,7 +43,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 const PREFIX: &str = "DEPLOY_SERVE_";
 
 /// The keys that have a variable, and whether their value is a text. `limits.requests` is `DEPLOY_SERVE_LIMITS_REQUESTS`.
-const KEYS: [(&str, bool); 27] = [
+const KEYS: [(&str, bool); 31] = [
     ("listen", true),
     ("database", true),
     ("database_file", true),
@@ -56,6 +60,10 @@ const KEYS: [(&str, bool); 27] = [
     ("telemetry.log_format", true),
     ("telemetry.otlp_endpoint", true),
     ("repair.interval", true),
+    ("build.enabled", false),
+    ("build.sandbox", true),
+    ("build.private_remotes", false),
+    ("build.at_a_time", false),
     ("limits.body_bytes", false),
     ("limits.artifact_bytes", false),
     ("limits.connections", false),
@@ -88,6 +96,10 @@ struct ConfigFile {
     telemetry: TelemetryFile,
     #[serde(default)]
     repair: RepairFile,
+    #[serde(default)]
+    build: BuildFile,
+    #[serde(default)]
+    hooks: BTreeMap<String, HookFile>,
     #[serde(default)]
     limits: LimitsFile,
 }
@@ -156,6 +168,8 @@ pub(super) struct Config {
     pub(super) encryption: Encryption,
     pub(super) agents: AgentsConfig,
     pub(super) telemetry: Settings,
+    /// How it builds; `None` if it does not.
+    pub(super) builds: Option<BuildConfig>,
     /// How often it is looked what hosts are owed.
     pub(super) repair_interval: Duration,
     pub(super) limits: Limits,
@@ -257,7 +271,7 @@ fn has_password(url: &str) -> bool {
 impl ConfigFile {
     /// This, and where it says nothing, what is `below`.
     fn over(self, below: Self) -> Self {
-        let Self { artifacts, limits, tls, agents, telemetry, .. } = self;
+        let Self { artifacts, build, hooks, limits, tls, agents, telemetry, .. } = self;
         // An address and a file that holds one are two ways to say one thing.
         let (database, database_file) = match (self.database, self.database_file) {
             (None, None) => (below.database, below.database_file),
@@ -286,6 +300,8 @@ impl ConfigFile {
                 otlp_endpoint: telemetry.otlp_endpoint.or(below.telemetry.otlp_endpoint),
             },
             repair: RepairFile { interval: self.repair.interval.or(below.repair.interval) },
+            build: build.over(below.build),
+            hooks: if hooks.is_empty() { below.hooks } else { hooks },
             limits: limits.over(below.limits),
         }
     }
@@ -305,6 +321,7 @@ impl ConfigFile {
         let artifacts = self.artifacts.check(variable)?;
         let agents = agents(self.agents, listen)?;
         let telemetry = self.telemetry.check()?;
+        let builds = self.build.check(self.hooks)?;
         let repair_interval = repair_interval(&self.repair)?;
         Ok(Config {
             listen,
@@ -313,6 +330,7 @@ impl ConfigFile {
             encryption,
             agents,
             telemetry,
+            builds,
             repair_interval,
             limits,
         })

@@ -1,5 +1,6 @@
 //! `deploy serve`: the control plane as a process.
 mod agents;
+mod builds;
 mod certificates;
 mod config;
 
@@ -104,6 +105,10 @@ impl Serve {
             credentials: Arc::new(SqlCredentialStore::new(&database)),
             agents: port.agents.clone(),
             upkeep: Some(Arc::clone(&embedded.upkeep)),
+            builds: match &config.builds {
+                Some(it) => Some(builds::control(it, &embedded.data_dir.builds(), &parts.clock)?),
+                None => None,
+            },
         };
         let keeper = keeper(&parts)?;
         let repairs = Repairs::new(keeper, config.repair_interval, came);

@@ -1,0 +1,88 @@
+//! Builds at the server: the builder, and the webhooks that start builds.
+use super::config::{BuildConfig, HookConfig};
+use async_trait::async_trait;
+use deploy_build::{FileSecrets, LocalBuilder, RemotePolicy, Secrets, WebhookError};
+use deploy_core::{backend::Clock, error::ErrorKind};
+use deploy_operations::problem::{IntoProblem as _, OrProblem as _};
+use deploy_server::{BuildControl, Delivery, Hooks, PushedTag};
+use deploy_wire::{Problem, ProblemCode};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+/// What builds in `folder`, as the configuration says.
+pub(super) fn control(
+    config: &BuildConfig,
+    folder: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Result<BuildControl, Problem> {
+    let builder = LocalBuilder::open(folder, Arc::clone(clock)).or_problem()?;
+    // Whoever may write a service chooses its remote, and need not be who runs the server.
+    let policy =
+        if config.private_remotes { RemotePolicy::own() } else { RemotePolicy::outsiders() };
+    let builder = builder
+        .with_tools(&config.tools)
+        .or_problem()?
+        .with_sandbox(config.sandbox)
+        .with_limit(config.at_a_time)
+        .with_policy(policy)
+        .with_name("tag:deploy,2026:builder/server");
+    let secrets = Arc::new(FileSecrets::new(folder.join("secrets")));
+    let hooks = ForgeHooks { hooks: config.hooks.clone(), secrets };
+    Ok(BuildControl { builder: Arc::new(builder), hooks: Arc::new(hooks) })
+}
+
+/// The webhooks of the configuration.
+#[derive(Debug)]
+struct ForgeHooks {
+    hooks: BTreeMap<String, HookConfig>,
+    secrets: Arc<dyn Secrets>,
+}
+
+#[async_trait]
+impl Hooks for ForgeHooks {
+    async fn read(&self, name: &str, delivery: &Delivery) -> Result<Option<PushedTag>, Problem> {
+        let hook = self.hooks.get(name).ok_or_else(|| {
+            let message = format!("there is no webhook `{}`", name.escape_debug());
+            Problem::new(ProblemCode::NotFound, message).with_hint(
+                "`[hooks.NAME]` in the configuration of the server sets one up: docs/server.md",
+            )
+        })?;
+        // It is read each time, so that a new one holds at once.
+        let secret = self.secrets.secret(&hook.service, &hook.secret).await.map_err(|err| {
+            tracing::warn!(hook = name, error = %err.chain(), "the secret of a webhook cannot be used");
+            match err.kind() {
+                ErrorKind::NotFound | ErrorKind::InvalidInput => unusable(name),
+                _ => err.into_problem(),
+            }
+        })?;
+        let read = hook.forge.read(&secret, |it| delivery.header(it), delivery.body());
+        let push = read.map_err(|err| {
+            tracing::info!(hook = name, reason = err.as_str(), "a webhook was refused");
+            refused(err).with_context("hook", name).with_context("reason", err.as_str())
+        })?;
+        let pushed = push.filter(|it| it.revision.as_str().starts_with("refs/tags/"));
+        Ok(pushed.map(|it| PushedTag {
+            service: hook.service.clone(),
+            remotes: it.remotes,
+            tag: it.revision,
+            release: hook.release,
+        }))
+    }
+}
+
+/// Whoever sends webhooks does not learn where secrets lie; the log says it.
+fn unusable(name: &str) -> Problem {
+    Problem::new(
+        ProblemCode::Unavailable,
+        format!("the webhook `{name}` has no secret that can be used"),
+    )
+    .with_hint("the log of the server says what is wrong with it")
+}
+
+fn refused(err: WebhookError) -> Problem {
+    let code = match err {
+        WebhookError::TooLarge => ProblemCode::TooLarge,
+        WebhookError::Unreadable => ProblemCode::InvalidInput,
+        _ => ProblemCode::AccessDenied,
+    };
+    Problem::new(code, err.to_string())
+}

@@ -1,0 +1,131 @@
+//! What the server builds, and who may ask for that by a webhook.
+use crate::problem::{invalid, usage};
+use deploy_build::{Forge, SandboxUse};
+use deploy_core::id::{SecretName, ServiceName};
+use deploy_wire::Problem;
+use serde::Deserialize;
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf};
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BuildFile {
+    enabled: Option<bool>,
+    sandbox: Option<SandboxFile>,
+    private_remotes: Option<bool>,
+    at_a_time: Option<NonZeroUsize>,
+    tools: Option<Vec<PathBuf>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SandboxFile {
+    Never,
+    Preferred,
+    Required,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HookFile {
+    forge: ForgeFile,
+    service: ServiceName,
+    secret: SecretName,
+    #[serde(default)]
+    release: bool,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ForgeFile {
+    Gitea,
+    #[serde(rename = "github")]
+    GitHub,
+    #[serde(rename = "gitlab")]
+    GitLab,
+}
+
+/// How the server builds.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::commands::server) struct BuildConfig {
+    pub(in crate::commands::server) sandbox: SandboxUse,
+    /// Whether sources may lie on this machine, or at addresses that are not public.
+    pub(in crate::commands::server) private_remotes: bool,
+    pub(in crate::commands::server) at_a_time: NonZeroUsize,
+    pub(in crate::commands::server) tools: Vec<PathBuf>,
+    pub(in crate::commands::server) hooks: BTreeMap<String, HookConfig>,
+}
+
+/// A webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::commands::server) struct HookConfig {
+    pub(in crate::commands::server) forge: Forge,
+    /// Whose builds it may start.
+    pub(in crate::commands::server) service: ServiceName,
+    /// Which secret of the service it is signed with.
+    pub(in crate::commands::server) secret: SecretName,
+    /// Whether a tag becomes a release.
+    pub(in crate::commands::server) release: bool,
+}
+
+impl BuildFile {
+    pub(super) fn over(self, below: Self) -> Self {
+        Self {
+            enabled: self.enabled.or(below.enabled),
+            sandbox: self.sandbox.or(below.sandbox),
+            private_remotes: self.private_remotes.or(below.private_remotes),
+            at_a_time: self.at_a_time.or(below.at_a_time),
+            tools: self.tools.or(below.tools),
+        }
+    }
+
+    /// How the server builds; `None` if it does not.
+    pub(super) fn check(
+        self,
+        hooks: BTreeMap<String, HookFile>,
+    ) -> Result<Option<BuildConfig>, Problem> {
+        if !self.enabled.unwrap_or(false) {
+            return match hooks.first_key_value() {
+                None => Ok(None),
+                Some((name, _)) => Err(usage(format_args!(
+                    "`hooks.{name}` starts builds, and `build.enabled` is not said"
+                ))),
+            };
+        }
+        let hooks = hooks.into_iter().map(|(name, it)| Ok((name.clone(), it.check(&name)?)));
+        Ok(Some(BuildConfig {
+            sandbox: match self.sandbox {
+                Some(SandboxFile::Never) => SandboxUse::Never,
+                Some(SandboxFile::Preferred) => SandboxUse::Preferred,
+                Some(SandboxFile::Required) | None => SandboxUse::Required,
+            },
+            private_remotes: self.private_remotes.unwrap_or(false),
+            at_a_time: self.at_a_time.unwrap_or(NonZeroUsize::MIN),
+            tools: self.tools.unwrap_or_default(),
+            hooks: hooks.collect::<Result<_, Problem>>()?,
+        }))
+    }
+}
+
+impl HookFile {
+    fn check(self, name: &str) -> Result<HookConfig, Problem> {
+        let plain = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+        let begins = name.bytes().next().is_some_and(|it| it.is_ascii_alphanumeric());
+        let ends = name.bytes().last().is_some_and(|it| it.is_ascii_alphanumeric());
+        if !(begins && ends && name.len() <= 63 && name.bytes().all(plain)) {
+            return Err(invalid(format_args!(
+                "`hooks.{}`: a name has a-z, 0-9 and `-` in between, at most 63 of them",
+                name.escape_debug()
+            )));
+        }
+        Ok(HookConfig {
+            forge: match self.forge {
+                ForgeFile::Gitea => Forge::Gitea,
+                ForgeFile::GitHub => Forge::GitHub,
+                ForgeFile::GitLab => Forge::GitLab,
+            },
+            service: self.service,
+            secret: self.secret,
+            release: self.release,
+        })
+    }
+}
