@@ -6,6 +6,8 @@ mod agents;
 #[cfg(test)]
 mod artifacts;
 #[cfg(test)]
+mod builds;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod limits;
