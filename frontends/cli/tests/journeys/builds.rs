@@ -7,13 +7,19 @@ const DESCRIPTOR: &str = "format = 1\n[steps.verify]\nenabled = false\n";
 /// A lab whose service `web` is built of a repository with the tags `v1.0.0` and `v1.1.0`.
 fn lab(commands: &str) -> Lab {
     let lab = Lab::new();
+    prepare(&lab, commands);
+    lab
+}
+
+/// Makes the repository, and the service that is built of it.
+pub(crate) fn prepare(lab: &Lab, commands: &str) {
     lab.write("repository/deploy/descriptor.toml", DESCRIPTOR);
     for version in ["1.0.0", "1.1.0"] {
         lab.write("repository/version.txt", version);
-        git(&lab, &["init", "--quiet"]);
-        git(&lab, &["add", "--all"]);
-        git(&lab, &["commit", "--quiet", "--message", version]);
-        git(&lab, &["tag", &format!("v{version}")]);
+        git(lab, &["init", "--quiet"]);
+        git(lab, &["add", "--all"]);
+        git(lab, &["commit", "--quiet", "--message", version]);
+        git(lab, &["tag", &format!("v{version}")]);
     }
     let build = format!(
         "[build]\nremote = \"file://{}\"\ncommands = [{commands}]\noutputs = {{ version = \"out\" }}\ndescriptor = \"deploy\"\n",
@@ -21,10 +27,9 @@ fn lab(commands: &str) -> Lab {
     );
     lab.write("service.toml", &format!("{}{build}", service("waves = [\"100%\"]")));
     lab.ok(&["service", "apply", "service.toml"]);
-    lab
 }
 
-fn git(lab: &Lab, arguments: &[&str]) {
+pub(crate) fn git(lab: &Lab, arguments: &[&str]) {
     let identity = ["-c", "user.name=ann", "-c", "user.email=ann@example.com"];
     let git = Command::new("git")
         .args(identity)
@@ -35,7 +40,7 @@ fn git(lab: &Lab, arguments: &[&str]) {
     assert!(git.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&git.stderr));
 }
 
-const PRINTS: &str = "'echo compiling; tr -d \"\\n\" <version.txt >out'";
+pub(crate) const PRINTS: &str = "'echo compiling; tr -d \"\\n\" <version.txt >out'";
 
 #[test]
 fn a_tag_becomes_a_release_that_runs_on_hosts() {

@@ -86,12 +86,22 @@ impl Lab {
 
     /// A lab whose commands go to a server of its own.
     pub(crate) fn with_server() -> Self {
+        Self::with_server_of("")
+    }
+
+    /// A lab whose commands go to a server that is set up like this.
+    pub(crate) fn with_server_of(tables: &str) -> Self {
         let mut lab = Self::new();
         let limits = "local_hosts = true\n[limits]\nrate_per_second = 10000\nrate_burst = 10000\n";
-        lab.write("serve.toml", limits);
+        lab.write("serve.toml", &format!("{limits}{tables}"));
         let server = Served::start(&lab, &["--plain-http", "--config", "serve.toml"]);
         lab.server = Some(server);
         lab
+    }
+
+    /// What the server has said of what it does.
+    pub(crate) fn server_log(&self) -> String {
+        fs::read_to_string(self.path("server.log")).unwrap()
     }
 
     /// Where the server is.

@@ -38,6 +38,24 @@ fn what_is_nearer_goes_before() {
 }
 
 #[test]
+fn nothing_is_built_unless_it_is_said() {
+    let builds = |text: &str| config(text, &[], Given::default()).unwrap().builds;
+    assert_eq!(builds(""), None);
+    assert_eq!(builds("[build]\nsandbox = \"never\""), None);
+    let careful = builds("[build]\nenabled = true").unwrap();
+    assert_eq!(careful.sandbox, deploy_build::SandboxUse::Required);
+    assert!(!careful.private_remotes && careful.hooks.is_empty());
+    let hook = "[build]\nenabled = true\n[hooks.web-tags]\nforge = \"github\"\nservice = \"web\"\nsecret = \"hook\"";
+    let hooks = builds(hook).unwrap().hooks;
+    assert_eq!(hooks["web-tags"].service.as_str(), "web");
+    assert!(!hooks["web-tags"].release);
+    let variables =
+        [("DEPLOY_SERVE_BUILD_ENABLED", "true"), ("DEPLOY_SERVE_BUILD_SANDBOX", "preferred")];
+    let read = config("", &variables, Given::default()).unwrap().builds.unwrap();
+    assert_eq!(read.sandbox, deploy_build::SandboxUse::Preferred);
+}
+
+#[test]
 fn every_complaint_says_where() {
     for (text, wanted) in [
         ("colour = 1", "server.toml:1:1: unknown field `colour`"),
@@ -50,6 +68,20 @@ fn every_complaint_says_where() {
         ("[repair]\ninterval = \"0s\"", "`repair.interval` must be 100ms to 1d"),
         ("[agents]\nheartbeat = \"1ms\"", "`agents.heartbeat` must be 100ms to 5m"),
         ("[agents]\naddress = \"here\"", "`agents.address`: `here` is no HOST:PORT"),
+        ("[build]\nenable = true", "server.toml:2:1: unknown field `enable`"),
+        ("[build]\nsandbox = \"no\"", "server.toml:2:11: "),
+        (
+            "[hooks.a]\nforge = \"github\"\nservice = \"web\"\nsecret = \"s\"",
+            "`hooks.a` starts builds, and `build.enabled` is not said",
+        ),
+        (
+            "[build]\nenabled = true\n[hooks.A]\nforge = \"github\"\nservice = \"web\"\nsecret = \"s\"",
+            "`hooks.A`: a name has a-z, 0-9 and `-`",
+        ),
+        (
+            "[hooks.a]\nforge = \"sourceforge\"\nservice = \"web\"\nsecret = \"s\"",
+            "server.toml:2:9: ",
+        ),
         ("database = \"mysql://x\"", "`database` must be the address of a PostgreSQL"),
     ] {
         let message = refused(text);
