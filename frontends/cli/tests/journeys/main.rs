@@ -27,6 +27,7 @@ mod repair;
 mod rollouts;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
 mod server_builds;
 #[cfg(test)]
 mod shelf;
