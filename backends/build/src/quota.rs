@@ -44,12 +44,14 @@ impl Quota {
 
     /// Waits until there is more than there may be.
     pub(crate) async fn exceeded(&self, clock: &dyn Clock) -> Ended {
+        let mut next = clock.now().after(PAUSE);
         loop {
+            clock.sleep_until(next).await;
             let began = clock.now();
             if let Err(ended) = self.check().await {
                 return ended;
             }
-            clock.sleep_until(next(began, clock.now())).await;
+            next = after(began, clock.now());
         }
     }
 
@@ -81,7 +83,8 @@ impl Quota {
     }
 }
 
-fn next(began: Timestamp, ended: Timestamp) -> Timestamp {
+/// When to look again after a look that took so long.
+fn after(began: Timestamp, ended: Timestamp) -> Timestamp {
     let took = ended.since(began);
     ended.after(PAUSE.max(took.saturating_mul(REST)))
 }

@@ -41,7 +41,8 @@ impl Mirror<'_> {
         into: &Path,
     ) -> Result<Checkout, Ended> {
         match self.write_out(git, commit, into).await {
-            Err(Ended::Failed(failure)) if failure.fault == BuildFault::SourceUnavailable => {}
+            Err(Ended::Failed(failure))
+                if failure.fault == BuildFault::SourceUnavailable && !git.is_late() => {}
             done => return done,
         }
         self.renew(git).await?;

@@ -71,7 +71,11 @@ impl Mirror<'_> {
         })?;
         let was_there = self.prepare(git).await?;
         match self.find(git, revision, address).await {
-            Err(Ended::Failed(_)) if was_there && self.is_damaged(git).await? => {
+            Err(Ended::Failed(failure))
+                if was_there
+                    && failure.fault == BuildFault::SourceUnavailable
+                    && self.is_damaged(git).await? =>
+            {
                 self.renew(git).await?;
                 self.find(git, revision, address).await
             }
@@ -211,30 +215,28 @@ fn is_id(revision: &str) -> bool {
     (7..=64).contains(&revision.len()) && revision.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
-/// Removes the locks of a git that was killed: none of ours works on the copy.
-fn sweep(folder: &Path) -> io::Result<()> {
-    let mut left = vec![folder.to_owned()];
+/// Removes what a git that was killed has left: none of ours works on the copy.
+fn sweep(copy: &Path) -> io::Result<()> {
+    let mut left = vec![copy.to_owned()];
     while let Some(folder) = left.pop() {
         let entries = match fs::read_dir(&folder) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
             entries => entries?,
         };
+        let has_objects = folder.starts_with(copy.join("objects"));
         for entry in entries {
             let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            // No branch and no tag can be called like a lock, but they can be called like an object that is not finished.
             if entry.file_type()?.is_dir() {
                 left.push(entry.path());
-            } else if is_leftover(&entry.file_name().to_string_lossy()) {
+            } else if name.ends_with(".lock") || (has_objects && name.starts_with("tmp_")) {
                 fs::remove_file(entry.path())?;
             }
         }
     }
     Ok(())
-}
-
-/// Whether git calls something so that it has not finished. No branch and no tag can be called so.
-fn is_leftover(name: &str) -> bool {
-    name.ends_with(".lock")
-        || ["tmp_idx_", "tmp_obj_", "tmp_pack_", "tmp_rev_"].iter().any(|it| name.starts_with(it))
 }
 
 /// What git could not do, and what it said about that.
@@ -255,6 +257,22 @@ fn last_line(said: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_not_finished_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join("web.git");
+        sweep(&copy).unwrap();
+        let left = ["config.lock", "refs/heads/main.lock", "objects/pack/tmp_pack_1"];
+        let kept = ["HEAD", "refs/heads/main", "refs/heads/tmp_pack_1", "objects/pack/p.idx"];
+        for file in left.iter().chain(&kept) {
+            fs::create_dir_all(copy.join(file).parent().unwrap()).unwrap();
+            fs::write(copy.join(file), "").unwrap();
+        }
+        sweep(&copy).unwrap();
+        assert!(left.iter().all(|it| !copy.join(it).exists()));
+        assert!(kept.iter().all(|it| copy.join(it).exists()));
+    }
 
     #[test]
     fn what_git_said_last_is_told() {

@@ -89,6 +89,11 @@ impl Git<'_> {
         .into())
     }
 
+    /// Whether there is no time left.
+    pub(crate) fn is_late(&self) -> bool {
+        self.halt.clock().now() >= self.deadline
+    }
+
     async fn start<A: AsRef<OsStr> + Sync>(
         &self,
         folder: &Path,

@@ -125,13 +125,14 @@ impl Work {
     }
 
     /// Removes what was there for this build alone, secrets above all.
-    pub(super) fn clear_up(&self) {
+    pub(super) fn clear_up(&mut self) {
         // A build that never had its turn has no place of its own, and the one that is there is another's.
         if self.build.started_at.is_some()
             && let Err(err) = clear(&self.place())
         {
-            self.log
-                .say(format_args!("warning: {} cannot be removed: {err}", self.place().display()));
+            // Not in the log, which a statement may be about already.
+            let warning = format!("{} cannot be removed: {err}", self.place().display());
+            self.build.warnings.push(warning);
         }
     }
 }
