@@ -37,11 +37,15 @@ mod garbage;
 mod gate;
 mod holds;
 mod layout;
+mod parcel;
 mod put;
 mod read;
 mod s3;
 mod store;
 
 pub use garbage::{CollectGarbage, GarbageReport};
+pub use parcel::{
+    Parcel, ParcelEntry, ParcelError, ParcelIndex, ParcelRelease, ParcelWriter, verify_parcel,
+};
 pub use s3::{ParseS3LocationError, S3Credentials, S3Location};
 pub use store::ObjectArtifactStore;

@@ -1,6 +1,6 @@
 //! Packages and descriptors, from folders, files and archives on this machine.
 use crate::problem::io_problem;
-use deploy_core::digest::Digest;
+use deploy_core::{backend::ArtifactKind, digest::Digest};
 use deploy_host::{
     archive::{self, ArchiveError, ArchiveFile, Limits, PackedFile},
     descriptor::{self, Bundle, DescriptorError},
@@ -10,7 +10,7 @@ use deploy_wire::{Problem, ProblemCode};
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{Read as _, Seek as _, Write as _},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::Path,
 };
 
@@ -21,6 +21,8 @@ const LARGEST_DESCRIPTOR: u64 = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Packed {
     pub(crate) file: File,
+    /// Where in the file it begins.
+    pub(crate) begin: u64,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
 }
@@ -54,7 +56,7 @@ pub(crate) fn pack_package(path: &Path) -> Result<Packed, Problem> {
     file.rewind().map_err(|err| io_problem(path.display(), &err))?;
     let summary = archive::validate(&file, Limits::PACKAGE).map_err(refused)?;
     file.rewind().map_err(|err| io_problem(path.display(), &err))?;
-    Ok(Packed { file, digest: summary.digest, size: summary.packed_bytes })
+    Ok(Packed { file, begin: 0, digest: summary.digest, size: summary.packed_bytes })
 }
 
 /// Takes a descriptor: an archive, a folder, or a `descriptor.toml` alone. This blocks.
@@ -64,7 +66,7 @@ pub(crate) fn pack_descriptor(path: &Path) -> Result<(Bundle, Packed), Problem> 
     let written = file.write_all(&bytes).and_then(|()| file.rewind());
     written.map_err(|err| io_problem(path.display(), &err))?;
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    Ok((bundle, Packed { file, digest: Digest::of(&bytes), size }))
+    Ok((bundle, Packed { file, begin: 0, digest: Digest::of(&bytes), size }))
 }
 
 /// Reads a descriptor, and gives the bytes of its archive as well. This blocks.
@@ -91,6 +93,30 @@ pub(crate) fn read_descriptor(path: &Path) -> Result<(Bundle, Vec<u8>), Problem>
         descriptor_problem(&err, &files, name)
     })?;
     Ok((bundle, bytes))
+}
+
+/// Judges what somebody else has packed, as it is judged when it is packed here; `name` is what people know it by. This blocks.
+pub(crate) fn judge(packed: &Packed, kind: ArtifactKind, name: &Path) -> Result<(), Problem> {
+    let failed = |err: std::io::Error| io_problem(name.display(), &err);
+    let mut file = packed.file.try_clone().map_err(failed)?;
+    file.seek(SeekFrom::Start(packed.begin)).map_err(failed)?;
+    let archive = file.take(packed.size);
+    match kind {
+        ArtifactKind::Package => {
+            archive::validate(archive, Limits::PACKAGE)
+                .map_err(|err| archive_problem(name, &err))?;
+        }
+        ArtifactKind::Descriptor => {
+            let mut bytes = Vec::new();
+            archive.take(LARGEST_DESCRIPTOR).read_to_end(&mut bytes).map_err(failed)?;
+            let files = archive::read_files(bytes.as_slice(), Limits::DESCRIPTOR);
+            let files = files.map_err(|err| archive_problem(name, &err))?;
+            let named = |file: &str| format!("{}: {file}", name.display());
+            descriptor::read(&bytes).map_err(|err| descriptor_problem(&err, &files, named))?;
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// How a descriptor is written down.

@@ -1,10 +1,16 @@
 //! Artifacts by name, and the channels that lead to them.
 use crate::{
     Client, ClientError, PageOf,
+    http::Asked,
     query::{encoded, with_query},
 };
 use deploy_wire::{Artifact, Channel, ChannelMove, ChannelSpec, Page};
+use futures_util::TryStreamExt as _;
+use http_body_util::BodyDataStream;
 use hyper::Method;
+use std::io;
+use tokio::io::AsyncRead;
+use tokio_util::io::StreamReader;
 
 /// Which artifacts to list; all of them by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +61,17 @@ impl Client {
     ) -> Result<Artifact, ClientError> {
         let query = [("name", Some(name)), ("kind", Some(kind)), ("repository", repository)];
         self.get(with_query("/api/v1/artifacts/resolve", &query)).await
+    }
+
+    /// The bytes of an artifact, from its beginning. Where it is cut off, reading ends in an error; compare what came with the digest.
+    pub async fn download(
+        &self,
+        digest: &str,
+    ) -> Result<impl AsyncRead + Send + use<>, ClientError> {
+        let path = format!("/api/v1/artifacts/{}/content", encoded(digest));
+        let answer = self.http.answer(Asked::new(Method::GET, path)).await?;
+        let data = BodyDataStream::new(answer.into_body());
+        Ok(StreamReader::new(data.map_err(io::Error::other)))
     }
 
     /// Channels that lead somewhere: of a repository, or all.

@@ -31,9 +31,10 @@ pub use request::{
 pub use resource::{
     Agent, AgentFacts, Artifact, Backup, Budget, BudgetColumn, BudgetUse, Build, BuildLogLine,
     BuildSpec, Change, Channel, ChannelMove, ChannelSpec, Connection, Context, Counts, DoctorCheck,
-    DoctorReport, Explanation, FailureBudget, Garbage, Holders, HookAnswer, Host, HostCheck,
-    HostOwed, HostStatus, Import, IssuedJoinToken, IssuedToken, JoinToken, LogLine, Order, Plan,
-    PlanHost, PlanTransfer, PlanWave, PublishedBuild, Release, ReleaseDiff, Removed, Repair,
-    Restored, Retries, Rollout, RolloutEvent, RolloutSummary, ServerInfo, Service, Signed,
-    SignedKeys, Stagger, Staging, Status, Step, Strategy, Task, Token, Upload, Verification, Wave,
+    DoctorReport, Explanation, Exported, FailureBudget, Garbage, Holders, HookAnswer, Host,
+    HostCheck, HostOwed, HostStatus, Import, Imported, IssuedJoinToken, IssuedToken, JoinToken,
+    LogLine, Order, Plan, PlanHost, PlanTransfer, PlanWave, PublishedBuild, Release, ReleaseDiff,
+    Removed, Repair, Restored, Retries, Rollout, RolloutEvent, RolloutSummary, ServerInfo, Service,
+    Signed, SignedKeys, Stagger, Staging, Status, Step, Strategy, Task, Token, Upload,
+    Verification, Wave,
 };

@@ -12,6 +12,8 @@ mod interleaving;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+mod parcel;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod rot;

@@ -1,4 +1,7 @@
-use super::channel::ChannelCommand;
+use super::{
+    channel::ChannelCommand,
+    parcel::{Export, Import},
+};
 use crate::{
     app::App,
     output::{Output, Table, plural, size, styles, when},
@@ -29,6 +32,8 @@ pub(crate) enum ArtifactCommand {
     Gc(Gc),
     #[command(subcommand)]
     Channel(ChannelCommand),
+    Export(Export),
+    Import(Import),
 }
 
 /// Puts a package or a descriptor into the store
@@ -187,6 +192,8 @@ impl ArtifactCommand {
             Self::Unpin(command) => command.run(app).await,
             Self::Gc(command) => command.run(app).await,
             Self::Channel(command) => command.run(app).await,
+            Self::Export(command) => command.run(app).await,
+            Self::Import(command) => command.run(app).await,
         }
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod doctor;
 pub(crate) mod host;
 pub(crate) mod join_token;
 pub(crate) mod key;
+pub(crate) mod parcel;
 pub(crate) mod plan;
 pub(crate) mod release;
 pub(crate) mod rollout;

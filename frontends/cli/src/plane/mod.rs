@@ -19,7 +19,7 @@ pub(crate) use remote::RemotePlane;
 use crate::{app::Embedded, packages::Packed};
 use async_trait::async_trait;
 use deploy_core::{
-    backend::ArtifactKind,
+    backend::{ArtifactKind, ArtifactReader},
     digest::Digest,
     id::{HostName, PinName, ReleaseId, RepositoryName, ServiceName, Version},
     spec::Selector,
@@ -75,6 +75,8 @@ pub(crate) trait Plane: AgentPlane + ChannelPlane + fmt::Debug + Send + Sync {
     async fn upload(&self, digest: &Digest) -> Result<Upload, Problem>;
     /// Puts an artifact into the store, going on where a put before was cut off.
     async fn put_artifact(&self, packed: Packed, place: &Place) -> Result<Artifact, Problem>;
+    /// The bytes of an artifact, from its beginning.
+    async fn open_artifact(&self, digest: &Digest) -> Result<ArtifactReader, Problem>;
     async fn descriptor(&self, digest: &Digest) -> Result<Vec<u8>, Problem>;
     async fn verify_artifact(&self, digest: &Digest) -> Result<Verification, Problem>;
     /// Who keeps an artifact from being removed.

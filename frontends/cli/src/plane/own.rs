@@ -6,7 +6,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use deploy_core::{
-    backend::Revision,
+    backend::{ArtifactReader, Revision},
     digest::Digest,
     engine::Parts,
     id::{HostName, PinName, ReleaseId, RolloutId, Seq, ServiceName},
@@ -27,6 +27,7 @@ use std::{
     io::{Seek as _, SeekFrom},
     sync::Arc,
 };
+use tokio::io::AsyncReadExt as _;
 
 /// This program's own control plane, over the backends of this machine.
 #[derive(Debug)]
@@ -127,9 +128,10 @@ impl Plane for OwnPlane {
     async fn put_artifact(&self, mut packed: Packed, place: &Place) -> Result<Artifact, Problem> {
         let store = &self.embedded.parts().artifacts;
         let offset = store.partial(&packed.digest).await.or_problem()?;
-        let sought = packed.file.seek(SeekFrom::Start(offset));
+        let sought = packed.file.seek(SeekFrom::Start(packed.begin.saturating_add(offset)));
         sought.map_err(|err| io_problem("the artifact", &err))?;
-        let mut file = tokio::fs::File::from_std(packed.file);
+        let file = tokio::fs::File::from_std(packed.file);
+        let mut rest = file.take(packed.size.saturating_sub(offset));
         let upload = ArtifactUpload {
             digest: packed.digest,
             size: packed.size,
@@ -138,7 +140,11 @@ impl Plane for OwnPlane {
             version: place.version.clone(),
             offset,
         };
-        self.operations.put_artifact(upload, &mut file).await
+        self.operations.put_artifact(upload, &mut rest).await
+    }
+
+    async fn open_artifact(&self, digest: &Digest) -> Result<ArtifactReader, Problem> {
+        self.operations.open_artifact(digest).await
     }
 
     async fn descriptor(&self, digest: &Digest) -> Result<Vec<u8>, Problem> {

@@ -7,6 +7,7 @@ use crate::{app::Embedded, output::Output, packages::Packed};
 use async_trait::async_trait;
 use deploy_client::{ArtifactsOf, Client, ClientError, PageOf};
 use deploy_core::{
+    backend::ArtifactReader,
     digest::Digest,
     id::{HostName, PinName, ReleaseId, ServiceName},
     spec::Selector,
@@ -229,6 +230,11 @@ impl Plane for RemotePlane {
 
     async fn put_artifact(&self, packed: Packed, place: &Place) -> Result<Artifact, Problem> {
         self.told(upload(&self.client, &self.output, packed, place).await)
+    }
+
+    async fn open_artifact(&self, digest: &Digest) -> Result<ArtifactReader, Problem> {
+        let body = self.told(self.client.download(&digest.to_string()).await)?;
+        Ok(Box::pin(body))
     }
 
     async fn descriptor(&self, digest: &Digest) -> Result<Vec<u8>, Problem> {

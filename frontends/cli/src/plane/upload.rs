@@ -36,12 +36,12 @@ pub(super) async fn upload(
         version: place.version.to_string(),
     };
     let reached = Arc::new(AtomicU64::new(0));
-    let file = Arc::new(packed.file);
+    let (file, begin) = (Arc::new(packed.file), packed.begin);
     let open = || {
         let (file, reached) = (Arc::clone(&file), Arc::clone(&reached));
         async move {
             let file = tokio::fs::File::from_std(file.try_clone()?);
-            Ok(Counted { file, reached })
+            Ok(Counted { file, begin, reached })
         }
     };
     let uploading = client.upload(&what, open);
@@ -78,6 +78,8 @@ pub(super) async fn upload(
 #[derive(Debug)]
 struct Counted {
     file: tokio::fs::File,
+    /// Where in the file the upload begins.
+    begin: u64,
     reached: Arc<AtomicU64>,
 }
 
@@ -96,9 +98,10 @@ impl AsyncRead for Counted {
 }
 
 impl AsyncSeek for Counted {
-    fn start_seek(mut self: Pin<&mut Self>, position: io::SeekFrom) -> io::Result<()> {
-        if let io::SeekFrom::Start(at) = position {
-            self.reached.store(at, Ordering::Relaxed);
+    fn start_seek(mut self: Pin<&mut Self>, mut position: io::SeekFrom) -> io::Result<()> {
+        if let io::SeekFrom::Start(at) = &mut position {
+            self.reached.store(*at, Ordering::Relaxed);
+            *at = at.saturating_add(self.begin);
         }
         Pin::new(&mut self.file).start_seek(position)
     }

@@ -20,6 +20,8 @@ mod lab;
 #[cfg(test)]
 mod machine_output;
 #[cfg(test)]
+mod parcels;
+#[cfg(test)]
 mod remote;
 #[cfg(test)]
 mod repair;

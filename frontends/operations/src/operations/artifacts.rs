@@ -2,7 +2,7 @@ use super::{ArtifactSearch, Listed, Operations};
 use crate::problem::{IntoProblem as _, OrProblem as _};
 use deploy_core::{
     access::{Action, Resource},
-    backend::{ArtifactEntry, ArtifactKind, Holder, PutArtifact},
+    backend::{ArtifactEntry, ArtifactKind, ArtifactReader, Holder, PutArtifact},
     digest::Digest,
     error::ErrorKind,
     id::{PinName, RepositoryName, Version},
@@ -95,6 +95,14 @@ impl Operations {
             Err(err) => return Err(err.into_problem()),
         };
         Ok(Verification { digest: digest.to_string(), intact: reason.is_none(), reason })
+    }
+
+    /// The bytes of an artifact, from its beginning. Where they have rotted, reading them ends in an error.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be read.
+    pub async fn open_artifact(&self, digest: &Digest) -> Result<ArtifactReader, Problem> {
+        self.parts().artifacts.open(digest, 0).await.or_problem()
     }
 
     /// Who keeps an artifact from being removed.

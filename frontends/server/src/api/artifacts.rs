@@ -16,7 +16,10 @@ use deploy_operations::{ArtifactSearch, ArtifactUpload, parse::field};
 use deploy_wire::{Artifact, Holders, NewPin, Page, ProblemCode, Upload, Verification};
 use futures_util::TryStreamExt as _;
 use std::{io, time::Duration};
-use tokio_util::io::StreamReader;
+use tokio_util::io::{ReaderStream, StreamReader};
+
+/// How much of an artifact is read at a time, in bytes.
+const CHUNK: usize = 128 << 10;
 
 /// The header that says where in an artifact an upload begins.
 const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
@@ -113,6 +116,16 @@ pub(super) fn kind_of(text: &str) -> Answer<ArtifactKind> {
         let message = "`kind` must be `package`, `descriptor` or `provenance`";
         HttpProblem::new(ProblemCode::InvalidInput, message).with_context("field", "kind")
     })
+}
+
+/// The bytes of an artifact. An answer that ends early is of one that has rotted: compare what came with the digest
+#[utoipa::path(get, path = "/artifacts/{digest}/content", tag = "artifacts",
+    params(("digest" = String, Path)),
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>)))]
+pub(super) async fn content(caller: Caller, named: Named) -> Answer<impl IntoResponse> {
+    let reader = caller.operations.open_artifact(&named.get::<Digest>("digest")?).await?;
+    let content = body::Body::from_stream(ReaderStream::with_capacity(reader, CHUNK));
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], content))
 }
 
 /// Reads an artifact whole, and says whether its bytes are those that were put

@@ -60,6 +60,7 @@ pub(crate) fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(channels::show, channels::put))
         .routes(routes!(channels::history))
         .routes(routes!(artifacts::upload, artifacts::put))
+        .routes(routes!(artifacts::content))
         .routes(routes!(artifacts::verify))
         .routes(routes!(artifacts::holders))
         .routes(routes!(artifacts::pin))

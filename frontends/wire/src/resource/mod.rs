@@ -7,6 +7,7 @@ mod channel;
 mod context;
 mod doctor;
 mod host;
+mod parcel;
 mod plan;
 mod release;
 mod rollout;
@@ -21,6 +22,7 @@ pub use channel::{Channel, ChannelMove, ChannelSpec};
 pub use context::Context;
 pub use doctor::{DoctorCheck, DoctorReport, ServerInfo};
 pub use host::{Connection, Host, HostCheck, HostOwed, HostStatus, Import, Removed, Status};
+pub use parcel::{Exported, Imported};
 pub use plan::{Plan, PlanHost, PlanTransfer, PlanWave};
 pub use release::{Change, Release, ReleaseDiff, Signed, SignedKeys, Step};
 pub use rollout::{
