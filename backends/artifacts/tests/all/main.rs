@@ -10,6 +10,8 @@ mod garbage;
 #[cfg(test)]
 mod interleaving;
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod local;
 #[cfg(test)]
 mod parcel;

@@ -28,7 +28,7 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server with an empty bucket, which is gone with it.
-struct Server {
+pub(crate) struct Server {
     process: Child,
     address: SocketAddr,
     stores: AtomicU32,
@@ -36,7 +36,7 @@ struct Server {
 
 impl Server {
     /// `None`, and loudly, where there is no such server.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let Some(program) = moto() else {
             eprintln!("SKIPPED: artifacts in S3: `cargo xtask pypi` installs what it takes");
             return None;
@@ -64,8 +64,13 @@ impl Server {
 
     /// Where nobody has a store yet.
     fn place(&self) -> S3Location {
+        self.address_of_a_place().parse().unwrap()
+    }
+
+    /// The same, as text.
+    pub(crate) fn address_of_a_place(&self) -> String {
         let number = self.stores.fetch_add(1, Ordering::SeqCst);
-        format!("s3://bucket/store-{number}?endpoint=http://{}", self.address).parse().unwrap()
+        format!("s3://bucket/store-{number}?endpoint=http://{}", self.address)
     }
 
     /// The objects as they are.
@@ -96,7 +101,7 @@ fn moto() -> Option<PathBuf> {
     Some(target.join("moto/bin/moto_server")).filter(|it| it.is_file())
 }
 
-async fn open(place: &S3Location) -> ObjectArtifactStore {
+pub(crate) async fn open(place: &S3Location) -> ObjectArtifactStore {
     let credentials = S3Credentials::new("somebody", "secret");
     ObjectArtifactStore::open_s3(place, Some(&credentials)).await.unwrap()
 }

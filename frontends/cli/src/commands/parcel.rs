@@ -212,21 +212,21 @@ async fn write(plane: &dyn Plane, index: &ParcelIndex, file: &Path) -> Result<()
     let out = draft.reopen().map_err(|err| failed(&err))?;
     let out = BufWriter::new(tokio::fs::File::from_std(out));
     let mut writer =
-        ParcelWriter::begin(out, index.clone()).await.map_err(|err| parcel_problem(file, err))?;
+        ParcelWriter::begin(out, index.clone()).await.map_err(|err| parcel_problem(file, &err))?;
     for artifact in index.artifacts() {
         let mut body = plane.open_artifact(&artifact.digest).await?;
         let added = writer.add(&artifact.digest, &mut body).await;
-        added.map_err(|err| parcel_problem(file, err))?;
+        added.map_err(|err| parcel_problem(file, &err))?;
     }
-    let out = writer.finish().await.map_err(|err| parcel_problem(file, err))?;
+    let out = writer.finish().await.map_err(|err| parcel_problem(file, &err))?;
     out.into_inner().sync_all().await.map_err(|err| failed(&err))?;
     draft.persist(file).map_err(|err| failed(&err.error))?;
     Ok(())
 }
 
 /// What is wrong with a parcel.
-fn parcel_problem(file: &Path, err: ParcelError) -> Problem {
-    let code = match &err {
+fn parcel_problem(file: &Path, err: &ParcelError) -> Problem {
+    let code = match err {
         ParcelError::Io(cause) => return io_problem(file.display(), cause),
         ParcelError::TooNew { .. } => ProblemCode::DataTooNew,
         ParcelError::TooLarge { .. } => ProblemCode::TooLarge,

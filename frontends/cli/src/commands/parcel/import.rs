@@ -37,7 +37,7 @@ impl Import {
         let file = File::open(&self.file).map_err(|err| failed(&err))?;
         let second = file.try_clone().map_err(|err| failed(&err))?;
         let verified = verify_parcel(&mut tokio::fs::File::from_std(second)).await;
-        let parcel = verified.map_err(|err| parcel_problem(&self.file, err))?;
+        let parcel = verified.map_err(|err| parcel_problem(&self.file, &err))?;
         let source = Source { path: &self.file, file, parcel };
         source.judge().await?;
         let plane = app.plane().await?;
