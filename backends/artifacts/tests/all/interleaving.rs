@@ -1,4 +1,4 @@
-//! Two handles on one folder, many tasks, everything at once.
+//! Many tasks, everything at once: over two handles on one folder, and over the one handle that a bucket may have.
 use crate::{
     garbage::END,
     support::{files, noise, permit, request},
@@ -11,6 +11,8 @@ use deploy_core::{
     },
     conformance::sample::name,
 };
+use futures_util::TryStreamExt as _;
+use object_store::{ObjectStore as _, memory::InMemory};
 use std::{sync::Arc, time::Duration};
 
 const TASKS: u64 = 6;
@@ -84,28 +86,41 @@ async fn work(store: Arc<ObjectArtifactStore>, permit: Permit, seed: u64, task: 
     }
 }
 
+/// Has all tasks work at once, and sees that nothing is missing, and that nothing need be left.
+async fn interleave(stores: &[Arc<ObjectArtifactStore>], seed: u64) {
+    let permit = permit().await;
+    let tasks: Vec<_> = (0..TASKS)
+        .zip(stores.iter().cycle())
+        .map(|(task, store)| tokio::spawn(work(Arc::clone(store), permit.clone(), seed, task)))
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    for entry in stores[0].list(&ListArtifacts::new()).await.unwrap() {
+        stores[0].verify(&entry.meta.digest).await.unwrap();
+    }
+    let everything = CollectGarbage::new(0, END).with_min_age(Duration::ZERO);
+    stores[0].collect(&permit, everything).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_listed_or_held_is_ever_lost() {
-    let permit = permit().await;
     for seed in 1..=8 {
         let folder = tempfile::tempdir().unwrap();
         let stores =
             [(), ()].map(|()| Arc::new(ObjectArtifactStore::open_local(folder.path()).unwrap()));
-        let tasks: Vec<_> = (0..TASKS)
-            .map(|task| {
-                let store = Arc::clone(&stores[usize::try_from(task % 2).unwrap()]);
-                tokio::spawn(work(store, permit.clone(), seed, task))
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-        let [store, _] = stores;
-        for entry in store.list(&ListArtifacts::new()).await.unwrap() {
-            store.verify(&entry.meta.digest).await.unwrap();
-        }
-        let now = CollectGarbage::new(0, END).with_min_age(Duration::ZERO);
-        store.collect(&permit, now).await.unwrap();
+        interleave(&stores, seed).await;
         assert_eq!(files(folder.path()), ["format", "lock", "partial/lock"], "seed {seed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_listed_or_held_is_ever_lost_behind_one_handle() {
+    for seed in 1..=8 {
+        let objects = Arc::new(InMemory::new());
+        let store = Arc::new(ObjectArtifactStore::new(Arc::<InMemory>::clone(&objects)));
+        interleave(&[store], seed).await;
+        let left: Vec<_> = objects.list(None).try_collect().await.unwrap();
+        assert!(left.is_empty(), "seed {seed}: {left:?}");
     }
 }
