@@ -2,7 +2,7 @@
 use crate::{
     garbage::END,
     s3::{Server, open},
-    support::{child, files, noise, permit, put},
+    support::{child, digest, files, noise, permit, put},
 };
 use deploy_artifacts::{CollectGarbage, ObjectArtifactStore};
 use deploy_core::{
@@ -18,17 +18,17 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::Path,
     process::{Command, ExitStatus, Stdio},
-    sync::mpsc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// How many points of each kind of store; `CRASH_POINTS` says otherwise.
-const POINTS: usize = 24;
+const POINTS: usize = 48;
 const CHILD: &str = "killed::child_puts_holds_and_collects";
 /// Where the child works: a folder, or a place in a bucket.
 const ROOT: &str = "DEPLOY_TEST_ROOT";
 /// Which round the child works on.
 const ROUND: &str = "DEPLOY_TEST_ROUND";
+const COLLECTING: &str = "collecting";
 /// More than what is put in one request.
 const LARGE: usize = 11 << 20;
 const SMALL: usize = 300_000;
@@ -55,7 +55,7 @@ impl Promised {
         match line.split_once(' ') {
             Some(("held", digest)) => drop(self.held.insert(digest.parse().unwrap())),
             // From here on only what this round holds is needed.
-            Some(("collecting", digest)) => {
+            Some((COLLECTING, digest)) => {
                 let digest: Digest = digest.parse().unwrap();
                 self.held.retain(|it| *it == digest);
             }
@@ -81,119 +81,87 @@ impl Promised {
     }
 }
 
-/// Runs the child for one round; `kill` may end it, and says so.
-fn run(
-    mut command: Command,
-    round: u64,
-    promised: &mut Promised,
-    kill: Option<Duration>,
-) -> ExitStatus {
-    command.env(ROUND, round.to_string()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut process = command.spawn().unwrap();
-    let lines = std::io::BufReader::new(process.stdout.take().unwrap());
-    let (ended, end) = mpsc::channel();
-    std::thread::scope(|scope| {
-        let hearing = scope.spawn(move || {
-            let said: Vec<String> = std::io::BufRead::lines(lines).map_while(Result::ok).collect();
-            // Nobody listens where nobody was going to kill.
-            let _unheard = ended.send(());
-            said
-        });
-        if let Some(after) = kill
-            && end.recv_timeout(after).is_err()
-        {
-            process.kill().unwrap();
-        }
-        let status = process.wait().unwrap();
-        hearing.join().unwrap().iter().for_each(|line| promised.hear(line));
-        status
-    })
+/// Runs a child for one round, and says how it ended.
+fn run(mut command: Command, round: u64, promised: &mut Promised) -> ExitStatus {
+    command.env(ROUND, round.to_string()).stderr(Stdio::null());
+    let ended = command.output().unwrap();
+    String::from_utf8_lossy(&ended.stdout).lines().for_each(|line| promised.hear(line));
+    ended.status
 }
 
-fn was_killed(status: ExitStatus, what: &str) -> bool {
-    let killed = status.signal() == Some(9);
-    assert!(killed || status.success(), "{what}: {status}");
-    killed
+/// Has one child after another work at `root`, each killed just before it makes one of these calls for the N-th time; looks at the store
+/// each time. Gives how many rounds there were.
+async fn kill_in(root: &str, calls: &[&str]) -> u64 {
+    let wanted = strace::asked_for("CRASH_POINTS", POINTS).unwrap();
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let plain = child(CHILD, Path::new(root));
+    let behind = |words: &[String]| {
+        let mut command = strace::behind(words, Path::new(plain.get_program()));
+        command.args(plain.get_args()).env(ROOT, root);
+        command
+    };
+    let mut promised = Promised::default();
+    for (round, words) in [(0, Vec::new()), (1, strace::counting(trace.path()))] {
+        let ended = run(behind(&words), round, &mut promised);
+        assert!(ended.success(), "{ended}");
+    }
+    let mut counts = strace::counted(trace.path()).unwrap();
+    counts.retain(|call, _| calls.contains(&call.as_str()));
+    let (mut killed, mut round) = (0, 1);
+    for point in strace::spread(&counts, wanted) {
+        round += 1;
+        let what = format!("{point:?} in round {round}");
+        let ended = run(behind(&strace::killing(&point)), round, &mut promised);
+        let was_killed = ended.signal() == Some(9);
+        assert!(was_killed || ended.success(), "{what}: {ended}");
+        killed += usize::from(was_killed);
+        promised.check(root, &what).await;
+        // So that each round begins like the one in which calls were counted: with what the round before holds.
+        collect(&opened(root).await, round).await;
+        promised.hear(&format!("{COLLECTING} {}", digest(&small(round))));
+    }
+    eprintln!("{root}: killed at {killed} of {wanted} points of {counts:?}");
+    // One that makes fewer calls than the one they were counted in is not killed.
+    assert!(killed >= wanted - wanted / 4, "killed at {killed} of {wanted} points only");
+    round
 }
 
 #[tokio::test]
 async fn a_folder_whose_process_is_killed_at_its_nth_system_call_loses_nothing() {
-    if !strace::is_there("the crash points of the store") {
+    if !strace::is_there("the crash points of a folder of artifacts") {
         return;
     }
-    let wanted = strace::asked_for("CRASH_POINTS", POINTS).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (root, trace) = (folder.path().join("store"), folder.path().join("trace"));
-    let text = root.to_str().unwrap();
-    let mut promised = Promised::default();
-    let plain = child(CHILD, &root);
-    let behind = |words: &[String]| {
-        let mut command = strace::behind(words, Path::new(plain.get_program()));
-        command.args(plain.get_args()).env(ROOT, &root);
-        command
-    };
-    for (round, words) in [(0, Vec::new()), (1, strace::counting(&trace))] {
-        let ended = run(behind(&words), round, &mut promised, None);
-        assert!(ended.success(), "{ended}");
-    }
-    let counts = strace::counted(&trace).unwrap();
-    let (mut killed, mut round) = (0, 2);
-    for point in strace::spread(&counts, wanted) {
-        let what = format!("{point:?} in round {round}");
-        let status = run(behind(&strace::killing(&point)), round, &mut promised, None);
-        killed += usize::from(was_killed(status, &what));
-        promised.check(text, &what).await;
-        round += 1;
-    }
-    eprintln!(
-        "a folder: killed at {killed} of {wanted} points, in {} kinds of calls",
-        counts.len()
-    );
-    assert!(killed >= wanted - wanted / 4, "killed at {killed} of {wanted} points only");
+    let root = folder.path().to_str().unwrap();
+    let rounds = kill_in(root, strace::CALLS).await;
     // Whatever was left over, a collection can remove.
-    clear(&opened(text).await, round).await;
-    assert_eq!(files(&root), ["format", "lock", "partial/lock"]);
+    collect(&opened(root).await, rounds + 1).await;
+    assert_eq!(files(folder.path()), ["format", "lock", "partial/lock"]);
 }
 
+/// A bucket changes by what is sent to it, and by nothing else.
 #[tokio::test]
-async fn a_bucket_whose_process_is_killed_at_any_moment_loses_nothing() {
-    let Some(server) = Server::start() else { return };
-    let wanted = strace::asked_for("CRASH_POINTS", POINTS).unwrap();
-    let place = server.address_of_a_place();
-    let mut promised = Promised::default();
-    let command = || child(CHILD, Path::new(&place));
-    let begun = now();
-    let ended = run(command(), 0, &mut promised, None);
-    assert!(ended.success(), "{ended}");
-    let whole = begun.elapsed();
-    let (mut killed, mut chance) = (0, 0x9e37_79b9_7f4a_7c15_u64);
-    for round in 1..=wanted as u64 {
-        chance ^= chance << 13;
-        chance ^= chance >> 7;
-        chance ^= chance << 17;
-        let after = whole.mul_f64((chance >> 11) as f64 / (1_u64 << 53) as f64);
-        let what = format!("after {after:?} of {whole:?} in round {round}");
-        let status = run(command(), round, &mut promised, Some(after));
-        killed += usize::from(was_killed(status, &what));
-        promised.check(&place, &what).await;
+async fn a_bucket_whose_process_is_killed_before_its_nth_request_loses_nothing() {
+    if !strace::is_there("the crash points of a bucket of artifacts") {
+        return;
     }
-    eprintln!("a bucket: killed at {killed} of {wanted} moments");
-    assert!(killed >= wanted / 2, "killed at {killed} of {wanted} moments only");
+    let Some(server) = Server::start() else { return };
+    let place = server.address_of_a_place();
+    let rounds = kill_in(&place, &["sendmsg", "sendto", "writev"]).await;
     let store = opened(&place).await;
-    clear(&store, wanted as u64 + 1).await;
+    collect(&store, rounds + 1).await;
     assert_eq!(store.list(&ListArtifacts::new()).await.unwrap(), []);
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a round takes says when one may be killed")]
-fn now() -> Instant {
-    Instant::now()
+/// Collects all that is held by nobody, or by rounds before this one.
+async fn collect(store: &ObjectArtifactStore, round: u64) {
+    let before = ObsoleteHolds::default().with_releases((0..round).map(release).collect());
+    let request = CollectGarbage::new(0, END).with_min_age(Duration::ZERO).with_obsolete(before);
+    store.collect(&permit().await, request).await.unwrap();
 }
 
-/// Collects everything, whoever held it.
-async fn clear(store: &ObjectArtifactStore, rounds: u64) {
-    let all = ObsoleteHolds::default().with_releases((0..=rounds).map(release).collect());
-    let everything = CollectGarbage::new(0, END).with_min_age(Duration::ZERO).with_obsolete(all);
-    store.collect(&permit().await, everything).await.unwrap();
+fn small(round: u64) -> Vec<u8> {
+    noise(2 * round + 1, SMALL)
 }
 
 #[tokio::test]
@@ -203,15 +171,13 @@ async fn child_puts_holds_and_collects() {
     let round: u64 = std::env::var(ROUND).unwrap().parse().unwrap();
     let store = opened(&root).await;
     let permit = permit().await;
-    let (small, large) = (noise(2 * round + 1, SMALL), noise(2 * round + 2, LARGE));
-    let digest = put(&store, &small, &format!("{round}"), round).await.unwrap();
+    let large = noise(2 * round + 2, LARGE);
+    let digest = put(&store, &small(round), &format!("{round}"), round).await.unwrap();
     store.hold(&permit, &digest, &Holder::Release(release(round))).await.unwrap();
     say("held", &digest);
     put(&store, &large, &format!("{round}-large"), round).await.unwrap();
-    let old = ObsoleteHolds::default().with_releases((0..round).map(release).collect());
-    say("collecting", &digest);
-    let request = CollectGarbage::new(0, END).with_min_age(Duration::ZERO).with_obsolete(old);
-    store.collect(&permit, request).await.unwrap();
+    say(COLLECTING, &digest);
+    collect(&store, round).await;
 }
 
 /// Says it to the test that has started this one, at once.
