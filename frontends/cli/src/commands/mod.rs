@@ -10,6 +10,7 @@ pub(crate) mod declare_restored;
 pub(crate) mod demo;
 pub(crate) mod descriptor;
 pub(crate) mod doctor;
+pub(crate) mod garbage;
 pub(crate) mod host;
 pub(crate) mod join_token;
 pub(crate) mod key;

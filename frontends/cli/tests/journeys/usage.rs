@@ -15,6 +15,7 @@ fn a_wrong_command_line_ends_with_2() {
         &["host", "add", "web-1", "--local", "/x", "--user", "ann"],
         &["run", "role=web"],
         &["artifact", "gc", "--keep", "0"],
+        &["artifact", "gc", "--keep", "1", "--keep-releases", "0"],
         &["--output", "xml", "doctor"],
         &["--quiet", "--verbose", "doctor"],
     ] {

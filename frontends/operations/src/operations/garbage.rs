@@ -20,6 +20,11 @@ impl Operations {
             let why = "0 would remove every version that no release needs: keep at least 1";
             return Err(invalid(format_args!("`keep`: {why}")).with_context("field", "keep"));
         }
+        if asked.keep_releases == Some(0) {
+            let why = "0 would retire every release before it is rolled out: keep at least 1";
+            return Err(invalid(format_args!("`keep_releases`: {why}"))
+                .with_context("field", "keep_releases"));
+        }
         let upkeep = self.upkeep("garbage is not collected in this store")?;
         let permit = self.permit(Action::ArtifactWrite, Resource::System).await?;
         let now = self.parts().clock.now();

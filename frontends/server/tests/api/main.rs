@@ -7,6 +7,7 @@ mod agents;
 mod artifacts;
 #[cfg(test)]
 mod builds;
+mod channels;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
