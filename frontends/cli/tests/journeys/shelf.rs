@@ -173,8 +173,13 @@ fn a_release_that_nothing_uses_is_retired(lab: &Lab) {
     assert_eq!(lab.version(1).as_deref(), Some("1"));
     // Back to what was run before, which was kept.
     lab.ok(&["artifact", "unpin", &package, "--name", "audit"]);
+    let gc = ["artifact", "gc", "--keep", "9", "--keep-releases", "1"];
     let collected = lab.json(&gc);
     assert_eq!(collected["retired"], json!(["web-2", "web-4"]), "{collected}");
+    assert_eq!(collected["removed"], json!([]), "{collected}");
+    // What nobody holds must not come onto hosts, even while it is there.
+    lab.refused(&["rollout", "start", "web", "web-4"], 1);
+    lab.ok(&["release", "create", "web", "4", "--package", "4", "--descriptor", "1"]);
     lab.ok(&["rollout", "rollback", "web"]);
     assert_eq!(lab.version(1).as_deref(), Some("3"));
 }

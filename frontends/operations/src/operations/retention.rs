@@ -1,14 +1,15 @@
-//! Which holds count no more.
+//! Which releases hold what they consist of, and which holds count no more.
 use super::Operations;
 use crate::problem::OrProblem as _;
 use deploy_core::{
     backend::{Holder, ObsoleteHolds, ServiceRegistryExt as _},
     id::{ReleaseId, ServiceName, StreamId},
+    plan::{Plan, Work},
     retention::{KeepReleases, Uses, retired},
     spec::Release,
     time::Timestamp,
 };
-use deploy_wire::Problem;
+use deploy_wire::{Problem, ProblemCode};
 use std::{collections::BTreeSet, time::Duration};
 
 impl Operations {
@@ -46,12 +47,31 @@ impl Operations {
             let releases = registry.releases(&name, usize::MAX).await.or_problem()?;
             let in_use = self.in_use(&name).await?;
             for release in retired(&releases, keep, &in_use) {
-                if !self.is_wanted(release, obsolete).await? {
+                if self.holds_alone(release, obsolete).await? {
                     all.insert(release.id.clone());
                 }
             }
         }
         Ok(all)
+    }
+
+    /// Refuses a plan that brings releases to hosts which are retired: what a host runs has to be held, or the next collection takes it.
+    pub(super) async fn demand_installable(&self, plan: &Plan) -> Result<(), Problem> {
+        // A run brings a script, which no release holds and whose rollout needs it no longer than it goes on.
+        if plan.work == Work::Run {
+            return Ok(());
+        }
+        let wanted: BTreeSet<_> = plan.targets().filter_map(|it| it.to.as_ref()).collect();
+        for id in wanted {
+            let Some(release) = plan.releases.get(id) else { continue };
+            for part in release.package.iter().chain([&release.descriptor]) {
+                let holders = self.parts().artifacts.holders(&part.digest).await.or_problem()?;
+                if !holders.contains(&Holder::Release(id.clone())) {
+                    return Err(is_retired(id));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What hosts run of a service, ran before, or are about to run.
@@ -68,21 +88,31 @@ impl Operations {
         Ok(uses.into_releases())
     }
 
-    /// Whether somebody wants a part of a release for another reason: without the other part that would be half a release.
-    async fn is_wanted(
+    /// Whether a release holds what it consists of, and nobody wants a part of it for another reason: without the other part that would
+    /// be half a release.
+    async fn holds_alone(
         &self,
         release: &Release,
         obsolete: &ObsoleteHolds,
     ) -> Result<bool, Problem> {
+        let mut holds = false;
         for part in release.package.iter().chain([&release.descriptor]) {
-            let holders = self.parts().artifacts.holders(&part.digest).await.or_problem()?;
-            let wanted = holders
-                .iter()
-                .any(|it| !matches!(it, Holder::Release(_)) && !obsolete.covers(&part.digest, it));
-            if wanted {
-                return Ok(true);
+            for holder in self.parts().artifacts.holders(&part.digest).await.or_problem()? {
+                match holder {
+                    Holder::Release(id) => holds |= id == release.id,
+                    other if obsolete.covers(&part.digest, &other) => {}
+                    _ => return Ok(false),
+                }
             }
         }
-        Ok(false)
+        Ok(holds)
     }
+}
+
+fn is_retired(id: &ReleaseId) -> Problem {
+    let message =
+        format!("release `{id}` is retired: its package and its descriptor are kept no longer");
+    Problem::new(ProblemCode::NotFound, message)
+        .with_hint("push them again if they are gone, and make the release again as it was")
+        .with_context("release", id)
 }

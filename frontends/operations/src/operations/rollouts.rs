@@ -58,32 +58,9 @@ impl Operations {
     }
 
     pub(super) async fn accept(&self, plan: Plan) -> Result<RolloutId, Problem> {
-        self.demand_artifacts(&plan).await?;
+        self.demand_installable(&plan).await?;
         let started = self.platform.start_asked(&self.principal, plan, self.request_name());
         started.await.or_problem()
-    }
-
-    /// Refuses a plan whose artifacts are not in the store any more: what its release consists of was collected.
-    async fn demand_artifacts(&self, plan: &Plan) -> Result<(), Problem> {
-        let Some(release) = plan.releases.get(&plan.release) else { return Ok(()) };
-        for part in release.package.iter().chain([&release.descriptor]) {
-            match self.parts().artifacts.head(&part.digest).await {
-                Ok(_) => {}
-                Err(err) if err.kind() == ErrorKind::NotFound => {
-                    let id = &plan.release;
-                    let message = format!(
-                        "release `{id}` is retired: {} is not in the store any more",
-                        part.digest
-                    );
-                    let hint = "push it again, and make the release again as it was";
-                    return Err(Problem::new(ProblemCode::NotFound, message)
-                        .with_hint(hint)
-                        .with_context("release", id));
-                }
-                Err(err) => return Err(err.into_problem()),
-            }
-        }
-        Ok(())
     }
 
     /// Plans to take back what a rollout did that is over. Nothing is changed by that.
