@@ -3,7 +3,7 @@ use deploy_core::{
     backend::{ArtifactKind, ArtifactMeta},
     digest::Digest,
     id::{ReleaseId, RepositoryName, ServiceName, Version},
-    spec::ParameterName,
+    spec::{ParameterName, Signed},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +63,9 @@ pub struct ParcelRelease {
     pub parameters: BTreeMap<ParameterName, String>,
     /// Where it came from.
     pub provenance: String,
+    /// What its publishers have said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
 }
 
 /// What every format has.

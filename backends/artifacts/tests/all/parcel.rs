@@ -2,7 +2,7 @@
 use deploy_artifacts::{
     Parcel, ParcelEntry, ParcelError, ParcelIndex, ParcelRelease, ParcelWriter, verify_parcel,
 };
-use deploy_core::{backend::ArtifactKind, digest::Digest};
+use deploy_core::{backend::ArtifactKind, digest::Digest, spec::Signed};
 use proptest::prelude::*;
 use std::{fs, io::Write as _, process::Command};
 use tokio::runtime::Builder;
@@ -52,6 +52,7 @@ fn release(package: &[u8], descriptor: &[u8]) -> ParcelRelease {
         descriptor: Digest::of(descriptor),
         parameters: [("PORT".parse().unwrap(), "8080".to_owned())].into(),
         provenance: "by hand".to_owned(),
+        signed: Some(Signed::new("what was said".to_owned(), vec!["by whom".to_owned()])),
     }
 }
 

@@ -13,6 +13,7 @@ use deploy_artifacts::{ParcelEntry, ParcelError, ParcelIndex, ParcelRelease, Par
 use deploy_core::{
     backend::ArtifactKind,
     id::{ReleaseId, RepositoryName},
+    spec::Signed,
 };
 use deploy_operations::{ArtifactSearch, DigestPrefix, RepositoryPattern, parse::field};
 use deploy_wire::{Artifact, Exit, Exported, Problem, ProblemCode, Release};
@@ -145,6 +146,7 @@ async fn whole(
             .map(|(name, it)| Ok((field("parameters", name)?, it.clone())))
             .collect::<Result<_, Problem>>()?,
         provenance: release.provenance.clone(),
+        signed: release.signed.as_ref().map(Signed::from),
     };
     Ok((parcelled, entries))
 }

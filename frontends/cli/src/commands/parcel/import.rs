@@ -10,7 +10,7 @@ use crate::{
 use clap::{Args, ValueHint};
 use deploy_artifacts::{Parcel, ParcelEntry, ParcelRelease, verify_parcel};
 use deploy_operations::{ArtifactSearch, RepositoryPattern, another_already};
-use deploy_wire::{Exit, Imported, NewRelease, Problem, ProblemCode};
+use deploy_wire::{Exit, Imported, NewRelease, Problem, ProblemCode, Signed};
 use std::{
     collections::BTreeSet,
     fs::File,
@@ -174,5 +174,6 @@ fn asked(release: &ParcelRelease) -> NewRelease {
         descriptor: release.descriptor.to_string(),
         parameters: parameters.map(|(name, it)| (name.to_string(), it.clone())).collect(),
         provenance: release.provenance.clone(),
+        signed: release.signed.as_ref().map(Signed::from),
     }
 }
