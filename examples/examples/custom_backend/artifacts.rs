@@ -4,8 +4,8 @@ use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
         ArtifactEntry, ArtifactKind, ArtifactMeta, ArtifactReader, ArtifactStore,
-        ArtifactStoreCapabilities, BackendError, BackendResult, ErrorKind, Holder, ListArtifacts,
-        PutArtifact,
+        ArtifactStoreCapabilities, BackendError, BackendResult, ChannelKey, ErrorKind, Holder,
+        ListArtifacts, PutArtifact, Revision,
     },
     digest::Digest,
     time::Timestamp,
@@ -196,6 +196,7 @@ impl ArtifactStore for FolderArtifactStore {
         let holders = found.iter().filter_map(|it| {
             let (kind, name) = it.strip_prefix(&mine)?.split_once('~')?;
             match kind {
+                "channel" => channel(name),
                 "release" => name.parse().ok().map(Holder::Release),
                 "pin" => name.parse().ok().map(Holder::Pin),
                 _ => None,
@@ -225,4 +226,12 @@ fn failed(operation: &'static str, err: io::Error) -> BackendError {
         _ => ErrorKind::OutcomeUnknown,
     };
     BackendError::new(kind, operation).because(err)
+}
+
+/// The channel that `web~package~stable~3` says.
+fn channel(text: &str) -> Option<Holder> {
+    let [repository, kind, name, revision] = text.split('~').collect::<Vec<_>>().try_into().ok()?;
+    let kind = ArtifactKind::from_name(kind)?;
+    let key = ChannelKey::new(repository.parse().ok()?, kind, name.parse().ok()?);
+    Some(Holder::Channel(key, Revision::new(revision.parse().ok()?)))
 }
