@@ -52,4 +52,4 @@ pub use notifier::{Notification, Notifier};
 pub use obsolete::ObsoleteHolds;
 pub use registry::{Expect, Revision, ServiceRegistry, ServiceRegistryExt, Versioned};
 pub use scheduler::{Placement, PlacementRequest, Scheduler};
-pub use stage::{Delivery, StageReport, StageRequest, Transfer, TransferWay};
+pub use stage::{Delivery, StageReport, StageRequest, Transfer};

@@ -1,7 +1,5 @@
 use super::{AttemptRequest, HostRequest};
-use crate::spec::ArtifactRef;
-use serde::Serialize;
-use std::fmt;
+use crate::{plan::TransferWay, spec::ArtifactRef};
 
 /// What a host is to have before anything of it is run.
 #[derive(Clone, Debug)]
@@ -25,40 +23,6 @@ pub struct Delivery {
     pub package: ArtifactRef,
     /// The package of what the host runs.
     pub previous: Option<ArtifactRef>,
-}
-
-/// By what a package gets to a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TransferWay {
-    /// Chunks of its files.
-    Chunks,
-    /// Patches against what the host runs.
-    Delta,
-    /// Nothing has to be sent: the host has the very same.
-    Nothing,
-    /// The package, as it is.
-    Whole,
-}
-
-impl TransferWay {
-    /// A stable, lower-case name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Chunks => "chunks",
-            Self::Delta => "delta",
-            Self::Nothing => "nothing",
-            Self::Whole => "whole",
-        }
-    }
-}
-
-impl fmt::Display for TransferWay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 /// What it takes to get a package to a host.

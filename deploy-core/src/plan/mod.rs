@@ -24,7 +24,9 @@ pub use drift::{InventoryChange, inventory_diff, inventory_digest};
 pub use error::PlanError;
 pub use input::PlanInput;
 pub use planner::plan;
-pub use report::{ChangeKind, HostReport, OutReason, PlanReport, TransferReport, Verdict};
+pub use report::{
+    ChangeKind, HostReport, OutReason, PlanReport, TransferReport, TransferWay, Verdict,
+};
 pub use warning::Warning;
 
 /// The newest format of plans and journal records that this program reads and writes.

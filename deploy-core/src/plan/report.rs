@@ -1,9 +1,6 @@
 //! What the planner found, for people to read before they let a plan go.
 use super::Warning;
-use crate::{
-    backend::TransferWay,
-    id::{HostName, ReleaseId},
-};
+use crate::id::{HostName, ReleaseId};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt};
 
@@ -40,6 +37,40 @@ pub struct TransferReport {
     pub bytes: u64,
     /// How many bytes the package has.
     pub whole: u64,
+}
+
+/// By what a package gets to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TransferWay {
+    /// Chunks of its files.
+    Chunks,
+    /// Patches against what the host runs.
+    Delta,
+    /// Nothing has to be sent: the host has the very same.
+    Nothing,
+    /// The package, as it is.
+    Whole,
+}
+
+impl TransferWay {
+    /// A stable, lower-case name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chunks => "chunks",
+            Self::Delta => "delta",
+            Self::Nothing => "nothing",
+            Self::Whole => "whole",
+        }
+    }
+}
+
+impl fmt::Display for TransferWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 impl TransferReport {

@@ -2,9 +2,10 @@
 use crate::{executor::AgentExecutor, order};
 use deploy_agent_protocol::v1;
 use deploy_core::{
-    backend::{Delivery, Transfer, TransferWay},
+    backend::{Delivery, Transfer},
     digest::Digest,
     error::BackendResult,
+    plan::TransferWay,
     spec::ArtifactRef,
     telemetry::TARGET_BACKEND,
 };
