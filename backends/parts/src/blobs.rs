@@ -1,6 +1,5 @@
 //! Files named by their SHA-256, as many as there is room for.
 use deploy_core::digest::Digest;
-use deploy_package::Part;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use std::{
     fs::{self, File},
@@ -29,10 +28,10 @@ impl Blobs {
         self.folder.join(digest.hex())
     }
 
-    /// Whether all of a part is there. It is used, then.
-    pub(crate) fn has(&self, part: &Part) -> bool {
-        let path = self.path(part.digest);
-        fs::metadata(&path).is_ok_and(|it| it.len() == part.size) && touch(&path).is_ok()
+    /// Whether all of a blob is there. It is used, then.
+    pub(crate) fn has(&self, digest: Digest, size: u64) -> bool {
+        let path = self.path(digest);
+        fs::metadata(&path).is_ok_and(|it| it.len() == size) && touch(&path).is_ok()
     }
 
     /// Takes a finished file in, which is on the disk.

@@ -27,6 +27,16 @@ pub enum PartsError {
         #[source]
         source: PackageError,
     },
+    /// The disk has too little room for it.
+    #[error(
+        "making parts takes {needed} bytes with what has to stay free, and the disk has {free}"
+    )]
+    NoRoom {
+        /// How many bytes it takes.
+        needed: u64,
+        /// How many there are.
+        free: u64,
+    },
     /// The folder of the parts fails.
     #[error("the parts in `{}` cannot be kept", .path.display())]
     Keep {
@@ -46,6 +56,7 @@ impl PartsError {
             Self::Package(_) => "package_unreadable",
             Self::OtherPackage { .. } => "other_package",
             Self::Unpublishable { .. } => "unpublishable",
+            Self::NoRoom { .. } => "no_room_for_parts",
             Self::Keep { .. } => "parts_not_kept",
         }
     }

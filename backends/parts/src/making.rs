@@ -11,6 +11,7 @@ use deploy_package::{
     chunks::Index,
     publish::{self, Earlier},
 };
+use rustix::fs::statvfs;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -18,6 +19,11 @@ use std::{
 };
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
+
+/// How many times its packed size a package takes while its parts are made: its archive, its files, and what is made of them.
+const UNPACKED: u64 = 6;
+/// How much of the disk stays free, in bytes.
+const RESERVE: u64 = 1 << 30;
 
 /// An earlier version, of which the new one is to have a delta.
 pub(crate) struct Base {
@@ -41,6 +47,8 @@ impl Making<'_> {
         base: Option<Base>,
     ) -> Result<Publication, PartsError> {
         let keep = |source| PartsError::Keep { path: self.work.to_owned(), source };
+        let earlier = base.as_ref().map_or(0, |it| it.package.size);
+        self.has_room(package.size.saturating_add(earlier))?;
         let work = TempDir::new_in(self.work).map_err(keep)?;
         let archive = self.fetch(package, work.path()).await?;
         let earlier = match base {
@@ -53,6 +61,15 @@ impl Making<'_> {
         let (blobs, limits) = (self.blobs.clone(), self.limits);
         let made = spawn_blocking(move || make(package, &archive, earlier, &work, &blobs, limits));
         made.await.unwrap_or_else(|err| Err(keep(io::Error::other(err))))
+    }
+
+    /// Whether there is room for packages of so many bytes, unpacked and cut: the disk is the server's own, and is left some of it.
+    fn has_room(&self, packed: u64) -> Result<(), PartsError> {
+        let keep = |source| PartsError::Keep { path: self.work.to_owned(), source };
+        let disk = statvfs(self.work).map_err(|err| keep(err.into()))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let needed = packed.saturating_mul(UNPACKED).saturating_add(RESERVE);
+        if free >= needed { Ok(()) } else { Err(PartsError::NoRoom { needed, free }) }
     }
 
     /// Copies a package out of the store, since it is read several times.

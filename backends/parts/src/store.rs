@@ -64,7 +64,7 @@ struct Inner {
     blobs: Blobs,
     options: PartStoreOptions,
     /// One package at a time: that takes as much memory and as many cores as there should be for it.
-    making: Mutex<()>,
+    making: Arc<Mutex<()>>,
 }
 
 impl PartStore {
@@ -86,7 +86,7 @@ impl PartStore {
             Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
             _ => fs::create_dir(&work)?,
         }
-        Ok(Self(Arc::new(Inner { packages, folder, blobs, options, making: Mutex::new(()) })))
+        Ok(Self(Arc::new(Inner { packages, folder, blobs, options, making: Arc::default() })))
     }
 
     /// The parts of `package`, with a delta for hosts that have `earlier`. They are made if they are not there: that reads both
@@ -102,7 +102,33 @@ impl PartStore {
         if let Some(published) = self.published(package, earlier).await? {
             return Ok(published);
         }
-        let _alone = self.0.making.lock().await;
+        // A task of its own: whoever waits for it no longer has it made all the same, once.
+        let store = self.clone();
+        let made = tokio::spawn(async move { store.publish_alone(package, earlier).await });
+        made.await.unwrap_or_else(|err| Err(self.0.failed(io::Error::other(err))))
+    }
+
+    /// The parts of `package`, if they are there: with a delta for hosts that have `earlier`, or with none.
+    ///
+    /// # Errors
+    /// If that cannot be read.
+    pub async fn look(
+        &self,
+        package: ArtifactRef,
+        earlier: Option<ArtifactRef>,
+    ) -> Result<Option<Published>, PartsError> {
+        match self.published(package, earlier).await? {
+            None if earlier.is_some() => self.published(package, None).await,
+            found => Ok(found),
+        }
+    }
+
+    async fn publish_alone(
+        &self,
+        package: ArtifactRef,
+        earlier: Option<ArtifactRef>,
+    ) -> Result<Published, PartsError> {
+        let _alone = Arc::clone(&self.0.making).lock_owned().await;
         if let Some(published) = self.published(package, earlier).await? {
             return Ok(published);
         }
@@ -187,8 +213,8 @@ impl Inner {
         // One that a newer or an older program has made is made again.
         let Ok(publication) = Publication::parse(&bytes) else { return Ok(None) };
         let list = ArtifactRef::new(Digest::of(&bytes), bytes.len() as u64);
-        let is_listed = self.blobs.path(list.digest).is_file();
-        let whole = is_listed && publication.parts().all(|it| self.blobs.has(&it));
+        let is_listed = self.blobs.has(list.digest, list.size);
+        let whole = is_listed && publication.parts().all(|it| self.blobs.has(it.digest, it.size));
         let publication = Arc::new(publication);
         Ok(whole.then_some(Published { publication, list }))
     }

@@ -1,5 +1,8 @@
 use super::{AttemptRequest, HostRequest};
-use crate::{plan::TransferWay, spec::ArtifactRef};
+use crate::{
+    plan::TransferWay,
+    spec::{ArtifactRef, Direction},
+};
 
 /// What a host is to have before anything of it is run.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub struct Delivery {
     pub package: ArtifactRef,
     /// The package of what the host runs.
     pub previous: Option<ArtifactRef>,
+    /// Whether the host goes back to it: then it mostly has it, and nobody should wait for anything to be worked out.
+    pub is_back: bool,
 }
 
 /// What it takes to get a package to a host.
@@ -53,7 +58,14 @@ impl Delivery {
     /// `package`, installed by `descriptor`, onto a host of which nothing is known.
     #[must_use]
     pub const fn new(descriptor: ArtifactRef, package: ArtifactRef) -> Self {
-        Self { descriptor, package, previous: None }
+        Self { descriptor, package, previous: None, is_back: false }
+    }
+
+    /// By which the host goes back.
+    #[must_use]
+    pub const fn back(mut self, is_back: bool) -> Self {
+        self.is_back = is_back;
+        self
     }
 
     /// Onto a host that runs the package `previous`.
@@ -114,6 +126,7 @@ impl AttemptRequest {
     pub fn delivery(&self) -> Option<Delivery> {
         let package = self.release.package.filter(|_| self.keeps_release)?;
         let previous = self.previous.as_ref().and_then(|it| it.package);
-        Some(Delivery { descriptor: self.release.descriptor, package, previous })
+        let is_back = self.direction == Direction::Back;
+        Some(Delivery { descriptor: self.release.descriptor, package, previous, is_back })
     }
 }

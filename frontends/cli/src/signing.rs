@@ -15,12 +15,17 @@ use std::{
 /// The largest file of a key, a password or a statement, in bytes.
 const LARGEST: u64 = 64 << 10;
 
+/// How secret keys begin that have a password: Ed25519, scrypt and BLAKE2.
+const ENCRYPTED: &str = "RWRTY0Iy";
+/// And those that have none.
+const PLAIN: &str = "RWQAAEIy";
+
 /// With which keys something is signed.
 #[derive(Debug, Args)]
 pub(crate) struct SignArgs {
     /// Signs with this key of a publisher, in the format of minisign; may be given again. `deploy key create` makes one
     #[arg(long = "sign-key", value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) keys: Vec<PathBuf>,
+    pub(crate) sign_keys: Vec<PathBuf>,
     /// The file with the password of these keys; without it a terminal is asked
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) password_file: Option<PathBuf>,
@@ -32,7 +37,7 @@ pub(crate) struct PublishArgs {
     #[command(flatten)]
     sign: SignArgs,
     /// What was signed elsewhere, as `deploy release statement` printed it
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "signatures", conflicts_with = "keys")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "signatures", conflicts_with = "sign_keys")]
     statement: Option<PathBuf>,
     /// A signature on it, as minisign writes it; may be given again
     #[arg(long = "signature", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "statement")]
@@ -46,14 +51,14 @@ pub(crate) struct PublishArgs {
 impl SignArgs {
     /// Signs `text` with each key.
     pub(crate) fn sign(&self, text: &str) -> Result<Vec<String>, Problem> {
-        self.keys.iter().map(|it| sign(text, it, self.password_file.as_deref())).collect()
+        self.sign_keys.iter().map(|it| sign(text, it, self.password_file.as_deref())).collect()
     }
 }
 
 impl PublishArgs {
     /// Whether anything is to be said of the release.
     pub(crate) const fn asks(&self) -> bool {
-        !self.sign.keys.is_empty() || self.statement.is_some()
+        !self.sign.sign_keys.is_empty() || self.statement.is_some()
     }
 
     /// What is said of a release: what was signed elsewhere, or `statement`, which is signed now.
@@ -100,6 +105,11 @@ pub(crate) fn new_password(file: Option<&Path>) -> Result<String, Problem> {
         return password_of(file);
     }
     let first = ask("Password for the new key: ")?;
+    if first.is_empty() {
+        return Err(invalid(
+            "a password has at least one character; `--no-password` makes a key without one",
+        ));
+    }
     if first != ask("The same again: ")? {
         return Err(invalid("the two passwords are not the same: no key was made"));
     }
@@ -115,15 +125,22 @@ fn sign(text: &str, key: &Path, password_file: Option<&Path>) -> Result<String, 
 
 fn secret_key(path: &Path, password_file: Option<&Path>) -> Result<SecretKey, Problem> {
     let text = read(path)?;
-    let boxed = || SecretKeyBox::from_string(&text).map_err(|err| unusable(path, &err));
-    if let Ok(secret) = boxed()?.into_unencrypted_secret_key() {
-        return Ok(secret);
+    let boxed = SecretKeyBox::from(text.clone());
+    let encoded = text.lines().nth(1).unwrap_or_default();
+    if encoded.starts_with(PLAIN) {
+        return boxed.into_unencrypted_secret_key().map_err(|err| unusable(path, &err));
+    }
+    if !encoded.starts_with(ENCRYPTED) {
+        let message = format!("{}: it is no secret key of minisign", path.display());
+        return Err(Problem::new(ProblemCode::InvalidFile, message)
+            .with_hint("`deploy key create FILE` makes one")
+            .with_context("file", path.display()));
     }
     let password = match password_file {
         Some(file) => password_of(file)?,
         None => ask(&format!("Password of {}: ", path.display()))?,
     };
-    boxed()?.into_secret_key(Some(password)).map_err(|err| unusable(path, &err))
+    boxed.into_secret_key(Some(password)).map_err(|err| unusable(path, &err))
 }
 
 fn password_of(file: &Path) -> Result<String, Problem> {

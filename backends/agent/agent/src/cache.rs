@@ -94,6 +94,11 @@ impl Cache {
         Ok(path)
     }
 
+    /// Keeps these from being taken away for as long as what it gives is held.
+    pub(crate) fn hold(&self, artifacts: &[Artifact]) -> Vec<Arc<tokio::sync::Mutex<()>>> {
+        artifacts.iter().map(|it| self.lock(it.digest)).collect()
+    }
+
     fn keep(&self, part: &Path, path: &Path) -> io::Result<()> {
         let _alone = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         fs::rename(part, path)?;

@@ -101,6 +101,25 @@ pub(crate) fn install(
     Ok(done)
 }
 
+/// Whether `publishers` can be written where nothing is yet.
+///
+/// # Errors
+/// If there is a configuration already: it is not this program's to change.
+pub(crate) fn has_place_for(publishers: Option<&Publishers>) -> io::Result<()> {
+    has_place(&Places::default(), publishers)
+}
+
+fn has_place(places: &Places, publishers: Option<&Publishers>) -> io::Result<()> {
+    if publishers.is_none() || !places.config.exists() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is there already: write [publishers] into it, or enrol without `--publisher`",
+        places.config.display()
+    );
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, message))
+}
+
 fn write(
     places: &Places,
     program: &Path,
@@ -108,13 +127,7 @@ fn write(
 ) -> io::Result<Vec<String>> {
     let unit = UNIT.replace(PROGRAM, &program.display().to_string());
     let host = format!("{HOST}{}", publishers.map(Publishers::text).unwrap_or_default());
-    if publishers.is_some() && places.config.exists() {
-        let message = format!(
-            "{} is there already: write [publishers] into it, or enrol without `--publisher`",
-            places.config.display()
-        );
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
-    }
+    has_place(places, publishers)?;
     let files = [(places.config.clone(), host), (places.units.join(SERVICE), unit)];
     let mut done = Vec::new();
     for (path, text) in files {

@@ -131,6 +131,8 @@ fn block_on<T>(work: impl Future<Output = Result<T, Box<dyn Error>>>) -> Result<
 impl Enrol {
     async fn run(self) -> Result<(), Box<dyn Error>> {
         let publishers = install::Publishers::new(self.publishers, self.publishers_needed)?;
+        // Before the token is used up.
+        install::has_place_for(publishers.as_ref())?;
         let mut token = String::new();
         io::stdin().take(LONGEST_TOKEN).read_to_string(&mut token)?;
         let clock = Arc::new(SystemClock::new());

@@ -88,18 +88,31 @@ impl PackageTree {
     /// Puts the tree together that the work folder `work` has the parts of, in the folder `releases`, unless the release is
     /// there already and whole.
     pub(crate) fn install(work: &Path, releases: &Path, release: &ReleaseId) -> io::Result<()> {
-        if releases.join(release.as_str()).join(COMPLETE).exists() {
-            return Ok(());
+        let folder = work.join(FOLDER);
+        let tree: Self = serde_json::from_slice(&fs::read(folder.join(PLAN))?)?;
+        if is_whole(releases, release) {
+            return tree.is_that_of(releases, release);
         }
         match fs::create_dir(releases) {
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(err),
             _ => {}
         }
-        let folder = work.join(FOLDER);
-        let tree: Self = serde_json::from_slice(&fs::read(folder.join(PLAN))?)?;
         let name = Self::name(release.as_str());
         let made = tree.make(&folder, releases, &name).map_err(not_made)?;
         write_manifest(&releases.join(name), &made.to_bytes().map_err(not_made)?)
+    }
+
+    /// Whether a release that is there is this one. One that says nothing of itself was installed by a script.
+    fn is_that_of(&self, releases: &Path, release: &ReleaseId) -> io::Result<()> {
+        match installed(releases, release) {
+            Some(there) if there != self.manifest => {
+                let message = format!(
+                    "release `{release}` is there already, with another package: give the new one another name, or remove it there"
+                );
+                Err(io::Error::new(io::ErrorKind::AlreadyExists, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn make(&self, folder: &Path, releases: &Path, name: &str) -> Result<Manifest, PackageError> {
@@ -140,11 +153,15 @@ impl PackageTree {
     }
 }
 
+/// Whether a release is installed, and whole.
+pub(crate) fn is_whole(releases: &Path, release: &ReleaseId) -> bool {
+    releases.join(release.as_str()).join(COMPLETE).exists()
+}
+
 /// The digest of the manifest of an installed release, if it is whole and has one.
 pub(crate) fn installed(releases: &Path, release: &ReleaseId) -> Option<Digest> {
-    let folder = releases.join(release.as_str());
-    folder.join(COMPLETE).exists().then_some(())?;
-    Some(Digest::of(&read_manifest(&folder).ok()?))
+    is_whole(releases, release).then_some(())?;
+    Some(Digest::of(&read_manifest(&releases.join(release.as_str())).ok()?))
 }
 
 /// The tree of an installed release.

@@ -7,7 +7,7 @@ use deploy_core::{
     spec::{AbsolutePath, StepName},
 };
 use deploy_package::Part;
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 use thiserror::Error;
 
 /// The longest value of an environment variable: the kernel takes no longer ones.
@@ -43,6 +43,11 @@ impl Place {
             deploy_path: place.deploy_path.parse().map_err(BadOrder::new)?,
             account: account.map(|it| it.parse()).transpose().map_err(BadOrder::new)?,
         })
+    }
+
+    /// Where the releases of the service lie.
+    pub(crate) fn releases(&self) -> PathBuf {
+        PathBuf::from(format!("{}/releases", self.deploy_path))
     }
 
     pub(crate) fn attempt(&self, generation: u64) -> Result<AttemptKey, BadOrder> {

@@ -8,9 +8,23 @@ use deploy_core::{
     plan::TransferWay,
     spec::ArtifactRef,
     telemetry::TARGET_BACKEND,
+    time::Timestamp,
 };
 use deploy_package::publish::{Holdings, Publication, Way, WayKind, ways};
 use deploy_parts::Published;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::select;
+
+/// How long an order waits for parts to be made.
+const BEFORE_AN_ORDER: Duration = Duration::from_secs(120);
+/// And a plan, which is read by somebody who waits.
+const FOR_A_PLAN: Duration = Duration::from_secs(15);
+/// When it is tried again to make parts that could not be made.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 /// What an order says of a package, and what the host may fetch for that.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +39,7 @@ impl AgentExecutor {
         let mut offers = vec![delivery.package.digest];
         let published = match self.gateway().parts() {
             Some(_) if self.wants_tree(delivery.descriptor).await? => {
-                self.publish(delivery.package, delivery.previous).await
+                self.publish(delivery, BEFORE_AN_ORDER).await
             }
             _ => None,
         };
@@ -50,7 +64,7 @@ impl AgentExecutor {
         if delivery.previous.is_some_and(|it| it.digest == delivery.package.digest) {
             return Ok(Transfer::new(TransferWay::Nothing, 0));
         }
-        let Some(published) = self.publish(delivery.package, delivery.previous).await else {
+        let Some(published) = self.publish(delivery, FOR_A_PLAN).await else {
             return Ok(whole);
         };
         let way = ways_of_files(&published.publication).into_iter().next();
@@ -68,28 +82,61 @@ impl AgentExecutor {
         Ok(self.releases().descriptor(descriptor.digest).await?.takes_trees())
     }
 
-    /// The parts of a package. What keeps them from being made keeps nobody from fetching the package.
-    async fn publish(
-        &self,
-        package: ArtifactRef,
-        previous: Option<ArtifactRef>,
-    ) -> Option<Published> {
+    /// The parts of a package. What keeps them from being made, or being made in time, keeps nobody from fetching the package. Who goes back
+    /// waits for nothing.
+    async fn publish(&self, delivery: &Delivery, within: Duration) -> Option<Published> {
         let parts = self.gateway().parts()?;
-        let earlier = previous.filter(|it| it.digest != package.digest);
-        let published = match parts.publish(package, earlier).await {
-            // What the host runs may be gone from the store, or be of a kind that is refused today.
-            Err(_) if earlier.is_some() => parts.publish(package, None).await,
-            published => published,
-        };
-        published
-            .inspect_err(|err| {
-                tracing::warn!(
-                    target: TARGET_BACKEND,
-                    { package = %package.digest, error = %err, code = err.code() },
-                    "a package travels whole"
-                );
-            })
-            .ok()
+        let package = delivery.package;
+        let earlier = delivery.previous.filter(|it| it.digest != package.digest);
+        let found = parts.look(package, earlier).await.ok().flatten();
+        let is_enough = |it: &Published| earlier.is_none() || !it.publication.upgrades().is_empty();
+        if delivery.is_back || found.as_ref().is_some_and(is_enough) {
+            return found;
+        }
+        let until = self.after(within);
+        for earlier in [earlier, None] {
+            if self.unpublishable().has(package.digest, earlier, self.clock().now()) {
+                continue;
+            }
+            let made = select! {
+                biased;
+                made = parts.publish(package, earlier) => made,
+                () = self.clock().sleep_until(until) => {
+                    let package = package.digest;
+                    tracing::info!(target: TARGET_BACKEND, { %package }, "its parts are not made yet, and a package travels whole");
+                    return found;
+                }
+            };
+            match made {
+                Ok(published) => return Some(published),
+                Err(err) => {
+                    tracing::warn!(
+                        target: TARGET_BACKEND,
+                        { package = %package.digest, error = %err, code = err.code() },
+                        "a package travels whole"
+                    );
+                    self.unpublishable().note(package.digest, earlier, self.clock().now());
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Of which packages no parts could be made a short while ago: it is not tried for each host again.
+#[derive(Debug, Default)]
+pub(crate) struct Unpublishable(Mutex<BTreeMap<(Digest, Option<Digest>), Timestamp>>);
+
+impl Unpublishable {
+    fn has(&self, package: Digest, earlier: Option<ArtifactRef>, now: Timestamp) -> bool {
+        let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.retain(|_, until| *until > now);
+        failed.contains_key(&(package, earlier.map(|it| it.digest)))
+    }
+
+    fn note(&self, package: Digest, earlier: Option<ArtifactRef>, now: Timestamp) {
+        let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.insert((package, earlier.map(|it| it.digest)), now.after(TRY_AGAIN_AFTER));
     }
 }
 

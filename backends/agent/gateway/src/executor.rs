@@ -2,6 +2,7 @@
 use crate::{
     answers::{Identity, died, forgotten},
     conversation::Silence,
+    delivery::Unpublishable,
     follower::{Follower, START_WITHIN},
     gateway::Gateway,
     order,
@@ -45,6 +46,7 @@ const SLACK: Duration = Duration::from_secs(60);
 pub struct AgentExecutor {
     gateway: Gateway,
     releases: Arc<Releases>,
+    unpublishable: Arc<Unpublishable>,
     reconnect_for: Duration,
 }
 
@@ -53,7 +55,8 @@ impl AgentExecutor {
     #[must_use]
     pub fn new(gateway: Gateway) -> Self {
         let releases = Arc::new(Releases::new(Arc::clone(gateway.artifacts()), Limits::PACKAGE));
-        Self { gateway, releases, reconnect_for: Duration::from_secs(300) }
+        let reconnect_for = Duration::from_secs(300);
+        Self { gateway, releases, unpublishable: Arc::default(), reconnect_for }
     }
 
     /// With another patience for hosts that went away during an attempt; five minutes by default.
@@ -69,6 +72,10 @@ impl AgentExecutor {
 
     pub(crate) const fn gateway(&self) -> &Gateway {
         &self.gateway
+    }
+
+    pub(crate) fn unpublishable(&self) -> &Unpublishable {
+        &self.unpublishable
     }
 
     pub(crate) fn releases(&self) -> &Releases {

@@ -47,6 +47,10 @@ pub struct ReleaseParts {
 
 /// What a script says that wants the archive itself.
 const WANTS_ARCHIVE: &[u8] = b"DEPLOY_PACKAGE";
+/// And one that installs.
+const INSTALLS: &[u8] = b"du_install";
+/// The steps before whose scripts a tree is put together.
+const INSTALLING: [StepName; 3] = [StepName::Install, StepName::Rollback, StepName::Run];
 
 impl ReleaseParts {
     pub(super) fn new(bundle: Bundle) -> io::Result<Self> {
@@ -71,12 +75,12 @@ impl ReleaseParts {
             }
             segment.file(&format!("descriptor/{path}"), &file.bytes, file.executable);
         }
-        let takes_trees = !bundle.files.values().any(|it| mentions(&it.bytes, WANTS_ARCHIVE));
+        let takes_trees = takes_trees(&bundle);
         Ok(Self { descriptor: bundle.descriptor, takes_trees, shared: segment.finish()?.into() })
     }
 
     /// Whether its steps do with the tree in a package: no file of the descriptor names the archive, which only `du_install`
-    /// touches then.
+    /// touches then, and that is called by the steps alone that install.
     #[must_use]
     pub const fn takes_trees(&self) -> bool {
         self.takes_trees
@@ -293,6 +297,20 @@ fn header(path: &str, kind: EntryType, mode: u32, size: u64) -> Header {
     header.set_size(size);
     header.set_cksum();
     header
+}
+
+fn takes_trees(bundle: &Bundle) -> bool {
+    let installing = bundle.descriptor.steps.iter().filter(|it| INSTALLING.contains(&it.step.name));
+    let installing: BTreeSet<_> = installing
+        .filter_map(|it| match &it.script {
+            Script::Custom(path) => Some(path),
+            Script::Default => None,
+        })
+        .collect();
+    bundle.files.iter().all(|(path, file)| {
+        let elsewhere = !installing.contains(path) && mentions(&file.bytes, INSTALLS);
+        !elsewhere && !mentions(&file.bytes, WANTS_ARCHIVE)
+    })
 }
 
 fn mentions(bytes: &[u8], words: &[u8]) -> bool {

@@ -31,8 +31,20 @@ pub fn environment(
         service: request.on.service.as_str(),
         version: request.release.version.as_str(),
     };
-    let mut options = Options { variables: &mut variables, values };
-    options.all(descriptor)?;
+    variables.extend(options(values, descriptor)?);
+    Ok(variables)
+}
+
+/// `D_…` for each option of the default steps, as `descriptor` says it, with `values` in it.
+///
+/// # Errors
+/// `InvalidInput` if an option that is to be one word is none.
+pub fn options(
+    values: Values<'_>,
+    descriptor: &Descriptor,
+) -> BackendResult<Vec<(String, String)>> {
+    let mut variables = Vec::new();
+    Options { variables: &mut variables, values }.all(descriptor)?;
     Ok(variables)
 }
 

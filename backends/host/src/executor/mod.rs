@@ -27,7 +27,7 @@ use deploy_core::{
 use std::{sync::Arc, time::Duration};
 
 pub use attempt::ReleaseParts;
-pub use environment::environment;
+pub use environment::{environment, options};
 pub use failure::{doubtful, harmless};
 pub use releases::Releases;
 pub use reports::recorded_reason;

@@ -139,11 +139,15 @@ du_install() {
 	if [ -e "$du_final/.complete" ]; then
 		du_log "release $1 is installed"
 	else
-		if [ -e "$du_new" ] || [ -e "$du_broken" ]; then rm -rf "$du_new" "$du_broken" || return; fi
 		mkdir -p "$DEPLOY_PATH/shared" "$DEPLOY_PATH/releases" || return
 		if [ -z "$2" ] && [ -n "${DEPLOY_TREE:-}" ] && [ "$1" = "$DEPLOY_RELEASE" ]; then
-			mv "$DEPLOY_TREE" "$du_new" || du_fail "there is no tree of $1" || return
+			# Called again in the same step, it finds the tree where it has put it.
+			if [ -d "$DEPLOY_TREE" ]; then
+				rm -rf "$du_new" "$du_broken" && mv "$DEPLOY_TREE" "$du_new" || return
+			fi
+			[ -d "$du_new" ] || du_fail "there is no tree of $1" || return
 		else
+			if [ -e "$du_new" ] || [ -e "$du_broken" ]; then rm -rf "$du_new" "$du_broken" || return; fi
 			mkdir "$du_new" || return
 		fi
 		if [ -n "$2" ]; then

@@ -4,7 +4,7 @@ use crate::{
     backend::{Delivery, Transfer},
     host::{Connection, Host},
     id::ReleaseId,
-    plan::{Plan, PlanReport, PlannedRelease, Target, TransferReport},
+    plan::{Plan, PlanReport, PlannedRelease, Target, TransferReport, Work},
     telemetry::{ERROR_KIND, TARGET_EFFECT},
 };
 use std::{collections::BTreeMap, mem::Discriminant};
@@ -70,8 +70,9 @@ fn of<'a>(plan: &'a Plan, target: &'a Target) -> Option<Alike<'a>> {
     let planned = |id: &'a ReleaseId| plan.releases.get(id);
     let to: &PlannedRelease = planned(target.to.as_ref()?)?;
     let from = target.from.as_ref().and_then(planned);
-    let delivery =
-        Delivery::new(to.descriptor, to.package?).with_previous(from.and_then(|it| it.package));
+    let delivery = Delivery::new(to.descriptor, to.package?)
+        .with_previous(from.and_then(|it| it.package))
+        .back(plan.work == Work::Rollback);
     let from = target.from.as_ref();
     Some(Alike { one: &target.host, hosts: 1, delivery, release: &to.id, from })
 }

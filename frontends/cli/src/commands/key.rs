@@ -1,6 +1,6 @@
 use crate::{
     app::App,
-    files::{write_new_secret, write_whole},
+    files::{is_new, write_secret, write_whole},
     problem::{invalid, usage},
     signing::{SignArgs, new_password, text_of_keys},
 };
@@ -90,8 +90,13 @@ impl Create {
         let mut public_file = self.file.clone().into_os_string();
         public_file.push(".pub");
         let public_file = PathBuf::from(public_file);
-        write_new_secret(&self.file, &secret.into_string())?;
-        write_whole(&public_file, &format!("{public_key}\n"))?;
+        let public =
+            made.pk.to_box().map_err(|err| invalid(format!("no key can be made: {err}")))?;
+        is_new(&self.file)?;
+        is_new(&public_file)?;
+        // Whoever has only the one can do nothing with it.
+        write_whole(&public_file, &public.into_string())?;
+        write_secret(&self.file, &secret.into_string())?;
         let created = Created {
             public_key,
             secret_file: self.file.display().to_string(),
@@ -107,7 +112,7 @@ impl Create {
 
 impl Rotate {
     fn run(self, app: &App) -> Result<Exit, Problem> {
-        if self.sign.keys.is_empty() {
+        if self.sign.sign_keys.is_empty() {
             return Err(usage("a list of keys is signed by those before it: `--sign-key FILE`"));
         }
         let list = KeyList::new(self.serial.get(), self.needed, self.keys);

@@ -18,7 +18,7 @@ use deploy_core::{
 use deploy_host::descriptor::{self, Descriptor};
 use deploy_operations::{ArtifactSearch, RepositoryPattern, another_already, parse::field};
 use deploy_package::publisher::Statement;
-use deploy_wire::{Exit, NewRelease, Problem, ProblemCode, Release};
+use deploy_wire::{Exit, NewRelease, Problem, ProblemCode, Release, Signed};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -170,8 +170,14 @@ impl Create {
         };
         differs(&*plane, &id, &asked).await?;
         let statement = statement(&self.service, &self.release_version, &descriptor, &package)?;
-        let asked = NewRelease { signed: self.publish.signed(&statement)?, ..asked };
-        if self.publish.asks() && package.manifest.is_none() {
+        let signed = self.publish.signed(&statement)?;
+        let covers_tree = |it: &Signed| {
+            let statement = Statement::read_unverified(it.statement.as_bytes());
+            statement.is_ok_and(|it| it.manifest.is_some())
+        };
+        let only_archive = signed.as_ref().is_some_and(|it| !covers_tree(it));
+        let asked = NewRelease { signed, ..asked };
+        if only_archive {
             app.output.warn("the tree in the package is not signed, since it is not here: hosts that ask for signatures fetch it whole");
         }
         let meant =

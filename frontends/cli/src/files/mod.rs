@@ -196,15 +196,15 @@ pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), Problem> {
     write_with_mode(path, text, 0o600)
 }
 
-/// Writes a secret to `path` for its owner alone, and nothing over a file that is there.
-pub(crate) fn write_new_secret(path: &Path, text: &str) -> Result<(), Problem> {
-    if path.symlink_metadata().is_ok() {
-        let message = format!("{}: there is such a file already", path.display());
-        return Err(Problem::new(ProblemCode::AlreadyExists, message)
-            .with_hint("name another one, or move it away first")
-            .with_context("file", path.display()));
+/// Refuses a file that is there already.
+pub(crate) fn is_new(path: &Path) -> Result<(), Problem> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
     }
-    write_secret(path, text)
+    let message = format!("{}: there is such a file already", path.display());
+    Err(Problem::new(ProblemCode::AlreadyExists, message)
+        .with_hint("name another one, or move it away first")
+        .with_context("file", path.display()))
 }
 
 /// Writes `text` to `path`, with that mode as far as the process's mask allows it.

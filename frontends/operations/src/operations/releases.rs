@@ -15,6 +15,13 @@ use deploy_package::publisher::Statement;
 use deploy_wire::{Change, NewRelease, Problem, ProblemCode, Release, ReleaseDiff};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How many characters of a signature name its key, in base64.
+const KEY_NUMBER: usize = 13;
+/// How much goes with a release to hosts, in bytes: an order has to hold that of its way back, too.
+const LARGEST_SIGNED: usize = 128 << 10;
+const MOST_SIGNATURES: usize = 32;
+const MOST_KEY_LISTS: usize = 16;
+
 /// The largest descriptor archive that is read into memory, in bytes.
 const LARGEST_DESCRIPTOR: u64 = 16 << 20;
 
@@ -114,9 +121,19 @@ impl Operations {
         let mut same = release.clone();
         same.created_at = there.created_at;
         same.created_by = there.created_by.clone();
-        // Signed again it says the same at another time.
-        if there.signed.is_some() {
+        // Signed again by the same keys it says the same at another time.
+        let signers = |it: &spec::Release| it.signed.as_ref().map(signers);
+        if signers(&same) == signers(&there) {
             same.signed.clone_from(&there.signed);
+        }
+        let mut content = same.clone();
+        content.signed.clone_from(&there.signed);
+        if content == there && same != there {
+            let message =
+                format!("release `{}` is there already, and is signed otherwise", release.id);
+            return Err(Problem::new(ProblemCode::AlreadyExists, message)
+                .with_hint("a release never changes, nor do its signatures: give it another name with `--id`")
+                .with_context("release", &release.id));
         }
         if same == there {
             return Ok(Some(there));
@@ -166,8 +183,28 @@ impl Operations {
     }
 }
 
+/// Who has signed, and which lists of keys come with that.
+fn signers(signed: &spec::Signed) -> (BTreeSet<String>, Vec<spec::SignedKeys>) {
+    // The second line begins with the algorithm and the number of the key.
+    let key = |it: &String| {
+        it.lines().nth(1).unwrap_or_default().chars().take(KEY_NUMBER).collect::<String>()
+    };
+    (signed.signatures.iter().map(key).collect(), signed.key_lists.clone())
+}
+
 /// Refuses a release that hosts would refuse. Whose signatures are good hosts alone decide.
 fn agrees(release: &spec::Release, signed: &spec::Signed) -> Result<(), Problem> {
+    let lists = signed.key_lists.iter().map(|it| it.list.len() + lengths(&it.signatures));
+    let size = signed.statement.len() + lengths(&signed.signatures) + lists.sum::<usize>();
+    if size > LARGEST_SIGNED
+        || signed.signatures.len() > MOST_SIGNATURES
+        || signed.key_lists.len() > MOST_KEY_LISTS
+    {
+        let why = format!(
+            "it may have {LARGEST_SIGNED} bytes, {MOST_SIGNATURES} signatures and {MOST_KEY_LISTS} lists of keys: hosts take no more"
+        );
+        return Err(refused("signed", why));
+    }
     let statement = Statement::read_unverified(signed.statement.as_bytes());
     let statement = statement.map_err(|err| refused("signed", err))?;
     let of_it = statement.service == release.service
@@ -181,6 +218,10 @@ fn agrees(release: &spec::Release, signed: &spec::Signed) -> Result<(), Problem>
         "signed",
         "what was signed is another service, version, descriptor or package than the release has",
     ))
+}
+
+fn lengths(texts: &[String]) -> usize {
+    texts.iter().map(String::len).sum()
 }
 
 /// What a release brings, by name. Not when it was made, nor by whom.

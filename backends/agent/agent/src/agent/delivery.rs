@@ -15,13 +15,11 @@ use deploy_package::{
     publish::{Free, Holdings, Needs, Way, WayKind, ways},
 };
 use rustix::fs::{StatVfs, statvfs};
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, io, path::Path};
 use tokio::task::spawn_blocking;
 
+/// What a file takes on a disk beside its bytes, at most.
+const CLUSTER: u64 = 8 << 10;
 /// How many installed releases are looked at.
 const MOST_RELEASES: usize = 64;
 /// How much of each file system stays free: what an attempt writes about itself must find room.
@@ -79,7 +77,7 @@ impl Host {
         delivery: &DeliverySpec,
         from: &dyn FetchArtifact,
     ) -> Result<(PackageTree, Needs), String> {
-        let releases = PathBuf::from(format!("{}/releases", place.deploy_path));
+        let releases = place.releases();
         let (folder, manifest, own) = (releases.clone(), delivery.manifest, release.cloned());
         let looked = spawn_blocking(move || {
             let installed = installed(&folder);
@@ -87,15 +85,9 @@ impl Host {
             (installed, same)
         });
         let (installed, same) = looked.await.map_err(|err| err.to_string())?;
-        if let Some(from) = same {
-            let tree = PackageTree {
-                by: By::Same,
-                manifest,
-                unpacked: 0,
-                from: Some(from),
-                parts: Vec::new(),
-            };
-            return Ok((tree, Needs::default()));
+        if let Some((from, needs)) = same {
+            let (by, parts, unpacked) = (By::Same, Vec::new(), needs.unpacked);
+            return Ok((PackageTree { by, manifest, unpacked, from: Some(from), parts }, needs));
         }
         let list = self.cache.get(delivery.publication, from).await;
         let list = list.map_err(|err| err.to_string())?;
@@ -143,27 +135,40 @@ impl Host {
 
 /// The releases of a service that are there, and the manifest of each.
 fn installed(releases: &Path) -> BTreeMap<ReleaseId, Digest> {
-    let entries = fs::read_dir(releases).into_iter().flatten().take(MOST_RELEASES);
+    let entries = fs::read_dir(releases).into_iter().flatten();
     let names = entries.filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok());
     names
+        .take(MOST_RELEASES)
         .filter_map(|release: ReleaseId| {
             Some((release.clone(), package::installed(releases, &release)?))
         })
         .collect()
 }
 
-/// A release that has the very tree: the one that is asked for, or one of which nothing was changed since.
+/// A release that has the very tree, and what it takes to have it once more: the one that is asked for, which takes nothing, or one of which
+/// nothing was changed since. What a script installed says nothing of itself, and is there all the same.
 fn same(
     releases: &Path,
     installed: &BTreeMap<ReleaseId, Digest>,
     manifest: Digest,
     own: Option<&ReleaseId>,
-) -> Option<ReleaseId> {
-    let mut same = installed.iter().filter(|(_, it)| **it == manifest).map(|(release, _)| release);
-    if let Some(own) = own.filter(|it| installed.get(*it) == Some(&manifest)) {
-        return Some(own.clone());
+) -> Option<(ReleaseId, Needs)> {
+    let is_own = |it: &&ReleaseId| {
+        package::is_whole(releases, it) && installed.get(*it).is_none_or(|it| *it == manifest)
+    };
+    if let Some(own) = own.filter(is_own) {
+        return Some((own.clone(), Needs::default()));
     }
-    same.find(|it| package::previous(releases, it).is_ok_and(|it| it.verify().is_ok())).cloned()
+    let same = installed.iter().filter(|(_, it)| **it == manifest).map(|(release, _)| release);
+    same.filter_map(|it| Some((it, package::previous(releases, it).ok()?)))
+        .find(|(_, tree)| tree.verify().is_ok())
+        .map(|(release, tree)| {
+            let totals = tree.manifest().totals();
+            let mut needs = Needs::default();
+            needs.unpacked = totals.unpacked.saturating_add(totals.inodes.saturating_mul(CLUSTER));
+            needs.inodes = totals.inodes;
+            (release.clone(), needs)
+        })
 }
 
 /// The cheapest way that this host can go. A tree that somebody has changed is none to build upon.

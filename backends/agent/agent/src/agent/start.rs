@@ -11,14 +11,14 @@ use crate::{
     account::Account,
     attempt::{Acceptance, NotAccepted},
     cache::FetchError,
-    package::PackageTree,
+    package::{self, PackageTree},
+    publishers::{self, Said},
     spec::{Artifact, DeliverySpec, Spec},
 };
 use deploy_agent_protocol::v1::{Accepted, Attempt, Refusal, Refused};
 use deploy_core::telemetry::TARGET_BACKEND;
-use deploy_package::publisher::Statement;
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
 };
@@ -38,11 +38,11 @@ impl Host {
             let account = self.allowed(&spec).await?;
             let mut said = vec![self.published(&spec).await?];
             if let Some(revert) = &spec.revert {
-                self.allowed(&revert.back).await?;
-                said.push(self.published(&revert.back).await?);
+                self.allowed(&revert.back).await.map_err(of_the_way_back)?;
+                said.push(self.published(&revert.back).await.map_err(of_the_way_back)?);
             }
             self.leave_alone_what_is_left(&spec).await?;
-            let prepared = self.prepare(&spec, &account, artifacts).await?;
+            let prepared = self.prepare(&spec, &account, &said, artifacts).await?;
             self.remember(&spec, said).await?;
             self.accept(&spec, prepared).await?;
         }
@@ -50,35 +50,37 @@ impl Host {
     }
 
     /// What publishers have said of an attempt's release; `None` if this host asks for nobody's word.
-    async fn published(self: &Arc<Self>, spec: &Spec) -> Result<Option<Statement>, Refused> {
+    async fn published(self: &Arc<Self>, spec: &Spec) -> Result<Option<Said>, Refused> {
         if self.trust.is_none() {
             return Ok(None);
         }
         let (host, spec) = (Arc::clone(self), spec.clone());
         let checked = spawn_blocking(move || {
             let current = current_release(&spec.place).and_then(|it| it.parse().ok());
-            host.trust.as_ref().map(|it| it.check(&spec, current.as_ref())).transpose()
+            let releases = spec.place.releases();
+            let is_there = spec.release.as_ref().is_some_and(|it| package::is_whole(&releases, it));
+            host.trust.as_ref().map(|it| it.check(&spec, current.as_ref(), is_there)).transpose()
         });
-        checked.await.map_err(failing)?.map_err(|why| refused(Refusal::NotTrusted, why, 0))
+        checked.await.map_err(failing)?.map_err(not_trusted)
     }
 
-    /// When releases were made that are about to run: those of the attempt, and of its way back.
+    /// What is about to run: the attempt, and its way back.
     async fn remember(
         self: &Arc<Self>,
         spec: &Spec,
-        said: Vec<Option<Statement>>,
+        said: Vec<Option<Said>>,
     ) -> Result<(), Refused> {
         let (host, spec) = (Arc::clone(self), spec.clone());
         let remembered = spawn_blocking(move || {
             let back = spec.revert.as_deref().map(|it| &it.back);
-            for (spec, statement) in [&spec].into_iter().chain(back).zip(said) {
-                if let (Some(trust), Some(statement)) = (&host.trust, statement) {
-                    trust.remember(spec, &statement)?;
+            for (spec, said) in [&spec].into_iter().chain(back).zip(said) {
+                if let (Some(trust), Some(said)) = (&host.trust, said) {
+                    trust.remember(spec, said)?;
                 }
             }
-            Ok(())
+            Ok::<_, String>(())
         });
-        remembered.await.map_err(failing)?.map_err(|err: io::Error| self.not_written(&err))
+        remembered.await.map_err(failing)?.map_err(failing)
     }
 
     /// Whether there is something to start. What will be refused is refused before anything is fetched for it.
@@ -164,13 +166,15 @@ impl Host {
         &self,
         spec: &Spec,
         account: &Account,
+        said: &[Option<Said>],
         artifacts: &dyn FetchArtifact,
     ) -> Result<Prepared, Refused> {
-        let package = self.package(spec, artifacts).await;
+        let said_of = |at: usize| said.get(at).and_then(Option::as_ref);
+        let package = self.package(spec, said_of(0), artifacts).await;
         // What the way back needs is there before anything is changed.
         let back = spec.revert.as_deref().map(|it| &it.back);
         let back_package = match back {
-            Some(back) => self.package(back, artifacts).await,
+            Some(back) => self.package(back, said_of(1), artifacts).await,
             None => None,
         };
         let packages: Vec<_> = package.iter().chain(&back_package).collect();
@@ -178,6 +182,8 @@ impl Host {
         wanted.extend(back.map(|it| it.descriptor));
         wanted.extend(packages.iter().flat_map(|it| it.artifacts()));
         self.has_room_for(&spec.place, &packages, self.missing(&wanted)?)?;
+        // What comes later must not take the place of what has come.
+        let _held = self.cache.hold(&wanted);
         let fetched = self.fetch(spec, package, artifacts).await?;
         let back = match back {
             Some(back) => Some(self.fetch(back, back_package, artifacts).await?),
@@ -192,13 +198,16 @@ impl Host {
     }
 
     /// How the package of an attempt comes, if it has one.
-    async fn package(&self, spec: &Spec, artifacts: &dyn FetchArtifact) -> Option<Package> {
+    async fn package(
+        &self,
+        spec: &Spec,
+        said: Option<&Said>,
+        artifacts: &dyn FetchArtifact,
+    ) -> Option<Package> {
         let release = spec.release.as_ref();
         // What publishers have not said of the tree has to come as what they have said something of.
-        let said = spec.order.published.as_ref();
-        let said = said.and_then(|it| Statement::read_unverified(it.statement.as_bytes()).ok());
         let signed = |it: &&DeliverySpec| {
-            self.trust.is_none() || said.as_ref().and_then(|it| it.manifest) == Some(it.manifest)
+            self.trust.is_none() || said.is_some_and(|said| said.covers(it.manifest))
         };
         let delivery = spec.delivery.as_ref().filter(signed);
         Some(self.way(&spec.place, release, spec.package?, delivery, artifacts).await)
@@ -211,6 +220,14 @@ impl Host {
         artifacts: &dyn FetchArtifact,
     ) -> Result<Fetched, Refused> {
         let descriptor = self.cached(spec.descriptor, artifacts).await?;
+        if self.trust.is_some() {
+            let (path, spec, host) = (descriptor.clone(), spec.clone(), self.options.name.clone());
+            let read = spawn_blocking(move || {
+                let archive = fs::read(path).map_err(|err| err.to_string())?;
+                publishers::follows(&spec, &host, &archive)
+            });
+            read.await.map_err(failing)?.map_err(not_trusted)?;
+        }
         let package = match package {
             Some(Package::Archive(archive)) => {
                 Some(FetchedPackage::Archive(self.cached(archive, artifacts).await?))
@@ -274,6 +291,15 @@ impl Host {
             _ => failing(err),
         }
     }
+}
+
+fn not_trusted(why: String) -> Refused {
+    refused(Refusal::NotTrusted, why, 0)
+}
+
+fn of_the_way_back(mut refused: Refused) -> Refused {
+    refused.message.insert_str(0, "the way back: ");
+    refused
 }
 
 fn not_accepted(why: NotAccepted) -> Refused {

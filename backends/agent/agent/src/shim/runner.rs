@@ -144,7 +144,8 @@ impl Runner {
     /// What a step's process puts together before its script runs, if that is one that may install.
     fn tree(&self, step: &str) -> Option<TreeOf> {
         let installs = [StepName::Install, StepName::Rollback, StepName::Run];
-        let installs = installs.iter().any(|it| it.as_str() == step);
+        // What only asks puts nothing together.
+        let installs = self.bell.is_some() && installs.iter().any(|it| it.as_str() == step);
         let release =
             self.spec.release.clone().filter(|_| installs && PackageTree::is_in(&self.work))?;
         Some(TreeOf { work: self.work.clone(), release })

@@ -2,9 +2,11 @@
 use crate::{
     link::{Agent, Link, Served, h1},
     sessions::Unread,
-    support::{Fixture, scripts::eventually},
+    support::{Fixture, FromStore, scripts::eventually},
 };
+use deploy_agent::HostSide as _;
 use deploy_agent_gateway::{AgentExecutor, GatewayOptions};
+use deploy_agent_protocol::v1;
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
@@ -127,6 +129,12 @@ impl Lab {
         previous: Option<&PlannedRelease>,
     ) -> u64 {
         self.run(self.attempt(release, previous)).await
+    }
+
+    /// Has the host start what an order says.
+    pub(crate) async fn start(&self, order: v1::Attempt) -> Result<v1::Accepted, v1::Refused> {
+        let store = FromStore(Arc::clone(&self.fixture.store) as _);
+        self.fixture.host().start(order, &store).await
     }
 
     /// Runs an attempt, whatever comes of it.

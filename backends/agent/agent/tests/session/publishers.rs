@@ -1,5 +1,6 @@
 //! A host that runs what its publishers have signed, and nothing else.
 use crate::delivery::{LITTLE, Lab, PLAIN};
+use deploy_agent_protocol::v1;
 use deploy_core::{
     backend::{AttemptReport, AttemptRequest},
     error::ErrorKind,
@@ -12,6 +13,7 @@ use deploy_package::{
     publisher::{KeyList, PublisherKey, Statement},
 };
 use minisign::KeyPair;
+use prost::Message as _;
 use std::path::Path;
 
 struct Publisher(KeyPair);
@@ -196,4 +198,96 @@ async fn keys_are_followed_from_one_list_to_the_next_and_given_up() {
     is_refused(lab.attempted(&lab.attempt(&back, Some(&two))).await, "(not_signed)");
     let kept = lab.fixture.state().join("publishers/.keys");
     assert!(Path::new(&kept).exists());
+}
+
+/// A gateway that somebody else has taken over gives orders of its own.
+#[tokio::test]
+async fn an_order_does_what_the_signed_descriptor_says() {
+    let ours = &Publisher::new();
+    let lab = Lab::with_policy(&policy(&[ours], 1)).await;
+    let descriptor = b"format = 1\n[steps.post]\nscript = \"post.sh\"\n";
+    let files: &[(&str, &[u8])] =
+        &[("descriptor.toml", descriptor), ("post.sh", b"true\n"), ("other.sh", b"true\n")];
+    let release = published(&lab, lab.release("one", 1, files).await, 5, &[ours]).await;
+    lab.deploy(&release, None).await;
+    let order = std::fs::read(lab.fixture.attempt(1).join("order")).unwrap();
+    let good = v1::Attempt::decode(&*order).unwrap();
+    let other_script = |name: &'static str| {
+        move |it: &mut v1::Attempt| {
+            let step = it.steps.iter_mut().find(|it| it.name == name).unwrap();
+            step.script = "other.sh".to_owned();
+        }
+    };
+    let changes: [&dyn Fn(&mut v1::Attempt); 6] = [
+        &|it| {
+            it.environment.insert("D_VERIFY_COMMAND".to_owned(), "touch /tmp/x".to_owned());
+        },
+        &|it| {
+            it.environment.remove("D_KEEP_RELEASES");
+        },
+        &other_script("post"),
+        &other_script("install"),
+        &|it| it.steps[0].check = "other.sh".to_owned(),
+        &|it| it.package = None,
+    ];
+    for (generation, change) in (2..).zip(changes) {
+        let mut order = good.clone();
+        (order.generation, order.token) = (generation, format!("{generation:032x}"));
+        change(&mut order);
+        let refused = lab.start(order).await.unwrap_err();
+        assert_eq!(refused.code(), v1::Refusal::NotTrusted, "{}", refused.message);
+    }
+    let again = v1::Attempt { generation: 9, token: format!("{:032x}", 9), ..good };
+    lab.start(again).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_lies_under_the_name_of_a_release_is_not_taken_for_it() {
+    let ours = &Publisher::new();
+    let lab = Lab::with_policy(&policy(&[ours], 1)).await;
+    let one = published(&lab, lab.release("one", 1, PLAIN).await, 1, &[ours]).await;
+    let two = published(&lab, lab.release("two", 2, PLAIN).await, 2, &[ours]).await;
+    lab.deploy(&one, None).await;
+    lab.deploy(&two, Some(&one)).await;
+    // The newest statement, under the name of what lies there and is older.
+    let mut passed_off = two.clone();
+    passed_off.id = one.id.clone();
+    let came = lab.attempted(&lab.attempt(&passed_off, Some(&two))).await;
+    is_refused(came, "on this host already");
+    let current = std::fs::read_link(lab.fixture.dir.path().join("root/srv/web/current")).unwrap();
+    assert!(current.ends_with("two"), "{}", current.display());
+}
+
+#[tokio::test]
+async fn a_host_goes_back_to_what_was_signed_by_keys_that_are_given_up() {
+    let [first, second] = &[Publisher::new(), Publisher::new()];
+    let lab = Lab::with_policy(&policy(&[first], 1)).await;
+    let one = published(&lab, lab.release("one", 1, PLAIN).await, 1, &[first]).await;
+    lab.deploy(&one, None).await;
+    let list = KeyList::new(1, 1, vec![second.key()]).to_bytes().unwrap();
+    let list = String::from_utf8(list).unwrap();
+    let list = SignedKeys::new(list.clone(), vec![first.sign(&list)]);
+    let mut two = published(&lab, lab.release("two", 2, PLAIN).await, 2, &[second]).await;
+    two.signed = two.signed.map(|it| it.with_key_lists(vec![list]));
+    lab.deploy(&two, Some(&one)).await;
+    let mut back = lab.attempt(&one, Some(&two));
+    back.direction = deploy_core::spec::Direction::Back;
+    back.first_step = deploy_core::spec::StepName::Rollback;
+    assert_eq!(lab.attempted(&back).await.unwrap(), AttemptReport::Succeeded);
+    // Not forward again: nobody whom the host believes has signed that.
+    is_refused(lab.attempted(&lab.attempt(&one, Some(&two))).await, "(not_signed)");
+}
+
+#[tokio::test]
+async fn nothing_runs_where_what_is_remembered_cannot_be_read() {
+    let ours = &Publisher::new();
+    let lab = Lab::with_policy(&policy(&[ours], 1)).await;
+    let one = published(&lab, lab.release("one", 1, PLAIN).await, 1, &[ours]).await;
+    for name in [".keys", "web"] {
+        let path = lab.fixture.state().join("publishers").join(name);
+        std::fs::write(&path, "{").unwrap();
+        is_refused(lab.attempted(&lab.attempt(&one, None)).await, "cannot be read");
+        std::fs::remove_file(path).unwrap();
+    }
+    lab.deploy(&one, None).await;
 }
