@@ -44,4 +44,4 @@ pub use machine::MachineKey;
 pub use peer::AgentPeer;
 pub use request::{CertificateRequest, LONGEST_REQUEST};
 pub use revocation::Revocations;
-pub use tls::{AgentAcceptor, PinnedConnector, ServerIdentity, api_config};
+pub use tls::{AgentAcceptor, PeerTls, PinnedConnector, ServerIdentity, api_config};

@@ -1,9 +1,11 @@
 //! TLS 1.3, and nothing else, with certificates of the authority.
 mod client;
+mod peers;
 mod server;
 mod verify;
 
 pub use client::PinnedConnector;
+pub use peers::PeerTls;
 pub use server::{AgentAcceptor, ServerIdentity, api_config};
 
 use deploy_core::backend::Clock;

@@ -117,17 +117,36 @@ impl AgentAcceptor {
     /// # Errors
     /// If the identity cannot be used.
     pub fn config(&self, identity: &ServerIdentity) -> Result<ServerConfig, PkiError> {
+        self.config_for(identity, HTTP_2)
+    }
+
+    /// The same for the port where the server gives blocks.
+    ///
+    /// # Errors
+    /// If the identity cannot be used.
+    pub fn block_config(&self, identity: &ServerIdentity) -> Result<ServerConfig, PkiError> {
+        self.config_for(identity, HTTP_1)
+    }
+
+    fn config_for(
+        &self,
+        identity: &ServerIdentity,
+        protocol: &[u8],
+    ) -> Result<ServerConfig, PkiError> {
         let (list, hook) = (self.revocations.clone(), self.hook.clone());
         let verifier = Arc::new(AgentVerifier::new(&self.root, list, hook, self.strangers)?);
         let config = builder(Arc::clone(&self.clock))?.with_client_cert_verifier(verifier);
-        let mut config =
-            config.with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
-        config.alpn_protocols = vec![HTTP_2.to_vec()];
-        // A session that is taken up again is not verified again: whoever was revoked meanwhile would come in.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        Ok(config)
+        let config = config.with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+        Ok(without_resumption(config, protocol))
     }
+}
+
+/// A session that is taken up again is not verified again: whoever was revoked meanwhile would come in.
+pub(super) fn without_resumption(mut config: ServerConfig, protocol: &[u8]) -> ServerConfig {
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config
 }
 
 impl fmt::Debug for AgentAcceptor {
@@ -136,7 +155,9 @@ impl fmt::Debug for AgentAcceptor {
     }
 }
 
-fn builder(clock: Arc<dyn Clock>) -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, PkiError> {
+pub(super) fn builder(
+    clock: Arc<dyn Clock>,
+) -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, PkiError> {
     let builder = ServerConfig::builder_with_details(provider(), Arc::new(Time(clock)));
     Ok(builder.with_protocol_versions(&[&TLS13])?)
 }

@@ -183,3 +183,72 @@ impl ServerCertVerifier for PinnedVerifier {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// Trusts servers of one authority, and its agents. Which of them somebody is, and whether it is who it should be, the certificate says to
+/// whoever has connected.
+#[derive(Debug)]
+pub(super) struct PeerVerifier {
+    authority: Digest,
+    servers: PinnedVerifier,
+}
+
+impl PeerVerifier {
+    pub(super) fn new(authority: Digest) -> Self {
+        Self { authority, servers: PinnedVerifier::new(authority) }
+    }
+
+    fn verify_agent(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if intermediates.len() >= LONGEST_CHAIN {
+            return Err(REFUSED);
+        }
+        let root = intermediates.iter().find(|it| Digest::of(it) == self.authority);
+        let root = root.ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots(root)?, provider());
+        let verifier = verifier.build().map_err(|_| REFUSED)?;
+        verifier.verify_client_cert(end_entity, intermediates, now)?;
+        Ok(ServerCertVerified::assertion())
+    }
+}
+
+impl ServerCertVerifier for PeerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if AgentPeer::of(end_entity).is_ok() {
+            return self.verify_agent(end_entity, intermediates, now);
+        }
+        self.servers.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(REFUSED)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.servers.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.servers.supported_verify_schemes()
+    }
+}
