@@ -34,6 +34,12 @@ impl Blobs {
         fs::metadata(&path).is_ok_and(|it| it.len() == size) && touch(&path).is_ok()
     }
 
+    /// Whether something of that name is there. It is used, then.
+    pub(crate) fn is_there(&self, digest: Digest) -> bool {
+        let path = self.path(digest);
+        path.is_file() && touch(&path).is_ok()
+    }
+
     /// Takes a finished file in, which is on the disk.
     pub(crate) fn take(&self, file: &Path, digest: &str) -> io::Result<()> {
         fs::rename(file, self.folder.join(digest))

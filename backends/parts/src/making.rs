@@ -2,6 +2,7 @@
 use crate::{PartsError, blobs::Blobs};
 use deploy_core::{
     backend::ArtifactStore,
+    digest::{Digest, Hasher},
     error::{BackendError, ErrorKind},
     spec::ArtifactRef,
 };
@@ -18,7 +19,13 @@ use std::{
     sync::Arc,
 };
 use tempfile::TempDir;
-use tokio::task::spawn_blocking;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    task::spawn_blocking,
+};
+
+/// How much of a package is copied at once, in bytes.
+const PIECE: usize = 256 << 10;
 
 /// How many times its packed size a package takes while its parts are made: its archive, its files, and what is made of them.
 const UNPACKED: u64 = 6;
@@ -81,17 +88,46 @@ impl Making<'_> {
         let mut file = tokio::fs::File::create(&path).await.map_err(keep)?;
         let copied = tokio::io::copy(&mut reader, &mut file).await;
         let flushed = match copied {
-            Ok(_) => tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(keep),
-            Err(err) => {
-                let kind = ErrorKind::Unavailable;
-                let err = BackendError::new(kind, "parts.copy")
-                    .with("digest", package.digest)
-                    .because(err);
-                Err(PartsError::Package(err))
-            }
+            Ok(_) => file.flush().await.map_err(keep),
+            Err(err) => Err(unread(package.digest, err)),
         };
         flushed.map(|()| path)
     }
+}
+
+/// Copies what the store has under `digest` to the file `to`, by way of the folder `work`, if it is that.
+pub(crate) async fn copy(
+    packages: &Arc<dyn ArtifactStore>,
+    digest: Digest,
+    work: &Path,
+    to: &Path,
+) -> Result<(), PartsError> {
+    let keep = |source| PartsError::Keep { path: to.to_owned(), source };
+    let mut reader = packages.open(&digest, 0).await.map_err(PartsError::Package)?;
+    let draft = tempfile::NamedTempFile::new_in(work).map_err(keep)?;
+    let mut file = tokio::fs::File::from_std(draft.reopen().map_err(keep)?);
+    let (mut hasher, mut piece) = (Hasher::new(), vec![0; PIECE]);
+    loop {
+        let length = reader.read(&mut piece).await.map_err(|err| unread(digest, err))?;
+        let bytes = piece.get(..length).unwrap_or_default();
+        if bytes.is_empty() {
+            break;
+        }
+        hasher.update(bytes);
+        file.write_all(bytes).await.map_err(keep)?;
+    }
+    file.sync_all().await.map_err(keep)?;
+    let found = hasher.finish();
+    if found != digest {
+        return Err(PartsError::OtherPackage { asked: digest, found });
+    }
+    draft.persist(to).map(drop).map_err(|err| keep(err.error))
+}
+
+fn unread(digest: Digest, err: io::Error) -> PartsError {
+    let kind = ErrorKind::Unavailable;
+    let err = BackendError::new(kind, "parts.copy").with("digest", digest).because(err);
+    PartsError::Package(err)
 }
 
 fn make(

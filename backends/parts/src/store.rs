@@ -2,7 +2,7 @@
 use crate::{
     PartsError,
     blobs::Blobs,
-    making::{Base, Making},
+    making::{Base, Making, copy},
 };
 use deploy_core::{
     backend::{ArtifactReader, ArtifactStore},
@@ -65,6 +65,8 @@ struct Inner {
     options: PartStoreOptions,
     /// One package at a time: that takes as much memory and as many cores as there should be for it.
     making: Arc<Mutex<()>>,
+    /// One package at a time is copied out of the store, too.
+    copying: Mutex<()>,
 }
 
 impl PartStore {
@@ -86,7 +88,8 @@ impl PartStore {
             Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
             _ => fs::create_dir(&work)?,
         }
-        Ok(Self(Arc::new(Inner { packages, folder, blobs, options, making: Arc::default() })))
+        let (making, copying) = (Arc::default(), Mutex::new(()));
+        Ok(Self(Arc::new(Inner { packages, folder, blobs, options, making, copying })))
     }
 
     /// The parts of `package`, with a delta for hosts that have `earlier`. They are made if they are not there: that reads both
@@ -157,6 +160,29 @@ impl PartStore {
         }
         file.seek(SeekFrom::Start(offset)).await?;
         Ok(Some(Box::pin(file)))
+    }
+
+    /// The file of a part, of a list of parts, or of a package itself, whose bytes are copied out of the store at first. It is taken for used.
+    ///
+    /// # Errors
+    /// If a package cannot be read, or there is no room.
+    pub async fn file(&self, digest: Digest) -> Result<PathBuf, PartsError> {
+        let path = self.0.blobs.path(digest);
+        if self.0.blobs.is_there(digest) {
+            return Ok(path);
+        }
+        let _alone = self.0.copying.lock().await;
+        if self.0.blobs.is_there(digest) {
+            return Ok(path);
+        }
+        let work = self.0.folder.join("work");
+        copy(&self.0.packages, digest, &work, &path).await?;
+        let inner = Arc::clone(&self.0);
+        let kept = tokio::task::spawn_blocking(move || {
+            inner.blobs.sync().and_then(|()| inner.blobs.evict(inner.options.budget))
+        });
+        kept.await.map_err(io::Error::other).flatten().map_err(|err| self.0.failed(err))?;
+        Ok(path)
     }
 
     /// The list of parts of the version that another one is to have a delta against.
