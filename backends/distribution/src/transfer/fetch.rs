@@ -120,6 +120,11 @@ impl FetchOrder {
         self
     }
 
+    /// A source as this host knows it: its own way to a seed may be another than that of whoever names the seed.
+    pub(super) fn as_known(&self, source: Endpoint) -> Endpoint {
+        self.seeds.iter().find(|it| it.name == source.name).cloned().unwrap_or(source)
+    }
+
     pub(super) fn joining(&self, had: &Bits, under_way: Vec<u32>) -> Joining {
         Joining {
             address: self.address.clone(),

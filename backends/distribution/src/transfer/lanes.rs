@@ -212,7 +212,7 @@ impl<'a> Lanes<'a> {
             Ok(NextAnswer { known: true, get }) => {
                 (self.joined, self.alone) = (true, false);
                 for given in get.into_iter().take(MOST_GIVEN) {
-                    self.take_up(given.block, given.source);
+                    self.take_up(given.block, self.order.as_known(given.source));
                 }
             }
             // It was started anew, or has not heard of this host for too long: what it was told it hears again by the joining.
