@@ -1,8 +1,9 @@
 //! Artifacts on the host: each is fetched once, from where an earlier try ended, and compared with its digest whenever it is used.
-use crate::{FetchArtifact, pins::Pins, spec::Artifact};
+use crate::{FetchArtifact, peers::Peers, pins::Pins, spec::Artifact};
 use deploy_core::{
     digest::{Digest, Hasher},
     id::ServiceName,
+    telemetry::TARGET_BACKEND,
 };
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use std::{
@@ -19,6 +20,10 @@ use tokio::task::spawn_blocking;
 
 /// How much of a file is read at once: little enough that the allocator gives the memory back that is free at its end.
 const PIECE: usize = 64 << 10;
+/// What is no larger than the smallest block has nothing to gain from others.
+const ONE_BLOCK: u64 = 256 << 10;
+/// How the folder is called, after the artifact, in which its blocks come together.
+const BLOCKS: &str = "blocks";
 
 /// Why an artifact cannot be had.
 #[derive(Debug, Error)]
@@ -37,6 +42,7 @@ pub(crate) struct Cache {
     folder: PathBuf,
     limit: u64,
     pins: Pins,
+    peers: Option<Arc<Peers>>,
     /// Whoever gives files their names, takes them away, or says which are to stay, does so alone.
     order: Mutex<()>,
     /// One of those that want the same artifact fetches it.
@@ -44,18 +50,22 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// In `folder`, where at most about `limit` bytes are kept, and of these what is pinned the longest.
-    pub(crate) const fn new(folder: PathBuf, limit: u64, pins: Pins) -> Self {
-        Self { folder, limit, pins, order: Mutex::new(()), locks: Mutex::new(BTreeMap::new()) }
+    /// In `folder`, where at most about `limit` bytes are kept, and of these what is pinned the longest. What is large comes from `peers`,
+    /// if there are any.
+    pub(crate) fn new(folder: PathBuf, limit: u64, pins: Pins, peers: Option<Arc<Peers>>) -> Self {
+        let (order, locks) = (Mutex::new(()), Mutex::new(BTreeMap::new()));
+        Self { folder, limit, pins, peers, order, locks }
     }
 
-    /// How much of an artifact has to be fetched yet.
+    /// How much of an artifact has to be fetched yet. Room that is taken for its blocks counts as had.
     pub(crate) fn missing(&self, artifact: Artifact) -> io::Result<u64> {
         let path = self.path(artifact.digest);
         if length(&path)? == artifact.size {
             return Ok(0);
         }
-        Ok(artifact.size.saturating_sub(length(&path.with_extension("part"))?))
+        let begun = length(&path.with_extension("part"))?;
+        let reserved = size_below(&path.with_extension(BLOCKS))?;
+        Ok(artifact.size.saturating_sub(begun.max(reserved)))
     }
 
     /// Keeps artifacts for a service that are to be used later, and no longer those that were to before.
@@ -75,6 +85,9 @@ impl Cache {
         let path = self.path(artifact.digest);
         if is_right(path.clone(), artifact).await? {
             touch(&path)?;
+            return Ok(path);
+        }
+        if self.take_blocks(artifact, from, &path).await? {
             return Ok(path);
         }
         let part = path.with_extension("part");
@@ -97,6 +110,39 @@ impl Cache {
     /// Keeps these from being taken away for as long as what it gives is held.
     pub(crate) fn hold(&self, artifacts: &[Artifact]) -> Vec<Arc<tokio::sync::Mutex<()>>> {
         artifacts.iter().map(|it| self.lock(it.digest)).collect()
+    }
+
+    /// Whether it came in blocks, from whoever has them. If not it is said why, and nothing is left of them.
+    async fn take_blocks(
+        &self,
+        artifact: Artifact,
+        from: &dyn FetchArtifact,
+        path: &Path,
+    ) -> Result<bool, FetchError> {
+        let Some(peers) = self.peers.as_ref().filter(|_| artifact.size > ONE_BLOCK) else {
+            return Ok(false);
+        };
+        let folder = path.with_extension(BLOCKS);
+        let mut done = false;
+        let failed = match peers.take(artifact, from, &folder).await {
+            Ok(Some(taken)) if is_right(taken.path().to_owned(), artifact).await? => {
+                self.keep(taken.path(), path)?;
+                peers.stay(artifact.digest, taken);
+                done = true;
+                None
+            }
+            Ok(Some(_wrong)) => Some("what came is not the artifact".to_owned()),
+            Ok(None) => None,
+            Err(why) => Some(why.to_string()),
+        };
+        if let Some(reason) = failed {
+            tracing::warn!(
+                target: TARGET_BACKEND,
+                { digest = %artifact.digest, reason }, "an artifact comes from the server alone, and not in blocks"
+            );
+        }
+        remove(&folder)?;
+        Ok(done)
     }
 
     fn keep(&self, part: &Path, path: &Path) -> io::Result<()> {
@@ -156,7 +202,8 @@ impl Cache {
             let entry = entry?;
             let metadata = entry.metadata()?;
             let path = entry.path();
-            files.push((since(&path), metadata.modified()?, path, metadata.len()));
+            let size = if metadata.is_dir() { size_below(&path)? } else { metadata.len() };
+            files.push((since(&path), metadata.modified()?, path, size));
         }
         files.sort();
         let fetched: Vec<_> = self.fetched().iter().map(|it| self.path(*it)).collect();
@@ -166,11 +213,21 @@ impl Cache {
                 break;
             }
             if path != newest && !fetched.contains(&path.with_extension("")) {
-                fs::remove_file(path)?;
+                remove(&path)?;
+                self.forget(&path);
                 total -= size;
             }
         }
         Ok(())
+    }
+
+    /// What is here no longer is given to nobody.
+    fn forget(&self, path: &Path) {
+        let name = path.file_name().and_then(|it| it.to_str());
+        let digest = name.and_then(|it| format!("sha256:{it}").parse().ok());
+        if let (Some(peers), Some(digest)) = (&self.peers, digest) {
+            peers.forget(digest);
+        }
     }
 
     /// The artifacts that somebody is fetching just now.
@@ -185,6 +242,24 @@ fn length(path: &Path) -> io::Result<u64> {
         Ok(metadata) => Ok(metadata.len()),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(err) => Err(err),
+    }
+}
+
+/// How many bytes the files in a folder have; none if it is not there.
+fn size_below(folder: &Path) -> io::Result<u64> {
+    let entries = match fs::read_dir(folder) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    entries.map(|it| Ok(it?.metadata()?.len())).sum()
+}
+
+/// Removes a file, or a folder with all that is in it, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::ArtifactBytes;
 use async_trait::async_trait;
 use bytes::Bytes;
+use deploy_agent_protocol::v1::SwarmReply;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -35,6 +36,10 @@ impl FetchArtifact for Source {
         pieces.reverse();
         Ok(Box::new(Pieces(pieces)))
     }
+
+    async fn swarm(&self, _: Digest) -> io::Result<Option<SwarmReply>> {
+        Ok(None)
+    }
 }
 
 fn artifact(bytes: &[u8]) -> Artifact {
@@ -50,7 +55,7 @@ fn cache(dir: &TempDir, limit: u64) -> Cache {
     let [artifacts, pins] = ["artifacts", "pins"].map(|it| dir.path().join(it));
     fs::create_dir(&artifacts).unwrap();
     fs::create_dir(&pins).unwrap();
-    Cache::new(artifacts, limit, Pins::new(pins))
+    Cache::new(artifacts, limit, Pins::new(pins), None)
 }
 
 fn file(dir: &TempDir, artifact: Artifact) -> PathBuf {

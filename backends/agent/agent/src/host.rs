@@ -75,6 +75,9 @@ pub trait HostSide: fmt::Debug + Send + Sync + 'static {
 pub trait FetchArtifact: fmt::Debug + Send + Sync {
     /// The bytes of an artifact from `offset` on. They are compared with the digest here; nobody else has to.
     async fn fetch(&self, digest: Digest, offset: u64) -> io::Result<Box<dyn ArtifactBytes>>;
+
+    /// Where an artifact can be had block by block, and a new token for that; `None` if it cannot.
+    async fn swarm(&self, digest: Digest) -> io::Result<Option<v1::SwarmReply>>;
 }
 
 /// The bytes of an artifact, as they come.

@@ -7,7 +7,10 @@ use deploy_core::{
 };
 use deploy_package::publisher::{NotPublished, PublisherKey, Publishers};
 use serde::Deserialize;
-use std::{fs, io, num::NonZeroU32, os::unix::fs::MetadataExt as _, path::Path, path::PathBuf};
+use std::{
+    fs, io, net::SocketAddr, num::NonZeroU32, os::unix::fs::MetadataExt as _, path::Path,
+    path::PathBuf,
+};
 use thiserror::Error;
 
 /// Why a policy cannot be used.
@@ -58,7 +61,32 @@ pub struct Policy {
     cache_mib: u32,
     #[serde(default)]
     cgroups: Choice,
+    #[serde(default)]
+    peers: PeersPolicy,
 }
+
+/// What this host has to do with blocks of artifacts.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PeersPolicy {
+    /// Where others ask it for blocks.
+    pub(crate) listen: SocketAddr,
+    /// Whether it gives any.
+    pub(crate) serve: bool,
+    /// Megabits a second; `None` is as fast as it goes.
+    pub(crate) upload_mbit: Option<NonZeroU32>,
+    pub(crate) download_mbit: Option<NonZeroU32>,
+}
+
+impl Default for PeersPolicy {
+    fn default() -> Self {
+        let listen = SocketAddr::from(([0, 0, 0, 0], PEERS_PORT));
+        Self { listen, serve: true, upload_mbit: None, download_mbit: None }
+    }
+}
+
+/// Where hosts give each other blocks, unless it is said.
+const PEERS_PORT: u16 = 7445;
 
 /// Who has to have signed what is run here.
 #[derive(Clone, Debug, Deserialize)]
@@ -166,6 +194,11 @@ impl Policy {
         u64::from(self.cache_mib) << 20
     }
 
+    /// What this host has to do with blocks.
+    pub(crate) const fn peers(&self) -> PeersPolicy {
+        self.peers
+    }
+
     pub(crate) const fn cgroups(&self) -> Choice {
         self.cgroups
     }
@@ -227,6 +260,7 @@ mod tests {
     #[test]
     fn what_is_not_said_is_what_is_safe() {
         let policy = Policy::parse("folders = ['/srv']").unwrap();
+        assert!(policy.peers.serve && policy.peers.listen.port() == PEERS_PORT);
         assert!(!policy.run && policy.accounts.is_none() && policy.signers().is_none());
         assert_eq!((policy.concurrency(), policy.log_cap()), (8, 64 << 20));
         assert!(policy.folder_of(&"/srv/web".parse().unwrap()).is_some());
@@ -246,6 +280,8 @@ mod tests {
             ("folders = ['/srv']\nconcurrency = 0", "nonzero"),
             ("folders = ['/srv']\nsigners = ['00']", "64 hexadecimal"),
             ("folders = ['/srv']\naccounts = ['-x']", "account name"),
+            ("folders = ['/srv']\n[peers]\nupload_mbit = 0", "nonzero"),
+            ("folders = ['/srv']\n[peers]\nport = 1", "unknown field `port`"),
         ] {
             let refused = Policy::parse(text).unwrap_err();
             assert!(refused.contains(says), "{text}: {refused}");

@@ -1,7 +1,7 @@
 //! The agent as a whole: the host side, its session, and a certificate that stays good.
 use crate::{
-    GatewayConnector, HostOptions, HostSide as _, Identity, JournaledHost, OpenError, Policy,
-    Session,
+    GatewayConnector, HostOptions, HostSide as _, Identity, JournaledHost, OpenError, Peers,
+    Policy, Session,
     credentials::{Credentials, CredentialsError},
     enrol::renew,
     facts,
@@ -28,6 +28,9 @@ pub enum RunError {
     /// What happens on the host can no longer be written down: the agent has to be started anew, once its disk works.
     #[error("the journal has failed: {0}")]
     Journal(String),
+    /// What it is known by is no good for exchanging blocks with others.
+    #[error("the credentials cannot be used: {0}; enrol the host again")]
+    Peers(io::Error),
     /// The kernel does not say which boot this is.
     #[error("the boot id cannot be read: {0}")]
     Boot(io::Error),
@@ -49,7 +52,10 @@ pub async fn run(
     let boot = boot_id().map_err(RunError::Boot)?;
     // What root has written on this host wins over what the control plane has said of itself.
     let signers = policy.signers().unwrap_or_else(|| credentials.signers());
+    let peers = Peers::open(&credentials, &policy, &signers, Arc::clone(&clock)).await;
+    let peers = Arc::new(peers.map_err(RunError::Peers)?);
     let options = HostOptions::new(credentials.host(), state, policy);
+    let options = options.with_peers(Arc::clone(&peers));
     let host = Arc::new(JournaledHost::open(options).await?);
     ready();
     let connect = Arc::new(GatewayConnector::new(state, Arc::clone(&clock)));
@@ -59,7 +65,8 @@ pub async fn run(
         () = stop => Ok(()),
         why = host.failed() => Err(RunError::Journal(why)),
         () = session.run() => Ok(()),
-        () = keep_certificate(state, &connect, &*clock, credentials) => Ok(()),
+        () = keep_certificate(state, &connect, &peers, &*clock, credentials) => Ok(()),
+        () = peers.serve() => Ok(()),
     };
     host.shutdown().await;
     ended
@@ -69,13 +76,19 @@ pub async fn run(
 async fn keep_certificate(
     state: &Path,
     connect: &GatewayConnector,
+    peers: &Peers,
     clock: &dyn Clock,
     mut credentials: Credentials,
 ) {
     loop {
         clock.sleep_until(Timestamp::from_millis(credentials.renew_at_ms())).await;
         match renew(state, connect).await {
-            Ok(renewed) => credentials = renewed,
+            Ok(renewed) => {
+                credentials = renewed;
+                if let Err(err) = peers.renewed(&credentials) {
+                    tracing::warn!(reason = %err, "other hosts do not see the new certificate");
+                }
+            }
             Err(err) => {
                 tracing::warn!(reason = %err, "the certificate is not renewed yet");
                 clock.sleep_until(clock.now().after(RENEW_AGAIN)).await;

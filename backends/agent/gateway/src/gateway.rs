@@ -1,6 +1,7 @@
 //! The server's end of the agents' connections.
 use crate::{
     admission::{Admission, Denied, Peer},
+    blocks::Blocks,
     session::{Boots, Session},
     sessions::Sessions,
 };
@@ -8,7 +9,8 @@ use async_trait::async_trait;
 use deploy_agent_protocol::{
     LONGEST_CHUNK, LONGEST_FRAME, OrderSigner, TooFarApart, Versions,
     v1::{
-        AgentFrame, FetchChunk, FetchRequest, GatewayFrame, Hello, Welcome,
+        AgentFrame, FetchChunk, FetchRequest, GatewayFrame, Hello, SwarmReply, SwarmRequest,
+        Welcome,
         agent_frame::Kind as FromAgent,
         gateway_frame::Kind as ToAgent,
         gateway_server::{Gateway as GatewayService, GatewayServer},
@@ -52,12 +54,15 @@ pub struct GatewayOptions {
     pub heartbeat: Duration,
     /// Where the parts of packages are, so that hosts fetch what they are missing; without them they fetch packages whole.
     pub parts: Option<PartStore>,
+    /// What hosts fetch in blocks, and from each other; without it they fetch all of it from the gateway.
+    pub blocks: Option<Blocks>,
     versions: Versions,
 }
 
 impl Default for GatewayOptions {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(5), parts: None, versions: Versions::OURS }
+        let heartbeat = Duration::from_secs(5);
+        Self { heartbeat, parts: None, blocks: None, versions: Versions::OURS }
     }
 }
 
@@ -66,6 +71,13 @@ impl GatewayOptions {
     #[must_use]
     pub fn with_parts(mut self, parts: PartStore) -> Self {
         self.parts = Some(parts);
+        self
+    }
+
+    /// With blocks.
+    #[must_use]
+    pub fn with_blocks(mut self, blocks: Blocks) -> Self {
+        self.blocks = Some(blocks);
         self
     }
 
@@ -165,6 +177,18 @@ impl Gateway {
 
     pub(crate) fn parts(&self) -> Option<&PartStore> {
         self.0.options.parts.as_ref()
+    }
+
+    /// The host that asks for an artifact, if an order of its session names that.
+    async fn offered(&self, peer: &Peer, digest: &[u8]) -> Result<(HostName, Digest), Status> {
+        let digest = <[u8; 32]>::try_from(digest)
+            .map_err(|_length| Status::invalid_argument("a digest has 32 bytes"))?;
+        let digest = Digest::from_bytes(digest);
+        let host = self.0.admission.identify(peer).await.map_err(denied)?;
+        if !self.0.sessions.current(&host).is_some_and(|it| it.offers(&digest)) {
+            return Err(Status::permission_denied("no order of this session names that artifact"));
+        }
+        Ok((host, digest))
     }
 
     /// Opens what an order of a session has named.
@@ -334,18 +358,20 @@ impl GatewayService for Service {
     ) -> Result<Response<Self::FetchStream>, Status> {
         let peer = peer(&request)?;
         let FetchRequest { digest, offset } = request.into_inner();
-        let digest = <[u8; 32]>::try_from(digest.as_slice())
-            .map_err(|_length| Status::invalid_argument("a digest has 32 bytes"))?;
-        let digest = Digest::from_bytes(digest);
-        let sessions = &self.0.0.sessions;
-        let host = self.0.0.admission.identify(&peer).await.map_err(denied)?;
-        if !sessions.current(&host).is_some_and(|it| it.offers(&digest)) {
-            return Err(Status::permission_denied("no order of this session names that artifact"));
-        }
+        let (_host, digest) = self.0.offered(&peer, &digest).await?;
         let reader = self.0.open(&digest, offset).await?;
         Ok(Response::new(Box::pin(stream::unfold(Some(reader), |reader| async {
             next_chunk(reader?).await
         }))))
+    }
+
+    async fn swarm(&self, request: Request<SwarmRequest>) -> Result<Response<SwarmReply>, Status> {
+        let peer = peer(&request)?;
+        let (host, digest) = self.0.offered(&peer, &request.into_inner().digest).await?;
+        let blocks = self.0.0.options.blocks.as_ref();
+        let blocks = blocks.ok_or_else(|| Status::not_found("this server gives no blocks"))?;
+        let swarm = blocks.swarm(&host, digest).await;
+        swarm.map(Response::new).map_err(|why| Status::unavailable(why.to_string()))
     }
 }
 

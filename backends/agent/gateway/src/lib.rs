@@ -7,6 +7,7 @@
 //! accepts connections, puts it as a [`Peer`] among the extensions of each request. Machines become hosts by an [`Enroller`].
 mod admission;
 mod answers;
+mod blocks;
 mod conversation;
 mod delivery;
 mod enrolment;
@@ -21,6 +22,7 @@ mod sessions;
 mod stage;
 
 pub use admission::{Admission, Denied, Peer};
+pub use blocks::Blocks;
 pub use enrolment::{Enroller, Registrar};
 pub use executor::AgentExecutor;
 pub use gateway::{Gateway, GatewayOptions};

@@ -52,6 +52,9 @@ pub const REVERT_SINCE: u32 = 2;
 /// The oldest version in which hosts fetch what they will need ahead of their attempts.
 pub const STAGE_SINCE: u32 = 2;
 
+/// What a server of the control plane is called where blocks are given: its certificate names no host.
+pub const BLOCKS_OF_SERVER: &str = "deploy-server";
+
 /// The longest frame that either side takes, in bytes: a chunk of a log is far shorter, an order with its parameters too.
 pub const LONGEST_FRAME: usize = 1 << 20;
 

@@ -17,6 +17,7 @@ use crate::{
     cache::Cache,
     folder::{Folder, make},
     journal::{Journal, record::Record},
+    peers::Peers,
     pins::Pins,
     process::{cgroup::Cgroups, proc_fs::boot_id},
     publishers::Trust,
@@ -68,6 +69,8 @@ pub struct HostOptions {
     pub policy: Policy,
     /// This agent's program, which supervises attempts as well.
     pub program: PathBuf,
+    /// Whom it fetches blocks from, and gives them to; nobody unless it is said.
+    pub peers: Option<Arc<Peers>>,
 }
 
 impl HostOptions {
@@ -75,7 +78,14 @@ impl HostOptions {
     #[must_use]
     pub fn new(name: impl Into<String>, state: impl Into<PathBuf>, policy: Policy) -> Self {
         let program = PathBuf::from("/proc/self/exe");
-        Self { name: name.into(), state: state.into(), policy, program }
+        Self { name: name.into(), state: state.into(), policy, program, peers: None }
+    }
+
+    /// With others that have blocks.
+    #[must_use]
+    pub fn with_peers(mut self, peers: Arc<Peers>) -> Self {
+        self.peers = Some(peers);
+        self
     }
 
     /// With another program to supervise attempts: one that hands its arguments to [`run_helper`](crate::run_helper).
@@ -155,7 +165,12 @@ impl Host {
         }
         Ok(Self {
             journal,
-            cache: Cache::new(state.join("artifacts"), options.policy.cache_limit(), pins),
+            cache: Cache::new(
+                state.join("artifacts"),
+                options.policy.cache_limit(),
+                pins,
+                options.peers.clone(),
+            ),
             cgroups: Cgroups::find(options.policy.cgroups()),
             trust: Trust::of(&options.policy, state.join("publishers")),
             boot_id: boot_id().map_err(failed)?,

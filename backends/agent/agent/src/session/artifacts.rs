@@ -2,7 +2,9 @@
 use crate::host::{ArtifactBytes, FetchArtifact};
 use async_trait::async_trait;
 use bytes::Bytes;
-use deploy_agent_protocol::v1::{FetchChunk, FetchRequest, gateway_client::GatewayClient};
+use deploy_agent_protocol::v1::{
+    FetchChunk, FetchRequest, SwarmReply, SwarmRequest, gateway_client::GatewayClient,
+};
 use deploy_core::digest::Digest;
 use std::io;
 use tonic::{Code, Status, Streaming, transport::Channel};
@@ -23,6 +25,18 @@ impl FetchArtifact for RemoteArtifacts {
         let request = FetchRequest { digest: digest.as_bytes().to_vec(), offset };
         let reply = self.0.clone().fetch(request).await.map_err(|it| io_error(&it))?;
         Ok(Box::new(Pieces(reply.into_inner())))
+    }
+
+    async fn swarm(&self, digest: Digest) -> io::Result<Option<SwarmReply>> {
+        let request = SwarmRequest { digest: digest.as_bytes().to_vec() };
+        match self.0.clone().swarm(request).await {
+            Ok(reply) => Ok(Some(reply.into_inner())),
+            // The latter says a server that is older than this call.
+            Err(status) if matches!(status.code(), Code::NotFound | Code::Unimplemented) => {
+                Ok(None)
+            }
+            Err(status) => Err(io_error(&status)),
+        }
     }
 }
 

@@ -159,7 +159,7 @@ impl Lab {
 pub(crate) const PLAIN: &[(&str, &[u8])] = &[("descriptor.toml", b"format = 1\n")];
 
 /// Bytes that cannot be packed.
-fn noise(size: usize) -> Vec<u8> {
+pub(crate) fn noise(size: usize) -> Vec<u8> {
     let digests = (0_u64..).flat_map(|it| Digest::of(&it.to_be_bytes()).as_bytes().to_vec());
     digests.take(size).collect()
 }

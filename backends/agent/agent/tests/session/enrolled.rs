@@ -79,13 +79,13 @@ impl Registrar for Book {
 /// A control plane, as far as agents see it.
 pub(crate) struct Plane {
     agents: Arc<MemoryAgentRegistry>,
-    authority: Arc<Authority>,
+    pub(crate) authority: Arc<Authority>,
     book: Arc<Book>,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gateway: Gateway,
     /// Where agents and strangers are let in.
     pub(crate) door: String,
-    revocations: watch::Sender<Revocations>,
+    pub(crate) revocations: watch::Sender<Revocations>,
     stop: watch::Sender<bool>,
     newest: watch::Sender<Arc<ServerConfig>>,
     sessions: JoinHandle<()>,

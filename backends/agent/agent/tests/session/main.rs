@@ -8,6 +8,7 @@ mod faults;
 mod limits;
 mod link;
 mod mischief;
+mod peers;
 mod publishers;
 mod sessions;
 mod staging;

@@ -1,6 +1,6 @@
 //! A way between agents and their gateway on which what either says comes late, twice, and out of order.
 use deploy_agent_protocol::v1::{
-    AgentFrame, FetchRequest, GatewayFrame,
+    AgentFrame, FetchRequest, GatewayFrame, SwarmReply, SwarmRequest,
     gateway_client::GatewayClient,
     gateway_server::{Gateway, GatewayServer},
 };
@@ -154,6 +154,11 @@ impl Gateway for Carrier {
     ) -> Result<Response<Self::FetchStream>, Status> {
         let mut gateway = self.connect(sender(&request)).await;
         Ok(Response::new(gateway.fetch(request.into_inner()).await?.into_inner().boxed()))
+    }
+
+    async fn swarm(&self, request: Request<SwarmRequest>) -> Result<Response<SwarmReply>, Status> {
+        let mut gateway = self.connect(sender(&request)).await;
+        gateway.swarm(request.into_inner()).await
     }
 }
 

@@ -12,7 +12,7 @@ use deploy_agent_protocol::{
     Versions,
     v1::{
         AgentFrame, Answer, AwaitsConfirm, FetchChunk, FetchRequest, GatewayFrame, Hello, Order,
-        Welcome,
+        SwarmReply, SwarmRequest, Welcome,
         agent_frame::Kind as FromAgent,
         answer,
         gateway_client::GatewayClient,
@@ -317,6 +317,10 @@ impl Gateway for First {
         &self,
         _request: Request<FetchRequest>,
     ) -> Result<Response<Self::FetchStream>, Status> {
+        Err(Status::unimplemented("there is nothing here"))
+    }
+
+    async fn swarm(&self, _request: Request<SwarmRequest>) -> Result<Response<SwarmReply>, Status> {
         Err(Status::unimplemented("there is nothing here"))
     }
 }

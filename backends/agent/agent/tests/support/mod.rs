@@ -13,6 +13,7 @@ pub(crate) use executor::{LocalAgent, place, refused};
 use async_trait::async_trait;
 use bytes::Bytes;
 use deploy_agent::{ArtifactBytes, FetchArtifact, HostOptions, JournaledHost, Policy};
+use deploy_agent_protocol::v1::SwarmReply;
 use deploy_core::{
     backend::{ArtifactReader, ArtifactStore, HostRequest},
     conformance::sample,
@@ -129,6 +130,10 @@ impl FetchArtifact for FromStore {
         let reader = self.0.open(&digest, offset).await.map_err(io::Error::other)?;
         Ok(Box::new(Pieces(reader)))
     }
+
+    async fn swarm(&self, _: Digest) -> io::Result<Option<SwarmReply>> {
+        Ok(None)
+    }
 }
 
 #[async_trait]
@@ -153,6 +158,10 @@ impl FetchArtifact for FromFolder {
         let bytes = fs::read(self.0.join(digest.hex()))?;
         let rest = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
         Ok(Box::new(Once(Some(rest.to_vec()))))
+    }
+
+    async fn swarm(&self, _: Digest) -> io::Result<Option<SwarmReply>> {
+        Ok(None)
     }
 }
 

@@ -1,0 +1,394 @@
+//! Hosts have blocks from each other, and from the server no more than it takes.
+use crate::{
+    delivery::{PLAIN, noise},
+    enrolled::{Plane, Program},
+    support::{Fixture, scripts::eventually},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use deploy_agent::{Credentials, Names, enrol};
+use deploy_agent_gateway::{AgentExecutor, Blocks, GatewayOptions};
+use deploy_core::{
+    access::{Action, Permit, Resource},
+    backend::{ArtifactKind, AttemptRequest, Executor as _, HostRequest, StageRequest},
+    conformance::{permit, sample},
+    digest::Digest,
+    host::{Connection, Host},
+    id::{HostName, Seq},
+    memory::MemoryHostInventory,
+    plan::PlannedRelease,
+};
+use deploy_distribution::{
+    Blob, BlobFile, Outboard,
+    token::{Grant, TOKEN_LIFETIME, TokenSigner, TokenVerifier},
+    transfer::{
+        BlockServer, BlockSource, Client, Endpoint, FetchOrder, Fetcher, Limits, LinkError, Served,
+        SourceError,
+    },
+};
+use deploy_parts::{PartStore, PartStoreOptions};
+use deploy_pki::{AgentAcceptor, AgentPeer, PeerTls};
+use deploy_test_support::releases::{pack, put, release};
+use rustls_pki_types::CertificateDer;
+use std::{
+    fs::{self, File},
+    future,
+    io::Write as _,
+    ops::Range,
+    path::PathBuf,
+    sync::Arc,
+};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+/// As the gateway's orders are signed.
+const SECRET: [u8; 32] = [7; 32];
+const LARGE: usize = 24 << 20;
+
+/// A control plane that gives blocks, and hosts.
+struct Lab {
+    fixture: Fixture,
+    plane: Plane,
+    token: String,
+    permit: Permit,
+    server: Arc<BlockServer>,
+    endpoint: Endpoint,
+    serving: JoinHandle<()>,
+    hosts: Vec<Member>,
+}
+
+struct Member {
+    name: HostName,
+    state: TempDir,
+    policy: String,
+    program: Option<Program>,
+}
+
+impl Member {
+    /// As a power cut would end it, and then it is there again.
+    fn restart(&mut self) {
+        self.program = None;
+        self.program = Some(Program::run(self.state.path(), &self.policy));
+    }
+
+    fn has(&self, artifact: Digest) -> bool {
+        let file = self.state.path().join("artifacts").join(artifact.hex());
+        fs::read(file).is_ok_and(|it| Digest::of(&it) == artifact)
+    }
+}
+
+impl Lab {
+    /// With so many hosts that have this in their `[peers]`.
+    async fn new(hosts: u32, peers: &str) -> Self {
+        let fixture = Fixture::new("none").await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let parts = fixture.dir.path().join("parts");
+        let store = Arc::clone(&fixture.store) as _;
+        let parts = PartStore::open(parts, store, PartStoreOptions::default()).unwrap();
+        let inventory = Arc::new(MemoryHostInventory::new());
+        let clock = Arc::new(deploy_core::memory::SystemClock::new());
+        let blocks = Blocks::new(parts.clone(), &SECRET, format!(":{port}"), inventory, clock);
+        let server = Arc::new(blocks.server().unwrap());
+        let options = GatewayOptions::default().with_parts(parts).with_blocks(blocks);
+        let plane = Plane::with(&fixture, options).await;
+        let list = plane.revocations.subscribe();
+        let acceptor = AgentAcceptor::new(&plane.authority, list, Arc::clone(&plane.clock));
+        let identity = plane.authority.issue_server(&["127.0.0.1"], plane.clock.now()).unwrap();
+        let tls = watch::Sender::new(Arc::new(acceptor.block_config(&identity).unwrap()));
+        let serving = Arc::clone(&server);
+        let serving = tokio::spawn(async move {
+            serving.serve(listener, tls.subscribe(), future::pending()).await;
+        });
+        let token = plane.token(16).await;
+        let permit = permit(Action::HostExecute, Resource::System).await;
+        let endpoint = Endpoint::new(sample::name("deploy-server"), format!("127.0.0.1:{port}"));
+        let hosts_to_come = hosts;
+        let hosts = Vec::new();
+        let mut lab = Self { fixture, plane, token, permit, server, endpoint, serving, hosts };
+        for number in 0..hosts_to_come {
+            lab.join(number, peers).await;
+        }
+        lab
+    }
+
+    async fn credentials(&self, number: u32, state: &TempDir) -> Credentials {
+        let mut names = Names::default();
+        names.host = Some(format!("host-{number}"));
+        names.instance = Some(format!("test/here/{number}"));
+        let clock = Arc::clone(&self.plane.clock);
+        enrol(state.path(), &self.plane.door, &self.token, names, clock).await.unwrap()
+    }
+
+    async fn join(&mut self, number: u32, peers: &str) {
+        let state = tempfile::tempdir().unwrap();
+        let name: HostName = self.credentials(number, &state).await.host().parse().unwrap();
+        let policy = format!("folders = ['/srv']\n[peers]\nlisten = '127.0.0.1:0'\n{peers}\n");
+        let program = Some(Program::run(state.path(), &policy));
+        eventually("the host is there", || self.plane.gateway.is_connected(&name)).await;
+        self.hosts.push(Member { name, state, policy, program });
+    }
+
+    /// A release of a package with one large file.
+    async fn release(&self) -> PlannedRelease {
+        let store = &*self.fixture.store;
+        let package = pack(&[("bin/web.sh", &noise(LARGE))]).unwrap();
+        let package = put(store, ArtifactKind::Package, &package).await.unwrap();
+        let release = release(store, "one", PLAIN, &[]).await.unwrap();
+        PlannedRelease::from(&release.with_package(package))
+    }
+
+    /// Has a host fetch what it needs.
+    async fn stage(&self, host: &HostName, release: &PlannedRelease) {
+        let host = Host::new(host.clone(), Connection::Agent);
+        let on = HostRequest::new(host, sample::name("web"), "/srv/web".parse().unwrap());
+        let token = format!("{:032x}", 1);
+        let rollout = sample::name("r1");
+        let attempt = AttemptRequest::new(on, rollout, Seq::new(1), token, release.clone());
+        let request = StageRequest::new(attempt.on.clone(), attempt.artifacts())
+            .with_deliveries(attempt.delivery().into_iter().collect());
+        let executor = AgentExecutor::new(self.plane.gateway.clone());
+        executor.stage(&self.permit, &request).await.unwrap();
+    }
+
+    /// Has all hosts fetch it at once.
+    async fn stage_all(&self, release: &PlannedRelease) {
+        let all = self.hosts.iter().map(|it| self.stage(&it.name, release));
+        futures_util::future::join_all(all).await;
+    }
+
+    /// The large part of the package, as the server has it, and what it is for the transport.
+    fn part(&self) -> (Digest, Outboard, PathBuf) {
+        let blobs = fs::read_dir(self.fixture.dir.path().join("parts/blobs")).unwrap();
+        let largest = blobs.map(|it| it.unwrap().path()).max_by_key(|it| file_size(it)).unwrap();
+        let outboard = Outboard::compute(file_size(&largest), File::open(&largest).unwrap());
+        let name = largest.file_name().unwrap().to_str().unwrap();
+        (format!("sha256:{name}").parse().unwrap(), outboard.unwrap(), largest)
+    }
+
+    /// How many bytes of blocks the server has given.
+    fn given(&self) -> u64 {
+        self.server.served().values().sum()
+    }
+
+    fn token_for(&self, host: &HostName, blob: Blob) -> String {
+        let until = self.plane.clock.now().after(TOKEN_LIFETIME);
+        TokenSigner::from_secret(&SECRET).sign(&Grant::new(host.clone(), vec![blob], until))
+    }
+
+    fn peer_tls(&self) -> PeerTls {
+        PeerTls::new(self.plane.authority.fingerprint(), Arc::clone(&self.plane.clock))
+    }
+
+    fn client(&self, of: &Credentials) -> Arc<Client> {
+        let config = self.peer_tls().client(of.chain(), &of.key().unwrap()).unwrap();
+        let newest = watch::Sender::new(Arc::new(config)).subscribe();
+        let clock = Arc::clone(&self.plane.clock);
+        Arc::new(Client::new(newest, Arc::new(|it: &CertificateDer<'_>| Some(who(it))), clock))
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn who(certificate: &CertificateDer<'_>) -> HostName {
+    AgentPeer::of(certificate).map_or_else(|_| sample::name("deploy-server"), |it| it.host)
+}
+
+fn file_size(path: &PathBuf) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_have_most_of_it_from_each_other() {
+    let lab = Lab::new(3, "upload_mbit = 400\ndownload_mbit = 200").await;
+    let release = lab.release().await;
+    lab.stage_all(&release).await;
+    let (part, outboard, _) = lab.part();
+    assert!(lab.hosts.iter().all(|it| it.has(part)));
+    let (given, size) = (lab.given(), outboard.blob().size());
+    assert!((size..size * 9 / 5).contains(&given), "{given} of {size}: one copy, and little more");
+    for host in &lab.hosts {
+        let left = fs::read_dir(host.state.path().join("artifacts")).unwrap();
+        let folders = left.filter(|it| it.as_ref().unwrap().path().is_dir()).count();
+        assert_eq!(folders, 0, "nothing is left of its blocks");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_later_has_it_from_those_who_have_it() {
+    let mut lab = Lab::new(2, "download_mbit = 200").await;
+    let release = lab.release().await;
+    lab.stage_all(&release).await;
+    let (part, outboard, _) = lab.part();
+    let before = lab.given();
+    lab.join(7, "download_mbit = 200").await;
+    lab.stage(&lab.hosts[2].name, &release).await;
+    assert!(lab.hosts[2].has(part));
+    let given = lab.given() - before;
+    assert!(given < outboard.blob().size() / 2, "{given}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_blocks_are_given_it_comes_all_the_same() {
+    let lab = Lab::new(2, "").await;
+    lab.serving.abort();
+    eventually("the port is closed", || lab.serving.is_finished()).await;
+    let release = lab.release().await;
+    lab.stage_all(&release).await;
+    let (part, ..) = lab.part();
+    assert!(lab.given() == 0 && lab.hosts.iter().all(|it| it.has(part)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_nothing_takes_all_the_same() {
+    let lab = Lab::new(2, "serve = false").await;
+    let release = lab.release().await;
+    lab.stage_all(&release).await;
+    let (part, outboard, _) = lab.part();
+    assert!(lab.hosts.iter().all(|it| it.has(part)));
+    assert!(lab.given() >= 2 * outboard.blob().size());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_wants_the_archive_has_that_in_blocks() {
+    let lab = Lab::new(1, "").await;
+    let store = &*lab.fixture.store;
+    let archive = pack(&[("bin/web.sh", &noise(LARGE))]).unwrap();
+    let package = put(store, ArtifactKind::Package, &archive).await.unwrap();
+    let descriptor = b"format = 1\n[steps.post]\nscript = \"post.sh\"\n";
+    let scripts: &[(&str, &[u8])] = &[("descriptor.toml", descriptor), ("post.sh", b"true\n")];
+    let release = release(store, "one", scripts, &[]).await.unwrap().with_package(package);
+    lab.stage(&lab.hosts[0].name, &PlannedRelease::from(&release)).await;
+    assert!(lab.hosts[0].has(package.digest) && lab.given() >= archive.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_killed_goes_on_where_it_was() {
+    let mut lab = Lab::new(1, "download_mbit = 40").await;
+    let release = lab.release().await;
+    let name = lab.hosts[0].name.clone();
+    let staging = async {
+        // It is lost with the agent.
+        let executor = AgentExecutor::new(lab.plane.gateway.clone());
+        drop(executor);
+        lab.stage(&name, &release).await;
+    };
+    tokio::select! {
+        () = staging => panic!("it was fetched before anybody was killed"),
+        () = eventually("half of it has come", || lab.given() > LARGE as u64 / 2) => {}
+    }
+    let before = lab.given();
+    lab.hosts[0].restart();
+    eventually("the host is back", || lab.plane.gateway.is_connected(&name)).await;
+    lab.stage(&name, &release).await;
+    let (part, outboard, _) = lab.part();
+    assert!(lab.hosts[0].has(part));
+    let (size, all) = (outboard.blob().size(), lab.given());
+    // What was on the way when it was killed comes again.
+    assert!(all >= size && all < size + size / 4, "{before} and then {all} of {size}");
+}
+
+/// Bytes that are all wrong.
+#[derive(Debug)]
+struct Flipped(Outboard, Arc<File>);
+
+#[async_trait]
+impl BlockSource for Flipped {
+    async fn outboard(&self, _: Blob) -> Result<Bytes, SourceError> {
+        Ok(self.0.bytes().clone())
+    }
+
+    async fn readable(&self, _: Blob, _: Range<u64>) -> Result<Arc<File>, SourceError> {
+        Ok(Arc::clone(&self.1))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_flips_bytes_harms_nobody() {
+    let mut lab = Lab::new(1, "").await;
+    let release = lab.release().await;
+    lab.stage(&lab.hosts[0].name, &release).await;
+    let (part, outboard, path) = lab.part();
+    let blob = outboard.blob();
+    // A host of this control plane, which somebody has taken over.
+    let state = tempfile::tempdir().unwrap();
+    let liar = lab.credentials(9, &state).await;
+    let name: HostName = liar.host().parse().unwrap();
+    let wrong: Vec<u8> = fs::read(&path).unwrap().iter().map(|it| !it).collect();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&wrong).unwrap();
+    let source = Arc::new(Flipped(outboard.clone(), Arc::new(file)));
+    let verifier = TokenVerifier::new([TokenSigner::from_secret(&SECRET).public_key()]).unwrap();
+    let clock = || Arc::clone(&lab.plane.clock);
+    let identify = Arc::new(|it: &CertificateDer<'_>| Some(who(it)));
+    let server = Arc::new(BlockServer::new(source, verifier, identify, clock()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let tls = lab.peer_tls();
+    let config = Arc::new(tls.server(liar.chain(), &liar.key().unwrap()).unwrap());
+    let serving = Arc::clone(&server);
+    let giving = tokio::spawn(async move {
+        let newest = watch::Sender::new(config);
+        serving.serve(listener, newest.subscribe(), future::pending()).await;
+    });
+    let whole = BlobFile::whole(&path, outboard).unwrap();
+    let token = watch::Sender::new(lab.token_for(&name, blob)).subscribe();
+    let order = FetchOrder::new(blob, address, token);
+    let order = order.with_schedulers(vec![lab.endpoint.clone()]);
+    let fetcher = Fetcher::new(lab.client(&liar), Arc::new(Limits::new(None)), clock());
+    let lying = tokio::spawn(async move { fetcher.linger(&order, &whole).await });
+
+    for number in 1..4 {
+        lab.join(number, "").await;
+        let host = &lab.hosts[usize::try_from(number).unwrap()];
+        lab.stage(&host.name, &release).await;
+        assert!(host.has(part));
+    }
+    let lied: Served = server.served();
+    assert!(!lied.is_empty(), "somebody has asked it");
+    for (host, bytes) in lied {
+        assert!(bytes <= 2 * blob.block_size(), "{host} was given {bytes}");
+    }
+    lying.abort();
+    giving.abort();
+    drop(tls);
+}
+
+fn status(refused: Result<Outboard, LinkError>) -> u16 {
+    match refused {
+        Err(LinkError::Refused { status, .. }) => status,
+        Err(other) => panic!("{other}"),
+        Ok(_) => 200,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_token_of_ones_own_nothing_is_given() {
+    let lab = Lab::new(1, "").await;
+    let release = lab.release().await;
+    lab.stage(&lab.hosts[0].name, &release).await;
+    let blob = lab.part().1.blob();
+    let state = tempfile::tempdir().unwrap();
+    let other = lab.credentials(9, &state).await;
+    let name: HostName = other.host().parse().unwrap();
+    let client = lab.client(&other);
+    let ask = async |token: &str| status(client.outboard(&lab.endpoint, blob, token).await);
+    assert_eq!(ask(&lab.token_for(&name, blob)).await, 200);
+    assert_eq!(ask("").await, 401);
+    assert_eq!(ask(&lab.token_for(&lab.hosts[0].name, blob)).await, 403);
+
+    // Whoever is kept out has no connection, whatever token it has.
+    lab.plane.revocations.send_modify(|it| {
+        it.hosts.insert(name.clone());
+    });
+    let (again, token) = (lab.client(&other), lab.token_for(&name, blob));
+    let refused = again.outboard(&lab.endpoint, blob, &token).await;
+    assert!(
+        !matches!(refused, Ok(_) | Err(LinkError::Refused { .. })),
+        "it has a connection: {refused:?}"
+    );
+}
