@@ -28,6 +28,8 @@ const LARGEST: u64 = 1 << 20;
 
 /// Where agents connect to, unless it is said.
 const AGENTS_PORT: u16 = 7444;
+/// And where they have blocks; 7445 is where they have them from each other.
+const BLOCKS_PORT: u16 = 7446;
 /// How often an agent that has nothing to say says so.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
@@ -43,7 +45,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 const PREFIX: &str = "DEPLOY_SERVE_";
 
 /// The keys that have a variable, and whether their value is a text. `limits.requests` is `DEPLOY_SERVE_LIMITS_REQUESTS`.
-const KEYS: [(&str, bool); 31] = [
+const KEYS: [(&str, bool); 33] = [
     ("listen", true),
     ("database", true),
     ("database_file", true),
@@ -56,6 +58,8 @@ const KEYS: [(&str, bool); 31] = [
     ("agents.listen", true),
     ("agents.address", true),
     ("agents.heartbeat", true),
+    ("agents.blocks_listen", true),
+    ("agents.blocks_address", true),
     ("agents.parts_mib", false),
     ("telemetry.log_format", true),
     ("telemetry.otlp_endpoint", true),
@@ -119,6 +123,8 @@ struct AgentsFile {
     address: Option<String>,
     heartbeat: Option<Human>,
     parts_mib: Option<u32>,
+    blocks_listen: Option<SocketAddr>,
+    blocks_address: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -184,6 +190,10 @@ pub(super) struct AgentsConfig {
     pub(super) heartbeat: Duration,
     /// How much room the parts of packages may take.
     pub(super) parts_mib: u32,
+    /// Where it gives blocks.
+    pub(super) blocks_listen: SocketAddr,
+    /// The `HOST:PORT` at which hosts are to ask for them; `None` is where they reach this server, at that port.
+    pub(super) blocks_address: Option<String>,
 }
 
 /// The address of a database, which may hold a password.
@@ -294,6 +304,8 @@ impl ConfigFile {
                 address: agents.address.or(below.agents.address),
                 heartbeat: agents.heartbeat.or(below.agents.heartbeat),
                 parts_mib: agents.parts_mib.or(below.agents.parts_mib),
+                blocks_listen: agents.blocks_listen.or(below.agents.blocks_listen),
+                blocks_address: agents.blocks_address.or(below.agents.blocks_address),
             },
             telemetry: TelemetryFile {
                 log_format: telemetry.log_format.or(below.telemetry.log_format),
@@ -374,12 +386,24 @@ fn agents(written: AgentsFile, api: SocketAddr) -> Result<AgentsConfig, Problem>
             check_address(name.trim_matches(['[', ']'])).is_ok() && port.parse::<u16>().is_ok()
         })
     };
-    if let Some(address) = written.address.as_ref().filter(|it| !named(it)) {
-        let message = format!("`agents.address`: `{}` is no HOST:PORT", address.escape_debug());
-        return Err(invalid(message));
+    for (key, address) in
+        [("address", &written.address), ("blocks_address", &written.blocks_address)]
+    {
+        if let Some(address) = address.as_ref().filter(|it| !named(it)) {
+            let message = format!("`agents.{key}`: `{}` is no HOST:PORT", address.escape_debug());
+            return Err(invalid(message));
+        }
     }
-    let parts_mib = written.parts_mib.unwrap_or(PARTS_MIB);
-    Ok(AgentsConfig { listen, address: written.address, heartbeat, parts_mib })
+    let port = if listen.port() == 0 { 0 } else { BLOCKS_PORT };
+    let beside = || SocketAddr::new(listen.ip(), port);
+    Ok(AgentsConfig {
+        listen,
+        address: written.address,
+        heartbeat,
+        parts_mib: written.parts_mib.unwrap_or(PARTS_MIB),
+        blocks_listen: written.blocks_listen.unwrap_or_else(beside),
+        blocks_address: written.blocks_address,
+    })
 }
 
 fn encryption(tls: TlsFile, plain: bool) -> Result<Encryption, Problem> {

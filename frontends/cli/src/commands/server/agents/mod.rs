@@ -1,4 +1,5 @@
 //! The port of agents: who may come in, and what is done through them.
+mod blocks;
 mod doorkeeper;
 mod registrar;
 mod sights;
@@ -12,6 +13,7 @@ use crate::{
     files::write_whole,
     problem::{OrProblem as _, io_problem},
 };
+use blocks::BlockPort;
 use deploy_agent_gateway::{
     AgentExecutor, AgentListener, Enroller, Gateway, GatewayOptions, RegistryAdmission,
 };
@@ -42,6 +44,7 @@ pub(super) struct AgentPort {
     certificates: AgentCertificates,
     newest: watch::Sender<Arc<ServerConfig>>,
     listener: TcpListener,
+    blocks: BlockPort,
     clock: Arc<dyn Clock>,
 }
 
@@ -76,8 +79,12 @@ impl AgentPort {
         let kept = PartStoreOptions::default().with_budget(u64::from(config.parts_mib) << 20);
         let of_packages = PartStore::open(data_dir.parts(), Arc::clone(&artifacts), kept)
             .map_err(|err| io_problem(data_dir.parts().display(), &err))?;
-        let options =
-            GatewayOptions::default().with_heartbeat(config.heartbeat).with_parts(of_packages);
+        let (blocks, block_listener) =
+            BlockPort::open(parts, of_packages.clone(), &secret, config).await?;
+        let options = GatewayOptions::default()
+            .with_heartbeat(config.heartbeat)
+            .with_parts(of_packages)
+            .with_blocks(blocks.clone());
         let gateway =
             Gateway::new(Arc::new(admission), artifacts, Arc::clone(&clock), signer, options);
         let enroller = Enroller::new(
@@ -94,13 +101,15 @@ impl AgentPort {
             Doorkeeper::new(Arc::clone(&registry), gateway.clone(), list, Arc::clone(&clock));
         // Before anybody can come.
         doorkeeper.look().await;
-        let acceptor = AgentAcceptor::new(authority, revocations, Arc::clone(&clock));
+        let acceptor = || AgentAcceptor::new(authority, revocations.clone(), Arc::clone(&clock));
         let certificates = AgentCertificates {
-            acceptor: acceptor.with_strangers(),
+            acceptor: acceptor().with_strangers(),
+            known: acceptor(),
             authority: Arc::clone(authority),
             names: all_names(&[], port.ip()),
         };
         let newest = watch::Sender::new(certificates.config(&*clock)?);
+        let blocks = BlockPort::new(&blocks, block_listener, &certificates, &*clock)?;
         let fingerprint = authority.fingerprint();
         let links = ServerLinks { doorkeeper: doorkeeper.clone(), authority: fingerprint, address };
         let agents = Agents { registry, links: Arc::new(links) };
@@ -113,6 +122,7 @@ impl AgentPort {
             certificates,
             newest,
             listener,
+            blocks,
             clock,
         })
     }
@@ -137,10 +147,14 @@ impl AgentPort {
             certificates,
             newest,
             listener,
+            blocks,
             clock,
             ..
         } = self;
         let renewing = renewed(&clock, &newest, || certificates.config(&*clock));
+        let newest_of_blocks = blocks.newest();
+        let renewing_blocks =
+            renewed(&clock, &newest_of_blocks, || certificates.block_config(&*clock));
         let listener = AgentListener::new(listener, newest.subscribe(), Arc::clone(&clock));
         let stop = async {
             // Without anybody who could say so it is to stop as well.
@@ -155,6 +169,8 @@ impl AgentPort {
             () = doorkeeper.run() => {}
             () = sights.run() => {}
             () = renewing => {}
+            () = renewing_blocks => {}
+            () = blocks.serve() => {}
         }
     }
 }
@@ -162,6 +178,8 @@ impl AgentPort {
 /// Certificates of this server for agents: of its own authority, whatever people see.
 struct AgentCertificates {
     acceptor: AgentAcceptor,
+    /// Where nobody has to do with those who are no hosts yet.
+    known: AgentAcceptor,
     authority: Arc<Authority>,
     names: Vec<String>,
 }
@@ -170,6 +188,12 @@ impl AgentCertificates {
     fn config(&self, clock: &dyn Clock) -> Result<Arc<ServerConfig>, Problem> {
         let identity = self.authority.issue_server(&self.names, clock.now());
         let config = identity.and_then(|it| self.acceptor.config(&it));
+        config.map(Arc::new).map_err(|err| unusable(&err))
+    }
+
+    fn block_config(&self, clock: &dyn Clock) -> Result<Arc<ServerConfig>, Problem> {
+        let identity = self.authority.issue_server(&self.names, clock.now());
+        let config = identity.and_then(|it| self.known.block_config(&it));
         config.map(Arc::new).map_err(|err| unusable(&err))
     }
 }

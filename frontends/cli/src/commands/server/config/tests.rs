@@ -20,6 +20,7 @@ fn nothing_is_needed() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:7443");
     assert_eq!(config.encryption, Encryption::Own { names: vec![] });
     assert_eq!(config.agents.listen.to_string(), "127.0.0.1:7444");
+    assert_eq!(config.agents.blocks_listen.to_string(), "127.0.0.1:7446");
     assert_eq!((config.agents.address, config.agents.heartbeat), (None, HEARTBEAT));
     assert!(config.database.is_none() && !config.limits.local_hosts);
     assert_eq!(config.limits, Limits::default());
@@ -68,6 +69,7 @@ fn every_complaint_says_where() {
         ("[repair]\ninterval = \"0s\"", "`repair.interval` must be 100ms to 1d"),
         ("[agents]\nheartbeat = \"1ms\"", "`agents.heartbeat` must be 100ms to 5m"),
         ("[agents]\naddress = \"here\"", "`agents.address`: `here` is no HOST:PORT"),
+        ("[agents]\nblocks_address = \":1\"", "`agents.blocks_address`: `:1` is no HOST:PORT"),
         ("[build]\nenable = true", "server.toml:2:1: unknown field `enable`"),
         ("[build]\nsandbox = \"no\"", "server.toml:2:11: "),
         (
