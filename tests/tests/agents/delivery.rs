@@ -99,6 +99,9 @@ fn an_upgrade_is_planned_and_sent_as_a_delta_and_taken_back_without_a_download()
     web.release("1.0.1");
     web.deploy("1.0.0");
     run(&hosts, "1.0.0");
+    for host in &hosts {
+        assert!(host.log().contains(" MiB from the server"), "it came in blocks: {}", host.log());
+    }
 
     let transfers = web.transfers("1.0.1");
     assert_eq!(transfers.len(), 1, "{transfers:?}");

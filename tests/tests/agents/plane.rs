@@ -58,6 +58,7 @@ impl Plane {
         let mut server = self
             .command(&["serve", "--listen", &self.api])
             .env("DEPLOY_SERVE_AGENTS_LISTEN", &self.agents)
+            .env("DEPLOY_SERVE_AGENTS_BLOCKS_LISTEN", self.blocks())
             .env("DEPLOY_SERVE_AGENTS_HEARTBEAT", "500ms")
             .stdout(Stdio::piped())
             .stderr(log.unwrap())
@@ -80,6 +81,12 @@ impl Plane {
             }
         }
         self.server = Some(server);
+    }
+
+    /// Any port that is free, where agents are taken.
+    fn blocks(&self) -> String {
+        let (host, _) = self.agents.rsplit_once(':').unwrap();
+        format!("{host}:0")
     }
 
     /// `kill -9`.

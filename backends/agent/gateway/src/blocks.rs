@@ -36,7 +36,6 @@ const SLOTS: u16 = 6;
 pub(crate) struct NotGiven(String);
 
 impl NotGiven {
-    #[expect(clippy::needless_pass_by_value, reason = "it stands at the end of `map_err`")]
     fn new(why: impl fmt::Display) -> Self {
         Self(why.to_string())
     }

@@ -16,7 +16,7 @@ use deploy_pki::{AgentPeer, PeerTls};
 use giving::Giving;
 use rustls_pki_types::CertificateDer;
 use std::{
-    fs, io,
+    fs, future, io,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroU64},
     os::unix::fs::DirBuilderExt as _,
@@ -34,6 +34,8 @@ use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
 /// When no block came for so long the artifact is fetched in another way.
 const STALL: Duration = Duration::from_secs(120);
+/// How soon a token is asked for again at the earliest.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How many blocks others may ask for at a time, beyond those that are sent.
 const SLOTS: u16 = 10;
 
@@ -152,7 +154,7 @@ impl Peers {
         if let Some(giving) = &self.giving {
             giving.serve().await;
         }
-        std::future::pending().await
+        future::pending::<()>().await;
     }
 
     /// Fetches an artifact in blocks, in `folder`, from where an earlier try ended. What came there is compared with the BLAKE3 root that
@@ -265,9 +267,6 @@ impl Peers {
         route.await.map_or_else(|_nobody_is_sent| String::new(), |it| it.to_string())
     }
 }
-
-/// How soon a token is asked for again at the earliest.
-const AGAIN: Duration = Duration::from_secs(5);
 
 type Configs = (Arc<ClientConfig>, Arc<ServerConfig>);
 

@@ -65,9 +65,12 @@ struct Member {
 }
 
 impl Member {
-    /// As a power cut would end it, and then it is there again.
-    fn restart(&mut self) {
+    /// `kill -9`.
+    fn kill(&mut self) {
         self.program = None;
+    }
+
+    fn start(&mut self) {
         self.program = Some(Program::run(self.state.path(), &self.policy));
     }
 
@@ -103,10 +106,10 @@ impl Lab {
         let token = plane.token(16).await;
         let permit = permit(Action::HostExecute, Resource::System).await;
         let endpoint = Endpoint::new(sample::name("deploy-server"), format!("127.0.0.1:{port}"));
-        let hosts_to_come = hosts;
-        let hosts = Vec::new();
-        let mut lab = Self { fixture, plane, token, permit, server, endpoint, serving, hosts };
-        for number in 0..hosts_to_come {
+        let none = Vec::new();
+        let mut lab =
+            Self { fixture, plane, token, permit, server, endpoint, serving, hosts: none };
+        for number in 0..hosts {
             lab.join(number, peers).await;
         }
         lab
@@ -160,7 +163,7 @@ impl Lab {
     /// The large part of the package, as the server has it, and what it is for the transport.
     fn part(&self) -> (Digest, Outboard, PathBuf) {
         let blobs = fs::read_dir(self.fixture.dir.path().join("parts/blobs")).unwrap();
-        let largest = blobs.map(|it| it.unwrap().path()).max_by_key(|it| file_size(it)).unwrap();
+        let largest = blobs.map(|it| it.unwrap().path()).max_by_key(file_size).unwrap();
         let outboard = Outboard::compute(file_size(&largest), File::open(&largest).unwrap());
         let name = largest.file_name().unwrap().to_str().unwrap();
         (format!("sha256:{name}").parse().unwrap(), outboard.unwrap(), largest)
@@ -271,18 +274,14 @@ async fn an_agent_that_is_killed_goes_on_where_it_was() {
     let mut lab = Lab::new(1, "download_mbit = 40").await;
     let release = lab.release().await;
     let name = lab.hosts[0].name.clone();
-    let staging = async {
-        // It is lost with the agent.
-        let executor = AgentExecutor::new(lab.plane.gateway.clone());
-        drop(executor);
-        lab.stage(&name, &release).await;
-    };
     tokio::select! {
-        () = staging => panic!("it was fetched before anybody was killed"),
+        () = lab.stage(&name, &release) => panic!("it was fetched before anybody was killed"),
         () = eventually("half of it has come", || lab.given() > LARGE as u64 / 2) => {}
     }
     let before = lab.given();
-    lab.hosts[0].restart();
+    lab.hosts[0].kill();
+    eventually("it is gone", || !lab.plane.gateway.is_connected(&name)).await;
+    lab.hosts[0].start();
     eventually("the host is back", || lab.plane.gateway.is_connected(&name)).await;
     lab.stage(&name, &release).await;
     let (part, outboard, _) = lab.part();

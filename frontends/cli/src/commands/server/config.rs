@@ -28,8 +28,8 @@ const LARGEST: u64 = 1 << 20;
 
 /// Where agents connect to, unless it is said.
 const AGENTS_PORT: u16 = 7444;
-/// And where they have blocks; 7445 is where they have them from each other.
-const BLOCKS_PORT: u16 = 7446;
+/// How far beside it hosts have blocks: at 7446. At 7445 they have them from each other.
+const BESIDE_AGENTS: u16 = 2;
 /// How often an agent that has nothing to say says so.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
@@ -394,7 +394,8 @@ fn agents(written: AgentsFile, api: SocketAddr) -> Result<AgentsConfig, Problem>
             return Err(invalid(message));
         }
     }
-    let port = if listen.port() == 0 { 0 } else { BLOCKS_PORT };
+    // Where agents take any port that is free, hosts do as well.
+    let port = if listen.port() == 0 { 0 } else { listen.port().saturating_add(BESIDE_AGENTS) };
     let beside = || SocketAddr::new(listen.ip(), port);
     Ok(AgentsConfig {
         listen,
