@@ -3,6 +3,7 @@ use deploy_core::{
     id::ServiceName,
     repair::{Cause, Ledger},
 };
+use deploy_operations::AgentLinks;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -41,6 +42,7 @@ pub(crate) struct Metrics {
     pub(crate) driven: Gauge,
     agents_connected: Gauge,
     agents_refused: Counter,
+    blocks_given: Counter,
     owed: Family<OwedBy, Gauge>,
 }
 
@@ -57,6 +59,7 @@ impl Metrics {
         let durations = Family::<Routed, Histogram>::new_with_constructor(|| Histogram::new(STEPS));
         let (in_flight, streams, driven) = (Gauge::default(), Gauge::default(), Gauge::default());
         let (connected, refused) = (Gauge::default(), Counter::default());
+        let given = Counter::default();
         let owed = Family::<OwedBy, Gauge>::default();
         registry.register("hosts_owed", "Hosts that do not run what they should", owed.clone());
         registry.register("http_requests", "Requests that were answered", requests.clone());
@@ -66,6 +69,11 @@ impl Metrics {
         registry.register("rollouts_driven", "Rollouts that this process drives", driven.clone());
         registry.register("agents_connected", "Agents that have a session", connected.clone());
         registry.register("agent_sessions_refused", "Sessions that were refused", refused.clone());
+        registry.register(
+            "block_bytes_given",
+            "Bytes of blocks that hosts were given",
+            given.clone(),
+        );
         Self {
             registry,
             requests,
@@ -76,14 +84,16 @@ impl Metrics {
             owed,
             agents_connected: connected,
             agents_refused: refused,
+            blocks_given: given,
         }
     }
 
     /// Takes over what is counted where agents connect to.
-    pub(crate) fn agents(&self, connected: u64, refused: u64) {
-        self.agents_connected.set(i64::try_from(connected).unwrap_or(i64::MAX));
-        // It only grows, there as here.
-        self.agents_refused.inner().store(refused, Ordering::Relaxed);
+    pub(crate) fn agents(&self, links: &dyn AgentLinks) {
+        self.agents_connected.set(i64::try_from(links.connected()).unwrap_or(i64::MAX));
+        // These only grow, there as here.
+        self.agents_refused.inner().store(links.refused(), Ordering::Relaxed);
+        self.blocks_given.inner().store(links.given_bytes(), Ordering::Relaxed);
     }
 
     /// Counts the hosts that are owed something, in the place of all that was counted before.

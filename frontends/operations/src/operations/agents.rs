@@ -45,6 +45,9 @@ pub trait AgentLinks: fmt::Debug + Send + Sync + 'static {
 
     /// How many have asked for a session so far and were refused one.
     fn refused(&self) -> u64;
+
+    /// How many bytes of blocks hosts were given so far, which they did not have from each other.
+    fn given_bytes(&self) -> u64;
 }
 
 /// The connections of agents as seen from a process to which none leads. The server to which they lead finds out by itself what is
@@ -83,6 +86,10 @@ impl AgentLinks for LinksElsewhere {
     }
 
     fn refused(&self) -> u64 {
+        0
+    }
+
+    fn given_bytes(&self) -> u64 {
         0
     }
 }

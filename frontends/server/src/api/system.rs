@@ -51,8 +51,7 @@ pub(super) async fn server(State(state): State<SharedState>) -> Json<ServerInfo>
 pub(super) async fn metrics(State(state): State<SharedState>) -> Answer<impl IntoResponse> {
     let driven = i64::try_from(state.pool.count()).unwrap_or(i64::MAX);
     state.metrics.driven.set(driven);
-    let links = &state.control.agents.links;
-    state.metrics.agents(links.connected(), links.refused());
+    state.metrics.agents(&*state.control.agents.links);
     let text = state
         .metrics
         .text()

@@ -111,4 +111,5 @@ async fn a_person_decides_on_an_agent() {
     let metrics = lab.get("/metrics").await;
     let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
     assert!(metrics.contains("deploy_agents_connected 0"), "{metrics}");
+    assert!(metrics.contains("deploy_block_bytes_given_total 0"), "{metrics}");
 }

@@ -53,6 +53,11 @@ impl BlockPort {
         Ok(Self { server: Arc::new(server), listener, newest })
     }
 
+    /// Who gives the blocks, and knows how many.
+    pub(super) fn server(&self) -> Arc<BlockServer> {
+        Arc::clone(&self.server)
+    }
+
     /// Where newer certificates go.
     pub(super) fn newest(&self) -> watch::Sender<Arc<ServerConfig>> {
         self.newest.clone()

@@ -9,6 +9,7 @@ use deploy_core::{
     id::HostName,
     telemetry::HOST,
 };
+use deploy_distribution::transfer::BlockServer;
 use deploy_operations::AgentLinks;
 use deploy_pki::Revocations;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -84,6 +85,7 @@ pub(super) struct ServerLinks {
     pub(super) doorkeeper: Doorkeeper,
     pub(super) authority: Digest,
     pub(super) address: String,
+    pub(super) blocks: Arc<BlockServer>,
 }
 
 impl AgentLinks for ServerLinks {
@@ -109,6 +111,10 @@ impl AgentLinks for ServerLinks {
 
     fn refused(&self) -> u64 {
         self.doorkeeper.gateway.refused()
+    }
+
+    fn given_bytes(&self) -> u64 {
+        self.blocks.served().values().sum()
     }
 }
 

@@ -111,7 +111,12 @@ impl AgentPort {
         let newest = watch::Sender::new(certificates.config(&*clock)?);
         let blocks = BlockPort::new(&blocks, block_listener, &certificates, &*clock)?;
         let fingerprint = authority.fingerprint();
-        let links = ServerLinks { doorkeeper: doorkeeper.clone(), authority: fingerprint, address };
+        let links = ServerLinks {
+            doorkeeper: doorkeeper.clone(),
+            authority: fingerprint,
+            address,
+            blocks: blocks.server(),
+        };
         let agents = Agents { registry, links: Arc::new(links) };
         Ok(Self {
             agents,
