@@ -15,7 +15,12 @@ use deploy_package::{
     publish::{Holdings, WayKind, ways},
 };
 use deploy_parts::{PartStore, PartStoreOptions, PartsError};
-use std::{error::Error, fs, path::Path, sync::Arc};
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::io::AsyncReadExt as _;
 
 type Tested = Result<(), Box<dyn Error>>;
@@ -159,4 +164,28 @@ async fn many_who_want_the_same_have_it_made_once() -> Tested {
     }
     assert!(made.windows(2).all(|it| it[0] == it[1]));
     Ok(())
+}
+
+#[tokio::test]
+async fn a_package_is_a_file_once_somebody_asks_for_it() -> Tested {
+    let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
+    let bytes = version(1)?;
+    let package = packages.put("1.0.0", &bytes).await?;
+    let parts = packages.parts(folder.path())?;
+    let all = twice(&parts, package.digest).await?;
+    assert!(all.iter().all(|it| fs::read(it).is_ok_and(|it| it == bytes)), "{all:?}");
+
+    fs::remove_file(&all[0])?;
+    assert_eq!(fs::read(parts.file(package.digest).await?)?, bytes);
+    let missing = parts.file(Digest::of(b"nothing")).await;
+    assert!(matches!(missing, Err(PartsError::Package(_))), "{missing:?}");
+    let left = fs::read_dir(folder.path().join("work"))?;
+    assert_eq!(left.count(), 0, "nothing is left of what was copied");
+    Ok(())
+}
+
+/// Asks for a file twice at once.
+async fn twice(parts: &PartStore, digest: Digest) -> Result<Vec<PathBuf>, PartsError> {
+    let (one, two) = tokio::join!(parts.file(digest), parts.file(digest));
+    Ok(vec![one?, two?])
 }

@@ -9,6 +9,7 @@ mod agents;
 mod authority;
 mod enrolment;
 mod hostile;
+mod peers;
 mod requests;
 mod scene;
 mod servers;
