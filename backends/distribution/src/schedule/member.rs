@@ -153,6 +153,11 @@ impl Member {
         self.halvings >= GONE_AFTER
     }
 
+    /// It gives nothing more, until it comes anew.
+    pub(super) const fn only_take(&mut self) {
+        self.slots = 0;
+    }
+
     /// The zone, as the number of its group.
     pub(super) const fn zone(&self) -> u32 {
         let [_, zone, _] = self.groups;

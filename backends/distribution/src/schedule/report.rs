@@ -157,10 +157,19 @@ impl Swarm {
 
     fn blame(&mut self, host: u32, source: u32) {
         let Some(member) = self.member_mut(source) else { return };
-        if member.blame(host) && member.present {
+        if !member.blame(host) || !member.present {
+            return;
+        }
+        if member.proven || member.is_seed() {
             let host = member.name.clone();
             self.events.push(Event::Lost { host });
-            self.leave(Seat(source));
+            return self.leave(Seat(source));
+        }
+        // Nobody has ever reached it. It may all the same be there, and want what others have.
+        let (counted, zone, had) = (member.counts(), member.zone(), member.had.clone());
+        member.only_take();
+        if counted {
+            self.discount(zone, &had);
         }
     }
 }
