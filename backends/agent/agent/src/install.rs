@@ -31,6 +31,10 @@ folders = [\"/srv\"]
 #log_mib = 64
 # How much is kept of packages and descriptors, in MiB, beside what is in use.
 #cache_mib = 10240
+# Blocks of packages from other hosts, and for them; without this, as it stands here.
+# [peers]
+# listen = \"0.0.0.0:7445\"
+# serve = true
 # Whose signatures releases have to have; without this, nobody's. `deploy key create` makes a key.
 # [publishers]
 # keys = [\"RWQ...\"]
