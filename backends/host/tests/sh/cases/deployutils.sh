@@ -152,6 +152,26 @@ case_a_broken_package_is_not_installed() {
 	never library 'du_fetch "$DEPLOY_PACKAGE" 0000'
 }
 
+case_a_tree_is_installed_where_there_is_one() {
+	tree() { mkdir -p app/releases/.tree.r1 && echo tree >app/releases/.tree.r1/name; }
+	with='DEPLOY_PACKAGE= DEPLOY_TREE=$DEPLOY_PATH/releases/.tree.r1'
+	never library "$with; du_install"
+	tree
+	library "$with; du_fetch" | grep -q 'as a tree'
+	# The disk fails once, and the step calls it again.
+	library "$with; sync() { return 1; }; du_install; unset -f sync; du_install"
+	same "$(cat app/current/name)" tree
+	never [ -e app/releases/.tree.r1 ]
+	library "$with; du_install" | grep -q 'r1 is installed'
+	# What was left of another one is taken away, and another release does not get this tree.
+	mkdir app/releases/.tree.r0
+	release r2
+	RELEASE=r2
+	library du_install
+	same "$(cat app/current/name)" r2
+	never [ -e app/releases/.tree.r0 ]
+}
+
 case_expansion_takes_only_its_own_names() {
 	same "$(library 'P_A="x\$P_B\$(touch pwned)" P_B=b HOME=h; du_expand "\$P_A/\${P_B}/\$HOME/\${HOME}/\$(touch pwned)/\$/\${P_B/\${DEPLOY_SERVICE}\$"')" \
 		'x$P_B$(touch pwned)/b/$HOME/${HOME}/$(touch pwned)/$/${P_B/shop$'
