@@ -1,5 +1,6 @@
 //! What is staged is there when the attempt comes, whatever has become of the store by then.
 use crate::{
+    delivery::noise,
     link::{Agent, Link, Served, h1},
     sessions::Unread,
     support::{Fixture, scripts::eventually},
@@ -89,12 +90,6 @@ impl Lab {
         let file = self.fixture.state().join("artifacts").join(artifact.digest.hex());
         std::fs::metadata(file.with_extension("part")).map_or(0, |it| it.len())
     }
-}
-
-/// Bytes that cannot be packed.
-fn noise(size: usize) -> Vec<u8> {
-    let digests = (0_u64..).flat_map(|it| Digest::of(&it.to_be_bytes()).as_bytes().to_vec());
-    digests.take(size).collect()
 }
 
 fn size_of(artifacts: &[ArtifactRef]) -> u64 {
