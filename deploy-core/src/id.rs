@@ -63,6 +63,12 @@ const ACCOUNT: Alphabet = Alphabet {
 };
 const TOKEN: Alphabet =
     Alphabet { longest: 32, upper: false, inner: b"", reason: "only a-z and 0-9 may appear" };
+const OUTPUT: Alphabet = Alphabet {
+    longest: 63,
+    upper: false,
+    inner: b"-._",
+    reason: "only a-z, 0-9, `-`, `.` and `_` may appear",
+};
 const LABEL: Alphabet = Alphabet {
     longest: 63,
     upper: true,
@@ -169,6 +175,10 @@ name!(
 name!(
     /// A part of what names a machine for its provider, such as a region or the id of an instance.
     MachineName, "machine name", ID
+);
+name!(
+    /// A file that an attempt leaves to be collected, such as `report.json`.
+    OutputName, "name of an output", OUTPUT
 );
 name!(
     /// A reason to keep an artifact, such as `audit-2026`.

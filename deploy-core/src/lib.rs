@@ -13,6 +13,7 @@ pub mod host;
 pub mod id;
 #[cfg(feature = "engine")]
 pub mod layer;
+pub mod limit;
 #[cfg(feature = "engine")]
 pub mod memory;
 pub mod plan;

@@ -50,7 +50,7 @@ async fn check(draft: Draft, request: &PutArtifact) -> BackendResult<Draft> {
     Err(if request.offset > 0 { err.with("resumed_at", request.offset) } else { err })
 }
 
-pub(crate) fn mismatch(request: &PutArtifact) -> BackendError {
+fn mismatch(request: &PutArtifact) -> BackendError {
     BackendError::new(ErrorKind::InvalidInput, OPERATION)
         .with("digest", request.digest)
         .with("size", request.size)

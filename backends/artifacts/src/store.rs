@@ -7,7 +7,7 @@ use crate::{
     gate::Gate,
     holds::Holds,
     layout,
-    put::{fill, mismatch},
+    put::fill,
     read::{self, Reader},
 };
 use async_trait::async_trait;
@@ -140,20 +140,6 @@ impl ObjectArtifactStore {
         Ok(size)
     }
 
-    /// Whether the bytes that `request` brings are here already, and as they should be.
-    async fn has(&self, request: &PutArtifact) -> BackendResult<bool> {
-        let operation = "artifact.put";
-        if self.find(operation, &request.digest).await?.is_none() {
-            return Ok(false);
-        }
-        match self.read_through(operation, &request.digest).await {
-            Ok(size) if size == request.size => Ok(true),
-            Ok(size) => Err(mismatch(request).with("found_size", size)),
-            Err(err) if matches!(err.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(false),
-            Err(err) => Err(err),
-        }
-    }
-
     async fn begin(&self, request: &PutArtifact) -> BackendResult<Draft> {
         match &self.folder {
             Some(folder) => Draft::in_folder(folder.clone(), request.digest, request.offset).await,
@@ -197,19 +183,7 @@ impl ObjectArtifactStore {
         }
     }
 
-    /// Lists what is here; `false` if it has gone in the meantime.
-    async fn list_present(&self, request: &PutArtifact) -> BackendResult<bool> {
-        let _entered = self.gate.enter("artifact.put").await?;
-        if self.find("artifact.put", &request.digest).await?.is_none() {
-            return Ok(false);
-        }
-        if let Some(entry) = self.unlisted(request).await? {
-            self.enlist(&entry).await?;
-        }
-        Ok(true)
-    }
-
-    /// Makes `draft` an artifact and lists it.
+    /// Makes `draft` an artifact and lists it. Bytes that are here already make room for it: they may have rotted.
     async fn publish(&self, request: &PutArtifact, draft: Draft) -> BackendResult<()> {
         let _entered = self.gate.enter("artifact.put").await?;
         let entry = match self.unlisted(request).await {
@@ -295,9 +269,6 @@ impl ArtifactStore for ObjectArtifactStore {
         permit.demand(Action::ArtifactWrite, &repository, "artifact.put")?;
         let meta = ArtifactMeta::new(request.digest, request.size);
         self.unlisted(&request).await?;
-        if self.has(&request).await? && self.list_present(&request).await? {
-            return Ok(meta);
-        }
         let draft = fill(self.begin(&request).await?, &request, body).await?;
         self.publish(&request, draft).await?;
         self.in_folder("artifact.put", (), move |it| it.discard_kept(&meta.digest)).await?;
@@ -305,9 +276,6 @@ impl ArtifactStore for ObjectArtifactStore {
     }
 
     async fn partial(&self, digest: &Digest) -> BackendResult<u64> {
-        if self.find("artifact.partial", digest).await?.is_some() {
-            return Ok(0);
-        }
         let digest = *digest;
         self.in_folder("artifact.partial", 0, move |folder| folder.kept(&digest)).await
     }

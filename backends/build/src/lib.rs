@@ -30,17 +30,22 @@
 mod clear;
 mod ended;
 mod git;
+mod kept;
 mod local;
 mod log;
 mod pack;
 mod process;
 mod provenance;
+mod queue;
 mod quota;
+mod records;
+mod remote;
 mod sandbox;
 mod secrets;
 mod webhook;
 
 pub use git::RemotePolicy;
 pub use local::{LocalBuilder, SandboxUse};
+pub use remote::{BuildHosts, Handover, HostSide, RemoteBuilder};
 pub use secrets::{FileSecrets, Secret, Secrets};
 pub use webhook::{Forge, Push, WebhookError};

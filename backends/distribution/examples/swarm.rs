@@ -19,7 +19,7 @@ use deploy_distribution::{
     token::{Grant, TOKEN_LIFETIME, TokenSigner, TokenVerifier},
     transfer::{
         BlockServer, BlockSource, Client, Director, Endpoint, FetchOrder, Fetcher, Identify,
-        Limits, Relay, Shelf,
+        Limits, Pass, Relay, Shelf, Space,
     },
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -192,8 +192,11 @@ async fn relay(
 ) -> Result<(), Failure> {
     fs::create_dir_all(&into)?;
     let (client, limits) = (Arc::clone(&identity.client), Arc::new(Limits::new(None)));
-    let (token, clock) = (identity.token(blob), Arc::new(SystemClock::new()));
-    let relay = Relay::open(into, u64::MAX, vec![store], token, client, limits, clock)?;
+    let clock = Arc::new(SystemClock::new());
+    let until = clock.now().after(TOKEN_LIFETIME);
+    let pass = Pass::new(identity.token(blob).borrow().clone(), vec![store], until);
+    let space = Space::new(u64::MAX);
+    let relay = Relay::open(into, space, Arc::new(pass), client, limits, clock)?;
     give(&identity, Arc::new(relay), listen, blob).await
 }
 

@@ -81,7 +81,9 @@ impl PartStore {
     ) -> io::Result<Self> {
         let folder = folder.into();
         let blobs = Blobs::open(folder.join("blobs"))?;
-        fs::create_dir_all(folder.join("publications"))?;
+        let publications = folder.join("publications");
+        fs::create_dir_all(&publications)?;
+        forget_gone(&publications, &blobs)?;
         // What a process that was killed was making.
         let work = folder.join("work");
         match fs::remove_dir_all(&work) {
@@ -221,6 +223,18 @@ impl PartStore {
             tokio::task::spawn_blocking(move || inner.find(&inner.named(package, earlier))).await;
         found.unwrap_or_else(|err| Err(self.0.failed(io::Error::other(err))))
     }
+}
+
+/// Removes the lists of packages whose parts had to make room.
+fn forget_gone(publications: &Path, blobs: &Blobs) -> io::Result<()> {
+    for entry in fs::read_dir(publications)? {
+        let path = entry?.path();
+        // A list is a part as well, used whenever the others are.
+        if !blobs.path(Digest::of(&fs::read(&path)?)).exists() {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 impl Inner {

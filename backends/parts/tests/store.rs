@@ -135,6 +135,24 @@ async fn what_was_removed_is_made_again_byte_for_byte() -> Tested {
 }
 
 #[tokio::test]
+async fn lists_of_what_had_to_make_room_go_with_it() -> Tested {
+    let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
+    let [kept, gone] =
+        [packages.put("1", &version(1)?).await?, packages.put("2", &version(2)?).await?];
+    let parts = packages.parts(folder.path())?;
+    parts.publish(kept, None).await?;
+    let list = parts.publish(gone, None).await?.list.digest;
+    fs::remove_file(folder.path().join("blobs").join(list.hex()))?;
+    drop(parts);
+    let parts = packages.parts(folder.path())?;
+    let left = fs::read_dir(folder.path().join("publications"))?;
+    let left: Vec<_> = left.map(|it| it.map(|it| it.file_name())).collect::<Result<_, _>>()?;
+    assert_eq!(left, [format!("{}.new", kept.digest.hex()).as_str()]);
+    assert!(parts.look(kept, None).await?.is_some());
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_no_package_has_no_parts() -> Tested {
     let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
     let parts = packages.parts(folder.path())?;

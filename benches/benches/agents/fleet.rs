@@ -9,9 +9,9 @@ use deploy_agent::{
 use deploy_agent_protocol::{
     LONGEST_CHUNK,
     v1::{
-        Accepted, Attempt, AttemptId, Check, Checked, Confirm, Ended, Follow, Holding, Kill,
-        NeverStarted, Observe, Observed, Outcome, Probe, Refused, Resolve, Resolved, Stage, Staged,
-        answer::Kind,
+        Accepted, Attempt, AttemptId, Check, Checked, Collect, Collected, Confirm, Ended, Follow,
+        Holding, Kill, Limits, NeverStarted, Observe, Observed, Outcome, Probe, Refused, Resolve,
+        Resolved, Stage, Staged, answer::Kind,
     },
 };
 use deploy_benches::Failure;
@@ -142,6 +142,10 @@ impl HostSide for Nothing {
         Kind::Staged(Staged::default())
     }
 
+    async fn collect(&self, _collect: Collect) -> Kind {
+        Kind::Collected(Collected::default())
+    }
+
     async fn check(&self, _check: Check) -> Kind {
         Kind::Checked(Checked::default())
     }
@@ -169,6 +173,8 @@ impl HostSide for Nothing {
     async fn confirm_end(&self, _attempt: &AttemptId) {}
 
     async fn log_durable(&self, _attempt: &AttemptId, _offset: u64) {}
+
+    async fn limit(&self, _: Limits) {}
 
     async fn shutdown(&self) {}
 }

@@ -9,7 +9,7 @@ use crate::{
     digest::Digest,
     error::{BackendError, BackendResult, ErrorKind},
     host::Labels,
-    id::{BootId, HostName, TokenId},
+    id::{BootId, HostName, LabelValue, TokenId},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -158,6 +158,12 @@ const KEY_IS_BACK: &str =
 /// Why an agent is quarantined that comes from a boot that was over.
 const BOOT_IS_BACK: &str = "a boot that was over came back: two machines have its key";
 
+/// Whether a join token that gives these labels is for relays: it says so, and in which zone they are.
+pub(crate) fn makes_relays(labels: &Labels) -> bool {
+    let label = |key: &str| labels.iter().find(|it| it.0.as_str() == key).map(|it| it.1.as_str());
+    label("role") == Some(NaturalKey::RELAY) && label("zone").is_some()
+}
+
 impl Agent {
     /// A later sight is written down only if it is this much later: ten thousand agents are not ten thousand writes a minute.
     pub const SIGHT_STEP: Duration = Duration::from_secs(300);
@@ -205,6 +211,22 @@ impl Agent {
             .with("host", &self.host)
             .with("state", self.state.as_str())
             .with("reason", &self.reason))
+    }
+
+    /// Whether it is a relay, and no host: its machine has come as one, and whoever made its join token has said so too.
+    #[must_use]
+    pub fn is_relay(&self) -> bool {
+        self.natural_key.is_relays() && makes_relays(&self.labels)
+    }
+
+    /// The zone that its join token gives.
+    #[must_use]
+    pub fn zone(&self) -> Option<&LabelValue> {
+        self.label("zone")
+    }
+
+    fn label(&self, key: &str) -> Option<&LabelValue> {
+        self.labels.iter().find(|(it, _)| it.as_str() == key).map(|(_, value)| value)
     }
 
     /// Whether `key` is the key it has, or the next one.

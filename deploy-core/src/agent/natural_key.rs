@@ -78,6 +78,17 @@ impl FromStr for NaturalKey {
     }
 }
 
+impl NaturalKey {
+    /// As what a relay comes, and the value of the label `role` that makes it one.
+    pub(crate) const RELAY: &str = "relay";
+
+    /// Whether a machine that is called so comes as a relay: that alone makes it none, for anybody can say so.
+    #[must_use]
+    pub fn is_relays(&self) -> bool {
+        matches!(self, Self::Instance { provider, .. } if provider.as_str() == Self::RELAY)
+    }
+}
+
 impl fmt::Display for NaturalKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,6 +1,6 @@
 use crate::{
     access::Permit,
-    agent::{Agent, AgentFacts, AgentState, Certificate, KeyFingerprint, NaturalKey},
+    agent::{Agent, AgentFacts, AgentState, Certificate, KeyFingerprint, NaturalKey, makes_relays},
     error::{BackendError, BackendResult, ErrorKind},
     host::Labels,
     id::{BootId, HostName, Principal, TokenId},
@@ -59,6 +59,14 @@ impl JoinGrant {
             None if self.used >= self.uses.get() => Some("it is used up"),
             None => None,
         }
+    }
+
+    /// Why it does not let `machine` in; `None` while it does.
+    #[must_use]
+    pub fn refusal_of(&self, machine: &EnrollAgent) -> Option<&'static str> {
+        let comes_in_vain = machine.natural_key.is_relays() && !makes_relays(&self.labels);
+        let why = "the join token is none for a relay: make one with `deploy host join-token create --relay --zone ZONE`, and enrol again";
+        self.refusal(machine.now).or_else(|| comes_in_vain.then_some(why))
     }
 }
 
@@ -195,6 +203,7 @@ impl CertifyAgent {
 /// * `enroll` uses a join token once, and gives an active agent with the token's labels and the name that it wants.
 /// * A wrong secret is `Unauthenticated`, and told in the same words as an unknown id.
 /// * A join token that has expired, was revoked or is used up is `Unauthenticated`, from then on and wherever it is used.
+/// * A machine that comes as a relay by a join token whose labels are not those of one, `role=relay` and a `zone`, is `Unauthenticated`.
 /// * Of any number of hosts that use a join token at once, as many are enrolled as it has uses.
 /// * `enroll` again with the same key, machine and join token gives the same agent, and uses nothing: the answer was lost.
 /// * `enroll` of a machine that is known finds its agent: the name stays, and the new key supersedes the old. If that agent is not

@@ -231,6 +231,7 @@ pub type ArtifactReader = Pin<Box<dyn AsyncRead + Send>>;
 /// * `put` is atomic and durable: a reader sees all of the body or nothing, also after a crash.
 /// * `put` of what is there already succeeds; it adds the entry if that is new, and changes nothing else.
 /// * `put` of a body that does not match its digest or size is `InvalidInput`, stores nothing and lists nothing.
+/// * To know a digest is not to have its bytes: `put` reads and compares its body also where the digest is there already.
 /// * `put` of another digest under a version that is listed already is `AlreadyExists`, and stores nothing.
 /// * An interrupted `put` (the body fails) is no artifact; where `resume` is offered, `partial` says how much is kept, and a
 ///   `put` with that offset completes it. A `put` with any other offset than 0 or what `partial` says is `Conflict`.

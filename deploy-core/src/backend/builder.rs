@@ -3,8 +3,8 @@ use crate::{
     access::Permit,
     digest::{Digest, digest_of},
     error::BackendResult,
-    id::{BuildId, Principal, ServiceName},
-    spec::{ArchiveFormat, ArtifactRef, CommitId, GitRevision, Recipe, Source},
+    id::{BuildId, HostName, Principal, ServiceName},
+    spec::{ArchiveFormat, ArtifactRef, CommitId, GitRevision, Recipe, Selector, Source},
     time::Timestamp,
 };
 use async_trait::async_trait;
@@ -23,6 +23,9 @@ pub struct BuildRequest {
     pub revision: GitRevision,
     /// How.
     pub recipe: Recipe,
+    /// On which hosts; `None`: wherever the builder builds by itself. It is no part of what makes two builds the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<Selector>,
 }
 
 impl BuildRequest {
@@ -34,7 +37,14 @@ impl BuildRequest {
         revision: GitRevision,
         recipe: Recipe,
     ) -> Self {
-        Self { service, source, revision, recipe }
+        Self { service, source, revision, recipe, on: None }
+    }
+
+    /// On one of these hosts.
+    #[must_use]
+    pub fn with_on(mut self, on: Option<Selector>) -> Self {
+        self.on = on;
+        self
     }
 
     /// The identity of the build once its revision is known to be `commit`: two builds of one identity are one build.
@@ -107,6 +117,10 @@ pub enum BuildFault {
     DescriptorRefused,
     /// It has written more than it may.
     DiskLimit,
+    /// No host can build it.
+    HostMissing,
+    /// The host that built it gives something else than it says.
+    HostUntrue,
     /// A bug, or a machine that does not do what it should.
     Internal,
     /// There is no room left.
@@ -137,6 +151,8 @@ impl BuildFault {
             Self::CommandFailed => "command_failed",
             Self::DescriptorRefused => "descriptor_refused",
             Self::DiskLimit => "disk_limit",
+            Self::HostMissing => "host_missing",
+            Self::HostUntrue => "host_untrue",
             Self::Internal => "internal",
             Self::NoSpace => "no_space",
             Self::OutputMissing => "output_missing",
@@ -281,6 +297,9 @@ pub struct Build {
     pub tag: Option<GitRevision>,
     /// The build whose outputs are this one's, because source and recipe are the same.
     pub same_as: Option<BuildId>,
+    /// The host that works on it, or did; `None` if that is the builder's own machine, and until it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostName>,
     /// When it was asked for.
     pub queued_at: Timestamp,
     /// When it began.
@@ -307,6 +326,7 @@ impl Build {
             commit: None,
             tag: None,
             same_as: None,
+            host: None,
             queued_at: at,
             started_at: None,
             ended_at: None,
@@ -387,6 +407,7 @@ impl BuildLog {
 /// * `cancel` keeps a build from beginning, or ends what it does; a build that is over stays what it is, which is no error.
 /// * Commands that take longer than the recipe allows are ended, and the build is `TimedOut`.
 /// * A recipe that cannot be carried out is `InvalidInput`, and no build.
+/// * So is a request for hosts that are not there, or that a builder without hosts gets.
 /// * A build that is not there is `NotFound`, from `build`, `cancel`, `log` and `open` alike; so is an output that a build has not made.
 /// * A permit for another action or service is `PermissionDenied`: `submit` and `cancel` take `BuildRun` on the service.
 ///

@@ -1,4 +1,7 @@
-use super::{ConfirmRequest, Confirmation, Delivery, Revert, StageReport, StageRequest, Transfer};
+use super::{
+    CollectRequest, ConfirmRequest, Confirmation, Delivery, Piece, Revert, StageReport,
+    StageRequest, Transfer,
+};
 use crate::{
     access::Permit,
     error::BackendResult,
@@ -354,6 +357,8 @@ impl Observed {
 pub struct ExecutorCapabilities {
     /// [`Executor::check`] works.
     pub check: bool,
+    /// [`Executor::collect`] works.
+    pub collect: bool,
     /// Hosts go back by themselves where an attempt has a [`Revert`], unless [`Executor::confirm`] comes in time.
     pub confirm: bool,
     /// [`Executor::kill`] works.
@@ -367,6 +372,13 @@ impl ExecutorCapabilities {
     #[must_use]
     pub const fn with_check(mut self, check: bool) -> Self {
         self.check = check;
+        self
+    }
+
+    /// With or without [`Executor::collect`].
+    #[must_use]
+    pub const fn with_collect(mut self, collect: bool) -> Self {
+        self.collect = collect;
         self
     }
 
@@ -416,7 +428,10 @@ impl ExecutorCapabilities {
 /// * `kill` of an attempt that waits to be confirmed makes the host go back at once; the way back itself is not ended.
 /// * `stage` has the host fetch and verify what it will need, and answers once it has all of it. It starts nothing, raises no fence, and
 ///   asked again fetches only what is missing. `run` works without it.
-/// * `check` and `observe` change nothing on the host.
+/// * `collect` gives the files that the steps of an attempt have put into the folder `$DEPLOY_OUTPUT`: a piece of one, from an offset on and
+///   no more than asked for, and how large it is. At its end the piece is empty. They are there for as long as the attempt's result.
+/// * To collect what is not there is `NotFound`, whether the file is missing, is something else than a file, or the attempt never started.
+/// * `check`, `collect` and `observe` change nothing on the host.
 /// * An attempt's result is kept on the host: `probe` and `run` give the same answer for it later.
 /// * What the capabilities leave out is `Unsupported`.
 /// * A permit for another action or host is `PermissionDenied`: `observe` takes `HostObserve`, the others `HostExecute`.
@@ -485,6 +500,9 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
         let _anywhere = host;
         Ok(Transfer::whole(delivery.package))
     }
+
+    /// Gives a piece of a file that an attempt has left to be collected.
+    async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece>;
 
     /// Asks the service's own `verify` once.
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health>;

@@ -8,6 +8,7 @@ mod artifact;
 mod builder;
 mod channel;
 mod clock;
+mod collect;
 mod confirm;
 mod credential;
 mod executor;
@@ -37,6 +38,7 @@ pub use builder::{
 };
 pub use channel::{ChannelKey, ChannelMove, ChannelTarget};
 pub use clock::Clock;
+pub use collect::{CollectRequest, Piece};
 pub use confirm::{ConfirmRequest, Confirmation, Revert};
 pub use credential::{CreateToken, CredentialStore, Token};
 pub use executor::{

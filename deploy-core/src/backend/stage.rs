@@ -1,5 +1,6 @@
 use super::{AttemptRequest, HostRequest};
 use crate::{
+    id::RolloutId,
     plan::TransferWay,
     spec::{ArtifactRef, Direction},
 };
@@ -14,6 +15,8 @@ pub struct StageRequest {
     pub artifacts: Vec<ArtifactRef>,
     /// What the packages among these build upon: an executor may bring what is missing in place of the whole.
     pub deliveries: Vec<Delivery>,
+    /// The rollout that it is for: whatever limits that counts here as well.
+    pub rollout: Option<RolloutId>,
 }
 
 /// A package that is to get to a host, and what is there.
@@ -80,13 +83,20 @@ impl StageRequest {
     /// `artifacts`, for the service on the host.
     #[must_use]
     pub const fn new(on: HostRequest, artifacts: Vec<ArtifactRef>) -> Self {
-        Self { on, artifacts, deliveries: Vec::new() }
+        Self { on, artifacts, deliveries: Vec::new(), rollout: None }
     }
 
     /// And says what the packages among these build upon.
     #[must_use]
     pub fn with_deliveries(mut self, deliveries: Vec<Delivery>) -> Self {
         self.deliveries = deliveries;
+        self
+    }
+
+    /// And says which rollout it is for.
+    #[must_use]
+    pub fn with_rollout(mut self, rollout: Option<RolloutId>) -> Self {
+        self.rollout = rollout;
         self
     }
 }

@@ -150,6 +150,24 @@ pub async fn a_body_has_to_match<H: ArtifactStoreHarness>(harness: &H) {
     assert_eq!(store.read_all(&Digest::of(b""), 0).await.unwrap(), b"");
 }
 
+/// > To know a digest is not to have its bytes: `put` reads and compares its body also where the digest is there already.
+pub async fn a_known_digest_is_not_its_bytes<H: ArtifactStoreHarness>(harness: &H) {
+    let (store, _guard) = harness.fresh().await;
+    let bytes = noise(100_000);
+    let digest = put(&store, &bytes, "1").await;
+    let mut theirs = package(&bytes, "2");
+    theirs.repository = name("db");
+    for request in [package(&bytes, "1"), package(&bytes, "2"), theirs] {
+        for body in [&b""[..], b"another", &bytes[..99_999], &noise(100_001)] {
+            refused(try_put(&store, request.clone(), body).await, ErrorKind::InvalidInput);
+        }
+        let torn = store.put(&write().await, request, &mut Torn(&bytes[..50_000])).await;
+        torn.expect_err("half of the bytes were taken for all of them");
+    }
+    assert_eq!(versions(&store).await, ["1"]);
+    assert!(store.read_all(&digest, 100_000).await.unwrap() == bytes, "other bytes came back");
+}
+
 /// > `put` of another digest under a version that is listed already is `AlreadyExists`, and stores nothing.
 pub async fn a_version_names_one_artifact<H: ArtifactStoreHarness>(harness: &H) {
     let (store, _guard) = harness.fresh().await;
@@ -543,6 +561,7 @@ macro_rules! artifact_store_conformance {
             put_shows_all_or_nothing
             put_again_adds_only_an_entry
             a_body_has_to_match
+            a_known_digest_is_not_its_bytes
             a_version_names_one_artifact
             an_interrupted_put_goes_on
             an_interrupted_put_can_begin_again

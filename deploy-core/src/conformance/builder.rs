@@ -250,6 +250,14 @@ pub async fn an_impossible_recipe_is_no_build<H: BuilderHarness>(harness: &H) {
     assert!(scene.builder.builds(&ListBuilds::default()).await.unwrap().is_empty());
 }
 
+/// > So is a request for hosts that are not there, or that a builder without hosts gets.
+pub async fn no_hosts_build_nothing<H: BuilderHarness>(harness: &H) {
+    let scene = Scene::new(harness).await;
+    let request = scene.request(&[COPY]).with_on(Some(name("nobody=here")));
+    refused(scene.builder.submit(&scene.permit, &request).await, ErrorKind::InvalidInput);
+    assert!(scene.builder.builds(&ListBuilds::default()).await.unwrap().is_empty());
+}
+
 /// > A build that is not there is `NotFound`
 pub async fn what_is_not_there_is_not_found<H: BuilderHarness>(harness: &H) {
     let scene = Scene::new(harness).await;
@@ -306,6 +314,7 @@ macro_rules! builder_conformance {
             a_build_can_be_cancelled
             a_build_has_its_time
             an_impossible_recipe_is_no_build
+            no_hosts_build_nothing
             what_is_not_there_is_not_found
             what_was_not_made_is_not_found
             a_permit_is_asked_for

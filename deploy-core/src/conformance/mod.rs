@@ -207,9 +207,9 @@ async fn race<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     racers.collect::<JoinSet<_>>().join_all().await
 }
 
-/// Waits until `predicate` holds; fails the case after half a minute.
+/// Waits until `predicate` holds; fails the case, or whatever test waits with it, after half a minute.
 #[expect(clippy::disallowed_methods, reason = "cases wait on real hosts and real time")]
-async fn eventually<F: Future<Output = bool> + Send>(
+pub async fn eventually<F: Future<Output = bool> + Send>(
     what: &str,
     mut predicate: impl FnMut() -> F + Send,
 ) {

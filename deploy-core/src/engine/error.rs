@@ -42,6 +42,12 @@ pub enum PlatformError {
         names(.0)
     )]
     CannotConfirm(Vec<HostName>),
+    /// Waves would have to wait for hosts to be staged, and hosts cannot be.
+    #[error(
+        "{} cannot be staged, as `min_staged` wants it: only hosts with an agent can; leave it out, or the hosts",
+        names(.0)
+    )]
+    CannotStage(Vec<HostName>),
     /// A plan does nothing.
     #[error("the plan changes no host: every selected host runs release `{0}` already")]
     NothingToDo(ReleaseId),
@@ -123,6 +129,7 @@ impl PlatformError {
             Self::ActiveRollout { .. } => "active_rollout",
             Self::Backend(err) | Self::Journal(AppendError::Backend(err)) => err.kind().as_str(),
             Self::CannotConfirm(_) => "cannot_confirm",
+            Self::CannotStage(_) => "cannot_stage",
             Self::InvalidPlan(_) => "invalid_plan",
             Self::InventoryChanged(_) => "inventory_changed",
             Self::Journal(AppendError::Conflict { .. }) => "conflict",
@@ -152,6 +159,7 @@ impl PlatformError {
             }
             Self::Access(_)
             | Self::CannotConfirm(_)
+            | Self::CannotStage(_)
             | Self::InvalidPlan(_)
             | Self::NothingOwed(_)
             | Self::NothingToDo(_)

@@ -20,7 +20,8 @@ impl Place<'_> {
         };
         let back = attempt.way_back().and_then(|it| it.delivery());
         let request = StageRequest::new(self.on(), attempt.artifacts())
-            .with_deliveries(attempt.delivery().into_iter().chain(back).collect());
+            .with_deliveries(attempt.delivery().into_iter().chain(back).collect())
+            .with_rollout(Some(attempt.rollout.clone()));
         let parts = &self.performer.parts;
         let mut wait = AGAIN_AFTER;
         let mut tries = 1;

@@ -2,10 +2,10 @@ use super::{Layer, Layered, Operation};
 use crate::{
     access::Permit,
     backend::{
-        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, ConfirmRequest, Confirmation,
-        Delivery, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
-        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
-        Transfer,
+        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, CollectRequest, ConfirmRequest,
+        Confirmation, Delivery, Executor, ExecutorCapabilities, Health, HostRequest, KillReport,
+        KillRequest, Observed, Piece, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
+        StageReport, StageRequest, Transfer,
     },
     error::BackendResult,
     host::Host,
@@ -59,6 +59,11 @@ impl<B: Executor, L: Layer> Executor for Layered<B, L> {
     async fn transfer(&self, host: &Host, delivery: &Delivery) -> BackendResult<Transfer> {
         let operation = Operation::read("executor.transfer").unbounded();
         self.layer.around(operation, || self.backend.transfer(host, delivery)).await
+    }
+
+    async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {
+        let operation = Operation::read("executor.collect");
+        self.layer.around(operation, || self.backend.collect(permit, request)).await
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

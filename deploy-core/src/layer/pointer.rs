@@ -7,13 +7,13 @@ use crate::{
         ArtifactMeta, ArtifactReader, ArtifactStore, ArtifactStoreCapabilities, AttemptLog,
         AttemptReport, AttemptRequest, Authorizer, BeginAnswer, Begun, Build, BuildLog,
         BuildOutput, BuildRequest, Builder, CertifyAgent, ChannelKey, ChannelMove, CheckRequest,
-        Clock, ConfirmRequest, Confirmation, CreateJoinToken, CreateToken, CredentialStore,
-        Delivery, EnrollAgent, Executor, ExecutorCapabilities, Expect, Health, Holder,
-        HostInventory, HostRequest, JoinGrant, Journal, KillReport, KillRequest, Lease, LeaseStore,
-        ListArtifacts, ListBuilds, LogChunk, LogPosition, LogQuery, LogStore, Notification,
-        Notifier, Observed, Placement, PlacementRequest, ProbeReport, ProbeRequest, PutArtifact,
-        Resolution, ResolveRequest, Revision, RolloutRef, Scheduler, ServiceRegistry, StageReport,
-        StageRequest, Token, Transfer, Versioned,
+        Clock, CollectRequest, ConfirmRequest, Confirmation, CreateJoinToken, CreateToken,
+        CredentialStore, Delivery, EnrollAgent, Executor, ExecutorCapabilities, Expect, Health,
+        Holder, HostInventory, HostRequest, JoinGrant, Journal, KillReport, KillRequest, Lease,
+        LeaseStore, ListArtifacts, ListBuilds, LogChunk, LogPosition, LogQuery, LogStore,
+        Notification, Notifier, Observed, Piece, Placement, PlacementRequest, ProbeReport,
+        ProbeRequest, PutArtifact, Resolution, ResolveRequest, Revision, RolloutRef, Scheduler,
+        ServiceRegistry, StageReport, StageRequest, Token, Transfer, Versioned,
     },
     digest::Digest,
     error::BackendResult,
@@ -166,6 +166,7 @@ forward!(Executor {
     async fn confirm(&self, permit: &Permit, request: &ConfirmRequest) -> BackendResult<Confirmation>;
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport>;
     async fn transfer(&self, host: &Host, delivery: &Delivery) -> BackendResult<Transfer>;
+    async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece>;
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health>;
     async fn resolve(&self, permit: &Permit, request: &ResolveRequest) -> BackendResult<Resolution>;
     async fn observe(&self, permit: &Permit, request: &HostRequest) -> BackendResult<Observed>;

@@ -57,7 +57,7 @@ impl State {
             agent.demand_active(ENROLL)?;
             return Ok(agent.clone());
         }
-        if let Some(why) = grant.refusal(*now) {
+        if let Some(why) = grant.refusal_of(request) {
             return Err(request.refused(why));
         }
         let taken = |what, value: &dyn std::fmt::Display| {

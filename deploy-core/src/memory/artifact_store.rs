@@ -82,11 +82,8 @@ impl ArtifactStore for MemoryArtifactStore {
         permit.demand(Action::ArtifactWrite, &resource, "artifact.put")?;
         let meta = ArtifactMeta::new(request.digest, request.size);
         let start = {
-            let mut state = lock(&self.state);
+            let state = lock(&self.state);
             state.check_version(&request)?;
-            if state.artifacts.contains_key(&request.digest) {
-                return state.list_again(request).map(|()| meta);
-            }
             state.start_of(&request)?
         };
         let (bytes, read) = read_body(start, request.size, body).await;
@@ -103,7 +100,7 @@ impl ArtifactStore for MemoryArtifactStore {
         check_body(&request, &bytes)?;
         state.check_version(&request)?;
         state.artifacts.insert(request.digest, bytes.into());
-        state.list_again(request)?;
+        state.enlist(request, meta);
         Ok(meta)
     }
 
@@ -230,17 +227,11 @@ impl State {
     }
 
     /// Lists an artifact that is there, unless it is listed like that already.
-    fn list_again(&mut self, request: PutArtifact) -> BackendResult<()> {
-        let bytes = self.bytes(&request.digest, "artifact.put")?;
-        if size_of(&bytes) != request.size {
-            return Err(mismatch(&request, size_of(&bytes)));
-        }
+    fn enlist(&mut self, request: PutArtifact, meta: ArtifactMeta) {
         if self.entry(&request).is_none() {
-            let meta = ArtifactMeta::new(request.digest, request.size);
             let PutArtifact { repository, kind, version, at, .. } = request;
             self.entries.push(ArtifactEntry::new(repository, kind, version, meta, at));
         }
-        Ok(())
     }
 }
 
@@ -259,14 +250,10 @@ fn check_body(request: &PutArtifact, bytes: &[u8]) -> BackendResult<()> {
     if size_of(bytes) == request.size && Digest::of(bytes) == request.digest {
         return Ok(());
     }
-    Err(mismatch(request, size_of(bytes)))
-}
-
-fn mismatch(request: &PutArtifact, size: u64) -> BackendError {
-    BackendError::new(ErrorKind::InvalidInput, "artifact.put")
+    Err(BackendError::new(ErrorKind::InvalidInput, "artifact.put")
         .with("digest", request.digest)
         .with("announced", request.size)
-        .with("size", size)
+        .with("size", bytes.len()))
 }
 
 fn check_rot(digest: &Digest, bytes: &[u8], operation: &'static str) -> BackendResult<()> {

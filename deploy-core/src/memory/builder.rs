@@ -216,6 +216,9 @@ impl Builder for MemoryBuilder {
         let invalid =
             |why: String| BackendError::new(ErrorKind::InvalidInput, OPERATION).because(why);
         request.recipe.check().map_err(|why| invalid(why.to_owned()))?;
+        if request.on.is_some() {
+            return Err(invalid("there are no hosts".to_owned()));
+        }
         let (by, now) = (permit.principal().clone(), self.clock.now());
         let mut taken = None;
         self.builds.send_modify(|builds| {

@@ -1,6 +1,7 @@
 //! What follows from the state and the time alone.
 use super::{
     BudgetColumn, BudgetScope, Event, Outcome, Phase, Reason, Rollout, TaskState,
+    staging::Unstaged,
     state::{Hold, TargetIx},
     task::Tally,
 };
@@ -108,7 +109,14 @@ impl Rollout {
             let outcome = if all { Outcome::Succeeded } else { Outcome::SucceededWithDebt };
             return Some(Event::Finished { outcome });
         }
-        self.plan().strategy.schedule.allows(now).then_some(Event::WaveStarted { wave: next })
+        match self.unstaged_in(next) {
+            Some(unstaged) if unstaged.may_come => None,
+            Some(Unstaged { missing, limit, .. }) => {
+                let reason = Reason::Unstaged { wave: next, missing, limit };
+                Some(Event::PauseStarted { reason })
+            }
+            None => self.may_start(now).then_some(Event::WaveStarted { wave: next }),
+        }
     }
 
     fn miss_progress(&self, now: Timestamp) -> Option<Event> {

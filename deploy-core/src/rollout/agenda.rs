@@ -128,6 +128,9 @@ impl Rollout {
             && matches!(self.phase, Phase::Baked | Phase::Settled)
             || self.phase == Phase::Rolling && self.open == 0;
         let retry = self.delayed.first().map(|it| it.0);
+        if between && self.unstaged_in(self.wave.map_or(0, |it| it + 1)).is_some() {
+            return None;
+        }
         let candidate = if between || !self.ready.is_empty() { Some(now) } else { retry };
         let candidate = candidate.filter(|_| between || !full)?;
         let staggered =

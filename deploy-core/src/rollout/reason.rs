@@ -26,6 +26,15 @@ pub enum Reason {
     },
     /// No target succeeded for too long.
     ProgressDeadline,
+    /// Too few hosts of the next wave could fetch what they are to run ahead of it.
+    Unstaged {
+        /// Of which wave, counted from 0.
+        wave: u32,
+        /// How many targets of it are not staged.
+        missing: u32,
+        /// How many may be.
+        limit: u32,
+    },
 }
 
 /// What the failure budget counts apart.

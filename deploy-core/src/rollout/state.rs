@@ -141,6 +141,10 @@ pub struct Rollout {
     pub(super) staging: BTreeSet<TargetIx>,
     /// Their hosts are to fetch what they are to run, once others have done so or the rollout goes on.
     pub(super) unstaged: BTreeSet<TargetIx>,
+    /// How many targets of each wave have nothing on their hosts yet that they are to run; kept where waves wait for that.
+    pub(super) unready: BTreeMap<u32, u32>,
+    /// The wave that a person let begin with fewer staged targets than the strategy wants.
+    pub(super) unstaged_allowed: Option<u32>,
     /// Their hosts wait to be told to keep what attempts did, and nobody has decided that yet.
     pub(super) unconfirmed: BTreeSet<TargetIx>,
     /// Tasks in the current direction that the rollout waits for: of the waves begun, or of all touched hosts.
@@ -211,6 +215,8 @@ impl Rollout {
             unanswered: BTreeSet::new(),
             staging: BTreeSet::new(),
             unstaged: BTreeSet::new(),
+            unready: BTreeMap::new(),
+            unstaged_allowed: None,
             unconfirmed: BTreeSet::new(),
             open: 0,
             counts,

@@ -1,5 +1,7 @@
 //! Why a target is where it is, from the journal alone.
-use super::{BudgetScope, Phase, Reason, Rollout, TaskState, TaskView, state::Hold};
+use super::{
+    BudgetScope, Phase, Reason, Rollout, TaskState, TaskView, staging::Unstaged, state::Hold,
+};
 use crate::{id::HostName, spec::Direction, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -47,6 +49,13 @@ pub enum WaitsFor {
         /// How many are worked on.
         in_flight: u32,
         /// How many may be.
+        limit: u32,
+    },
+    /// Hosts of the next wave, which have to have fetched what they are to run before it begins.
+    Staging {
+        /// How many of them have not.
+        missing: u32,
+        /// How many may be missing when it begins.
         limit: u32,
     },
     /// The wait between two starts.
@@ -123,10 +132,15 @@ impl Rollout {
             Phase::AwaitingConfirm => WaitsFor::Confirm,
             Phase::Baking { until } => WaitsFor::Bake { until },
             Phase::Baked | Phase::Rolling | Phase::Settled => {
-                if self.open == 0 && !self.may_start(now) {
-                    return self.waits_for_window(now);
+                let current = self.wave.map_or(0, |it| it + 1);
+                if self.open > 0 {
+                    return WaitsFor::EarlierWave { current, open: self.open };
                 }
-                WaitsFor::EarlierWave { current: self.wave.map_or(0, |it| it + 1), open: self.open }
+                match self.unstaged_in(current) {
+                    Some(Unstaged { missing, limit, .. }) => WaitsFor::Staging { missing, limit },
+                    None if !self.may_start(now) => self.waits_for_window(now),
+                    None => WaitsFor::EarlierWave { current, open: 0 },
+                }
             }
         }
     }
@@ -205,6 +219,10 @@ impl fmt::Display for WaitsFor {
             Self::Slot { in_flight, limit } => {
                 write!(f, "waits for a place: {in_flight} of {limit} are taken")
             }
+            Self::Staging { missing, limit } => write!(
+                f,
+                "the next wave begins once no more than {limit} of its targets are not staged, and {missing} are not"
+            ),
             Self::Stagger { until } => write!(f, "waits for its turn until {until}"),
             Self::TheAttempt => f.write_str("its attempt is under way"),
             Self::Window { opens: Some(at) } => write!(f, "the window opens {at}"),
@@ -228,6 +246,11 @@ impl fmt::Display for Reason {
             Self::ProgressDeadline => {
                 f.write_str("because no target succeeded before the progress deadline")
             }
+            Self::Unstaged { wave, missing, limit } => write!(
+                f,
+                "because {missing} of the targets of wave {} could not be staged, and {limit} may be missing; `resume` begins it all the same",
+                wave + 1
+            ),
         }
     }
 }

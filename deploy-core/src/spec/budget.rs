@@ -40,6 +40,18 @@ impl Limit {
             }
         }
     }
+
+    /// How many of `total` it takes to have this; a share is rounded up, and never more than all.
+    #[must_use]
+    pub fn needed_of(self, total: u32) -> u32 {
+        match self {
+            Self::Count(count) => count.min(total),
+            Self::Percent(percent) => {
+                let needed = (u64::from(total) * u64::from(percent)).div_ceil(100);
+                u32::try_from(needed).unwrap_or(u32::MAX)
+            }
+        }
+    }
 }
 
 impl Default for Limit {

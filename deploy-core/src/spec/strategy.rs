@@ -1,5 +1,5 @@
 //! How a rollout is to go.
-use super::{FailureBudget, Schedule, Waves};
+use super::{FailureBudget, Limit, Schedule, Waves};
 use crate::id::LabelKey;
 use serde::{Deserialize, Serialize};
 use std::{num::NonZeroU32, time::Duration};
@@ -97,13 +97,23 @@ impl Default for Retries {
 pub struct Staging {
     /// How many hosts fetch at a time.
     pub max_parallel: NonZeroU32,
+    /// How many targets of a wave have to be staged before it begins; a share is rounded up. `None`: a wave waits for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_staged: Option<Limit>,
 }
 
 impl Staging {
     /// With `max_parallel` hosts that fetch at a time.
     #[must_use]
     pub const fn new(max_parallel: NonZeroU32) -> Self {
-        Self { max_parallel }
+        Self { max_parallel, min_staged: None }
+    }
+
+    /// Beginning a wave once so many of its targets are staged.
+    #[must_use]
+    pub const fn with_min_staged(mut self, min_staged: Limit) -> Self {
+        self.min_staged = Some(min_staged);
+        self
     }
 }
 

@@ -7,7 +7,7 @@ use deploy_core::{
     memory::HostFaults,
     plan::Warning,
     rollout::{Event, Outcome, TaskState},
-    spec::{Confirm, Staging, Strategy},
+    spec::{Confirm, Limit, Staging, Strategy},
 };
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -101,6 +101,11 @@ async fn a_plan_says_which_hosts_cannot_stage() {
     assert_eq!(warning.code(), "cannot_stage");
     let (plan, report) = fleet.platform.plan(&fleet.me, request).await.unwrap();
     assert!(!report.warnings.contains(&warning));
+
+    let mut gated = plan.clone();
+    gated.strategy.staging = Some(Staging::default().with_min_staged(Limit::Percent(90)));
+    let refused = platform.start(&fleet.me, gated).await.unwrap_err();
+    crate::fleet::refused(&refused, "cannot_stage");
 
     let rollout = platform.start(&fleet.me, plan).await.unwrap();
     let options = DriveOptions::new("driver");

@@ -2,10 +2,10 @@
 use crate::play::{Play, secs, waves};
 use deploy_core::{
     rollout::{
-        EffectKind, Event, Outcome, Reply,
+        EffectKind, Event, Outcome, Reason, Reply,
         TaskState::{self, Pending, Running, Skipped, Staged, Staging as Fetching, Succeeded},
     },
-    spec::{Confirm, Direction, Staging, Strategy},
+    spec::{Confirm, Direction, Limit, Staging, Strategy},
 };
 use std::num::NonZeroU32;
 
@@ -132,6 +132,83 @@ fn windows_are_for_starts() {
     assert_eq!(play.at(0), Staged);
     play.pass(secs(1_800));
     assert_eq!(play.at(0), Running);
+}
+
+/// One host fetches at a time, and a wave waits for so many of its own.
+fn gated(sizes: &str, min_staged: Limit) -> Strategy {
+    let mut strategy = staging(sizes, 1);
+    strategy.staging = strategy.staging.map(|it| it.with_min_staged(min_staged));
+    strategy
+}
+
+#[test]
+fn a_wave_waits_for_its_hosts_to_have_fetched() {
+    let mut play = Play::new(3, gated("1,100%", Limit::Percent(100)));
+    assert_eq!(states(&play), [Fetching, Pending, Pending]);
+    let waits =
+        "the next wave begins once no more than 0 of its targets are not staged, and 1 are not";
+    assert_eq!(play.why(0), format!("wave 1 of 2: staging; {waits}"));
+    assert_eq!(play.rollout().wake_at(play.now()), None, "no time begins it");
+    play.reply(0, Reply::Staged);
+    assert_eq!(states(&play), [Running, Fetching, Pending]);
+    play.succeed(0);
+    assert_eq!(states(&play), [Succeeded, Fetching, Pending]);
+    play.reply(1, Reply::Staged);
+    assert_eq!(states(&play), [Succeeded, Staged, Fetching], "one of two is not enough");
+    play.reply(2, Reply::Staged);
+    assert_eq!(states(&play), [Succeeded, Running, Running]);
+}
+
+#[test]
+fn as_many_may_be_missing_as_the_strategy_says() {
+    for (min_staged, begins) in
+        [("50%", true), ("2", true), ("67%", false), ("3", false), ("9", false)]
+    {
+        let mut play = Play::new(4, gated("100%", min_staged.parse().unwrap()));
+        play.reply(0, Reply::Staged);
+        play.reply(1, not_staged());
+        play.reply(2, Reply::Staged);
+        assert_eq!(play.at(0) == Running, begins, "{min_staged}");
+    }
+}
+
+#[test]
+fn a_wave_whose_hosts_cannot_fetch_is_left_to_a_person() {
+    let mut play = Play::new(2, gated("100%", Limit::Percent(100)));
+    play.reply(0, not_staged());
+    assert_eq!(states(&play), [Pending, Fetching], "the other may still");
+    play.reply(1, Reply::Staged);
+    assert_eq!(play.reason(), Some(&Reason::Unstaged { wave: 0, missing: 1, limit: 0 }));
+    assert!(play.rollout().waits_for_person());
+    assert_eq!(
+        play.why(1),
+        "wave 1 of 1: staged; the rollout is paused because 1 of the targets of wave 1 could not be staged, and 0 may be missing; \
+         `resume` begins it all the same"
+    );
+    play.resume();
+    assert_eq!(states(&play), [Running, Running], "they fetch with their attempts");
+    play.succeed(0);
+    play.succeed(1);
+    assert_eq!(
+        play.rollout().outcome(),
+        Some(Outcome::Succeeded),
+        "it spent nothing of the budget"
+    );
+}
+
+#[test]
+fn nobody_waits_for_who_is_taken_out() {
+    let mut play = Play::new(2, gated("100%", Limit::Percent(100)));
+    play.reply(0, Reply::Staged);
+    play.skip(1);
+    assert_eq!(states(&play), [Running, Skipped]);
+    let mut play = Play::new(3, gated("1,100%", Limit::Percent(100)));
+    play.reply(0, Reply::Staged);
+    play.skip(1);
+    play.reply(2, Reply::Staged);
+    play.retry(1);
+    play.succeed(0);
+    assert_eq!(states(&play), [Succeeded, Fetching, Staged], "and who is back counts again");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use deploy_core::{
 use std::{io::Cursor, sync::Arc};
 
 sabotages! {
+    BuildsAnywhere,
     BuildsEverythingAgain,
     BuildsNothingAgain,
     CancelsNothing,
@@ -78,6 +79,7 @@ impl Builder for Saboteur {
         let mut request = request.clone();
         let mut allowed = given.clone();
         match self.1 {
+            Sabotage::BuildsAnywhere => request.on = None,
             Sabotage::GoesOnAfterAFailure => {
                 request.recipe.commands.retain(|it| !it.starts_with("exit"));
             }

@@ -3,9 +3,9 @@ use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, BackendError, BackendResult, CheckRequest,
-        ConfirmRequest, Confirmation, ErrorKind, Executor, ExecutorCapabilities, Health,
-        HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution,
-        ResolveRequest, StageReport, StageRequest,
+        CollectRequest, ConfirmRequest, Confirmation, ErrorKind, Executor, ExecutorCapabilities,
+        Health, HostRequest, KillReport, KillRequest, Observed, Piece, ProbeReport, ProbeRequest,
+        Resolution, ResolveRequest, StageReport, StageRequest,
     },
     conformance::{Harness, executor::SimulatedHosts, permit, sample},
     id::{HostName, Seq},
@@ -24,11 +24,15 @@ sabotages! {
     AcceptsAnyToken,
     BeginsAtTheFirstStep,
     CallsFailuresSuccesses,
+    CollectsFromTheStart,
+    CollectsMoreThanIsAsked,
+    CollectsNothingGladly,
     ConfirmsAgainstItsWord,
     ConfirmsNothing,
     FencesByChecking,
     FencesByConfirming,
     DeliversFromTheStart,
+    DeniesThatItCollects,
     DeniesThatItGoesBack,
     DeniesThatItKills,
     DeniesThatItStages,
@@ -155,10 +159,12 @@ fn resource(on: &HostRequest) -> Resource {
 #[async_trait]
 impl Executor for Saboteur {
     fn capabilities(&self) -> ExecutorCapabilities {
+        let collects = self.sabotage != Sabotage::DeniesThatItCollects;
         let kills = self.sabotage != Sabotage::DeniesThatItKills;
         let returns = self.sabotage != Sabotage::DeniesThatItGoesBack;
         let stages = self.sabotage != Sabotage::DeniesThatItStages;
-        self.hosts.capabilities().with_kill(kills).with_confirm(returns).with_stage(stages)
+        let all = self.hosts.capabilities().with_collect(collects);
+        all.with_kill(kills).with_confirm(returns).with_stage(stages)
     }
 
     async fn run(
@@ -282,6 +288,22 @@ impl Executor for Saboteur {
                 Ok(StageReport::new(request.artifacts.iter().map(|it| it.size).sum()))
             }
             _ => Ok(staged),
+        }
+    }
+
+    async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {
+        let mut request = request.clone();
+        match self.sabotage {
+            Sabotage::CollectsFromTheStart => request.offset = 0,
+            Sabotage::CollectsMoreThanIsAsked => request.limit = usize::MAX,
+            _ => {}
+        }
+        match (self.sabotage, self.hosts.collect(permit, &request).await) {
+            (Sabotage::CollectsFromTheStart, Ok(piece)) => Ok(piece),
+            (Sabotage::CollectsNothingGladly, Err(err)) if err.kind() == ErrorKind::NotFound => {
+                Ok(Piece::new(Vec::new(), 0))
+            }
+            (_, collected) => collected,
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) enum Mutant {
     ForgetsToRevert,
     ForgetsToStagger,
     ForgetsToStopStaging,
+    ForgetsToWaitForStaging,
     ForgetsToWatch,
     ForgetsWindows,
     GivesUpEarly,
@@ -37,7 +38,7 @@ pub(crate) enum Mutant {
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::BudgetOffByOne,
         Self::ConfirmsUnasked,
         Self::DecidesForTheHost,
@@ -48,6 +49,7 @@ impl Mutant {
         Self::ForgetsToRevert,
         Self::ForgetsToStagger,
         Self::ForgetsToStopStaging,
+        Self::ForgetsToWaitForStaging,
         Self::ForgetsToWatch,
         Self::ForgetsWindows,
         Self::GivesUpEarly,
@@ -75,6 +77,9 @@ impl Mutant {
             Self::BudgetOffByOne => budgets.into_iter().flatten().for_each(|it| raise(it, total)),
             Self::ForgetsToAsk => strategy.confirm = Confirm::Never,
             Self::ForgetsToStagger => strategy.stagger.fixed = Duration::ZERO,
+            Self::ForgetsToWaitForStaging => {
+                strategy.staging = strategy.staging.map(|it| Staging::new(it.max_parallel));
+            }
             Self::ForgetsToWatch => strategy.bake_time = Duration::ZERO,
             Self::ForgetsWindows => strategy.schedule.windows.clear(),
             Self::GivesUpEarly => strategy.progress_deadline /= 2,

@@ -57,7 +57,10 @@ fn strategy(rng: &mut Rng) -> Strategy {
     strategy.waves = parse::<deploy_core::spec::Waves>(rng.pick::<&str>(&waves));
     strategy.max_parallel = [None, NonZeroU32::new(1), NonZeroU32::new(2)][rng.below(3) as usize];
     let staging = [None, NonZeroU32::new(1), NonZeroU32::new(2)][rng.below(3) as usize];
+    let min_staged = [None, None, Some(Limit::Percent(50)), Some(Limit::Percent(100))];
+    let min_staged = min_staged[rng.below(4) as usize];
     strategy.staging = staging.map(Staging::new);
+    strategy.staging.iter_mut().for_each(|it| it.min_staged = min_staged);
     strategy.confirm = [Confirm::Never, Confirm::Never, Confirm::AfterFirst, Confirm::EveryWave]
         [rng.below(4) as usize];
     strategy.bake_time = Duration::from_millis([0, 0, 3_000, 60_000][rng.below(4) as usize]);

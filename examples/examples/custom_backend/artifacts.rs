@@ -109,15 +109,13 @@ impl ArtifactStore for FolderArtifactStore {
         }
         let path = self.path_of(&request.digest);
         let mut bytes = Vec::new();
-        if !path.exists() {
-            let mut body = body.take(request.size.saturating_add(1));
-            body.read_to_end(&mut bytes).await.map_err(|err| failed(PUT, err))?;
-            if Digest::of(&bytes) != request.digest || size_of(&bytes) != request.size {
-                return Err(BackendError::new(ErrorKind::InvalidInput, PUT)
-                    .with("digest", request.digest)
-                    .with("size", request.size)
-                    .with("reason", "the body is something else"));
-            }
+        let mut body = body.take(request.size.saturating_add(1));
+        body.read_to_end(&mut bytes).await.map_err(|err| failed(PUT, err))?;
+        if Digest::of(&bytes) != request.digest || size_of(&bytes) != request.size {
+            return Err(BackendError::new(ErrorKind::InvalidInput, PUT)
+                .with("digest", request.digest)
+                .with("size", request.size)
+                .with("reason", "the body is something else"));
         }
         let _publishing = self.publishing.lock().await;
         self.check_version(&request).await?;

@@ -4,9 +4,9 @@ use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
         AttemptLog, AttemptReport, AttemptRequest, BackendError, BackendResult, CheckRequest,
-        Clock, ConfirmRequest, Confirmation, ErrorKind, Executor, ExecutorCapabilities, Health,
-        HostRequest, KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution,
-        ResolveRequest, StageReport, StageRequest,
+        Clock, CollectRequest, ConfirmRequest, Confirmation, ErrorKind, Executor,
+        ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest, Observed, Piece,
+        ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
     },
     id::{HostName, ReleaseId, Seq, ServiceName},
     spec::{Step, StepName},
@@ -156,6 +156,12 @@ impl Executor for DeviceExecutor {
         const STAGE: &str = "executor.stage";
         permit.demand(Action::HostExecute, &resource(&request.on), STAGE)?;
         Err(BackendError::new(ErrorKind::Unsupported, STAGE))
+    }
+
+    async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {
+        const COLLECT: &str = "executor.collect";
+        permit.demand(Action::HostExecute, &resource(&request.on), COLLECT)?;
+        Err(BackendError::new(ErrorKind::Unsupported, COLLECT))
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

@@ -198,6 +198,7 @@ impl Firmware for Scripted {
                 Act::Exit(code) => return *code,
                 Act::Print(bytes) => at.print(bytes),
                 Act::IgnoreTerm | Act::LeaveDaemon => panic!("this executor kills nothing"),
+                Act::Output(..) => panic!("this executor collects nothing"),
             }
         }
         0

@@ -1,11 +1,26 @@
 //! The command line, as it is parsed.
 use crate::{
     commands::{
-        artifact::ArtifactCommand, backup::BackupCommand, build::BuildCommand,
-        completions::Completions, context::ContextCommand, demo::Demo,
-        descriptor::DescriptorCommand, doctor::Doctor, host::HostCommand, key::KeyCommand,
-        plan::PlanCommand, release::ReleaseCommand, rollout::RolloutCommand, run::Run,
-        serve::ServeDemo, server::Serve, service::ServiceCommand, status::StatusCommand,
+        artifact::ArtifactCommand,
+        backup::BackupCommand,
+        build::{BuildCommand, BuildHere},
+        completions::Completions,
+        context::ContextCommand,
+        demo::Demo,
+        descriptor::DescriptorCommand,
+        doctor::Doctor,
+        host::HostCommand,
+        key::KeyCommand,
+        limit::LimitCommand,
+        plan::PlanCommand,
+        relay::RelayCommand,
+        release::ReleaseCommand,
+        rollout::RolloutCommand,
+        run::Run,
+        serve::ServeDemo,
+        server::Serve,
+        service::ServiceCommand,
+        status::StatusCommand,
         token::TokenCommand,
     },
     output::{Color, Format},
@@ -93,11 +108,15 @@ pub(crate) enum Command {
     Plan(PlanCommand),
     #[command(subcommand)]
     Rollout(RolloutCommand),
+    #[command(subcommand)]
+    Relay(RelayCommand),
     Run(Run),
     Status(StatusCommand),
     Doctor(Doctor),
     #[command(subcommand)]
     Backup(BackupCommand),
+    #[command(subcommand)]
+    Limit(LimitCommand),
     #[command(subcommand)]
     Token(TokenCommand),
     #[command(subcommand)]
@@ -105,6 +124,8 @@ pub(crate) enum Command {
     Serve(Serve),
     Demo(Demo),
     Completions(Completions),
+    #[command(hide = true)]
+    BuildHere(BuildHere),
     #[command(hide = true)]
     ServeDemo(ServeDemo),
 }

@@ -19,6 +19,7 @@ mod telemetry;
 use app::App;
 use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use cli::{Cli, Command};
+use commands::relay::RelayCommand;
 use deploy_operations::{documents, problem, reason};
 use deploy_wire::{Exit, Problem, ProblemCode};
 use output::{Output, Volume};
@@ -35,9 +36,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let volume = if cli.global.quiet { Volume::Quiet } else { Volume::Normal };
     let output = Arc::new(Output::new(cli.global.output, cli.global.color, volume));
-    // A server is told elsewhere how to say what it does.
-    if !matches!(cli.command, Command::Serve(_)) {
-        telemetry::log(cli.global.verbose);
+    match &cli.command {
+        // A server is told elsewhere how to say what it does.
+        Command::Serve(_) => {}
+        // It runs for good, and nobody looks on.
+        Command::Relay(RelayCommand::Run(_)) => {
+            telemetry::log(cli.global.verbose.saturating_add(1));
+        }
+        _ => telemetry::log(cli.global.verbose),
     }
     let app = App { output, global: cli.global };
     let exit = match work(&app, cli.command) {
@@ -80,9 +86,11 @@ pub(crate) async fn dispatch(app: &App, command: Command) -> Result<Exit, Proble
     match command {
         Command::Service(command) => command.run(app).await,
         Command::Host(command) => command.run(app).await,
+        Command::Relay(command) => command.run(app).await,
         Command::Artifact(command) => command.run(app).await,
         Command::Backup(command) => command.run(app).await,
         Command::Build(command) => command.run(app).await,
+        Command::BuildHere(command) => command.run(app).await,
         Command::Release(command) => command.run(app).await,
         Command::Key(command) => command.run(app),
         Command::Descriptor(command) => command.run(app),
@@ -91,6 +99,7 @@ pub(crate) async fn dispatch(app: &App, command: Command) -> Result<Exit, Proble
         Command::Run(command) => command.run(app).await,
         Command::Status(command) => command.run(app).await,
         Command::Doctor(command) => command.run(app).await,
+        Command::Limit(command) => command.run(app).await,
         Command::Token(command) => command.run(app).await,
         Command::Context(command) => command.run(app),
         Command::Serve(command) => command.run(app).await,
@@ -121,6 +130,10 @@ pub mod fuzzing {
 const fn is_for_this_machine(command: &Command) -> bool {
     matches!(
         command,
-        Command::Backup(_) | Command::Demo(_) | Command::Serve(_) | Command::ServeDemo(_)
+        Command::Backup(_)
+            | Command::BuildHere(_)
+            | Command::Demo(_)
+            | Command::Serve(_)
+            | Command::ServeDemo(_)
     )
 }

@@ -1,6 +1,6 @@
 //! Agents, and the join tokens by which machines become hosts.
 use crate::{Client, ClientError, PageOf, http::Asked, query::encoded};
-use deploy_wire::{Agent, AgentDecision, IssuedJoinToken, JoinToken, NewJoinToken, Page};
+use deploy_wire::{Agent, AgentDecision, IssuedJoinToken, JoinToken, NewJoinToken, Page, Relay};
 use hyper::Method;
 
 /// # Errors
@@ -28,6 +28,11 @@ impl Client {
     /// Forgets an agent, so that its machine may enrol as a new one. The host stays.
     pub async fn remove_agent(&self, host: &str) -> Result<(), ClientError> {
         self.delete(format!("/api/v1/agents/{}", encoded(host))).await
+    }
+
+    /// Relays, in the order of their names.
+    pub async fn relays(&self, page: &PageOf) -> Result<Page<Relay>, ClientError> {
+        self.get(page.path("/api/v1/relays", &[])).await
     }
 
     /// Join tokens, also those that are worth nothing any more.

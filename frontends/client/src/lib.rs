@@ -26,6 +26,7 @@ mod channels;
 mod error;
 mod follow;
 mod http;
+mod limits;
 mod query;
 mod sse;
 mod upkeep;

@@ -72,7 +72,7 @@ where
     let (mut failures, mut reached) = (0, 0);
     loop {
         let state: Upload = http.json(Asked::new(Method::GET, what.path())).await?;
-        // What is there whole is still to be listed as this version; the server does not read it again.
+        // What is there whole is still to be listed as this version, and the server lists nothing whose bytes it was not shown.
         let offset = if state.complete { 0 } else { state.offset };
         if offset > reached {
             (failures, reached) = (0, offset);

@@ -16,6 +16,7 @@
 mod build_feed;
 pub mod documents;
 mod events;
+mod limit_file;
 mod logs;
 pub mod narrate;
 mod operations;
@@ -30,6 +31,7 @@ mod upkeep;
 
 pub use build_feed::BuildFeed;
 pub use events::EventFeed;
+pub use limit_file::LimitFile;
 pub use logs::{LineCutter, LogTail};
 pub use operations::{
     AgentLinks, Agents, ArtifactSearch, ArtifactUpload, Builds, DigestPrefix, LinksElsewhere,

@@ -45,6 +45,13 @@ fn positive(name: &str, number: Option<u32>) -> Result<Option<NonZeroU32>, Probl
 /// # Errors
 /// If a field means nothing, or the fields do not go together.
 pub fn service(name: ServiceName, asked: &wire::ServiceSpec) -> Result<spec::Service, Problem> {
+    // Hosts know the builds of a service `web` as the service `builds-of-web`.
+    if name.as_str().starts_with("builds-of-") {
+        return Err(refused(
+            "name",
+            "names that begin with `builds-of-` are those of builds on hosts",
+        ));
+    }
     let mut service = spec::Service::new(
         name,
         field("owner", &asked.owner)?,
@@ -80,8 +87,7 @@ pub fn strategy(asked: &wire::Strategy) -> Result<spec::Strategy, Problem> {
     let sizes: Vec<WaveSize> = each("strategy.waves", &asked.waves)?;
     strategy.waves = Waves::try_from(sizes).map_err(|err| refused("strategy.waves", err))?;
     strategy.max_parallel = positive("strategy.max_parallel", asked.max_parallel)?;
-    let fetching = asked.staging.map(|it| it.max_parallel);
-    strategy.staging = positive("strategy.staging.max_parallel", fetching)?.map(Staging::new);
+    strategy.staging = asked.staging.as_ref().map_or(Ok(None), staging)?;
     strategy.confirm = confirm(&asked.confirm)?;
     strategy.on_failure = on_failure(&asked.on_failure)?;
     strategy.order = order(&asked.order)?;
@@ -165,6 +171,13 @@ fn order(asked: &wire::Order) -> Result<Order, Problem> {
         ("spread", false) => Ok(Order::Spread(labels)),
         _ => Err(refused("strategy.order.by", "it must be `name`, `group` or `spread`")),
     }
+}
+
+fn staging(asked: &wire::Staging) -> Result<Option<Staging>, Problem> {
+    let max_parallel = positive("strategy.staging.max_parallel", Some(asked.max_parallel))?;
+    let min_staged = optional("strategy.staging.min_staged", asked.min_staged.as_ref())?;
+    let staging = max_parallel.map(Staging::new);
+    Ok(staging.map(|it| min_staged.map_or(it, |min_staged| it.with_min_staged(min_staged))))
 }
 
 fn budget(name: &str, asked: &wire::Budget) -> Result<spec::Budget, Problem> {
@@ -279,6 +292,13 @@ mod tests {
         let problem = service("web".parse().unwrap(), &asked).unwrap_err();
         assert_eq!(problem.code, wire::ProblemCode::InvalidInput);
         problem.context["field"].clone()
+    }
+
+    #[test]
+    fn names_of_builds_on_hosts_are_kept_for_them() {
+        let problem = service("builds-of-web".parse().unwrap(), &asked()).unwrap_err();
+        assert_eq!(problem.context["field"], "name");
+        assert!(service("builds".parse().unwrap(), &asked()).is_ok());
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl IntoProblem for PlatformError {
                         "`deploy rollout watch {rollout}` follows it, `deploy rollout abort {rollout}` ends it"
                     ))
             }
-            Self::CannotConfirm(_) => Problem::new(ProblemCode::Unsupported, message),
+            Self::CannotConfirm(_) | Self::CannotStage(_) => Problem::new(ProblemCode::Unsupported, message),
             Self::InventoryChanged(changes) => {
                 let problem = Problem::new(ProblemCode::InventoryChanged, message)
                     .with_hint("`deploy plan` makes a new one");

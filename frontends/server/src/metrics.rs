@@ -32,6 +32,12 @@ struct OwedBy {
     cause: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RelayedBy {
+    relay: String,
+    direction: &'static str,
+}
+
 /// What is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -43,6 +49,8 @@ pub(crate) struct Metrics {
     agents_connected: Gauge,
     agents_refused: Counter,
     blocks_given: Counter,
+    relays_alive: Gauge,
+    relay_bytes: Family<RelayedBy, Gauge>,
     owed: Family<OwedBy, Gauge>,
 }
 
@@ -60,6 +68,13 @@ impl Metrics {
         let (in_flight, streams, driven) = (Gauge::default(), Gauge::default(), Gauge::default());
         let (connected, refused) = (Gauge::default(), Counter::default());
         let given = Counter::default();
+        let (relays, relayed) = (Gauge::default(), Family::<RelayedBy, Gauge>::default());
+        registry.register("relays_alive", "Relays that are there", relays.clone());
+        registry.register(
+            "relay_bytes",
+            "Bytes of blocks that relays have given, and pulled from elsewhere, since they were started",
+            relayed.clone(),
+        );
         let owed = Family::<OwedBy, Gauge>::default();
         registry.register("hosts_owed", "Hosts that do not run what they should", owed.clone());
         registry.register("http_requests", "Requests that were answered", requests.clone());
@@ -85,6 +100,8 @@ impl Metrics {
             agents_connected: connected,
             agents_refused: refused,
             blocks_given: given,
+            relays_alive: relays,
+            relay_bytes: relayed,
         }
     }
 
@@ -94,6 +111,17 @@ impl Metrics {
         // These only grow, there as here.
         self.agents_refused.inner().store(links.refused(), Ordering::Relaxed);
         self.blocks_given.inner().store(links.given_bytes(), Ordering::Relaxed);
+        let relays = links.relays().unwrap_or_default();
+        self.relays_alive.set(i64::try_from(relays.len()).unwrap_or(i64::MAX));
+        // Those that are gone leave nothing behind.
+        self.relay_bytes.clear();
+        for (name, work) in &relays {
+            for (direction, bytes) in [("given", work.given_bytes), ("pulled", work.pulled_bytes)] {
+                let by = RelayedBy { relay: name.to_string(), direction };
+                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                self.relay_bytes.get_or_create(&by).set(bytes);
+            }
+        }
     }
 
     /// Counts the hosts that are owed something, in the place of all that was counted before.

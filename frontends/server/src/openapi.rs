@@ -65,7 +65,7 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
 }
 
 /// What the parts of paths look like, as far as a pattern can say it.
-const PARTS: [(&str, &str); 11] = [
+const PARTS: [(&str, &str); 12] = [
     ("build", "^b[0-9]+$"),
     ("channel", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
     ("digest", "^sha256:[0-9a-f]{64}$"),
@@ -75,6 +75,10 @@ const PARTS: [(&str, &str); 11] = [
     ("release", "^[A-Za-z0-9]([A-Za-z0-9._+-]{0,125}[A-Za-z0-9_])?$"),
     ("repository", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
     ("rollout", "^[A-Za-z0-9]([A-Za-z0-9._+-]{0,125}[A-Za-z0-9_])?$"),
+    (
+        "scope",
+        "^(origin|(zone|rollout)=[A-Za-z0-9]([A-Za-z0-9._+/-]{0,61}[A-Za-z0-9_])?|host=[A-Za-z0-9]([A-Za-z0-9._:@-]{0,251}[A-Za-z0-9_])?)$",
+    ),
     ("service", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
     ("token", "^[0-9a-f]{16}$"),
 ];

@@ -3,10 +3,10 @@ use async_trait::async_trait;
 use deploy_core::{
     access::Permit,
     backend::{
-        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, ConfirmRequest, Confirmation,
-        Delivery, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
-        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
-        Transfer,
+        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, CollectRequest, ConfirmRequest,
+        Confirmation, Delivery, Executor, ExecutorCapabilities, Health, HostRequest, KillReport,
+        KillRequest, Observed, Piece, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
+        StageReport, StageRequest, Transfer,
     },
     error::BackendResult,
     host::{Connection, Host},
@@ -47,6 +47,7 @@ impl Executor for RoutedExecutor {
         let (agents, others) = (self.agents.capabilities(), self.others.capabilities());
         ExecutorCapabilities::default()
             .with_check(agents.check || others.check)
+            .with_collect(agents.collect || others.collect)
             .with_confirm(agents.confirm || others.confirm)
             .with_kill(agents.kill || others.kill)
             .with_stage(agents.stage || others.stage)
@@ -87,6 +88,10 @@ impl Executor for RoutedExecutor {
 
     async fn transfer(&self, host: &Host, delivery: &Delivery) -> BackendResult<Transfer> {
         self.of_host(host).transfer(host, delivery).await
+    }
+
+    async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {
+        self.of(&request.on).collect(permit, request).await
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

@@ -16,7 +16,7 @@ use deploy_core::{
     token::{ApiToken, TokenScope},
 };
 use deploy_operations::{
-    Agents, Upkeep, new_token,
+    Agents, LimitFile, Upkeep, new_token,
     problem::{OrProblem as _, invalid},
 };
 use deploy_wire::Problem;
@@ -46,6 +46,8 @@ pub struct Control {
     pub upkeep: Option<Arc<dyn Upkeep>>,
     /// What builds here; where nothing does, whoever asks for it is refused.
     pub builds: Option<BuildControl>,
+    /// How fast bytes may travel to hosts; where nothing keeps that, whoever asks for it is refused.
+    pub limits: Option<Arc<LimitFile>>,
 }
 
 /// The control plane, ready to be served.

@@ -25,16 +25,17 @@ pub use http::{PROBLEM_JSON, Page, ProblemDetails};
 pub use problem::{Problem, ProblemCode, ProblemDocument};
 pub use request::{
     AgentDecision, GarbageToCollect, HostSpec, HostsToCheck, HostsToImport, HostsToRemove,
-    LabelChanges, NewBuild, NewHost, NewJoinToken, NewPin, NewPlan, NewRelease, NewRollbackPlan,
-    NewRollout, NewRun, NewToken, Publication, RolloutCommand, SeenPlan, ServiceSpec,
+    LabelChanges, LimitSpec, NewBuild, NewHost, NewJoinToken, NewPin, NewPlan, NewRelease,
+    NewRollbackPlan, NewRollout, NewRun, NewToken, Publication, RolloutCommand, SeenPlan,
+    ServiceSpec,
 };
 pub use resource::{
     Agent, AgentFacts, Artifact, Backup, Budget, BudgetColumn, BudgetUse, Build, BuildLogLine,
     BuildSpec, Change, Channel, ChannelMove, ChannelSpec, Connection, Context, Counts, DoctorCheck,
     DoctorReport, Explanation, Exported, FailureBudget, Garbage, Holders, HookAnswer, Host,
     HostCheck, HostOwed, HostStatus, Import, Imported, IssuedJoinToken, IssuedToken, JoinToken,
-    LogLine, Order, Plan, PlanHost, PlanTransfer, PlanWave, PublishedBuild, Release, ReleaseDiff,
-    Removed, Repair, Restored, Retries, Rollout, RolloutEvent, RolloutSummary, ServerInfo, Service,
-    Signed, SignedKeys, Stagger, Staging, Status, Step, Strategy, Task, Token, Upload,
-    Verification, Wave,
+    Limit, LogLine, Order, Plan, PlanHost, PlanTransfer, PlanWave, PublishedBuild, Relay,
+    RelayWork, Release, ReleaseDiff, Removed, Repair, Restored, Retries, Rollout, RolloutEvent,
+    RolloutSummary, ServerInfo, Service, Signed, SignedKeys, Stagger, Staging, Status, Step,
+    Strategy, Task, Token, Upload, Verification, Wave,
 };

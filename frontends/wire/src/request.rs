@@ -41,6 +41,9 @@ pub struct NewBuild {
     /// What becomes of it once it has succeeded; null leaves that to whoever asks. Nobody has to wait for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub then: Option<Publication>,
+    /// On which hosts, such as `role=builder`; null: where the server builds by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
 }
 
 /// What becomes of a build that has succeeded: its artifacts are put into the store.
@@ -405,4 +408,16 @@ pub struct GarbageToCollect {
     /// Whether nothing is really removed.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// How fast something may be from now on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LimitSpec {
+    /// Megabits a second: more than 0.
+    pub mbit: u32,
+    /// How many a host may give to others, if not as many. For hosts alone.
+    #[serde(default)]
+    pub upload_mbit: Option<u32>,
 }

@@ -120,6 +120,10 @@ impl Traces {
             Act::Exit(code) => format!("exit {code}\n"),
             Act::IgnoreTerm => "trap '' TERM\n".to_owned(),
             Act::LeaveDaemon => "setsid sleep 60 </dev/null >/dev/null 2>&1 &\n".to_owned(),
+            Act::Output(name, bytes) => {
+                let printed: String = bytes.chunks(1_000).map(printed).collect();
+                format!("{{\n:\n{printed}}} >\"$DEPLOY_OUTPUT/{name}\"\n")
+            }
             Act::Print(bytes) => bytes.chunks(1_000).map(printed).collect(),
         }
     }

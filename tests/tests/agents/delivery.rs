@@ -12,10 +12,10 @@ use std::{fs, path::PathBuf};
 const SIZE: usize = 3 << 20;
 
 /// A service with the default steps, and packages with one large file.
-struct Web<'a>(&'a Plane);
+pub(crate) struct Web<'a>(&'a Plane);
 
 impl<'a> Web<'a> {
-    fn new(plane: &'a Plane) -> Self {
+    pub(crate) fn new(plane: &'a Plane) -> Self {
         let file = plane.path("web.toml");
         let text = "name = \"web\"\nowner = \"ann\"\ndeploy_path = \"/srv/web\"\naccount = \"root\"\n\
             selector = \"role=web\"\n\n[strategy]\nmin_healthy_time = \"0s\"\n";
@@ -25,7 +25,7 @@ impl<'a> Web<'a> {
     }
 
     /// Makes the release `version`, whose program differs from that of others in a few bytes.
-    fn release(&self, version: &str) {
+    pub(crate) fn release(&self, version: &str) {
         self.release_with(version, &[]);
     }
 
@@ -47,7 +47,7 @@ impl<'a> Web<'a> {
         plan["transfers"].as_array().unwrap().clone()
     }
 
-    fn deploy(&self, version: &str) {
+    pub(crate) fn deploy(&self, version: &str) {
         self.drive(&["start", "web", &format!("web-{version}"), "--yes"]);
     }
 
@@ -81,7 +81,7 @@ fn fetched(host: &TestHost) -> u64 {
 }
 
 #[track_caller]
-fn run(hosts: &[TestHost], version: &str) {
+pub(crate) fn run(hosts: &[TestHost], version: &str) {
     for host in hosts {
         let found = fs::read(host.srv("web/current/program")).unwrap();
         assert!(found == program(version), "{} runs another program", host.name);

@@ -2,6 +2,7 @@
 use crate::{
     network::Network,
     plane::{Plane, until},
+    zone::UNKNOWN,
 };
 use deploy_test_support::programs::program;
 use std::{
@@ -38,8 +39,21 @@ impl TestHost {
 
     /// A machine with a network, a `/srv` and a boot id of its own. It is no host yet.
     pub(crate) fn divided(plane: &Plane, number: u32) -> Self {
-        let host = Self::with(plane, &format!("h{number}"), Own::World(Some(Network::new())));
+        Self::within(plane, &format!("h{number}"), Network::new())
+    }
+
+    /// A machine in `network`, with a `/srv` and a boot id of its own. It is no host yet.
+    pub(crate) fn within(plane: &Plane, name: &str, network: Network) -> Self {
+        let host = Self::with(plane, name, Own::World(Some(network)));
         fs::create_dir_all(host.folder.join("srv")).unwrap();
+        host
+    }
+
+    /// A machine with a `/srv` and a boot id of its own, in the network of this one. It is no host yet.
+    pub(crate) fn beside(plane: &Plane, name: &str) -> Self {
+        let host = Self::with(plane, name, Own::World(None));
+        fs::create_dir_all(host.folder.join("srv")).unwrap();
+        host.configure("[peers]\nlisten = '127.0.0.1:0'\n");
         host
     }
 
@@ -79,19 +93,24 @@ impl TestHost {
 
     /// Where the host finds the server.
     fn server(&self, plane: &Plane) -> String {
-        let machine = self.network().map_or("127.0.0.1", Network::gateway);
+        let machine = match self.network() {
+            None => "127.0.0.1",
+            // Whoever has to go through others can have any name for it.
+            Some(network) if network.relay().is_some() => UNKNOWN,
+            Some(network) => network.gateway(),
+        };
         format!("{machine}:{}", plane.agents_port())
     }
 
     /// The agent, in what is the host's own.
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.within(&program("deploy-agent"));
+        let mut command = self.inside(&program("deploy-agent"));
         command.args(arguments).args(["--state-dir"]).arg(self.folder.join("state"));
         command
     }
 
     /// A program, in what is the host's own.
-    fn within(&self, program: &Path) -> Command {
+    fn inside(&self, program: &Path) -> Command {
         match &self.own {
             Own::Nothing => Command::new(program),
             Own::World(network) => {
@@ -118,6 +137,9 @@ impl TestHost {
         let server = self.server(plane);
         let enrol = ["enrol", "--server", &server, "--name", &self.name, "--instance", &instance];
         let mut enrol = self.command(&enrol);
+        if let Some(relay) = self.network().and_then(Network::relay) {
+            enrol.arg(format!("--via={relay}:7444"));
+        }
         let mut enrol = enrol
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -148,7 +170,7 @@ impl TestHost {
         let log = fs::File::options().create(true).append(true).open(self.folder.join("agent.log"));
         let config = self.folder.join("host.toml");
         let forever = "while :; do \"$@\"; sleep 0.2; done";
-        let mut command = self.within(Path::new("sh"));
+        let mut command = self.inside(Path::new("sh"));
         command.args(["-c", forever, "sh"]).arg(program).args(["run", "--config"]).arg(config);
         command.arg("--state-dir").arg(self.state());
         self.agent = Some(command.stdin(Stdio::null()).stderr(log.unwrap()).spawn().unwrap());

@@ -13,14 +13,14 @@ pub(crate) fn may_divide(test: &str) -> bool {
     divides
 }
 
-fn run(program: &str, arguments: &[&str]) -> bool {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     let ran = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
     ran.is_ok_and(|it| it.success())
 }
 
 #[track_caller]
-fn ip(arguments: &[&str]) {
+pub(crate) fn ip(arguments: &[&str]) {
     let output = Command::new("ip").args(arguments).output().unwrap();
     assert!(
         output.status.success(),
@@ -32,8 +32,10 @@ fn ip(arguments: &[&str]) {
 /// A network namespace that reaches this one by a cable of its own.
 pub(crate) struct Network {
     name: String,
-    /// Where it finds this machine.
+    /// Where it finds this machine, or whoever passes on what is said to it.
     gateway: String,
+    /// Whether this machine is out of reach.
+    apart: bool,
 }
 
 impl Network {
@@ -53,11 +55,28 @@ impl Network {
         ip(&["-n", &name, "addr", "add", &format!("{own}/30"), "dev", &there]);
         ip(&["-n", &name, "link", "set", &there, "up"]);
         ip(&["-n", &name, "link", "set", "lo", "up"]);
-        Self { name, gateway }
+        Self { name, gateway, apart: false }
+    }
+
+    /// One that reaches the network `outer` by a cable that is called `cable` there, and nobody else but by way of `gateway`.
+    pub(crate) fn inside(outer: &str, cable: &str, address: &str, gateway: String) -> Self {
+        let name = format!("{outer}-{cable}");
+        ip(&["netns", "add", &name]);
+        let there = ["peer", "name", "own", "netns", &name];
+        ip(&[&["-n", outer, "link", "add", cable, "type", "veth"], &there[..]].concat());
+        ip(&["-n", &name, "addr", "add", address, "dev", "own"]);
+        ip(&["-n", &name, "link", "set", "own", "up"]);
+        ip(&["-n", &name, "link", "set", "lo", "up"]);
+        Self { name, gateway, apart: true }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Who passes on what is said to this machine, where it cannot be reached.
+    pub(crate) fn relay(&self) -> Option<&str> {
+        self.apart.then_some(self.gateway.as_str())
     }
 
     /// The address of this machine, as seen from there.
@@ -74,7 +93,8 @@ impl Network {
         ip(&["link", "set", &self.cable(), "up"]);
     }
 
-    fn cable(&self) -> String {
+    /// Its end of this machine.
+    pub(crate) fn cable(&self) -> String {
         self.name.replacen("dt", "h", 1)
     }
 }

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, fs};
 
 /// Not backends but what backends that reach hosts share: what happens there, what is brought there and how, how to talk to it, and by which
 /// certificates the two ends know each other.
-const SHARED: [&str; 6] = [
+const SHARED: [&str; 7] = [
+    "deploy-agent-identity",
     "deploy-agent-protocol",
     "deploy-distribution",
     "deploy-host",

@@ -3,9 +3,10 @@ use crate::workspace::root;
 use std::{fs, path::PathBuf, process::Command};
 
 /// The units, with the programs that they start.
-const UNITS: [(&str, &str); 2] = [
+const UNITS: [(&str, &str); 3] = [
     ("deploy.service", "/usr/local/bin/deploy"),
     ("deploy-agent.service", "/usr/local/bin/deploy-agent"),
+    ("deploy-relay.service", "/usr/local/bin/deploy"),
 ];
 
 #[test]

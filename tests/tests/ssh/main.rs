@@ -9,6 +9,7 @@
     clippy::unwrap_used,
     reason = "all of it is tests, which wait for processes and count by the clock on the wall"
 )]
+mod builds;
 mod crash;
 mod fleet;
 mod overload;

@@ -54,6 +54,11 @@ impl Folder {
         self.0.join("work")
     }
 
+    /// What the steps leave to be collected.
+    pub(crate) fn outputs(&self) -> PathBuf {
+        self.work().join("output")
+    }
+
     /// The descriptor as it was fetched.
     pub(crate) fn descriptor(&self) -> PathBuf {
         self.0.join("descriptor.tar.gz")

@@ -3,7 +3,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use deploy_agent_protocol::v1;
 use deploy_core::digest::Digest;
-use std::{fmt, io};
+use deploy_distribution::transfer::Throttle;
+use std::{fmt, io, sync::Arc};
 use tokio::sync::mpsc;
 
 /// A host, as the orders of its gateway see it.
@@ -41,6 +42,9 @@ pub trait HostSide: fmt::Debug + Send + Sync + 'static {
     /// Has what an attempt will need here, out of `artifacts`, and runs none of it. `staged` or `refused`.
     async fn stage(&self, stage: v1::Stage, artifacts: &dyn FetchArtifact) -> v1::answer::Kind;
 
+    /// Gives a piece of a file that the steps of an attempt have left. `collected` or `refused`.
+    async fn collect(&self, collect: v1::Collect) -> v1::answer::Kind;
+
     /// Runs the service's own `verify` once. `checked` or `refused`.
     async fn check(&self, check: v1::Check) -> v1::answer::Kind;
 
@@ -66,6 +70,9 @@ pub trait HostSide: fmt::Debug + Send + Sync + 'static {
     /// The log of an attempt is durable up to `offset` where it was sent. What is not may not be removed here.
     async fn log_durable(&self, attempt: &v1::AttemptId, offset: u64);
 
+    /// How fast the host may fetch and give from now on, until something else is said. Where its own policy allows less, that counts.
+    async fn limit(&self, limits: v1::Limits);
+
     /// Takes nothing new in, and returns when all that was decided is durable. What runs goes on.
     async fn shutdown(&self);
 }
@@ -78,6 +85,11 @@ pub trait FetchArtifact: fmt::Debug + Send + Sync {
 
     /// Where an artifact can be had block by block, and a new token for that; `None` if it cannot.
     async fn swarm(&self, digest: Digest) -> io::Result<Option<v1::SwarmReply>>;
+
+    /// A limit that what is fetched for the same reason shares, in whichever way it is fetched; `None` where there is none.
+    fn throttle(&self) -> Option<Arc<Throttle>> {
+        None
+    }
 }
 
 /// The bytes of an artifact, as they come.

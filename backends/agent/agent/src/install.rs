@@ -1,4 +1,5 @@
 //! What makes the agent a service of its host.
+use deploy_agent::{HostPort, Policy};
 use deploy_package::publisher::{self, NotPublished, PublisherKey};
 use std::{
     error::Error,
@@ -39,7 +40,29 @@ folders = [\"/srv\"]
 # [publishers]
 # keys = [\"RWQ...\"]
 # needed = 1
+# Who passes on what this host says to its control plane, where it may not reach that itself: relays, tried in turn.
+# [gateway]
+# via = [\"10.1.0.5:7444\", \"10.1.0.6:7444\"]
 ";
+
+/// What a configuration that is written now says beside what each says.
+#[derive(Debug, Default)]
+pub(crate) struct Chosen {
+    pub(crate) publishers: Option<Publishers>,
+    pub(crate) via: Vec<HostPort>,
+}
+
+impl Chosen {
+    fn text(&self) -> String {
+        let publishers = self.publishers.as_ref().map(Publishers::text).unwrap_or_default();
+        let via: Vec<_> = self.via.iter().map(|it| format!("\"{it}\"")).collect();
+        let gateway = match via.as_slice() {
+            [] => String::new(),
+            via => format!("\n[gateway]\nvia = [{}]\n", via.join(", ")),
+        };
+        publishers + &gateway
+    }
+}
 
 /// Whose signatures releases have to have on a host that is set up now.
 #[derive(Debug)]
@@ -90,11 +113,8 @@ impl Default for Places {
 ///
 /// # Errors
 /// If a file cannot be written, or the service does not start.
-pub(crate) fn install(
-    program: &Path,
-    publishers: Option<&Publishers>,
-) -> Result<Vec<String>, Box<dyn Error>> {
-    let mut done = write(&Places::default(), program, publishers)?;
+pub(crate) fn install(program: &Path, chosen: &Chosen) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut done = write(&Places::default(), program, chosen)?;
     if Path::new(SYSTEMD).is_dir() {
         systemctl(&["daemon-reload"])?;
         systemctl(&["enable", "--now", SERVICE])?;
@@ -105,33 +125,34 @@ pub(crate) fn install(
     Ok(done)
 }
 
-/// Whether `publishers` can be written where nothing is yet.
+/// Whether all that is `chosen` can be written where nothing is yet.
 ///
 /// # Errors
-/// If there is a configuration already: it is not this program's to change.
-pub(crate) fn has_place_for(publishers: Option<&Publishers>) -> io::Result<()> {
-    has_place(&Places::default(), publishers)
+/// If there is a configuration already that does not say so: it is not this program's to change.
+pub(crate) fn has_place_for(chosen: &Chosen) -> io::Result<()> {
+    has_place(&Places::default(), chosen)
 }
 
-fn has_place(places: &Places, publishers: Option<&Publishers>) -> io::Result<()> {
-    if publishers.is_none() || !places.config.exists() {
+fn has_place(places: &Places, chosen: &Chosen) -> io::Result<()> {
+    if !places.config.exists() {
         return Ok(());
     }
-    let message = format!(
-        "{} is there already: write [publishers] into it, or enrol without `--publisher`",
-        places.config.display()
-    );
+    let says_via = || Policy::read(&places.config).is_ok_and(|it| it.via() == chosen.via);
+    let wanted = if chosen.publishers.is_some() {
+        "write [publishers] into it, or enrol without `--publisher`"
+    } else if !chosen.via.is_empty() && !says_via() {
+        "write the same `via` into its [gateway] first"
+    } else {
+        return Ok(());
+    };
+    let message = format!("{} is there already: {wanted}", places.config.display());
     Err(io::Error::new(io::ErrorKind::AlreadyExists, message))
 }
 
-fn write(
-    places: &Places,
-    program: &Path,
-    publishers: Option<&Publishers>,
-) -> io::Result<Vec<String>> {
+fn write(places: &Places, program: &Path, chosen: &Chosen) -> io::Result<Vec<String>> {
     let unit = UNIT.replace(PROGRAM, &program.display().to_string());
-    let host = format!("{HOST}{}", publishers.map(Publishers::text).unwrap_or_default());
-    has_place(places, publishers)?;
+    let host = format!("{HOST}{}", chosen.text());
+    has_place(places, chosen)?;
     let files = [(places.config.clone(), host), (places.units.join(SERVICE), unit)];
     let mut done = Vec::new();
     for (path, text) in files {
@@ -172,7 +193,6 @@ fn systemctl(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deploy_agent::Policy;
 
     #[test]
     fn what_is_written_can_be_read_and_what_is_there_stays() {
@@ -181,12 +201,12 @@ mod tests {
             config: dir.path().join("etc/deploy-agent/host.toml"),
             units: dir.path().join("units"),
         };
-        write(&places, Path::new("/opt/deploy-agent"), None).unwrap();
+        write(&places, Path::new("/opt/deploy-agent"), &Chosen::default()).unwrap();
         Policy::read(&places.config).unwrap();
         let unit = fs::read_to_string(places.units.join(SERVICE)).unwrap();
         assert!(unit.contains("ExecStart=/opt/deploy-agent run\n"), "{unit}");
         fs::write(&places.config, "folders = ['/opt']\n").unwrap();
-        let done = write(&places, Path::new("/other"), None).unwrap();
+        let done = write(&places, Path::new("/other"), &Chosen::default()).unwrap();
         assert!(done.iter().all(|it| it.starts_with("left as it is")), "{done:?}");
         assert_eq!(fs::read_to_string(&places.config).unwrap(), "folders = ['/opt']\n");
     }
@@ -200,12 +220,30 @@ mod tests {
         let keys = vec![pair.pk.to_base64().parse().unwrap()];
         Publishers::new(keys.clone(), 2).unwrap_err();
         let publishers = Publishers::new(keys, 1).unwrap();
-        write(&places, Path::new("/opt/deploy-agent"), publishers.as_ref()).unwrap();
+        let chosen = Chosen { publishers, via: Vec::new() };
+        write(&places, Path::new("/opt/deploy-agent"), &chosen).unwrap();
         Policy::read(&places.config).unwrap();
         let text = fs::read_to_string(&places.config).unwrap();
         assert!(text.contains(&pair.pk.to_base64()), "{text}");
-        let again = write(&places, Path::new("/opt/deploy-agent"), publishers.as_ref());
+        let again = write(&places, Path::new("/opt/deploy-agent"), &chosen);
         assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn the_way_to_the_gateway_is_written_where_nothing_is_and_never_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, units) = (dir.path().join("etc/host.toml"), dir.path().join("units"));
+        let places = Places { config, units };
+        let program = Path::new("/opt/deploy-agent");
+        let through = |via: &[&str]| {
+            let via = via.iter().map(|it| it.parse().unwrap()).collect();
+            write(&places, program, &Chosen { publishers: None, via })
+        };
+        through(&["10.1.0.5:7444", "[::1]:7444"]).unwrap();
+        assert_eq!(Policy::read(&places.config).unwrap().via().len(), 2);
+        through(&["10.1.0.5:7444", "[::1]:7444"]).unwrap();
+        let other = through(&["10.1.0.6:7444"]).unwrap_err();
+        assert!(other.to_string().contains("write the same `via`"), "{other}");
     }
 
     #[test]

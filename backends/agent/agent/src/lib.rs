@@ -5,10 +5,6 @@ mod account;
 mod agent;
 mod attempt;
 mod cache;
-mod connect;
-mod credentials;
-mod enrol;
-mod facts;
 mod folder;
 mod host;
 mod journal;
@@ -18,6 +14,7 @@ mod pins;
 mod policy;
 mod process;
 mod publishers;
+mod rates;
 mod reload;
 mod run;
 mod session;
@@ -27,15 +24,16 @@ mod time;
 mod verdict;
 
 pub use agent::{HostOptions, JournaledHost, OpenError};
-pub use connect::GatewayConnector;
-pub use credentials::{Credentials, CredentialsError};
-pub use enrol::{EnrolError, Names, enrol, renew};
+pub use deploy_agent_identity::{
+    Connect, Credentials, CredentialsError, EnrolError, GatewayConnector, HostPort, Names, Via,
+    enrol, enrol_via, renew,
+};
 pub use host::{ArtifactBytes, FetchArtifact, Followed, Following, HostSide};
 pub use peers::Peers;
 pub use policy::{Policy, PolicyError};
 pub use reload::reload;
 pub use run::{RunError, run};
-pub use session::{Connect, Identity, Session};
+pub use session::{Identity, Session};
 
 use std::{ffi::OsString, io};
 

@@ -2,7 +2,7 @@
 mod install;
 
 use clap::{Args, Parser, Subcommand};
-use deploy_agent::{Names, Policy, enrol, reload, run};
+use deploy_agent::{HostPort, Names, Policy, Via, enrol_via, reload, run};
 use deploy_core::memory::SystemClock;
 use deploy_package::publisher::PublisherKey;
 use sd_notify::NotifyState;
@@ -54,6 +54,10 @@ struct Enrol {
     /// What its provider calls the machine [default: it is known by its machine id]
     #[arg(long, value_name = "PROVIDER/REGION/ID")]
     instance: Option<String>,
+    /// A relay that passes on what is said to the control plane, where this machine may not reach that itself; may be given again, and each is tried in
+    /// turn. `host.toml` has to say the same under `[gateway]`: `--install` writes it there
+    #[arg(long, value_name = "HOST:PORT")]
+    via: Vec<HostPort>,
     /// Makes the agent a service: writes `/etc/deploy-agent/host.toml` and a unit where there are none, and starts it
     #[arg(long, conflicts_with = "state_dir")]
     install: bool,
@@ -131,18 +135,22 @@ fn block_on<T>(work: impl Future<Output = Result<T, Box<dyn Error>>>) -> Result<
 impl Enrol {
     async fn run(self) -> Result<(), Box<dyn Error>> {
         let publishers = install::Publishers::new(self.publishers, self.publishers_needed)?;
-        // Before the token is used up.
-        install::has_place_for(publishers.as_ref())?;
+        let chosen = install::Chosen { publishers, via: self.via };
+        if self.install {
+            // Before the token is used up.
+            install::has_place_for(&chosen)?;
+        }
         let mut token = String::new();
         io::stdin().take(LONGEST_TOKEN).read_to_string(&mut token)?;
         let clock = Arc::new(SystemClock::new());
         let mut names = Names::default();
         (names.host, names.instance) = (self.name, self.instance);
         let state = &self.state.state_dir;
-        let credentials = enrol(state, &self.server, &token, names, clock).await?;
+        let via = Arc::new(Via::new(chosen.via.clone()));
+        let credentials = enrol_via(&via, state, &self.server, &token, names, clock).await?;
         eprintln!("this machine is the host `{}` now", credentials.host());
         if self.install {
-            let done = install::install(&std::env::current_exe()?, publishers.as_ref())?;
+            let done = install::install(&std::env::current_exe()?, &chosen)?;
             done.iter().for_each(|it| eprintln!("{it}"));
         }
         Ok(())

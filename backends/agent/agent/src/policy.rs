@@ -1,5 +1,6 @@
 //! `host.toml`: what this host lets be done to it, whoever asks. Nothing that comes over the network can change it.
 use crate::{process::cgroup::Choice, spec::Spec};
+use deploy_agent_identity::HostPort;
 use deploy_core::{
     digest::Digest,
     id::AccountName,
@@ -63,7 +64,21 @@ pub struct Policy {
     cgroups: Choice,
     #[serde(default)]
     peers: PeersPolicy,
+    #[serde(default)]
+    gateway: GatewayPolicy,
 }
+
+/// How this host reaches its control plane.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GatewayPolicy {
+    /// Who passes on what is said to it. Empty: nobody has to.
+    #[serde(default)]
+    via: Vec<HostPort>,
+}
+
+/// More than any data centre has relays.
+const MOST_VIA: usize = 16;
 
 /// What this host has to do with blocks of artifacts.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -157,6 +172,9 @@ impl Policy {
         if let Some(Err(why)) = policy.publishers.as_ref().map(PublishersPolicy::publishers) {
             return Err(format!("[publishers]: {why}"));
         }
+        if policy.gateway.via.len() > MOST_VIA {
+            return Err(format!("[gateway]: `via` names more than {MOST_VIA} addresses"));
+        }
         for signer in &policy.signers {
             parse_key(signer).ok_or_else(|| {
                 format!("`signers`: `{}` is not 64 hexadecimal digits", signer.escape_debug())
@@ -197,6 +215,12 @@ impl Policy {
     /// What this host has to do with blocks.
     pub(crate) const fn peers(&self) -> PeersPolicy {
         self.peers
+    }
+
+    /// Who passes on what this host says to its control plane; nobody has to if there are none.
+    #[must_use]
+    pub fn via(&self) -> &[HostPort] {
+        &self.gateway.via
     }
 
     pub(crate) const fn cgroups(&self) -> Choice {
@@ -282,6 +306,8 @@ mod tests {
             ("folders = ['/srv']\naccounts = ['-x']", "account name"),
             ("folders = ['/srv']\n[peers]\nupload_mbit = 0", "nonzero"),
             ("folders = ['/srv']\n[peers]\nport = 1", "unknown field `port`"),
+            ("folders = ['/srv']\n[gateway]\nvia = ['10.1.0.5']", "has to be HOST:PORT"),
+            ("folders = ['/srv']\n[gateway]\nvia = '10.1.0.5:1'", "expected a sequence"),
         ] {
             let refused = Policy::parse(text).unwrap_err();
             assert!(refused.contains(says), "{text}: {refused}");

@@ -1,19 +1,15 @@
 //! The agent as a whole: the host side, its session, and a certificate that stays good.
 use crate::{
-    GatewayConnector, HostOptions, HostSide as _, Identity, JournaledHost, OpenError, Peers,
-    Policy, Session,
-    credentials::{Credentials, CredentialsError},
-    enrol::renew,
-    facts,
+    HostOptions, HostSide as _, Identity, JournaledHost, OpenError, Peers, Policy, Session,
     process::proc_fs::boot_id,
 };
-use deploy_core::{backend::Clock, time::Timestamp};
-use std::{io, path::Path, sync::Arc, time::Duration};
+use deploy_agent_identity::{
+    Credentials, CredentialsError, GatewayConnector, Via, facts, keep_certificate,
+};
+use deploy_core::backend::Clock;
+use std::{io, path::Path, sync::Arc};
 use thiserror::Error;
 use tokio::select;
-
-/// How long to wait before a renewal that failed is tried again.
-const RENEW_AGAIN: Duration = Duration::from_secs(60);
 
 /// Why an agent cannot run.
 #[derive(Debug, Error)]
@@ -52,47 +48,28 @@ pub async fn run(
     let boot = boot_id().map_err(RunError::Boot)?;
     // What root has written on this host wins over what the control plane has said of itself.
     let signers = policy.signers().unwrap_or_else(|| credentials.signers());
+    let via = Via::new(policy.via().to_vec());
     let peers = Peers::open(&credentials, &policy, &signers, Arc::clone(&clock)).await;
     let peers = Arc::new(peers.map_err(RunError::Peers)?);
     let options = HostOptions::new(credentials.host(), state, policy);
     let options = options.with_peers(Arc::clone(&peers));
     let host = Arc::new(JournaledHost::open(options).await?);
     ready();
-    let connect = Arc::new(GatewayConnector::new(state, Arc::clone(&clock)));
-    let identity = Identity::new(credentials.host(), boot, signers).with_facts(facts::gather());
+    let connect = Arc::new(GatewayConnector::new(state, Arc::clone(&clock)).with_via(via));
+    let identity = Identity::new(credentials.host(), boot, signers).with_facts(facts());
     let session = Session::new(Arc::clone(&host) as _, Arc::clone(&connect) as _, identity);
+    let renewed = |it: &Credentials| {
+        if let Err(err) = peers.renewed(it) {
+            tracing::warn!(reason = %err, "other hosts do not see the new certificate");
+        }
+    };
     let ended = select! {
         () = stop => Ok(()),
         why = host.failed() => Err(RunError::Journal(why)),
         () = session.run() => Ok(()),
-        () = keep_certificate(state, &connect, &peers, &*clock, credentials) => Ok(()),
+        () = keep_certificate(state, &connect, &*clock, credentials, renewed) => Ok(()),
         () = peers.serve() => Ok(()),
     };
     host.shutdown().await;
     ended
-}
-
-/// Renews the certificate in time, for good.
-async fn keep_certificate(
-    state: &Path,
-    connect: &GatewayConnector,
-    peers: &Peers,
-    clock: &dyn Clock,
-    mut credentials: Credentials,
-) {
-    loop {
-        clock.sleep_until(Timestamp::from_millis(credentials.renew_at_ms())).await;
-        match renew(state, connect).await {
-            Ok(renewed) => {
-                credentials = renewed;
-                if let Err(err) = peers.renewed(&credentials) {
-                    tracing::warn!(reason = %err, "other hosts do not see the new certificate");
-                }
-            }
-            Err(err) => {
-                tracing::warn!(reason = %err, "the certificate is not renewed yet");
-                clock.sleep_until(clock.now().after(RENEW_AGAIN)).await;
-            }
-        }
-    }
 }

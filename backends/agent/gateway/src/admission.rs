@@ -3,24 +3,40 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use deploy_agent_protocol::v1::Hello;
 use deploy_core::id::HostName;
-use std::fmt;
+use std::{fmt, net::IpAddr};
 use thiserror::Error;
 
 /// Whoever is at the other end of a connection: the certificate that TLS has verified, as DER.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer(Bytes);
+pub struct Peer {
+    certificate: Bytes,
+    from: Option<IpAddr>,
+}
 
 impl Peer {
     /// The one with this certificate.
     #[must_use]
     pub fn new(certificate: impl Into<Bytes>) -> Self {
-        Self(certificate.into())
+        Self { certificate: certificate.into(), from: None }
+    }
+
+    /// Which connects from that address.
+    #[must_use]
+    pub const fn connected_from(mut self, address: IpAddr) -> Self {
+        self.from = Some(address);
+        self
     }
 
     /// Its certificate, as DER.
     #[must_use]
     pub fn certificate(&self) -> &[u8] {
-        &self.0
+        &self.certificate
+    }
+
+    /// Where it connects from, if that is known.
+    #[must_use]
+    pub const fn from(&self) -> Option<IpAddr> {
+        self.from
     }
 }
 

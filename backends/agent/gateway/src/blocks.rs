@@ -1,9 +1,11 @@
 //! Blocks of what orders name, for many hosts at once.
+use crate::relays::Relays;
 use deploy_agent_protocol::{
     BLOCKS_OF_SERVER,
-    v1::{BlockServer as Named, SwarmReply},
+    v1::{BlockServer as Named, PassReply, SwarmReply},
 };
 use deploy_core::{
+    agent::Agent,
     backend::{Clock, HostInventory},
     digest::Digest,
     id::{HostName, LabelValue},
@@ -18,7 +20,7 @@ use deploy_parts::PartStore;
 use deploy_pki::AgentPeer;
 use rustls_pki_types::CertificateDer;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     fs::File,
     sync::{Arc, Mutex, PoisonError},
@@ -29,6 +31,8 @@ use tokio::{sync::OnceCell, task::spawn_blocking};
 const MOST_GIVEN: usize = 256;
 /// How many blocks hosts are sent here for at a time; four of them are sent at once.
 const SLOTS: u16 = 6;
+/// For how long a token is good, in seconds.
+const TOKEN_S: u32 = TOKEN_LIFETIME.as_secs() as u32;
 
 /// Why something cannot be had in blocks. It can be fetched whole all the same.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -67,6 +71,8 @@ struct Given {
 struct Entry {
     blob: Arc<OnceCell<Blob>>,
     asked: u64,
+    /// The zones of hosts that were told where it is: relays of these may have it.
+    zones: BTreeSet<String>,
 }
 
 impl fmt::Debug for Blocks {
@@ -120,22 +126,62 @@ impl Blocks {
         &self,
         host: &HostName,
         digest: Digest,
+        relays: Option<&Relays>,
     ) -> Result<SwarmReply, NotGiven> {
         let blob = *self.entry(digest).get_or_try_init(|| self.give(digest)).await?;
-        let until = self.0.clock.now().after(TOKEN_LIFETIME);
-        let token = self.0.signer.sign(&Grant::new(host.clone(), vec![blob], until));
-        let here = Named { name: BLOCKS_OF_SERVER.to_owned(), address: self.0.address.clone() };
         let [zone, rack] = self.place(host).await;
+        let relays = relays.map(|it| it.for_hosts(&zone, blob.root())).unwrap_or_default();
+        if !relays.is_empty() {
+            self.note_zone(digest, &zone);
+        }
+        let servers = self.and_here(relays);
         Ok(SwarmReply {
             root: blob.root().as_bytes().to_vec(),
             size: blob.size(),
-            schedulers: vec![here.clone()],
-            seeds: vec![here],
-            token,
-            token_s: u32::try_from(TOKEN_LIFETIME.as_secs()).unwrap_or(u32::MAX),
+            schedulers: servers.clone(),
+            seeds: servers,
+            token: self.token(host, blob),
+            token_s: TOKEN_S,
             zone,
             rack,
         })
+    }
+
+    /// By what a relay has a blob that hosts of its zone were told of; `None` if none was.
+    pub(crate) fn pass(&self, relay: &Agent, blob: Blob, relays: &Relays) -> Option<PassReply> {
+        let zone = relay.zone()?;
+        let is_wanted = {
+            let given = self.0.given.lock().unwrap_or_else(PoisonError::into_inner);
+            let entry = given.artifacts.values().find(|it| it.blob.get() == Some(&blob));
+            entry.is_some_and(|it| it.zones.contains(zone.as_str()))
+        };
+        if !is_wanted {
+            return None;
+        }
+        let before = relays.before(&relay.host, zone.as_str(), blob.root());
+        let (token, from) = (self.token(&relay.host, blob), self.and_here(before));
+        Some(PassReply { token, token_s: TOKEN_S, from })
+    }
+
+    fn token(&self, host: &HostName, blob: Blob) -> String {
+        let until = self.0.clock.now().after(TOKEN_LIFETIME);
+        self.0.signer.sign(&Grant::new(host.clone(), vec![blob], until))
+    }
+
+    /// Some relays, and this server.
+    fn and_here(&self, relays: Vec<Endpoint>) -> Vec<Named> {
+        let relays = relays.into_iter();
+        let relays = relays.map(|it| Named { name: it.name.to_string(), address: it.address });
+        let (name, address) = (BLOCKS_OF_SERVER.to_owned(), self.0.address.clone());
+        relays.chain([Named { name, address }]).collect()
+    }
+
+    fn note_zone(&self, digest: Digest, zone: &str) {
+        let mut given = self.0.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = given.artifacts.get_mut(&digest).filter(|it| !it.zones.contains(zone));
+        if let Some(entry) = entry {
+            entry.zones.insert(zone.to_owned());
+        }
     }
 
     fn entry(&self, digest: Digest) -> Arc<OnceCell<Blob>> {

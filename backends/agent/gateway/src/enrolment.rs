@@ -87,8 +87,10 @@ impl Enroller {
         let described = facts_of(Some(&facts), &request.agent_version);
         let described = self.agents.describe(&agent.host, &described).await;
         described.map_err(|err| status(&err))?;
-        // Before it has a certificate: a host that has one is in the inventory.
-        self.registrar.register(&agent).await.map_err(|err| status(&err))?;
+        // Before it has a certificate: a host that has one is in the inventory. Relays are no hosts, and come into none.
+        if !agent.is_relay() {
+            self.registrar.register(&agent).await.map_err(|err| status(&err))?;
+        }
         self.certify(&agent.host, csr.key(), &csr).await
     }
 

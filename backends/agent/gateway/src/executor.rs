@@ -13,10 +13,10 @@ use deploy_agent_protocol::v1::{self, answer::Kind as Answer, order::Kind as Ord
 use deploy_core::{
     access::{Action, Permit},
     backend::{
-        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, ConfirmRequest,
-        Confirmation, Delivery, Executor, ExecutorCapabilities, Health, HostRequest, KillReport,
-        KillRequest, Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport,
-        StageRequest, Transfer,
+        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, CollectRequest,
+        ConfirmRequest, Confirmation, Delivery, Executor, ExecutorCapabilities, Health,
+        HostRequest, KillReport, KillRequest, Observed, Piece, ProbeReport, ProbeRequest,
+        Resolution, ResolveRequest, StageReport, StageRequest, Transfer,
     },
     digest::Digest,
     error::{BackendError, BackendResult, ErrorKind},
@@ -33,7 +33,7 @@ use std::{sync::Arc, time::Duration};
 /// How long an agent that is not connected is waited for where nothing has begun.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a question may take that the agent answers by itself.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// How much longer than it may take a script, or a kill, is waited for.
 const SLACK: Duration = Duration::from_secs(60);
 
@@ -101,7 +101,7 @@ impl AgentExecutor {
     }
 
     /// Asks something that is answered once, and that may be asked again: over the next session if this one is lost meanwhile.
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         about: &Identity<'_>,
         order: Order,
@@ -215,6 +215,7 @@ impl Executor for AgentExecutor {
     fn capabilities(&self) -> ExecutorCapabilities {
         ExecutorCapabilities::default()
             .with_check(true)
+            .with_collect(true)
             .with_confirm(true)
             .with_kill(true)
             .with_stage(true)
@@ -224,6 +225,7 @@ impl Executor for AgentExecutor {
         // Of one that is not connected it is seen when something is wanted of it.
         let session = self.gateway.sessions().current(&host.name);
         self.capabilities()
+            .with_collect(session.as_ref().is_none_or(|it| it.gives_back()))
             .with_confirm(session.as_ref().is_none_or(|it| it.reverts()))
             .with_stage(session.as_ref().is_none_or(|it| it.stages()))
     }
@@ -305,6 +307,11 @@ impl Executor for AgentExecutor {
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
         allow(permit, Action::HostExecute, &request.on, "executor.stage")?;
         self.have_staged(request).await
+    }
+
+    async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {
+        allow(permit, Action::HostExecute, &request.on, "executor.collect")?;
+        self.collect_piece(request).await
     }
 
     async fn transfer(&self, _host: &Host, delivery: &Delivery) -> BackendResult<Transfer> {

@@ -2,31 +2,32 @@
 use crate::{
     admission::{Admission, Denied, Peer},
     blocks::Blocks,
+    rates::Rates,
+    relays::Relays,
     session::{Boots, Session},
     sessions::Sessions,
 };
 use async_trait::async_trait;
 use deploy_agent_protocol::{
-    LONGEST_CHUNK, LONGEST_FRAME, OrderSigner, TooFarApart, Versions,
+    LONGEST_FRAME, OrderSigner, TooFarApart, Versions,
     v1::{
-        AgentFrame, FetchChunk, FetchRequest, GatewayFrame, Hello, SwarmReply, SwarmRequest,
-        Welcome,
+        AgentFrame, AnnounceReply, AnnounceRequest, FetchChunk, FetchRequest, GatewayFrame, Hello,
+        PassReply, PassRequest, SwarmReply, SwarmRequest, Welcome,
         agent_frame::Kind as FromAgent,
         gateway_frame::Kind as ToAgent,
         gateway_server::{Gateway as GatewayService, GatewayServer},
     },
 };
 use deploy_core::{
-    backend::{ArtifactReader, ArtifactStore, Clock},
+    backend::{ArtifactStore, Clock},
     digest::Digest,
-    error::ErrorKind,
     id::HostName,
     telemetry::{HOST, TARGET_BACKEND},
 };
+use deploy_distribution::{Blob, BlobId};
 use deploy_parts::PartStore;
 use futures_util::{Stream, StreamExt as _, stream};
 use std::{
-    io,
     pin::Pin,
     sync::{
         Arc,
@@ -34,7 +35,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{io::AsyncReadExt as _, select, sync::mpsc};
+use tokio::{select, sync::mpsc};
 use tonic::{Request, Response, Status, Streaming};
 
 /// How many frames may wait for an agent to take them.
@@ -56,13 +57,18 @@ pub struct GatewayOptions {
     pub parts: Option<PartStore>,
     /// What hosts fetch in blocks, and from each other; without it they fetch all of it from the gateway.
     pub blocks: Option<Blocks>,
+    /// How fast artifacts travel; as fast as they go by default.
+    pub rates: Rates,
+    /// The relays that hosts of their zones are sent to; without it none is taken.
+    pub relays: Option<Relays>,
     versions: Versions,
 }
 
 impl Default for GatewayOptions {
     fn default() -> Self {
         let heartbeat = Duration::from_secs(5);
-        Self { heartbeat, parts: None, blocks: None, versions: Versions::OURS }
+        let (rates, versions) = (Rates::default(), Versions::OURS);
+        Self { heartbeat, parts: None, blocks: None, rates, relays: None, versions }
     }
 }
 
@@ -78,6 +84,20 @@ impl GatewayOptions {
     #[must_use]
     pub fn with_blocks(mut self, blocks: Blocks) -> Self {
         self.blocks = Some(blocks);
+        self
+    }
+
+    /// No faster than that.
+    #[must_use]
+    pub fn with_rates(mut self, rates: Rates) -> Self {
+        self.rates = rates;
+        self
+    }
+
+    /// With relays.
+    #[must_use]
+    pub fn with_relays(mut self, relays: Relays) -> Self {
+        self.relays = Some(relays);
         self
     }
 
@@ -145,6 +165,12 @@ impl Gateway {
         self.0.sessions.current(host).is_some()
     }
 
+    /// Whether a relay of that name is there now.
+    #[must_use]
+    pub fn has_relay(&self, name: &HostName) -> bool {
+        self.0.options.relays.as_ref().is_some_and(|it| it.is_alive(name))
+    }
+
     /// How many have asked for a session so far and were refused one.
     #[must_use]
     pub fn refused(&self) -> u64 {
@@ -156,8 +182,11 @@ impl Gateway {
         self.connected().iter().for_each(|host| self.disconnect(host));
     }
 
-    /// Ends the session of `host` at once, if it has one: it has lost its right to it.
+    /// Ends the session of `host` at once, if it has one, or forgets a relay of that name: it has lost its right to it.
     pub fn disconnect(&self, host: &HostName) {
+        if let Some(relays) = &self.0.options.relays {
+            relays.leave(host);
+        }
         if let Some(session) = self.0.sessions.current(host) {
             session.close();
         }
@@ -175,6 +204,10 @@ impl Gateway {
         &self.0.artifacts
     }
 
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.0.options.rates
+    }
+
     pub(crate) fn parts(&self) -> Option<&PartStore> {
         self.0.options.parts.as_ref()
     }
@@ -189,30 +222,6 @@ impl Gateway {
             return Err(Status::permission_denied("no order of this session names that artifact"));
         }
         Ok((host, digest))
-    }
-
-    /// Opens what an order of a session has named.
-    async fn open(&self, digest: &Digest, offset: u64) -> Result<ArtifactReader, Status> {
-        if let Some(parts) = self.parts() {
-            match parts.open_part(digest, offset).await {
-                Ok(Some(part)) => return Ok(part),
-                Err(err) if err.kind() == io::ErrorKind::InvalidInput => {
-                    return Err(Status::out_of_range(err.to_string()));
-                }
-                Err(err) => {
-                    tracing::warn!(target: TARGET_BACKEND, { %digest, error = %err }, "a part cannot be read");
-                }
-                Ok(None) => {}
-            }
-        }
-        self.artifacts().open(digest, offset).await.map_err(|err| {
-            let text = err.chain();
-            match err.kind() {
-                ErrorKind::NotFound => Status::not_found(text),
-                ErrorKind::InvalidInput => Status::out_of_range(text),
-                _ => Status::unavailable(text),
-            }
-        })
     }
 
     /// Lets somebody in who has said hello.
@@ -246,6 +255,8 @@ impl Gateway {
         let session = Arc::new(session.speaking(protocol));
         // The outbox is empty, and nobody else has it yet.
         let _first = outbox.try_send(GatewayFrame { kind: Some(ToAgent::Welcome(welcome)) });
+        // Before anybody can have it fetch something.
+        session.limit(self.rates().of_host(session.host()));
         if let Some(before) = self.0.sessions.enter(Arc::clone(&session)) {
             before.close();
         }
@@ -282,17 +293,27 @@ impl Gateway {
     ) {
         let patience = self.0.options.heartbeat * MISSED;
         let mut beats = 0_u64;
+        let (rates, mut changes) = (self.rates(), self.rates().changes());
+        let mut knows_limits = false;
+        let mut until = self.clock().now().after(patience);
         let why = loop {
-            let until = self.clock().now().after(patience);
+            if !knows_limits {
+                knows_limits = session.limit(rates.of_host(session.host()));
+            }
             let frame = select! {
                 biased;
                 () = session.closing() => break "it was ended here",
+                Ok(()) = changes.changed() => {
+                    knows_limits = false;
+                    continue;
+                }
                 frame = frames.next() => frame,
                 () = self.clock().sleep_until(until) => break "it is silent",
             };
             match frame {
                 Some(Ok(frame)) => {
                     session.heard();
+                    until = self.clock().now().after(patience);
                     if matches!(frame.kind, Some(FromAgent::Heartbeat(_))) {
                         beats += 1;
                         if beats.is_multiple_of(SEEN_EVERY) && !self.may_stay(session.host()).await
@@ -318,6 +339,13 @@ impl Gateway {
 struct Service(Gateway);
 
 type Frames<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Service {
+    fn relays(&self) -> Result<&Relays, Status> {
+        let relays = self.0.0.options.relays.as_ref();
+        relays.ok_or_else(|| Status::unimplemented("this server takes no relays"))
+    }
+}
 
 #[async_trait]
 impl GatewayService for Service {
@@ -359,10 +387,7 @@ impl GatewayService for Service {
         let peer = peer(&request)?;
         let FetchRequest { digest, offset } = request.into_inner();
         let (_host, digest) = self.0.offered(&peer, &digest).await?;
-        let reader = self.0.open(&digest, offset).await?;
-        Ok(Response::new(Box::pin(stream::unfold(Some(reader), |reader| async {
-            next_chunk(reader?).await
-        }))))
+        Ok(Response::new(Box::pin(self.0.clone().artifact(&digest, offset).await?)))
     }
 
     async fn swarm(&self, request: Request<SwarmRequest>) -> Result<Response<SwarmReply>, Status> {
@@ -370,21 +395,32 @@ impl GatewayService for Service {
         let (host, digest) = self.0.offered(&peer, &request.into_inner().digest).await?;
         let blocks = self.0.0.options.blocks.as_ref();
         let blocks = blocks.ok_or_else(|| Status::not_found("this server gives no blocks"))?;
-        let swarm = blocks.swarm(&host, digest).await;
+        let swarm = blocks.swarm(&host, digest, self.0.0.options.relays.as_ref()).await;
         swarm.map(Response::new).map_err(|why| Status::unavailable(why.to_string()))
     }
-}
 
-/// The next piece of an artifact, and what is left of it.
-async fn next_chunk(
-    mut reader: ArtifactReader,
-) -> Option<(Result<FetchChunk, Status>, Option<ArtifactReader>)> {
-    let mut bytes = Vec::with_capacity(LONGEST_CHUNK);
-    let mut piece = (&mut reader).take(LONGEST_CHUNK as u64);
-    match piece.read_to_end(&mut bytes).await {
-        Ok(0) => None,
-        Ok(_) => Some((Ok(FetchChunk { bytes: bytes.into() }), Some(reader))),
-        Err(err) => Some((Err(Status::unavailable(err.to_string())), None)),
+    async fn announce(
+        &self,
+        request: Request<AnnounceRequest>,
+    ) -> Result<Response<AnnounceReply>, Status> {
+        let (peer, relays) = (peer(&request)?, self.relays()?);
+        let announced = relays.announce(&peer, request.into_inner(), self.0.rates()).await;
+        announced.map(Response::new).map_err(denied)
+    }
+
+    async fn pass(&self, request: Request<PassRequest>) -> Result<Response<PassReply>, Status> {
+        let (peer, relays) = (peer(&request)?, self.relays()?);
+        let relay = relays.identify(&peer).await.map_err(denied)?;
+        let blocks = self.0.0.options.blocks.as_ref();
+        let blocks = blocks.ok_or_else(|| Status::not_found("this server gives no blocks"))?;
+        let PassRequest { root, size } = request.into_inner();
+        let root = root.as_slice().try_into();
+        let root = root.map_err(|_length| Status::invalid_argument("a root has 32 bytes"))?;
+        let blob = Blob::new(BlobId::from_bytes(root), size);
+        let blob = blob.map_err(|err| Status::invalid_argument(err.to_string()))?;
+        let pass = blocks.pass(&relay, blob, relays);
+        let pass = pass.ok_or_else(|| Status::not_found("this server does not give that now"))?;
+        Ok(Response::new(pass))
     }
 }
 

@@ -7,7 +7,9 @@
 //! accepts connections, puts it as a [`Peer`] among the extensions of each request. Machines become hosts by an [`Enroller`].
 mod admission;
 mod answers;
+mod artifacts;
 mod blocks;
+mod collect;
 mod conversation;
 mod delivery;
 mod enrolment;
@@ -16,7 +18,9 @@ mod follower;
 mod gateway;
 mod listener;
 mod order;
+mod rates;
 mod registry;
+mod relays;
 mod session;
 mod sessions;
 mod stage;
@@ -27,5 +31,7 @@ pub use enrolment::{Enroller, Registrar};
 pub use executor::AgentExecutor;
 pub use gateway::{Gateway, GatewayOptions};
 pub use listener::AgentListener;
+pub use rates::Rates;
 pub use registry::RegistryAdmission;
+pub use relays::{LiveRelay, Relays};
 pub use session::Boots;

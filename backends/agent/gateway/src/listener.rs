@@ -166,9 +166,10 @@ impl Door {
                 return None;
             }
         };
-        let (_, session) = stream.get_ref();
+        let (socket, session) = stream.get_ref();
+        let from = socket.peer_addr().ok()?.ip().to_canonical();
         let certificate = session.peer_certificates().and_then(<[_]>::first);
-        let peer = certificate.map(|it| Peer::new(it.to_vec()));
+        let peer = certificate.map(|it| Peer::new(it.to_vec()).connected_from(from));
         let stay = if peer.is_some() { None } else { Some(self.stay()?) };
         Some(Connection { stream, visitor: Visitor(peer), stay })
     }

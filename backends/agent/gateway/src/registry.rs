@@ -35,6 +35,34 @@ impl RegistryAdmission {
         Self { agents, clock }
     }
 
+    /// The agent that `peer` is: that of a host, or a relay.
+    pub(crate) async fn agent(&self, peer: &Peer) -> Result<Agent, Denied> {
+        let certificate = CertificateDer::from(peer.certificate());
+        let said = AgentPeer::of(&certificate).map_err(|err| Denied::Forever(err.to_string()))?;
+        let agent = match self.agents.identify(&said.key).await {
+            Err(err) if err.kind() == ErrorKind::Unauthenticated => self.adopt(&said, &err).await?,
+            known => known.map_err(|err| denied(&err))?,
+        };
+        if agent.host != said.host {
+            return Err(Denied::Forever(format!(
+                "the certificate is that of `{}`, and the key now that of `{}`: enrol the host again",
+                said.host, agent.host
+            )));
+        }
+        Ok(agent)
+    }
+
+    /// Notes that an agent is there, in that boot.
+    pub(crate) async fn arrive(&self, host: &HostName, boot_id: &str) -> Result<(), Denied> {
+        let arrived = self.agents.arrive(host, &boot(boot_id)?, self.clock.now()).await;
+        arrived.map(drop).map_err(|err| denied(&err))
+    }
+
+    /// Notes that an agent is still there.
+    pub(crate) async fn hear(&self, host: &HostName) -> Result<(), Denied> {
+        self.agents.hear(host, self.clock.now()).await.map_err(|err| denied(&err))
+    }
+
     /// Lets somebody in whose key is `unknown`, but whose certificate, which TLS has verified, is newer than any that the registry
     /// knows of the host. No certificate is given out that was not written down before: the registry was restored from a backup, and
     /// the agent has renewed its key since.
@@ -61,17 +89,10 @@ impl RegistryAdmission {
 #[async_trait]
 impl Admission for RegistryAdmission {
     async fn identify(&self, peer: &Peer) -> Result<HostName, Denied> {
-        let certificate = CertificateDer::from(peer.certificate());
-        let said = AgentPeer::of(&certificate).map_err(|err| Denied::Forever(err.to_string()))?;
-        let agent = match self.agents.identify(&said.key).await {
-            Err(err) if err.kind() == ErrorKind::Unauthenticated => self.adopt(&said, &err).await?,
-            known => known.map_err(|err| denied(&err))?,
-        };
-        if agent.host != said.host {
-            return Err(Denied::Forever(format!(
-                "the certificate is that of `{}`, and the key now that of `{}`: enrol the host again",
-                said.host, agent.host
-            )));
+        let agent = self.agent(peer).await?;
+        if agent.is_relay() {
+            let why = format!("`{}` is a relay, and no host: it has no session", agent.host);
+            return Err(Denied::Forever(why));
         }
         Ok(agent.host)
     }

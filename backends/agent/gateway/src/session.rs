@@ -1,7 +1,7 @@
 //! The connection of one agent, for as long as it lasts.
 use crate::conversation::{Conversation, Heard};
 use deploy_agent_protocol::{
-    LOG_WINDOW, OrderSigner, REVERT_SINCE, STAGE_SINCE, Versions,
+    COLLECT_SINCE, LIMITS_SINCE, LOG_WINDOW, OrderSigner, REVERT_SINCE, STAGE_SINCE, Versions,
     v1::{
         self, AgentFrame, GatewayFrame, Order, Outcome, agent_frame::Kind as FromAgent,
         answer::Kind as Answer, gateway_frame::Kind as ToAgent, order,
@@ -53,6 +53,8 @@ struct State {
     conversations: BTreeMap<u64, Inbox>,
     offered: BTreeSet<Digest>,
     offers: Vec<Digest>,
+    /// What the host was told of how fast it may fetch and give.
+    limits: Option<v1::Limits>,
 }
 
 /// Where what is heard about one order goes.
@@ -77,6 +79,7 @@ impl Session {
             conversations: BTreeMap::new(),
             offered: BTreeSet::new(),
             offers: Vec::new(),
+            limits: None,
         };
         let (state, closing, heard) = (Mutex::new(state), Notify::new(), Notify::new());
         let protocol = Versions::OURS.newest();
@@ -97,6 +100,11 @@ impl Session {
     /// Whether its host fetches ahead of attempts.
     pub(crate) const fn stages(&self) -> bool {
         self.protocol >= STAGE_SINCE
+    }
+
+    /// Whether its host gives back what attempts leave.
+    pub(crate) const fn gives_back(&self) -> bool {
+        self.protocol >= COLLECT_SINCE
     }
 
     pub(crate) const fn host(&self) -> &HostName {
@@ -159,6 +167,21 @@ impl Session {
             // A session that is over needs no words.
             let _over = outbox.send(GatewayFrame { kind: Some(frame) }).await;
         }
+    }
+
+    /// Tells the host how fast it may fetch and give. Whether it knows now: what finds no room has to be said again.
+    pub(crate) fn limit(&self, limits: v1::Limits) -> bool {
+        let mut state = self.state();
+        if self.protocol < LIMITS_SINCE || state.limits.as_ref() == Some(&limits) {
+            return true;
+        }
+        let Some(outbox) = &state.outbox else { return true };
+        let frame = GatewayFrame { kind: Some(ToAgent::Limits(limits.clone())) };
+        let told = outbox.try_send(frame).is_ok();
+        if told {
+            state.limits = Some(limits);
+        }
+        told
     }
 
     /// Ends a conversation from this side.
@@ -268,6 +291,7 @@ fn since(answer: &Answer) -> u32 {
         }
         Answer::Died(died) if died.reverting => REVERT_SINCE,
         Answer::Staged(_) => STAGE_SINCE,
+        Answer::Collected(_) => COLLECT_SINCE,
         _ => 0,
     }
 }

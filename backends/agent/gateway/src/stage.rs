@@ -37,6 +37,7 @@ impl AgentExecutor {
             place: Some(order::place(&request.on)),
             artifacts: request.artifacts.iter().map(|it| order::artifact(*it)).collect(),
             deliveries,
+            rollout: request.rollout.as_ref().map(ToString::to_string).unwrap_or_default(),
         });
         let until = self.after(ANSWER_WITHIN);
         let answer = match session.order(order, BEGIN_WITHIN).await {

@@ -52,6 +52,15 @@ pub const REVERT_SINCE: u32 = 2;
 /// The oldest version in which hosts fetch what they will need ahead of their attempts.
 pub const STAGE_SINCE: u32 = 2;
 
+/// The oldest version in which hosts are told how fast they may fetch and give.
+pub const LIMITS_SINCE: u32 = 2;
+
+/// The oldest version in which hosts give back what their attempts have left.
+pub const COLLECT_SINCE: u32 = 2;
+
+/// The longest piece of what an attempt has left that is sent in one frame, in bytes.
+pub const LONGEST_PIECE: usize = 512 << 10;
+
 /// What a server of the control plane is called where blocks are given: its certificate names no host.
 pub const BLOCKS_OF_SERVER: &str = "deploy-server";
 

@@ -1,5 +1,5 @@
 //! Damage is found, named and repaired.
-use crate::support::{blob, noise, permit, put, request};
+use crate::support::{blob, files, noise, permit, put, request};
 use deploy_artifacts::ObjectArtifactStore;
 use deploy_core::{
     backend::{ArtifactStore as _, BackendError, ErrorKind},
@@ -104,12 +104,14 @@ async fn an_entry_that_cannot_be_read_is_named() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_here_are_not_read_again() {
-    let (_folder, store, _) = stored(b"hello").await;
-    let mut body = &b"never read"[..];
+async fn a_wrong_body_does_not_replace_the_bytes_of_its_digest() {
+    let (folder, store, digest) = stored(b"hello").await;
+    let before = files(folder.path());
     let again = request(b"hello", "1.4.3", 2);
-    store.put(&permit().await, again, &mut body).await.unwrap();
-    assert_eq!(body, b"never read");
+    let put = store.put(&permit().await, again, &mut &b"world"[..]).await;
+    assert_eq!(put.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(files(folder.path()), before);
+    store.verify(&digest).await.unwrap();
 }
 
 fn flip(path: &Path, at: usize) {

@@ -1,13 +1,13 @@
 //! A builder on this machine, with all it keeps in one folder.
 mod outputs;
 mod place;
-mod queue;
-mod records;
 mod work;
 
 use crate::{
     git::{RemotePolicy, usable_git},
+    kept::{Kept, blocking},
     log::Log,
+    records::{Custody, Records, failed},
     sandbox::Sandbox,
     secrets::{FileSecrets, Secrets},
 };
@@ -20,10 +20,10 @@ use deploy_core::{
     },
     id::BuildId,
 };
-use records::{Records, failed};
+use serde::{Deserialize, Serialize};
 use std::{
     fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io,
     num::NonZeroUsize,
     path::{Component, Path, PathBuf},
     sync::Arc,
@@ -31,13 +31,12 @@ use std::{
 use tokio::sync::OnceCell;
 use work::Work;
 
-/// The most that is read of a log at a time, in bytes.
-const LARGEST_PIECE: usize = 1 << 20;
 /// How many builds are kept, unless it is told otherwise.
-const KEPT: usize = 100;
+pub(crate) const KEPT: usize = 100;
 
 /// What a builder asks of sandboxes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "there is no fourth way")]
 pub enum SandboxUse {
     /// None is used: for a machine that is there for one build, and thrown away.
@@ -93,7 +92,7 @@ impl LocalBuilder {
                 .with("hint", "install git 2.37 or newer")
                 .with("program", "git")
         })?;
-        let records = Records::open(folder.clone())
+        let records = Records::open(folder.clone(), Custody::Process)
             .map_err(|err| failed("build.open", err).with("path", folder.display()))?;
         let shared = Shared {
             records,
@@ -166,6 +165,11 @@ impl LocalBuilder {
         self.change(|it| it.name = name)
     }
 
+    /// Where what belongs to a build is kept.
+    pub(crate) fn folder_of(&self, id: &BuildId) -> PathBuf {
+        self.shared.records.folder(id)
+    }
+
     fn change(self, change: impl FnOnce(&mut Shared)) -> Self {
         let mut shared = Arc::unwrap_or_clone(self.shared);
         change(&mut shared);
@@ -178,8 +182,11 @@ impl LocalBuilder {
         work: impl FnOnce(&Shared) -> BackendResult<T> + Send + 'static,
     ) -> BackendResult<T> {
         let shared = Arc::clone(&self.shared);
-        let done = tokio::task::spawn_blocking(move || work(&shared)).await;
-        done.map_err(|err| BackendError::new(ErrorKind::Internal, operation).because(err))?
+        blocking(operation, move || work(&shared)).await
+    }
+
+    fn kept(&self) -> Kept<'_> {
+        Kept { records: &self.shared.records, clock: &self.shared.clock }
     }
 }
 
@@ -188,17 +195,18 @@ impl Builder for LocalBuilder {
     async fn submit(&self, permit: &Permit, request: &BuildRequest) -> BackendResult<Build> {
         const OPERATION: &str = "build.submit";
         permit.demand(Action::BuildRun, &Resource::Service(request.service.clone()), OPERATION)?;
-        request
-            .recipe
-            .check()
-            .map_err(|why| BackendError::new(ErrorKind::InvalidInput, OPERATION).because(why))?;
+        let invalid = |why| BackendError::new(ErrorKind::InvalidInput, OPERATION).because(why);
+        request.recipe.check().map_err(invalid)?;
+        if request.on.is_some() {
+            return Err(invalid("this builder builds on its own machine"));
+        }
         let (request, by) = (request.clone(), permit.principal().clone());
         let (build, owner, log) = self
             .blocking(OPERATION, move |shared| {
                 let now = shared.clock.now();
                 let log_limit = request.recipe.limits.log.get();
                 let (build, owner) =
-                    shared.records.create(|id| Build::queued(id, request, by, now))?;
+                    shared.records.create(|id| Build::queued(id, request, by, now), |_| Ok(()))?;
                 let log = Log::create(&shared.records.folder(&build.id).join("log"), log_limit);
                 Ok((build, owner, log.map_err(|err| failed(OPERATION, err))?))
             })
@@ -208,78 +216,23 @@ impl Builder for LocalBuilder {
     }
 
     async fn build(&self, id: &BuildId) -> BackendResult<Build> {
-        let id = id.clone();
-        self.blocking("build.read", move |shared| shared.records.read(&id, shared.clock.now()))
-            .await
+        self.kept().build(id).await
     }
 
     async fn builds(&self, request: &ListBuilds) -> BackendResult<Vec<Build>> {
-        let all =
-            self.blocking("build.list", |shared| shared.records.all(shared.clock.now())).await?;
-        let wanted = |it: &Build| {
-            request.service.as_ref().is_none_or(|service| it.request.service == *service)
-        };
-        Ok(all.into_iter().filter(wanted).take(request.limit).collect())
+        self.kept().builds(request).await
     }
 
     async fn cancel(&self, permit: &Permit, id: &BuildId) -> BackendResult<Build> {
-        const OPERATION: &str = "build.cancel";
-        let build = self.build(id).await?;
-        permit.demand(
-            Action::BuildRun,
-            &Resource::Service(build.request.service.clone()),
-            OPERATION,
-        )?;
-        if !build.state.is_over() {
-            let file = self.shared.records.cancel_file(id);
-            self.blocking(OPERATION, move |_| {
-                File::create(file).map_err(|err| failed(OPERATION, err))
-            })
-            .await?;
-        }
-        Ok(build)
+        self.kept().cancel(permit, id).await
     }
 
     async fn log(&self, id: &BuildId, offset: u64, limit: usize) -> BackendResult<BuildLog> {
-        const OPERATION: &str = "build.log";
-        // The state first: what is over by now prints nothing more.
-        let build = self.build(id).await?;
-        let path = self.shared.records.folder(id).join("log");
-        self.blocking(OPERATION, move |_| {
-            let read = || -> io::Result<BuildLog> {
-                let mut file = File::open(path)?;
-                let length = file.metadata()?.len();
-                let mut bytes = Vec::new();
-                file.seek(SeekFrom::Start(offset))?;
-                file.take(u64::try_from(limit.min(LARGEST_PIECE)).unwrap_or(u64::MAX))
-                    .read_to_end(&mut bytes)?;
-                let end = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-                Ok(BuildLog::new(bytes, build.state.is_over() && end >= length))
-            };
-            read().map_err(|err| failed(OPERATION, err))
-        })
-        .await
+        self.kept().log(id, offset, limit).await
     }
 
     async fn open(&self, id: &BuildId, output: BuildOutput) -> BackendResult<ArtifactReader> {
-        const OPERATION: &str = "build.open_output";
-        let build = self.build(id).await?;
-        let missing = || {
-            BackendError::new(ErrorKind::NotFound, OPERATION)
-                .with("build", id)
-                .with("output", output.as_str())
-        };
-        let artifact =
-            build.report.as_ref().and_then(|it| it.artifact(output)).ok_or_else(missing)?;
-        let path = self.shared.records.folder(id).join(output.as_str());
-        let file = tokio::fs::File::open(&path).await.map_err(|err| failed(OPERATION, err))?;
-        let size = file.metadata().await.map_err(|err| failed(OPERATION, err))?.len();
-        if size != artifact.size {
-            return Err(BackendError::new(ErrorKind::Corrupt, OPERATION)
-                .with("build", id)
-                .with("path", path.display()));
-        }
-        Ok(Box::pin(file))
+        self.kept().open(id, output).await
     }
 }
 

@@ -1,5 +1,4 @@
 //! What builds have made, in their folders.
-use super::records::Records;
 use crate::{
     ended::Ended,
     log::Log,
@@ -7,7 +6,7 @@ use crate::{
     provenance::Made,
 };
 use deploy_core::{
-    backend::{Build, BuildOutput, BuildReport, BuildState, Isolation},
+    backend::{Build, BuildOutput, BuildReport, Isolation},
     digest::Hasher,
     spec::ArtifactRef,
 };
@@ -16,50 +15,6 @@ use std::{
     io::{self, Read as _},
     path::Path,
 };
-
-/// Everything that a build may make.
-const OUTPUTS: [BuildOutput; 3] =
-    [BuildOutput::Descriptor, BuildOutput::Package, BuildOutput::Provenance];
-
-/// The newest of `builds` that is the same as `build`, was kept from the machine by `isolation` at least, and whose outputs are all there.
-pub(super) fn same<'a>(
-    records: &Records,
-    builds: &'a [Build],
-    build: &Build,
-    isolation: Isolation,
-) -> Option<&'a Build> {
-    let identity = build.identity()?;
-    let is_there = |report: &BuildReport, it: &Build| {
-        let folder = records.folder(&it.id);
-        let size = |output: BuildOutput| {
-            fs::metadata(folder.join(output.as_str())).map(|it| it.len()).ok()
-        };
-        OUTPUTS
-            .iter()
-            .filter_map(|output| Some((output, report.artifact(*output)?)))
-            .all(|(output, artifact)| size(*output) == Some(artifact.size))
-    };
-    builds.iter().find(|it| {
-        it.state == BuildState::Succeeded
-            && it.identity() == Some(identity)
-            && it
-                .report
-                .as_ref()
-                .is_some_and(|report| report.isolation >= isolation && is_there(report, it))
-    })
-}
-
-/// Makes what `from` made what `to` has made.
-pub(super) fn adopt(records: &Records, from: &Build, to: &Build) -> io::Result<()> {
-    let report = from.report.iter();
-    for output in
-        report.flat_map(|it| OUTPUTS.into_iter().filter(|output| it.artifact(*output).is_some()))
-    {
-        let path = |build: &Build| records.folder(&build.id).join(output.as_str());
-        fs::hard_link(path(from), path(to))?;
-    }
-    Ok(())
-}
 
 /// Packs what the commands of `build` have left in `source`, and says how it came about. This blocks.
 pub(super) fn pack(made: &Making<'_>) -> Result<BuildReport, Ended> {

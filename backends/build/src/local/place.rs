@@ -1,12 +1,10 @@
 //! Where a build works, and what it is known by there.
-use super::{
-    records::{make_private, write_whole},
-    work::Work,
-};
+use super::work::Work;
 use crate::{
     clear::clear,
     ended::{Ended, internal},
     process::{Cgroup, Tree},
+    records::{make_private, write_whole},
     sandbox::Places,
 };
 use deploy_core::{

@@ -2,15 +2,16 @@
 use super::{
     SandboxUse, Shared,
     outputs::{self, Making},
-    queue::{Turn, turn},
-    records::Owner,
 };
 use crate::{
     ended::{Ended, Halt, internal},
     git::{Git, Mirror, Resolved},
+    kept,
     log::Log,
     pack::Watch,
+    queue::{FETCH, PACK, Turn, turn},
     quota::Quota,
+    records::Owner,
     sandbox::{Bench, Places, Sandbox},
     secrets::Secret,
 };
@@ -25,10 +26,6 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Between two looks whether it is this build's turn.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long it may take to bring the source in.
-pub(super) const FETCH: Duration = Duration::from_secs(15 * 60);
-/// How long it may take to pack what it has made.
-pub(super) const PACK: Duration = Duration::from_secs(15 * 60);
 
 /// A build that this process works on.
 #[derive(Debug)]
@@ -213,11 +210,18 @@ impl Work {
     /// The report of a build that is the same as this one.
     fn same_report(&mut self, isolation: Isolation) -> Result<Option<BuildReport>, Ended> {
         let records = &self.shared.records;
-        let builds = records.all(self.shared.clock.now()).map_err(|err| internal(err.chain()))?;
-        let Some(same) = outputs::same(records, &builds, &self.build, isolation) else {
+        let mut builds =
+            records.all(self.shared.clock.now()).map_err(|err| internal(err.chain()))?;
+        // The statement goes with the outputs, and names who has built.
+        let identity = self.build.identity();
+        builds.retain(|it| {
+            it.identity() == identity
+                && kept::builder(records, it) == Some(self.shared.name.clone())
+        });
+        let Some(same) = kept::same(records, &builds, &self.build, isolation) else {
             return Ok(None);
         };
-        outputs::adopt(records, same, &self.build)?;
+        kept::adopt(records, same, &self.build)?;
         self.log.say(format_args!(
             "source and recipe are those of build {}, and so are the outputs",
             same.id
@@ -324,10 +328,6 @@ impl Work {
     fn retain(&self) {
         let records = &self.shared.records;
         let Ok(builds) = records.all(self.shared.clock.now()) else { return };
-        let over = builds.iter().filter(|it| it.state.is_over());
-        for build in over.skip(self.shared.kept.get()) {
-            // What cannot be removed now is tried again after the next build.
-            drop(records.remove(&build.id));
-        }
+        kept::retain(records, &builds, self.shared.kept.get());
     }
 }

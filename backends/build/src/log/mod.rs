@@ -39,6 +39,19 @@ impl Log {
         Ok(Self { state: Arc::new(Mutex::new(state)) })
     }
 
+    /// A log of at most `limit` bytes that is there already, or begins now.
+    pub(crate) fn resume(path: &Path, limit: u64) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let room = limit.saturating_sub(file.metadata()?.len());
+        let state = State { file, room, limit, dropped: 0, secrets: Vec::new() };
+        Ok(Self { state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// Writes bytes that somebody else has looked through for secrets.
+    pub(crate) fn append(&self, bytes: &[u8]) {
+        self.state().write(bytes);
+    }
+
     /// Keeps `secret` out of all that comes from now on.
     pub(crate) fn mask(&self, secret: &Secret) {
         self.state().secrets.push(secret.clone());

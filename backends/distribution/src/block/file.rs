@@ -197,8 +197,10 @@ impl BlobFile {
                 state.have.had.contains(number) && !state.checked.contains(number)
             };
             if is_due {
-                let is_right = self.is_right(number)?;
-                self.lock().found(number, is_right);
+                let is_right = self.is_right(number);
+                // What cannot be read is not had: it may come again.
+                self.lock().found(number, matches!(is_right, Ok(true)));
+                is_right?;
             }
         }
         Ok(())

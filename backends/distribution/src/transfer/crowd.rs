@@ -6,25 +6,28 @@ use std::{
 
 /// Counts who is here, and lets no more in of each than `most`: so that nobody takes the places of all others.
 #[derive(Debug)]
-pub(super) struct Crowd<K: Ord> {
+pub struct Crowd<K: Ord> {
     most: usize,
     here: Arc<Mutex<BTreeMap<K, usize>>>,
 }
 
 /// A place that is taken until this is dropped.
 #[derive(Debug)]
-pub(super) struct Place<K: Ord> {
+pub struct Place<K: Ord> {
     here: Arc<Mutex<BTreeMap<K, usize>>>,
     who: K,
 }
 
 impl<K: Ord + Clone> Crowd<K> {
-    pub(super) fn new(most: usize) -> Self {
+    /// Nobody is here yet.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
         Self { most, here: Arc::default() }
     }
 
-    /// `None` if enough of these are here.
-    pub(super) fn enter(&self, who: K) -> Option<Place<K>> {
+    /// A place for somebody; `None` if enough of these are here.
+    #[must_use]
+    pub fn enter(&self, who: K) -> Option<Place<K>> {
         let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
         let count = here.entry(who.clone()).or_default();
         if *count >= self.most {

@@ -1,5 +1,5 @@
 //! The scheduler as others reach it: one swarm a blob, and hosts that wait to be sent somewhere.
-use super::wire::{Endpoint, GivenBlock, Joining, NextAnswer, NextRequest};
+use super::wire::{Endpoint, GivenBlock, Joining, NextAnswer, NextRequest, is_address};
 use crate::{
     block::{Bits, Blob},
     schedule::{Assignment, Event, Newcomer, Policy, Role, Seat, Swarm},
@@ -236,20 +236,6 @@ fn is_address_at(address: &str, from: IpAddr) -> bool {
     address.is_some_and(|it| it.port() != 0 && it.ip().to_canonical() == from.to_canonical())
 }
 
-/// Whether it is an address with a port, or a name with one.
-fn is_address(address: &str) -> bool {
-    const LONGEST: usize = 253;
-    if let Ok(address) = address.parse::<SocketAddr>() {
-        return address.port() != 0;
-    }
-    let plain = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.');
-    address.rsplit_once(':').is_some_and(|(name, port)| {
-        let is_name = (1..=LONGEST).contains(&name.len()) && name.bytes().all(plain);
-        let digits = port.bytes().all(|it| it.is_ascii_digit());
-        is_name && digits && port.parse().is_ok_and(|it: u16| it != 0)
-    })
-}
-
 fn lock(room: &Mutex<Room>) -> MutexGuard<'_, Room> {
     room.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -325,19 +311,6 @@ mod tests {
             let given = ask("second", "10.0.0.3", &none, "10.0.0.3:7").await;
             let of_first = given.iter().filter(|it| it.source.name.as_str() == "first").count();
             assert_eq!(of_first > 0, sent, "{address}: {given:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_address_is_none_for_anybody() {
-        for address in ["10.0.0.1:7", "[::1]:7", "h1.example:7000", "h1:1"] {
-            assert!(is_address(address), "{address}");
-        }
-        let long = format!("{}:7", "a".repeat(254));
-        for address in [
-            "", ":7", "h1", "h1:", "h1:0", "h1:+7", "h1:70000", "a b:7", "a/b:7", "a\r\nb:7", &long,
-        ] {
-            assert!(!is_address(address), "{address}");
         }
     }
 }

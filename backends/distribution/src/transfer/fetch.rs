@@ -1,6 +1,7 @@
 //! A host gets a blob.
 use super::{
-    Client, Endpoint, Fetched, Joining, LinkError, NextRequest, lanes::Lanes, limit::Limits,
+    Client, Endpoint, Fetched, Joining, LinkError, NextRequest, Throttle, lanes::Lanes,
+    limit::Limits,
 };
 use crate::block::{Bits, Blob, BlobFile, BlobFileError};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -66,6 +67,8 @@ pub struct FetchOrder {
     pub token: watch::Receiver<String>,
     /// Where it is said what came so far.
     pub progress: watch::Sender<Fetched>,
+    /// A limit beside those of this host, such as one that others share who fetch for the same reason.
+    pub throttle: Option<Arc<Throttle>>,
 }
 
 impl FetchOrder {
@@ -82,6 +85,7 @@ impl FetchOrder {
             rack: None,
             token,
             progress: watch::Sender::default(),
+            throttle: None,
         }
     }
 
@@ -89,6 +93,13 @@ impl FetchOrder {
     #[must_use]
     pub fn with_progress(mut self, progress: watch::Sender<Fetched>) -> Self {
         self.progress = progress;
+        self
+    }
+
+    /// Under this limit as well, if there is one.
+    #[must_use]
+    pub fn with_throttle(mut self, throttle: Option<Arc<Throttle>>) -> Self {
+        self.throttle = throttle;
         self
     }
 

@@ -4,7 +4,7 @@
 use super::{
     Endpoint, FailedBlock, FetchError, FetchOrder, Fetched, Fetcher, LinkError, NextAnswer,
     NextRequest,
-    alone::DIRECT,
+    alone::{DIRECT, FIRST_AGAIN_AFTER},
     client::BlockAsk,
     fetch::{AGAIN_AFTER, POLL},
     keep::{Came, keep},
@@ -35,21 +35,37 @@ const SLOWED: u64 = 4;
 /// How many blocks are taken of one answer, and how many may wait until others have come: more than a scheduler that knows its
 /// business gives to two requests at once.
 const MOST_GIVEN: usize = 64;
+/// After so many tries in vain, and nothing that came, the scheduler is taken for one that cannot help.
+pub(super) const IN_VAIN: u32 = 4;
+
 /// Something that was under way has ended.
-enum Landed {
-    Block { number: u32, from: Endpoint, came: Came, took: Duration },
-    Answer { lane: Lane, scheduler: usize, answer: Result<NextAnswer, LinkError>, sent: Report },
+pub(super) enum Landed {
+    Block {
+        number: u32,
+        from: Endpoint,
+        came: Came,
+        took: Duration,
+    },
+    Answer {
+        lane: Lane,
+        scheduler: usize,
+        answer: Result<NextAnswer, LinkError>,
+    },
+    /// Whether the first scheduler answers again.
+    First {
+        answers: bool,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Lane {
+pub(super) enum Lane {
     Poll,
     Report,
 }
 
 /// What a scheduler has not been told yet.
 #[derive(Clone, Default)]
-struct Report {
+pub(super) struct Report {
     done: Vec<u32>,
     failed: Vec<FailedBlock>,
 }
@@ -61,14 +77,17 @@ pub(super) struct Lanes<'a> {
     pub(super) under_way: BTreeMap<u32, (Endpoint, AbortHandle)>,
     /// Where to go once there is room.
     queued: VecDeque<(u32, Endpoint)>,
-    tasks: JoinSet<Landed>,
+    pub(super) tasks: JoinSet<Landed>,
     report: Report,
-    polling: bool,
-    reporting: bool,
+    /// The requests to the scheduler that are under way.
+    polling: Option<AbortHandle>,
+    reporting: Option<AbortHandle>,
     /// Whether the scheduler that is asked knows this host.
     pub(super) joined: bool,
     /// The one that is asked, by its place in the order; `None` while none answers.
     pub(super) scheduler: Option<usize>,
+    /// When it is looked whether the first one answers again, where another is asked; `None` while that is being looked.
+    pub(super) first_again_at: Option<Timestamp>,
     /// Whether none has answered since the last one did not.
     alone: bool,
     /// When those that could not be reached are tried again.
@@ -76,8 +95,10 @@ pub(super) struct Lanes<'a> {
     pub(super) seeds_again_at: Timestamp,
     /// The seed that is asked where no scheduler is.
     pub(super) seed: usize,
-    /// When something came last, or somebody was sent for.
+    /// When something came last, or it was looked why nothing does.
     pub(super) moved_at: Timestamp,
+    /// How many have given nothing since.
+    pub(super) in_vain: u32,
     pub(super) banned: BTreeSet<HostName>,
     pace: Pace,
     pub(super) dice: Dice,
@@ -96,15 +117,17 @@ impl<'a> Lanes<'a> {
             queued: VecDeque::new(),
             tasks: JoinSet::new(),
             report: Report::default(),
-            polling: false,
-            reporting: false,
+            polling: None,
+            reporting: None,
             joined: false,
             scheduler: (!order.schedulers.is_empty()).then_some(0),
+            first_again_at: Some(now),
             alone: order.schedulers.is_empty(),
             scheduler_again_at: now,
             seeds_again_at: now,
             seed: 0,
             moved_at: now,
+            in_vain: 0,
             banned: BTreeSet::new(),
             pace: Pace::default(),
             dice: Dice::new(seed_of(&order.address, now)),
@@ -148,17 +171,18 @@ impl<'a> Lanes<'a> {
         if self.scheduler.is_none() {
             return;
         }
+        self.look_for_first();
         if !self.joined {
-            if !self.polling && !self.reporting {
+            if self.polling.is_none() && self.reporting.is_none() {
                 self.ask(Lane::Report);
             }
             return;
         }
         let has_news = !self.report.done.is_empty() || !self.report.failed.is_empty();
-        if has_news && !self.reporting {
+        if has_news && self.reporting.is_none() {
             self.ask(Lane::Report);
         }
-        if !self.polling && self.want() > 0 {
+        if self.polling.is_none() && self.want() > 0 {
             self.ask(Lane::Poll);
         }
     }
@@ -175,29 +199,33 @@ impl<'a> Lanes<'a> {
             next.joining = Some(self.order.joining(&self.file.had(), under_way));
         }
         let sent = mem::take(&mut self.report);
-        (next.done, next.failed) = (sent.done.clone(), sent.failed.clone());
+        (next.done, next.failed) = (sent.done, sent.failed);
         next.want = self.want();
         let wait = if lane == Lane::Poll { POLL } else { Duration::ZERO };
         next.wait_ms = u32::try_from(wait.as_millis()).unwrap_or(0);
-        match lane {
-            Lane::Poll => self.polling = true,
-            Lane::Report => self.reporting = true,
-        }
         let (client, token) = (Arc::clone(&self.fetcher.client), self.token());
-        self.tasks.spawn(async move {
+        let asking = self.tasks.spawn(async move {
             let answer = client.next(&scheduler, &next, &token).await;
-            Landed::Answer { lane, scheduler: at, answer, sent }
+            Landed::Answer { lane, scheduler: at, answer }
         });
+        match lane {
+            Lane::Poll => self.polling = Some(asking),
+            Lane::Report => self.reporting = Some(asking),
+        }
     }
 
     fn landed(&mut self, landed: Landed) -> Result<(), FetchError> {
         match landed {
-            Landed::Answer { lane, scheduler, answer, sent } => {
+            Landed::Answer { lane, scheduler, answer } => {
                 match lane {
-                    Lane::Poll => self.polling = false,
-                    Lane::Report => self.reporting = false,
+                    Lane::Poll => self.polling = None,
+                    Lane::Report => self.reporting = None,
                 }
-                self.answered(scheduler, answer, sent);
+                self.answered(scheduler, answer);
+                Ok(())
+            }
+            Landed::First { answers } => {
+                self.looked_for_first(answers);
                 Ok(())
             }
             Landed::Block { number, from, came, took } => {
@@ -207,7 +235,7 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    fn answered(&mut self, at: usize, answer: Result<NextAnswer, LinkError>, sent: Report) {
+    fn answered(&mut self, at: usize, answer: Result<NextAnswer, LinkError>) {
         match answer {
             Ok(NextAnswer { known: true, get }) => {
                 (self.joined, self.alone) = (true, false);
@@ -218,16 +246,23 @@ impl<'a> Lanes<'a> {
             // It was started anew, or has not heard of this host for too long: what it was told it hears again by the joining.
             Ok(NextAnswer { known: false, .. }) => self.joined = false,
             Err(_) if self.scheduler == Some(at) => {
-                self.report.failed.extend(sent.failed);
-                self.joined = false;
                 let next = at + 1;
-                self.scheduler = (next < self.order.schedulers.len()).then_some(next);
+                self.turn_to((next < self.order.schedulers.len()).then_some(next));
+                self.first_again_at = Some(self.now().after(FIRST_AGAIN_AFTER));
                 if self.scheduler.is_none() {
                     self.alone = true;
                     self.scheduler_again_at = self.now().after(AGAIN_AFTER);
                 }
             }
             Err(_) => {}
+        }
+    }
+
+    /// Asks that scheduler from now on, and hears nothing more of the one before. What is to be told of follows from what is had.
+    pub(super) fn turn_to(&mut self, scheduler: Option<usize>) {
+        (self.scheduler, self.joined) = (scheduler, false);
+        for asking in [self.polling.take(), self.reporting.take()].into_iter().flatten() {
+            asking.abort();
         }
     }
 
@@ -261,9 +296,9 @@ impl<'a> Lanes<'a> {
 
     pub(super) fn send_for(&mut self, number: u32, from: Endpoint, assigned: bool) {
         let Some(block) = self.order.blob.block(number) else { return };
-        self.moved_at = self.now();
         let (client, clock) = (Arc::clone(&self.fetcher.client), Arc::clone(&self.fetcher.clock));
         let gauge = self.fetcher.limits.gauge(self.order.blob, &from.name);
+        let gauge = gauge.and(self.order.throttle.clone());
         let (file, token) = (Arc::clone(&self.file), self.token());
         let (stall, within) = (self.pace.stall(), self.pace.within());
         let (blob, source) = (self.order.blob, from.clone());
@@ -289,7 +324,7 @@ impl<'a> Lanes<'a> {
         let name = from.name;
         match came {
             Came::Right(bytes) => {
-                self.moved_at = self.now();
+                (self.moved_at, self.in_vain) = (self.now(), 0);
                 self.pace.came_in(took);
                 *self.fetched.bytes.entry(name).or_default() += bytes;
                 self.tell_progress();
@@ -302,7 +337,8 @@ impl<'a> Lanes<'a> {
                 self.ban(&name);
             }
             Came::Not(why) => {
-                if self.alone {
+                self.in_vain = self.in_vain.saturating_add(1);
+                if self.alone || self.seed_asked().is_some_and(|it| it.name == name) {
                     self.try_another_seed();
                 }
                 if why == Failure::Stalled {
@@ -329,6 +365,7 @@ impl<'a> Lanes<'a> {
             }
         }
         self.banned.insert(name.clone());
+        self.leave_liar();
     }
 
     /// Tells the scheduler of the last blocks, so that others are sent here for them. It is heard or not.
@@ -349,8 +386,13 @@ impl<'a> Lanes<'a> {
         let (least, most) = AHEAD;
         let block = self.order.blob.block_size();
         let ahead = (MOST_UNDER_WAY / block).clamp(least, most);
+        let own = self.order.throttle.as_ref().and_then(|it| it.rate());
         let rate = self.fetcher.limits.rate_of(self.order.blob);
-        let slowed = rate.map_or(most, |it| (it.get().saturating_mul(SLOWED) / block).max(1));
+        let slowed = rate
+            .into_iter()
+            .chain(own)
+            .min()
+            .map_or(most, |it| (it.get().saturating_mul(SLOWED) / block).max(1));
         usize::try_from(ahead.min(slowed)).unwrap_or(1)
     }
 
@@ -362,7 +404,7 @@ impl<'a> Lanes<'a> {
         u16::try_from(self.room().saturating_sub(self.queued.len())).unwrap_or(0)
     }
 
-    fn token(&self) -> String {
+    pub(super) fn token(&self) -> String {
         self.order.token.borrow().clone()
     }
 

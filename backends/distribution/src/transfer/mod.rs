@@ -19,19 +19,22 @@ mod sending;
 mod server;
 mod slots;
 mod source;
+mod throttle;
 mod visitor;
 mod wire;
 
 pub use client::Client;
+pub use crowd::{Crowd, Place};
 pub use director::Director;
 pub use fetch::{FetchError, FetchOrder, Fetcher};
 pub use fetched::Fetched;
-pub use limit::{Limits, Rate};
+pub use limit::Limits;
 pub use link::LinkError;
-pub use relay::{Relay, ranked};
+pub use relay::{Pass, Passes, Relay, Space, ranked};
 pub use server::{BlockServer, Served};
 pub use source::{BlockSource, Shelf, SourceError};
-pub use wire::{Endpoint, FailedBlock, GivenBlock, Joining, NextAnswer, NextRequest};
+pub use throttle::{Rate, Throttle};
+pub use wire::{Endpoint, FailedBlock, GivenBlock, Joining, NextAnswer, NextRequest, is_address};
 
 use deploy_core::id::HostName;
 use std::sync::Arc;

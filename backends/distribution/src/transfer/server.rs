@@ -43,8 +43,8 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
 /// How long somebody may take to prove who they are.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// How many connections there may be. Who comes later waits.
-const MOST_CONNECTIONS: usize = 4_096;
+/// How many connections there may be. Who comes later waits. Each of ten thousand hosts waits for its scheduler on one.
+const MOST_CONNECTIONS: usize = 16_384;
 /// How many of them may be of one host: each blob that it fetches takes some 20 of them at most.
 const MOST_OF_ONE: usize = 128;
 /// How many may be about to prove who they are from one address, which may be that of many.
@@ -253,6 +253,9 @@ impl BlockServer {
         let block = header.and_then(range).and_then(|it| blob.block_at(&it));
         let block = block.ok_or_else(|| Refusal::bad("the range has to be one block"))?;
         let assigned = request.headers().contains_key(ASSIGNED);
+        // Before it takes a place that somebody could have who wants what is here.
+        let got = self.source.get(blob, block.bytes()).await;
+        got.map_err(|err| Refusal::of(&err))?;
         let slot = Arc::clone(&self.slots).take(visitor.host.clone(), assigned).await;
         let slot = slot.ok_or_else(|| {
             Refusal(StatusCode::SERVICE_UNAVAILABLE, "too many are waiting here".to_owned())
@@ -284,6 +287,10 @@ impl BlockServer {
         let body = body.map_err(|err| Refusal::bad(err.to_string()))?.to_bytes();
         let next: super::NextRequest = serde_json::from_slice(&body).map_err(Refusal::bad)?;
         visitor.admit(&self.verifier, &head.headers, next.blob)?;
+        // Whoever cannot have it would send hosts to itself in vain: they are to go to the next one.
+        if let Err(err @ SourceError::Failed(_)) = self.source.outboard(next.blob).await {
+            return Err(Refusal::of(&err));
+        }
         let answer = director.next(&visitor.host, visitor.from, next).await;
         Ok(whole(serde_json::to_vec(&answer).map_err(Refusal::bad)?.into()))
     }

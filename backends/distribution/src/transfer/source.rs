@@ -33,6 +33,12 @@ pub trait BlockSource: fmt::Debug + Send + Sync + 'static {
     /// The outboard of a blob.
     async fn outboard(&self, blob: Blob) -> Result<Bytes, SourceError>;
 
+    /// Gets these bytes from elsewhere, if they are not here: that may take long, and nothing else waits for it.
+    async fn get(&self, blob: Blob, bytes: Range<u64>) -> Result<(), SourceError> {
+        let _all_is_here = (blob, bytes);
+        Ok(())
+    }
+
     /// A file that has these bytes of a blob where they are in the blob.
     async fn readable(&self, blob: Blob, bytes: Range<u64>) -> Result<Arc<File>, SourceError>;
 }

@@ -2,6 +2,7 @@
 use crate::{block::Blob, schedule::Failure};
 use deploy_core::id::{HostName, LabelValue};
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 
 /// Where blocks are asked for.
 pub(super) const BLOBS: &str = "/v1/blobs/";
@@ -121,4 +122,37 @@ pub struct GivenBlock {
     pub block: u32,
     /// Who has it.
     pub source: Endpoint,
+}
+
+/// Whether it is an IP address with a port, or a name with one.
+#[must_use]
+pub fn is_address(address: &str) -> bool {
+    const LONGEST: usize = 253;
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return address.port() != 0;
+    }
+    let plain = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.');
+    address.rsplit_once(':').is_some_and(|(name, port)| {
+        let is_name = (1..=LONGEST).contains(&name.len()) && name.bytes().all(plain);
+        let digits = port.bytes().all(|it| it.is_ascii_digit());
+        is_name && digits && port.parse().is_ok_and(|it: u16| it != 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_address_is_none_for_anybody() {
+        for address in ["10.0.0.1:7", "[::1]:7", "h1.example:7000", "h1:1"] {
+            assert!(is_address(address), "{address}");
+        }
+        let long = format!("{}:7", "a".repeat(254));
+        for address in [
+            "", ":7", "h1", "h1:", "h1:0", "h1:+7", "h1:70000", "a b:7", "a/b:7", "a\r\nb:7", &long,
+        ] {
+            assert!(!is_address(address), "{address}");
+        }
+    }
 }

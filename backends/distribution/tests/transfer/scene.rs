@@ -8,7 +8,7 @@ use deploy_distribution::{
     token::{Grant, TOKEN_LIFETIME, TokenSigner, TokenVerifier},
     transfer::{
         BlockServer, BlockSource, Client, Director, Endpoint, FetchError, FetchOrder, Fetched,
-        Fetcher, Identify, Limits, Relay, Shelf, SourceError,
+        Fetcher, Identify, Limits, Pass, Passes, Relay, Shelf, SourceError, Space,
     },
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -215,11 +215,22 @@ impl Scene {
         upstream: Vec<Endpoint>,
         budget: u64,
     ) -> Arc<Relay> {
+        let pass =
+            Pass::new(self.token_for(&who.name, blobs), upstream, now().after(TOKEN_LIFETIME));
+        self.cache_by(who, Arc::new(pass), budget)
+    }
+
+    /// The same, by what `passes` says.
+    pub(crate) fn cache_by(
+        &self,
+        who: &Identity,
+        passes: Arc<dyn Passes>,
+        budget: u64,
+    ) -> Arc<Relay> {
         let folder = self.make_folder(who.name.as_str());
-        let clock = Arc::new(SystemClock::new());
-        let token = watch::Sender::new(self.token_for(&who.name, blobs)).subscribe();
+        let (space, clock) = (Space::new(budget), Arc::new(SystemClock::new()));
         let (client, limits) = (Arc::clone(&who.client), Arc::new(Limits::new(None)));
-        Arc::new(Relay::open(folder, budget, upstream, token, client, limits, clock).unwrap())
+        Arc::new(Relay::open(folder, space, passes, client, limits, clock).unwrap())
     }
 
     pub(crate) fn make_folder(&self, name: &str) -> PathBuf {

@@ -1,5 +1,6 @@
 //! What happens when nothing fails.
 use crate::scene::{Scene, now};
+use deploy_core::{backend::Clock as _, memory::SystemClock};
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,6 +92,34 @@ async fn a_limit_is_kept_and_can_be_changed_while_bytes_go() {
     let lifted = now();
     task.await.unwrap();
     assert!(now().since(lifted) < Duration::from_secs(3));
+    assert!(host.has_all(&scene));
+}
+
+/// The bounds are those of a busy machine; what is promised is 5 %.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_is_set_while_bytes_go_counts_within_a_second_and_is_kept() {
+    const RATE: u64 = 2_500_000;
+    const WINDOW: Duration = Duration::from_secs(5);
+    let scene = Scene::new(32 << 20);
+    let origin = scene.origin().await;
+    let mut host = scene.host("h1").await;
+    host.order = host.order.with_seeds(vec![origin.endpoint.clone()]);
+    host.limits.set_total(NonZeroU64::new(RATE * 3));
+    let mut progress = host.order.progress.subscribe();
+    let task = host.spawn_fetch();
+    progress.wait_for(|it| it.total() > RATE).await.unwrap();
+    host.limits.set_total(NonZeroU64::new(RATE));
+    let clock = SystemClock::new();
+    clock.sleep_until(now().after(Duration::from_secs(1))).await;
+    let (from, before) = (now(), progress.borrow().total());
+    clock.sleep_until(from.after(WINDOW)).await;
+    let (took, bytes) = (now().since(from), progress.borrow().total() - before);
+    let allowed = took.as_secs_f64() * RATE as f64;
+    let ratio = bytes as f64 / allowed;
+    assert!((0.8..1.15).contains(&ratio), "{bytes} in {took:?}: {ratio:.3} of the limit");
+    eprintln!("{ratio:.3} of the limit over {took:?}");
+    host.limits.set_total(None);
+    task.await.unwrap();
     assert!(host.has_all(&scene));
 }
 

@@ -133,6 +133,7 @@ impl AttemptParts {
         own.file("attempt", attempt.as_bytes(), false);
         own.file("env", env_file(request, &parts.descriptor)?.as_bytes(), false);
         own.pipe("alive");
+        own.folder("output");
         own.folder("tmp");
         let own = own.finish().map_err(|err| invalid("executor.run").because(err))?;
         Ok(Self {

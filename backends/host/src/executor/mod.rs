@@ -16,9 +16,9 @@ use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
         ArtifactStore, AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock,
-        ConfirmRequest, Confirmation, Executor, ExecutorCapabilities, Health, HostRequest,
-        KillReport, KillRequest, Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
-        StageReport, StageRequest,
+        CollectRequest, ConfirmRequest, Confirmation, Executor, ExecutorCapabilities, Health,
+        HostRequest, KillReport, KillRequest, Observed, Piece, ProbeReport, ProbeRequest,
+        Resolution, ResolveRequest, StageReport, StageRequest,
     },
     error::{BackendError, BackendResult, ErrorKind},
     host::{Connection, Host},
@@ -82,7 +82,7 @@ impl<T: Transport> ShellExecutor<T> {
 #[async_trait]
 impl<T: Transport> Executor for ShellExecutor<T> {
     fn capabilities(&self) -> ExecutorCapabilities {
-        ExecutorCapabilities::default().with_check(true).with_kill(true)
+        ExecutorCapabilities::default().with_check(true).with_collect(true).with_kill(true)
     }
 
     async fn run(
@@ -122,6 +122,11 @@ impl<T: Transport> Executor for ShellExecutor<T> {
         allow(permit, Action::HostExecute, &request.on, STAGE)?;
         Err(BackendError::new(ErrorKind::Unsupported, STAGE)
             .because("a host without an agent keeps nothing ahead of its attempts"))
+    }
+
+    async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {
+        allow(permit, Action::HostExecute, &request.on, "executor.collect")?;
+        self.collect_piece(request).await
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

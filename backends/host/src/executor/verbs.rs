@@ -8,8 +8,8 @@ use super::{
 use crate::{control::Control, duration::whole_seconds, shell, transport::Transport};
 use deploy_core::{
     backend::{
-        CheckRequest, Health, HostRequest, KillReport, KillRequest, Observed, ProbeReport,
-        ProbeRequest, Resolution, ResolveRequest,
+        CheckRequest, CollectRequest, Health, HostRequest, KillReport, KillRequest, Observed,
+        Piece, ProbeReport, ProbeRequest, Resolution, ResolveRequest,
     },
     error::{BackendError, BackendResult, ErrorKind},
     id::Seq,
@@ -26,12 +26,15 @@ struct Question<'a> {
     verb: &'static str,
     arguments: &'a [&'a str],
     takes: Duration,
+    /// How many bytes the host may give with its answer.
+    most: usize,
 }
 
-/// An answer, and what was said beside it.
+/// An answer, what was said beside it, and the bytes that came with it.
 struct Answer {
     control: Control,
     noise: String,
+    bytes: Vec<u8>,
 }
 
 impl<T: Transport> ShellExecutor<T> {
@@ -44,6 +47,7 @@ impl<T: Transport> ShellExecutor<T> {
             verb: "probe",
             arguments: &[&generation, &generation],
             takes: Duration::ZERO,
+            most: 0,
         };
         match self.ask(&request.on, question).await?.control {
             Control::Exit(record) => identity.report(&record, OPERATION).map(ProbeReport::Ended),
@@ -65,6 +69,7 @@ impl<T: Transport> ShellExecutor<T> {
             verb: "kill",
             arguments: &[&request.generation.to_string(), &grace.to_string()],
             takes: request.grace,
+            most: 0,
         };
         // Processes may have been ended before the connection was.
         let answer = self.ask(&request.on, question).await;
@@ -83,6 +88,35 @@ impl<T: Transport> ShellExecutor<T> {
         }
     }
 
+    pub(super) async fn collect_piece(&self, request: &CollectRequest) -> BackendResult<Piece> {
+        const OPERATION: &str = "executor.collect";
+        let identity = Identity { generation: request.generation, token: &request.token };
+        identity.check(OPERATION)?;
+        let limit = request.limit.min(CollectRequest::LARGEST_PIECE);
+        let question = Question {
+            operation: OPERATION,
+            verb: "collect",
+            arguments: &[
+                &request.generation.to_string(),
+                &request.token,
+                request.output.as_str(),
+                &request.offset.to_string(),
+                &limit.to_string(),
+            ],
+            takes: Duration::ZERO,
+            most: limit,
+        };
+        let answer = self.ask(&request.on, question).await?;
+        match answer.control {
+            Control::Output { size } => Ok(Piece::new(answer.bytes, size)),
+            Control::Missing => Err(BackendError::new(ErrorKind::NotFound, OPERATION)
+                .with("host", &request.on.host.name)
+                .with("output", &request.output)
+                .because("the attempt has left no such file on the host")),
+            other => Err(failure::unexpected(OPERATION, &other)),
+        }
+    }
+
     pub(super) async fn check_service(&self, request: &CheckRequest) -> BackendResult<Health> {
         const OPERATION: &str = "executor.check";
         let seconds = whole_seconds(request.timeout).max(1).to_string();
@@ -91,6 +125,7 @@ impl<T: Transport> ShellExecutor<T> {
             verb: "check",
             arguments: &[&seconds],
             takes: request.timeout,
+            most: 0,
         };
         let answer = self.ask(&request.on, question).await?;
         match answer.control {
@@ -122,6 +157,7 @@ impl<T: Transport> ShellExecutor<T> {
                 &whole_seconds(step.timeout).max(1).to_string(),
             ],
             takes: step.timeout,
+            most: 0,
         };
         match self.ask(&attempt.on, question).await?.control {
             Control::Resolved { result } => match result.as_str() {
@@ -140,6 +176,7 @@ impl<T: Transport> ShellExecutor<T> {
             verb: "observe",
             arguments: &[],
             takes: Duration::ZERO,
+            most: 0,
         };
         match self.ask(on, question).await?.control {
             Control::Observed { fence, release, running } => {
@@ -186,24 +223,28 @@ impl<T: Transport> ShellExecutor<T> {
             std::future::pending().await
         };
         let listen = async {
-            let mut last = None;
+            let (mut last, mut bytes) = (None, Vec::new());
             while let Some(heard) = call.next(&patience).await? {
-                if let Heard::Control(control) = heard {
-                    last = Some(control);
+                match heard {
+                    Heard::Control(control) => last = Some(control),
+                    Heard::Log(piece) => {
+                        let room = question.most.saturating_sub(bytes.len());
+                        bytes.extend(piece.into_iter().take(room));
+                    }
                 }
             }
-            Ok(last)
+            Ok((last, bytes))
         };
         // Listening ends the call, also where feeding does not end.
-        let listened: BackendResult<Option<Control>> = tokio::select! {
+        let listened: BackendResult<(Option<Control>, Vec<u8>)> = tokio::select! {
             biased;
             listened = listen => listened,
             listened = feed => listened,
         };
         let noise = call.noise();
         match listened? {
-            Some(control) => Ok(Answer { control, noise }),
-            None => Err(failure::silent(question.operation, &noise)),
+            (Some(control), bytes) => Ok(Answer { control, noise, bytes }),
+            (None, _) => Err(failure::silent(question.operation, &noise)),
         }
     }
 }

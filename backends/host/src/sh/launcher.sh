@@ -6,6 +6,7 @@
 #     sh -s -- attach CTL GENERATION OFFSET                                      (fed on stdin, as are those below)
 #     sh -s -- probe CTL GENERATION FENCE
 #     sh -s -- kill CTL GENERATION GRACE_SECONDS
+#     sh -s -- collect CTL GENERATION TOKEN OUTPUT OFFSET LIMIT
 #     sh -s -- check CTL SECONDS
 #     sh -s -- resolve CTL GENERATION STEP SECONDS
 #     sh -s -- observe CTL
@@ -415,6 +416,7 @@ step_environment() {
 	[ -z "$release" ] || DEPLOY_RELEASE_DIR=$deploy_path/releases/$release
 	[ -z "$package_digest" ] || DEPLOY_PACKAGE=$CTL/packages/$package_digest.tar.gz
 	DEPLOY_DESCRIPTOR_DIR=$ATTEMPT/descriptor DEPLOY_LIB=$ATTEMPT/lib/deployutils.sh
+	DEPLOY_OUTPUT=$ATTEMPT/output
 	DEPLOY_ATTEMPT=$token.$index DEPLOY_KEEPS_RELEASE=${keeps_release:-yes}
 	set +a
 	unset LC_ALL PWD OLDPWD SHLVL
@@ -1054,6 +1056,23 @@ verb_kill() {
 	fi
 }
 
+# verb_collect GENERATION TOKEN OUTPUT OFFSET LIMIT: prints a piece of a file that the steps have left, and says how large
+# the file is. What is no plain file is not there.
+verb_collect() {
+	attempt "$1"
+	token=''
+	# shellcheck source=/dev/null
+	[ ! -r "$ATTEMPT/attempt" ] || . "$ATTEMPT/attempt"
+	co_file=$ATTEMPT/output/$3
+	if [ "$token" != "$2" ] || [ -L "$ATTEMPT/output" ] || [ -L "$co_file" ] || [ ! -f "$co_file" ]; then
+		say missing
+		return
+	fi
+	exec 6<"$co_file" || fail corrupt "cannot read $co_file"
+	say output "size=$(($(wc -c <"$co_file")))"
+	tail -c "+$(($4 + 1))" <&6 | head -c "$5"
+}
+
 # current: leaves in CURRENT the release that is current, or nothing.
 current() {
 	CURRENT=''
@@ -1150,13 +1169,17 @@ usage() {
 main() {
 	VERB=${1:-} CTL=${2:-} INCOMING=''
 	case $VERB:$# in
-	__supervise:3 | __ask:7 | start:8 | attach:4 | probe:4 | kill:4 | check:3 | resolve:5) number "$3" || usage "$@" ;;
+	__supervise:3 | __ask:7 | start:8 | attach:4 | probe:4 | kill:4 | collect:7 | check:3 | resolve:5) number "$3" || usage "$@" ;;
 	observe:2) ;;
 	*) usage "$@" ;;
 	esac
 	case $VERB in
 	attach | probe | kill) number "$4" || usage "$@" ;;
 	start) number "$6" || usage "$@" ;;
+	collect)
+		number "$6" && number "$7" || usage "$@"
+		case $5 in '' | .* | */*) usage "$@" ;; esac
+		;;
 	resolve) number "$5" || usage "$@" ;;
 	esac
 	case $VERB in
@@ -1172,6 +1195,7 @@ main() {
 	attach) verb_attach "$3" "$4" ;;
 	probe) verb_probe "$3" "$4" ;;
 	kill) verb_kill "$3" "$4" ;;
+	collect) verb_collect "$3" "$4" "$5" "$6" "$7" ;;
 	check) verb_check "$3" ;;
 	resolve) verb_resolve "$3" "$4" "$5" ;;
 	observe) verb_observe ;;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #[path = "../attacks/mod.rs"]
 mod attacks;
+mod crowds;
 mod framing;
 mod hostile;
 mod install;

@@ -24,7 +24,7 @@ impl SqlAgentRegistry {
     pub(super) async fn let_in(&self, request: &EnrollAgent) -> BackendResult<Agent> {
         // Compared outside the transaction: who does not have the secret takes no lock from anybody.
         let grant = self.presented(request).await?;
-        if let Some(why) = grant.refusal(request.now) {
+        if let Some(why) = grant.refusal_of(request) {
             let known = self.find(ENROLL, Whose::Key(&request.key)).await?;
             let known = known.filter(|it| request.was_granted(it));
             let granted = known.ok_or_else(|| request.refused(why))?;

@@ -1,7 +1,7 @@
 use super::{Registry, agent, create, decide, enrolled, key, labels, may, used, wish};
 use crate::{
     agent::{Agent, AgentState},
-    backend::AgentRegistry,
+    backend::{AgentRegistry, CreateJoinToken},
     conformance::{
         ConcurrentHarness, DurableHarness, Harness, race, refused,
         sample::{at, name},
@@ -66,6 +66,38 @@ pub async fn a_join_token_that_is_worth_nothing_lets_nobody_in<H: Harness<dyn Ag
     refused(registry.enroll(&wish("revoked", "h2")).await, ErrorKind::Unauthenticated);
     registry.enroll(&wish("usedup", "h3")).await.unwrap();
     refused(registry.enroll(&wish("usedup", "h4")).await, ErrorKind::Unauthenticated);
+}
+
+/// > A machine that comes as a relay by a join token whose labels are not those of one, `role=relay` and a `zone`, is `Unauthenticated`
+pub async fn relays_need_a_join_token_for_relays<H: Harness<dyn AgentRegistry>>(harness: &H) {
+    let (registry, _guard) = harness.fresh().await;
+    let as_relay = |id: &str| {
+        let mut relay = wish(id, "fra1");
+        relay.natural_key = name("instance/relay/machine/fra1");
+        relay
+    };
+    let some: [(&str, &[(&str, &str)]); 4] = [
+        ("plain", &[]),
+        ("web", &[("role", "web"), ("zone", "fra")]),
+        ("nowhere", &[("role", "relay")]),
+        ("relay", &[("role", "relay"), ("zone", "fra")]),
+    ];
+    for (id, labels) in some {
+        let labels = labels.iter().map(|(key, value)| (name(key), name(value))).collect();
+        let token = CreateJoinToken::new(name(id), super::secret(id), at(100), at(1_000));
+        let made = registry.create_join_token(&may().await, &token.with_labels(labels)).await;
+        made.unwrap();
+    }
+    let relay = registry.enroll(&as_relay("relay")).await.unwrap();
+    assert!(relay.is_relay());
+    for id in ["plain", "web", "nowhere"] {
+        let mut again = as_relay(id);
+        again.key = key("another");
+        refused(registry.enroll(&again).await, ErrorKind::Unauthenticated);
+        assert_eq!(used(&registry, id).await, 0);
+    }
+    let known = registry.agent(&relay.host).await.unwrap();
+    assert_eq!(known, relay, "the one that is there goes on");
 }
 
 /// > Of any number of hosts that use a join token at once, as many are enrolled as it has uses.

@@ -99,6 +99,7 @@ macro_rules! agent_registry_conformance {
             enrolling_uses_a_token_once
             a_wrong_join_secret_is_told_like_an_unknown_id
             a_join_token_that_is_worth_nothing_lets_nobody_in
+            relays_need_a_join_token_for_relays
             as_many_are_enrolled_as_a_token_has_uses
             enrolling_again_is_the_same_enrolment
             a_machine_installed_anew_finds_its_agent

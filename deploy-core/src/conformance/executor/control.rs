@@ -1,5 +1,6 @@
 use super::{
     Act, ExecutorHarness, ScriptedStep,
+    collect::collects,
     scene::{Log, Scene, failed},
 };
 use crate::{
@@ -104,7 +105,7 @@ fn verified(acts: impl Into<Vec<Act>>) -> [ScriptedStep; 2] {
     ]
 }
 
-/// > `check` and `observe` change nothing on the host.
+/// > `check`, `collect` and `observe` change nothing on the host.
 pub async fn looking_changes_nothing<H: ExecutorHarness>(harness: &H) {
     let scene = Scene::new(harness).await;
     assert_eq!(scene.observed().await, Observed::new(None, Seq::ZERO, None));
@@ -118,6 +119,9 @@ pub async fn looking_changes_nothing<H: ExecutorHarness>(harness: &H) {
             let check = CheckRequest::new(harness.on(&scene.guard), Seq::new(3), GRACE);
             let health = scene.executor.check(&scene.execute, &check).await.unwrap();
             assert_eq!(health, Health::Healthy);
+        }
+        if collects(&scene) {
+            refused(scene.collect(&scene.output(3, "nothing")).await, ErrorKind::NotFound);
         }
     }
     assert_eq!(scene.runs(StepName::Install).await, 1);
@@ -222,6 +226,7 @@ pub async fn reaching_a_host_takes_a_permit<H: ExecutorHarness>(harness: &H) {
     let kill = KillRequest::new(on.clone(), Seq::new(1), scene.token(1));
     let confirm = ConfirmRequest::new(on.clone(), Seq::new(1), scene.token(1));
     let stage = StageRequest::new(on.clone(), attempt.artifacts());
+    let collect = scene.output(1, "a");
     let check = CheckRequest::new(on.clone(), Seq::new(1), GRACE);
     let resolve = ResolveRequest::new(attempt.clone(), StepName::Install);
     for permit in &execute {
@@ -231,6 +236,7 @@ pub async fn reaching_a_host_takes_a_permit<H: ExecutorHarness>(harness: &H) {
         refused(executor.kill(permit, &kill).await, ErrorKind::PermissionDenied);
         refused(executor.confirm(permit, &confirm).await, ErrorKind::PermissionDenied);
         refused(executor.stage(permit, &stage).await, ErrorKind::PermissionDenied);
+        refused(executor.collect(permit, &collect).await, ErrorKind::PermissionDenied);
         refused(executor.check(permit, &check).await, ErrorKind::PermissionDenied);
         refused(executor.resolve(permit, &resolve).await, ErrorKind::PermissionDenied);
     }

@@ -1,4 +1,5 @@
 //! Cases for [`Executor`].
+mod collect;
 mod confirm;
 mod control;
 mod run;
@@ -16,6 +17,7 @@ use crate::{
 use std::time::Duration;
 
 pub use crate::memory::Act;
+pub use collect::*;
 pub use confirm::*;
 pub use control::*;
 pub use run::*;
@@ -255,6 +257,9 @@ macro_rules! executor_conformance {
             what_is_staged_does_not_run
             what_is_there_is_not_fetched_again
             hosts_that_stage_nothing_say_so
+            what_steps_leave_is_collected
+            what_was_not_left_is_not_found
+            hosts_that_give_nothing_back_say_so
             capabilities_tell_the_truth
             reaching_a_host_takes_a_permit
         }

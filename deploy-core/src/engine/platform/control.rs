@@ -104,7 +104,7 @@ impl Platform {
         let previous = self.refuse_second(&plan.service, &stream).await?;
         self.refuse_late_repair(&plan, &stream).await?;
         self.check_inventory(&plan).await?;
-        self.check_confirm(&plan)?;
+        self.check_capabilities(&plan)?;
         self.check_artifacts(&plan).await?;
         let (id, service) = (rollout_id(&plan)?, plan.service.clone());
         let event = Event::Accepted { plan: Box::new(plan), by: principal.clone(), request };

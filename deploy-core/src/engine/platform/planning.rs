@@ -1,7 +1,7 @@
 //! Plans, from what the backends know now.
 use super::Platform;
 use crate::{
-    backend::{HostInventoryExt as _, PlacementRequest},
+    backend::{ExecutorCapabilities, HostInventoryExt as _, PlacementRequest},
     engine::PlatformError,
     host::{Host, Installed},
     id::{HostName, Principal, ReleaseId, RolloutId, ServiceName},
@@ -124,7 +124,7 @@ impl Platform {
             .with_seed(request.seed);
         input.placed = placed;
         let (plan, mut report) = plan(&input)?;
-        self.check_confirm(&plan)?;
+        self.check_capabilities(&plan)?;
         report.warnings.extend(self.warn_of_staging(&plan));
         self.weigh(&plan, &mut report).await;
         Ok((plan, report))
@@ -198,23 +198,34 @@ impl Platform {
     }
 
     /// Refuses a plan that wants more of hosts than can be had of them.
-    pub(super) fn check_confirm(&self, plan: &Plan) -> Result<(), PlatformError> {
-        if plan.confirm_timeout(Direction::Forward).is_none() {
-            return Ok(());
+    pub(super) fn check_capabilities(&self, plan: &Plan) -> Result<(), PlatformError> {
+        if plan.confirm_timeout(Direction::Forward).is_some() {
+            let cannot = self.lacking(plan, |it| it.confirm);
+            if !cannot.is_empty() {
+                return Err(PlatformError::CannotConfirm(cannot));
+            }
         }
-        let cannot = |host: &&Host| !self.parts.executor.capabilities_on(host).confirm;
-        let cannot = plan.targets().map(|it| &it.host).filter(cannot);
-        let cannot: Vec<HostName> = cannot.map(|it| it.name.clone()).collect();
-        if cannot.is_empty() { Ok(()) } else { Err(PlatformError::CannotConfirm(cannot)) }
+        if plan.strategy.staging.is_some_and(|it| it.min_staged.is_some()) {
+            let cannot = self.lacking(plan, |it| it.stage);
+            if !cannot.is_empty() {
+                return Err(PlatformError::CannotStage(cannot));
+            }
+        }
+        Ok(())
     }
 
-    /// Staging is a help: a plan that wants it of hosts that cannot is carried out all the same.
+    /// Staging is a help: a plan that wants it of hosts that cannot is carried out all the same, unless waves wait for it.
     fn warn_of_staging(&self, plan: &Plan) -> Option<Warning> {
         plan.strategy.staging?;
-        let cannot = |host: &&Host| !self.parts.executor.capabilities_on(host).stage;
-        let cannot = plan.targets().map(|it| &it.host).filter(cannot);
-        let hosts: Vec<HostName> = cannot.map(|it| it.name.clone()).collect();
+        let hosts = self.lacking(plan, |it| it.stage);
         (!hosts.is_empty()).then_some(Warning::CannotStage { hosts })
+    }
+
+    /// The hosts of a plan that cannot do something.
+    fn lacking(&self, plan: &Plan, can: impl Fn(ExecutorCapabilities) -> bool) -> Vec<HostName> {
+        let hosts = plan.targets().map(|it| &it.host);
+        let cannot = hosts.filter(|it| !can(self.parts.executor.capabilities_on(it)));
+        cannot.map(|it| it.name.clone()).collect()
     }
 
     async fn place(

@@ -156,7 +156,7 @@ impl Platform {
             .with_seed(request.seed)
             .with_parent(history.newest());
         let (plan, report) = plan(&input)?;
-        self.check_confirm(&plan)?;
+        self.check_capabilities(&plan)?;
         Ok((plan, report))
     }
 

@@ -1,8 +1,10 @@
 use crate::{
-    backend::{AttemptLog, AttemptReport, AttemptRequest},
+    backend::{AttemptLog, AttemptReport, AttemptRequest, CollectRequest, Piece},
     error::{BackendError, BackendResult, ErrorKind},
+    id::OutputName,
     spec::StepName,
 };
+use std::collections::BTreeMap;
 use tokio::sync::watch;
 
 /// An attempt on a simulated host.
@@ -15,6 +17,7 @@ pub(super) struct Attempt {
 #[derive(Debug, Default)]
 struct AttemptState {
     log: Vec<u8>,
+    outputs: BTreeMap<OutputName, Vec<u8>>,
     begun: Vec<StepName>,
     signal: Option<Signal>,
     ignores_term: bool,
@@ -75,6 +78,20 @@ impl Attempt {
 
     pub(super) fn print(&self, bytes: &[u8]) {
         self.state.send_modify(|it| it.log.extend_from_slice(bytes));
+    }
+
+    pub(super) fn leave(&self, name: OutputName, bytes: Vec<u8>) {
+        self.state.send_modify(|it| drop(it.outputs.insert(name, bytes)));
+    }
+
+    /// A piece of what it has left; `None` if it has left no such file.
+    pub(super) fn left(&self, request: &CollectRequest) -> Option<Piece> {
+        let state = self.state.borrow();
+        let whole = state.outputs.get(&request.output)?;
+        let begin = usize::try_from(request.offset).unwrap_or(usize::MAX);
+        let limit = request.limit.min(CollectRequest::LARGEST_PIECE);
+        let bytes = whole.iter().skip(begin).take(limit).copied().collect();
+        Some(Piece::new(bytes, u64::try_from(whole.len()).unwrap_or(u64::MAX)))
     }
 
     pub(super) fn ignore_term(&self) {

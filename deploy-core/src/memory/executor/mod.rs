@@ -8,9 +8,10 @@ mod stage;
 use crate::{
     access::{Action, Permit, Resource},
     backend::{
-        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, ConfirmRequest,
-        Confirmation, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
-        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
+        AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock, CollectRequest,
+        ConfirmRequest, Confirmation, Executor, ExecutorCapabilities, Health, HostRequest,
+        KillReport, KillRequest, Observed, Piece, ProbeReport, ProbeRequest, Resolution,
+        ResolveRequest, StageReport, StageRequest,
     },
     error::{BackendError, BackendResult, ErrorKind},
     id::{HostName, ReleaseId, Seq, ServiceName},
@@ -39,6 +40,7 @@ impl MemoryExecutor {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let capabilities = ExecutorCapabilities::default()
             .with_check(true)
+            .with_collect(true)
             .with_confirm(true)
             .with_kill(true)
             .with_stage(true);
@@ -200,6 +202,21 @@ impl Executor for MemoryExecutor {
         self.offer(self.capabilities.stage, STAGE)?;
         let reply = self.world.reach(&request.on.host.name, STAGE).await?;
         reply.deliver(self.world.stage(request))
+    }
+
+    async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {
+        const COLLECT: &str = "executor.collect";
+        may_execute(permit, &request.on, COLLECT)?;
+        self.offer(self.capabilities.collect, COLLECT)?;
+        check_token(&request.token, COLLECT)?;
+        let reply = self.world.reach(&request.on.host.name, COLLECT).await?;
+        let found = self.world.find(&request.on, request.generation, &request.token, COLLECT)?;
+        let piece = found.and_then(|it| it.left(request)).ok_or_else(|| {
+            BackendError::new(ErrorKind::NotFound, COLLECT)
+                .with("host", &request.on.host.name)
+                .with("output", &request.output)
+        });
+        reply.deliver(piece)
     }
 
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health> {

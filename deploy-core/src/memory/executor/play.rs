@@ -136,6 +136,7 @@ impl World {
                 Act::Exit(code) => return *code,
                 Act::IgnoreTerm => attempt.ignore_term(),
                 Act::LeaveDaemon => attempt.leave_daemon(),
+                Act::Output(name, bytes) => attempt.leave(name.clone(), bytes.clone()),
                 Act::Print(bytes) => attempt.print(bytes),
             }
         }
@@ -211,7 +212,11 @@ impl World {
                         return Health::Unhealthy { reason: "`verify` took too long".to_owned() };
                     }
                 },
-                Act::Activate | Act::IgnoreTerm | Act::LeaveDaemon | Act::Print(_) => {}
+                Act::Activate
+                | Act::IgnoreTerm
+                | Act::LeaveDaemon
+                | Act::Output(..)
+                | Act::Print(_) => {}
             }
         }
         Health::Healthy

@@ -1,6 +1,6 @@
 use crate::{
     backend::Resolution,
-    id::{HostName, ReleaseId},
+    id::{HostName, OutputName, ReleaseId},
     spec::StepName,
 };
 use std::time::Duration;
@@ -19,6 +19,8 @@ pub enum Act {
     IgnoreTerm,
     /// Leaves a process in a session of its own that lives for a minute, holds no output open, and ends on TERM.
     LeaveDaemon,
+    /// Puts a file with these bytes into `$DEPLOY_OUTPUT`.
+    Output(OutputName, Vec<u8>),
     /// Writes these bytes to its standard output.
     Print(Vec<u8>),
 }

@@ -152,6 +152,7 @@ impl Rollout {
             }
             Event::Resumed { .. } => {
                 self.restored = false;
+                self.allow_unstaged();
                 self.hold = Hold::None;
                 self.begin_progress(at);
                 Ok(Touched::of(self.stage_more(at)))
@@ -198,6 +199,9 @@ impl Rollout {
         let task = self.edit(direction, ix)?;
         let old = std::mem::replace(&mut task.state, state);
         task.at = at;
+        if direction == Direction::Forward {
+            self.weigh_staged(ix, old, state);
+        }
         let counts = match direction {
             Direction::Back => &mut self.back_counts,
             Direction::Forward => &mut self.counts,

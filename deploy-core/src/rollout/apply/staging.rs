@@ -2,11 +2,14 @@
 use super::{Applied, Touched};
 use crate::{
     id::HostName,
-    rollout::{Rollout, TaskState, state::TargetIx},
+    rollout::{
+        Reason, Rollout, TaskState,
+        state::{Hold, TargetIx},
+    },
     spec::Direction,
     time::Timestamp,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Rollout {
     /// Every target that is to run something wants it on its host.
@@ -14,7 +17,42 @@ impl Rollout {
         if self.plan().strategy.staging.is_some() {
             let targets = (0..).zip(self.plan().targets());
             self.unstaged = targets.filter(|(_, it)| it.to.is_some()).map(|(ix, _)| ix).collect();
+            self.count_unready();
             self.stage_more(at);
+        }
+    }
+
+    fn count_unready(&mut self) {
+        if self.min_staged().is_none() {
+            return;
+        }
+        let mut unready = BTreeMap::new();
+        for ix in &self.unstaged {
+            *unready.entry(self.frame.wave_of(*ix)).or_default() += 1;
+        }
+        self.unready = unready;
+    }
+
+    /// Keeps count of the targets that a wave may wait for.
+    pub(super) fn weigh_staged(&mut self, ix: TargetIx, old: TaskState, new: TaskState) {
+        let is_unready = |it| matches!(it, TaskState::Pending | TaskState::Staging);
+        if self.unready.is_empty() || is_unready(old) == is_unready(new) {
+            return;
+        }
+        let runs = self.frame.target(ix).is_some_and(|it| it.to.is_some());
+        let count = self.unready.get_mut(&self.frame.wave_of(ix)).filter(|_| runs);
+        if let Some(count) = count {
+            *count =
+                if is_unready(new) { count.saturating_add(1) } else { count.saturating_sub(1) };
+        }
+    }
+
+    /// Whoever resumes a rollout that waits for hosts of a wave in vain has the wave begin without them.
+    pub(super) fn allow_unstaged(&mut self) {
+        if let Hold::Paused(Reason::Unstaged { wave, .. })
+        | Hold::Pausing(Reason::Unstaged { wave, .. }) = &self.hold
+        {
+            self.unstaged_allowed = Some(*wave);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Reads the journal as it grows, knows nothing of the machine, and says what must not be.
 mod budget;
+mod staging;
 mod time;
 
 use budget::Row;
@@ -9,6 +10,7 @@ use deploy_core::{
     rollout::{AttemptEnd, BudgetColumn, Event, Outcome, Reason, Record, SkipKind},
     spec::{Confirm, Direction},
 };
+use staging::Ahead;
 use std::collections::{BTreeMap, BTreeSet};
 use time::Pace;
 
@@ -51,6 +53,7 @@ pub(crate) struct Checker {
     unanswered: Option<String>,
     row: Row,
     pace: Pace,
+    ahead: Ahead,
     /// The attempts that wait to be confirmed, and those that are.
     awaiting: BTreeSet<Seq>,
     kept: BTreeSet<Seq>,
@@ -80,6 +83,7 @@ impl Checker {
             unanswered: None,
             row: Row::default(),
             pace: Pace::default(),
+            ahead: Ahead::default(),
             awaiting: BTreeSet::new(),
             kept: BTreeSet::new(),
             starts: BTreeMap::new(),
@@ -91,6 +95,7 @@ impl Checker {
             return Err("a fact after the end".into());
         }
         self.pace.see(record, &self.plan)?;
+        self.ahead.see(&record.event);
         match &record.event {
             Event::AttemptStarted { host, direction, .. } => {
                 self.started(host, *direction, record.seq)?;
@@ -133,6 +138,11 @@ impl Checker {
                 Ok(())
             }
             Event::Finished { outcome } => self.ended_all(*outcome),
+            Event::PauseStarted { reason } => {
+                self.pauses(reason)?;
+                self.turned(&record.event);
+                Ok(())
+            }
             other => {
                 self.turned(other);
                 Ok(())
@@ -252,20 +262,6 @@ impl Checker {
         Ok(())
     }
 
-    /// Only hosts whose attempts are still to come fetch, and only while the rollout goes forward.
-    pub(crate) fn may_stage(&self, host: &HostName) -> Checked {
-        let held = self.hold != Hold::None || self.aborting || self.direction == Direction::Back;
-        if held || self.plan.strategy.staging.is_none() {
-            return Err(format!("{host} fetches while nobody wants it to"));
-        }
-        let started = self.starts.values().any(|it| it == host);
-        let last = self.last.get(&(Direction::Forward, host.clone()));
-        if started || last != Some(&Last::Open) {
-            return Err(format!("{host} fetches, and its attempt is not still to come"));
-        }
-        Ok(())
-    }
-
     fn skipped(&mut self, host: &HostName, kind: SkipKind) -> Checked {
         let at = self.last.get(&(self.direction, host.clone())).copied();
         if matches!(at, Some(Last::InFlight(_))) {
@@ -297,6 +293,7 @@ impl Checker {
         if let Some(why) = &self.unanswered {
             return Err(format!("wave {wave} began though {why}"));
         }
+        self.enough_staged(wave)?;
         if let Some(before) = wave.checked_sub(1) {
             self.check_gates(before)?;
         }

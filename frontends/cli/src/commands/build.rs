@@ -1,3 +1,8 @@
+mod here;
+mod on;
+
+pub(crate) use here::BuildHere;
+
 use crate::{
     app::App,
     contexts::Destination,
@@ -16,6 +21,7 @@ use deploy_operations::{Builds, build_problem, problem::OrProblem as _};
 use deploy_wire::{
     Build, BuildLogLine, Exit, NewBuild, Problem, ProblemCode, Publication, PublishedBuild,
 };
+use on::{HostArgs, is_remote};
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,7 +33,7 @@ const REFRESH: Duration = Duration::from_millis(150);
 #[command(
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Examples:\n  deploy build web --rev v1.4.2\n  deploy build web --rev v1.4.2 --release\n\n\
+    after_help = "Examples:\n  deploy build web --rev v1.4.2\n  deploy build web --rev v1.4.2 --release\n  deploy build web --rev v1.4.2 --on role=builder\n\n\
     `[build]` in the service file says where the source is and what makes a package of it: docs/building.md.\n\
     What has been built of the same commit by the same recipe is not built again."
 )]
@@ -50,10 +56,12 @@ pub(crate) struct BuildCommand {
     #[arg(long = "version", value_name = "VERSION")]
     artifact_version: Option<Version>,
     #[command(flatten)]
+    hosts: HostArgs,
+    #[command(flatten)]
     builder: BuilderArgs,
 }
 
-/// How this machine builds.
+/// How this machine builds, or the host.
 #[derive(Debug, Args)]
 struct BuilderArgs {
     /// A folder that commands may read beside the system's, such as a toolchain; may be given again
@@ -62,7 +70,7 @@ struct BuilderArgs {
     /// Whether commands are kept from this machine [default: preferred]
     #[arg(long, value_enum, value_name = "WHEN")]
     sandbox: Option<Sandbox>,
-    /// How many builds run at a time in this data folder [default: 1]
+    /// How many builds run at a time in this data folder, or on each host [default: 1]
     #[arg(long, value_name = "N")]
     at_a_time: Option<NonZeroUsize>,
 }
@@ -128,13 +136,36 @@ struct Cancel {
 
 impl BuildCommand {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let builds = plane(app, &self.builder).await?;
+        let goes_on = match &self.look {
+            Some(Look::List(_) | Look::Show(_)) => false,
+            Some(Look::Log(log)) => log.follow,
+            Some(Look::Cancel(_)) | None => true,
+        };
+        let plane = async |remote| plane(app, &self.builder, &self.hosts, remote, goes_on).await;
         match self.look {
-            Some(Look::List(command)) => command.run(app, &*builds).await,
-            Some(Look::Show(command)) => command.run(app, &*builds).await,
-            Some(Look::Log(command)) => command.run(app, &*builds).await,
-            Some(Look::Cancel(command)) => command.run(app, &*builds).await,
-            None => self.build(app, &*builds).await,
+            Some(Look::List(command)) => {
+                let mut planes = vec![plane(false).await?];
+                if matches!(app.destination()?, Destination::Own) {
+                    planes.push(plane(true).await?);
+                }
+                command.run(app, &planes).await
+            }
+            Some(Look::Show(command)) => {
+                let builds = plane(is_remote(&command.id)).await?;
+                command.run(app, &*builds).await
+            }
+            Some(Look::Log(command)) => {
+                let builds = plane(is_remote(&command.id)).await?;
+                command.run(app, &*builds).await
+            }
+            Some(Look::Cancel(command)) => {
+                let builds = plane(is_remote(&command.id)).await?;
+                command.run(app, &*builds).await
+            }
+            None => {
+                let builds = plane(self.hosts.on.is_some()).await?;
+                self.build(app, &*builds).await
+            }
         }
     }
 
@@ -143,6 +174,7 @@ impl BuildCommand {
             service: self.service.map(|it| it.to_string()).unwrap_or_default(),
             revision: self.revision.unwrap_or_default(),
             then: None,
+            on: self.hosts.on.as_ref().map(ToString::to_string),
         };
         let build = builds.start(&asked).await?;
         app.output
@@ -168,12 +200,26 @@ impl BuildCommand {
 }
 
 /// Where builds are.
-async fn plane(app: &App, asked: &BuilderArgs) -> Result<Box<dyn BuildPlane>, Problem> {
+async fn plane(
+    app: &App,
+    asked: &BuilderArgs,
+    hosts: &HostArgs,
+    remote: bool,
+    goes_on: bool,
+) -> Result<Box<dyn BuildPlane>, Problem> {
     let Destination::Server(choice) = app.destination()? else {
-        return Ok(Box::new(open(app, asked).await?));
+        return Ok(Box::new(match remote {
+            true => {
+                let at_a_time = asked.at_a_time.unwrap_or(NonZeroUsize::MIN);
+                hosts.open(app, asked.sandbox_use(), at_a_time, &asked.tools, goes_on).await?
+            }
+            false => open(app, asked).await?,
+        }));
     };
-    if asked.sandbox.is_some() || asked.at_a_time.is_some() || !asked.tools.is_empty() {
-        let message = "`--tools`, `--sandbox` and `--at-a-time` are about builds of this machine, and this one goes to a server";
+    let is_about_here =
+        asked.sandbox.is_some() || asked.at_a_time.is_some() || !asked.tools.is_empty();
+    if is_about_here || hosts.is_about_hosts() {
+        let message = "`--tools`, `--sandbox`, `--at-a-time` and `--on-…` are about builds that are started from this machine, and this one goes to a server";
         return Err(usage(message)
             .with_hint("`[build]` in the configuration of the server says how it builds"));
     }
@@ -184,16 +230,22 @@ async fn plane(app: &App, asked: &BuilderArgs) -> Result<Box<dyn BuildPlane>, Pr
 async fn open(app: &App, asked: &BuilderArgs) -> Result<Builds, Problem> {
     let embedded = app.open().await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let sandbox = match asked.sandbox {
-        Some(Sandbox::Never) => SandboxUse::Never,
-        Some(Sandbox::Preferred) | None => SandboxUse::Preferred,
-        Some(Sandbox::Required) => SandboxUse::Required,
-    };
+    let sandbox = asked.sandbox_use();
     let builder = LocalBuilder::open(embedded.data_dir.builds(), clock).or_problem()?;
     let builder = builder.with_tools(&asked.tools).or_problem()?;
     let limit = asked.at_a_time.unwrap_or(NonZeroUsize::MIN);
     let builder = builder.with_sandbox(sandbox).with_limit(limit);
     Ok(Builds::new(embedded.operations(), Arc::new(builder)))
+}
+
+impl BuilderArgs {
+    const fn sandbox_use(&self) -> SandboxUse {
+        match self.sandbox {
+            Some(Sandbox::Never) => SandboxUse::Never,
+            Some(Sandbox::Preferred) | None => SandboxUse::Preferred,
+            Some(Sandbox::Required) => SandboxUse::Required,
+        }
+    }
 }
 
 /// Follows a build of this process to its end, and cancels it when somebody wants this process to end.
@@ -251,8 +303,14 @@ async fn over(builds: &dyn BuildPlane, id: &BuildId) -> Result<Build, Problem> {
 }
 
 impl List {
-    async fn run(self, app: &App, builds: &dyn BuildPlane) -> Result<Exit, Problem> {
-        let documents = builds.list(self.service, self.limit).await?;
+    async fn run(self, app: &App, planes: &[Box<dyn BuildPlane>]) -> Result<Exit, Problem> {
+        let mut documents = Vec::new();
+        for builds in planes {
+            documents.extend(builds.list(self.service.clone(), self.limit).await?);
+        }
+        // Of each plane they are the newest first already.
+        documents.sort_by(|a, b| b.queued_at.cmp(&a.queued_at));
+        documents.truncate(self.limit);
         app.output.result(&documents, |output| {
             if documents.is_empty() {
                 output.note("no builds yet: `deploy build SERVICE --rev REVISION` starts one");
@@ -334,6 +392,7 @@ fn show(output: &Output, build: &Build) {
         ("commit", build.commit.clone()),
         ("recipe", Some(build.recipe.clone())),
         ("when", Some(format!("{} by {}", times.join(", "), build.by))),
+        ("host", build.host.clone()),
         ("same as", build.same_as.clone()),
         ("isolation", build.isolation.clone()),
         ("package", package),

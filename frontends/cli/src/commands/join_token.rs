@@ -21,13 +21,19 @@ pub(crate) enum JoinTokenCommand {
 /// Makes a join token, and shows this once what is to be pasted on each host
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  deploy host join-token create --label zone=a --ttl 1h --uses 20\n\n\
+    after_help = "Examples:\n  deploy host join-token create --label role=web --zone a --ttl 1h --uses 20\n  deploy host join-token create --relay --zone fra\n\n\
     Whoever has the line can make a machine a host with these labels: give it few uses and a short life."
 )]
 pub(crate) struct Create {
     /// A label of the hosts that it lets in; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     labels: Vec<(LabelKey, LabelValue)>,
+    /// For relays of that zone, and not for hosts
+    #[arg(long, requires = "zone")]
+    relay: bool,
+    /// The zone of what it lets in: as `--label zone=ZONE`
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<LabelValue>,
     /// After what time it is worth nothing
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::parse)]
     ttl: Duration,
@@ -75,16 +81,23 @@ impl Create {
         let mut asked = NewJoinToken::default();
         let labels = self.labels.iter().map(|(key, value)| (key.to_string(), value.to_string()));
         asked.labels = labels.collect();
+        if let Some(zone) = &self.zone {
+            asked.labels.insert("zone".to_owned(), zone.to_string());
+        }
+        if self.relay {
+            asked.labels.insert("role".to_owned(), "relay".to_owned());
+        }
         asked.uses = self.uses.get();
         asked.expires_in_secs = Some(self.ttl.as_secs());
         let mut issued = app.plane().await?.create_join_token(&asked).await?;
         issued.server = self.address.or(issued.server);
         app.output.result(&issued, |output| {
-            output.line(line(&issued));
+            output.line(line(&issued, self.relay));
             let JoinToken { uses, expires_at, .. } = &issued.token;
+            let one = if self.relay { "relay" } else { "host" };
             output.note(format_args!(
-                "to be pasted on each host; good for {} until {}, and shown only now",
-                plural(u64::from(*uses), "host"),
+                "to be pasted on each {one}; good for {} until {}, and shown only now",
+                plural(u64::from(*uses), one),
                 when(expires_at)
             ));
             if issued.server.is_none() {
@@ -95,10 +108,11 @@ impl Create {
     }
 }
 
-/// What makes a machine a host. The token goes over standard input: it stands in no list of processes.
-fn line(issued: &IssuedJoinToken) -> String {
+/// What makes a machine a host, or a relay. The token goes over standard input: it stands in no list of processes.
+fn line(issued: &IssuedJoinToken, for_relay: bool) -> String {
     let server = issued.server.as_deref().unwrap_or("SERVER:7444");
-    format!("echo {} | sudo deploy-agent enrol --install --server {server}", issued.secret)
+    let enrol = if for_relay { "deploy relay enrol" } else { "deploy-agent enrol --install" };
+    format!("echo {} | sudo {enrol} --server {server}", issued.secret)
 }
 
 impl List {

@@ -54,6 +54,11 @@ impl DataDir {
         self.path.join("builds")
     }
 
+    /// Where builds on hosts are kept.
+    pub(crate) fn remote_builds(&self) -> PathBuf {
+        self.path.join("remote-builds")
+    }
+
     /// Keys and certificates.
     pub(crate) fn tls(&self) -> PathBuf {
         self.path.join("tls")
@@ -67,6 +72,11 @@ impl DataDir {
     /// Where a server writes at which address machines enrol.
     pub(crate) fn agents_address(&self) -> PathBuf {
         self.path.join("agents.address")
+    }
+
+    /// Where it is written how fast bytes may travel to hosts.
+    pub(crate) fn limits(&self) -> PathBuf {
+        self.path.join("limits.json")
     }
 
     /// Where a process that drives a rollout in the background writes what it has to say.

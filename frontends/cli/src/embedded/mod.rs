@@ -25,7 +25,7 @@ use deploy_core::{
     memory::{MemoryAuthorizer, Rule, SpreadScheduler, SystemClock},
 };
 use deploy_host::executor::ShellExecutor;
-use deploy_operations::{Agents, Operations, Upkeep};
+use deploy_operations::{Agents, LimitFile, Operations, Upkeep};
 use deploy_sql::{
     Database, OpenError, OpenReason, SqlAgentRegistry, SqlCredentialStore, SqlHostInventory,
     SqlJournal, SqlLeaseStore, SqlLogStore, SqlServiceRegistry,
@@ -67,6 +67,11 @@ impl Embedded {
         let links = links_elsewhere(&self.data_dir, self.parts().clock.now())?;
         let registry = Arc::new(self.agent_registry.clone());
         Ok(Agents { registry, links: Arc::new(links) })
+    }
+
+    /// How fast bytes may travel to hosts.
+    pub(crate) fn limits(&self) -> LimitFile {
+        LimitFile::new(self.data_dir.limits())
     }
 }
 

@@ -1,4 +1,5 @@
 //! `staging`, which is on, off, or on with so many hosts at a time.
+use super::strategy::LimitFile;
 use deploy_core::spec::Staging;
 use serde::{Deserialize, Deserializer, de};
 use std::{fmt, num::NonZeroU32};
@@ -10,7 +11,8 @@ pub(super) struct StagingFile(pub(super) Option<Staging>);
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
-    max_parallel: NonZeroU32,
+    max_parallel: Option<NonZeroU32>,
+    min_staged: Option<LimitFile>,
 }
 
 impl<'de> Deserialize<'de> for StagingFile {
@@ -30,7 +32,9 @@ impl<'de> Deserialize<'de> for StagingFile {
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<StagingFile, A::Error> {
                 let table = Table::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(StagingFile(Some(Staging::new(table.max_parallel))))
+                let staging = table.max_parallel.map_or_else(Staging::default, Staging::new);
+                let min_staged = table.min_staged.map(|it| it.0);
+                Ok(StagingFile(Some(min_staged.map_or(staging, |it| staging.with_min_staged(it)))))
             }
         }
 
@@ -41,6 +45,7 @@ impl<'de> Deserialize<'de> for StagingFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use deploy_core::spec::Limit;
     use proptest::prelude::*;
 
     #[derive(Deserialize)]
@@ -60,11 +65,20 @@ mod tests {
     }
 
     #[test]
+    fn waves_may_wait_for_it() {
+        let nearly_all = Staging::default().with_min_staged(Limit::Percent(90));
+        assert_eq!(parse("{ min_staged = '90%' }"), Ok(Some(nearly_all)));
+        let five = Staging::new(NonZeroU32::MIN).with_min_staged(Limit::Count(5));
+        assert_eq!(parse("{ max_parallel = 1, min_staged = 5 }"), Ok(Some(five)));
+    }
+
+    #[test]
     fn what_means_nothing_is_refused() {
         for (text, says) in [
             ("'yes'", "expected `true`, `false`, or a table"),
             ("3", "expected `true`, `false`, or a table"),
-            ("{}", "missing field `max_parallel`"),
+            ("{ min_staged = '101%' }", "is not a limit"),
+            ("{ min_staged = -1 }", "a number such as 3"),
             ("{ max_parallel = 0 }", "nonzero"),
             ("{ max_parallel = 1, parallel = 2 }", "unknown field `parallel`"),
         ] {

@@ -62,7 +62,7 @@ struct BudgetFile {
 
 /// A [`Limit`], which a file may also write as a plain number.
 #[derive(Clone, Copy)]
-struct LimitFile(Limit);
+pub(super) struct LimitFile(pub(super) Limit);
 
 impl<'de> Deserialize<'de> for LimitFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

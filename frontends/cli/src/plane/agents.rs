@@ -3,7 +3,7 @@ use super::{OwnPlane, RemotePlane, remote::first};
 use crate::problem::invalid;
 use async_trait::async_trait;
 use deploy_core::id::{HostName, TokenId};
-use deploy_wire::{Agent, AgentDecision, IssuedJoinToken, JoinToken, NewJoinToken, Problem};
+use deploy_wire::{Agent, AgentDecision, IssuedJoinToken, JoinToken, NewJoinToken, Problem, Relay};
 
 /// What commands ask for about agents. Lists come whole, however long.
 #[async_trait]
@@ -17,6 +17,7 @@ pub(crate) trait AgentPlane {
     ) -> Result<Agent, Problem>;
     async fn remove_agent(&self, host: &HostName) -> Result<(), Problem>;
 
+    async fn relays(&self) -> Result<Vec<Relay>, Problem>;
     async fn join_tokens(&self) -> Result<Vec<JoinToken>, Problem>;
     async fn create_join_token(&self, token: &NewJoinToken) -> Result<IssuedJoinToken, Problem>;
     async fn revoke_join_token(&self, id: &TokenId) -> Result<(), Problem>;
@@ -53,6 +54,18 @@ impl AgentPlane for OwnPlane {
 
     async fn remove_agent(&self, host: &HostName) -> Result<(), Problem> {
         self.operations.remove_agent(&self.embedded.agents()?, host).await
+    }
+
+    async fn relays(&self) -> Result<Vec<Relay>, Problem> {
+        let (agents, mut all, mut after) = (self.embedded.agents()?, Vec::new(), None);
+        loop {
+            let page = self.operations.relays(&agents, after.as_ref(), AT_A_TIME).await?;
+            all.extend(page.items);
+            after = page.next.as_deref().map(str::parse).transpose().map_err(invalid)?;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     async fn join_tokens(&self) -> Result<Vec<JoinToken>, Problem> {
@@ -96,6 +109,10 @@ impl AgentPlane for RemotePlane {
 
     async fn remove_agent(&self, host: &HostName) -> Result<(), Problem> {
         self.told(self.client.remove_agent(host.as_str()).await)
+    }
+
+    async fn relays(&self) -> Result<Vec<Relay>, Problem> {
+        self.all(self.client.relays(&first(usize::MAX)).await, usize::MAX).await
     }
 
     async fn join_tokens(&self) -> Result<Vec<JoinToken>, Problem> {

@@ -6,6 +6,7 @@ mod agents;
 mod builds;
 mod channels;
 mod feed;
+mod limits;
 mod own;
 mod remote;
 mod upload;
@@ -13,6 +14,7 @@ mod upload;
 pub(crate) use agents::AgentPlane;
 pub(crate) use builds::{BuildPlane, id_of};
 pub(crate) use channels::ChannelPlane;
+pub(crate) use limits::LimitPlane;
 pub(crate) use own::OwnPlane;
 pub(crate) use remote::RemotePlane;
 
@@ -36,7 +38,9 @@ use std::fmt;
 
 /// What commands ask for. Lists come whole, however long.
 #[async_trait]
-pub(crate) trait Plane: AgentPlane + ChannelPlane + fmt::Debug + Send + Sync {
+pub(crate) trait Plane:
+    AgentPlane + ChannelPlane + LimitPlane + fmt::Debug + Send + Sync
+{
     /// This program's own platform, where that is what it is: there, whoever starts a rollout drives it. A server (`None`) does
     /// that by itself.
     fn own(&self) -> Option<&Embedded>;

@@ -12,11 +12,15 @@ mod bad_input;
 #[cfg(test)]
 mod builds;
 #[cfg(test)]
+mod builds_on_hosts;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]
 mod lab;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod machine_output;
 #[cfg(test)]

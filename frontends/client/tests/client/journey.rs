@@ -2,8 +2,8 @@
 use crate::lab::{Lab, fleet, host};
 use deploy_client::PageOf;
 use deploy_wire::{
-    AgentDecision, LabelChanges, NewJoinToken, NewPlan, NewRollout, NewToken, ProblemCode,
-    RolloutCommand, SeenPlan,
+    AgentDecision, LabelChanges, LimitSpec, NewJoinToken, NewPlan, NewRollout, NewToken,
+    ProblemCode, RolloutCommand, SeenPlan,
 };
 
 #[tokio::test]
@@ -77,6 +77,21 @@ async fn a_token_works_until_it_is_revoked() {
     admin.revoke_token(&issued.token.id).await.unwrap();
     let refused = client.current_token().await.unwrap_err();
     assert_eq!(refused.code(), ProblemCode::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_limit_is_set_listed_and_taken_back() {
+    let lab = Lab::new().await;
+    let client = lab.client();
+    let asked = LimitSpec { mbit: 200, upload_mbit: None };
+    let set = client.set_limit("zone=eu/fra", &asked).await.unwrap();
+    assert_eq!((set.scope.as_str(), set.mbit), ("zone=eu/fra", 200));
+    assert_eq!(client.limits(&PageOf::default()).await.unwrap().items, [set]);
+    let asked = LimitSpec { mbit: 200, upload_mbit: Some(1) };
+    let refused = client.set_limit("origin", &asked).await.unwrap_err();
+    assert_eq!(refused.code(), ProblemCode::InvalidInput);
+    client.clear_limit("zone=eu/fra").await.unwrap();
+    assert!(client.limits(&PageOf::default()).await.unwrap().items.is_empty());
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use deploy_host::{
     archive::{Limits as ArchiveLimits, PackedFile, pack_files},
     descriptor,
 };
-use deploy_operations::{Agents, LinksElsewhere};
+use deploy_operations::{Agents, LimitFile, LinksElsewhere};
 use deploy_pki::{Authority, api_config};
 use deploy_server::{Control, DriverPool, FirstToken, Holder, Limits, Transport, serve};
 use deploy_sql::{
@@ -110,6 +110,7 @@ async fn control(dir: &TempDir) -> Control {
         agents,
         upkeep: None,
         builds: None,
+        limits: Some(Arc::new(LimitFile::new(dir.path().join("limits.json")))),
     }
 }
 

@@ -15,9 +15,9 @@ use deploy_core::{
     token,
 };
 use deploy_wire::{
-    Agent, AgentDecision, IssuedJoinToken, JoinToken, NewJoinToken, Problem, ProblemCode,
+    Agent, AgentDecision, IssuedJoinToken, JoinToken, NewJoinToken, Problem, ProblemCode, RelayWork,
 };
-use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// How long a join token is worth something if nothing is said of it.
 const USUAL: Duration = Duration::from_secs(3_600);
@@ -48,6 +48,9 @@ pub trait AgentLinks: fmt::Debug + Send + Sync + 'static {
 
     /// How many bytes of blocks hosts were given so far, which they did not have from each other.
     fn given_bytes(&self) -> u64;
+
+    /// What the relays that are there say of themselves; `None` where that cannot be known.
+    fn relays(&self) -> Option<BTreeMap<HostName, RelayWork>>;
 }
 
 /// The connections of agents as seen from a process to which none leads. The server to which they lead finds out by itself what is
@@ -91,6 +94,10 @@ impl AgentLinks for LinksElsewhere {
 
     fn given_bytes(&self) -> u64 {
         0
+    }
+
+    fn relays(&self) -> Option<BTreeMap<HostName, RelayWork>> {
+        None
     }
 }
 

@@ -55,7 +55,8 @@ impl Builds {
         }
         let resource = Resource::Service(service.clone());
         let permit = self.operations.permit(Action::BuildRun, resource).await?;
-        let request = BuildRequest::new(service, spec.source, revision, spec.recipe);
+        let on = asked.on.as_ref().map(|it| field("on", it)).transpose()?;
+        let request = BuildRequest::new(service, spec.source, revision, spec.recipe).with_on(on);
         Ok(Build::from(&self.builder.submit(&permit, &request).await.or_problem()?))
     }
 

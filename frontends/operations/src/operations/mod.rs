@@ -7,6 +7,8 @@ mod checks;
 mod claim;
 mod garbage;
 mod hosts;
+mod limits;
+mod relays;
 mod releases;
 mod request;
 mod retention;

@@ -15,6 +15,7 @@ use axum::{
 use deploy_core::id::{HostName, TokenId};
 use deploy_wire::{
     Agent, AgentDecision, IssuedJoinToken, JoinToken, NewJoinToken, Page, Problem, ProblemCode,
+    Relay,
 };
 
 /// Agents, in the order of their hosts
@@ -65,6 +66,19 @@ pub(super) async fn remove(
 ) -> Answer<StatusCode> {
     caller.operations.remove_agent(&state.control.agents, &named.get("host")?).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Relays, in the order of their names
+#[utoipa::path(get, path = "/relays", tag = "agents", params(PageQuery),
+    responses((status = 200, body = Page<Relay>)))]
+pub(super) async fn relays(
+    State(state): State<SharedState>,
+    caller: Caller,
+    Asked(query): Asked<PageQuery>,
+) -> Answer<Json<Page<Relay>>> {
+    let (limit, after) = (query.limit()?, query.after::<HostName>()?);
+    let listed = caller.operations.relays(&state.control.agents, after.as_ref(), limit).await?;
+    Ok(Json(page(listed.items, listed.next, "/api/v1/relays", limit, &[])))
 }
 
 /// Join tokens, also those that are worth nothing any more

@@ -112,6 +112,7 @@ async fn start(
         service: pushed.service.to_string(),
         revision: pushed.tag.to_string(),
         then: then.clone(),
+        on: None,
     };
     let build = builds.start(&asked).await?;
     let id = field("build", &build.id)?;

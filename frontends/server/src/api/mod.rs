@@ -6,6 +6,7 @@ mod channels;
 mod events;
 mod hooks;
 mod hosts;
+mod limits;
 mod plans;
 mod query;
 mod releases;
@@ -17,7 +18,7 @@ mod tokens;
 mod upkeep;
 
 use crate::{
-    auth, idempotency, limits, openapi,
+    auth, idempotency, limits as request_limits, openapi,
     problem::HttpProblem,
     state::{Server, SharedState},
     trace,
@@ -86,8 +87,11 @@ pub(crate) fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(agents::list))
         .routes(routes!(agents::show, agents::remove))
         .routes(routes!(agents::decide))
+        .routes(routes!(agents::relays))
         .routes(routes!(agents::join_tokens, agents::create_join_token))
         .routes(routes!(agents::revoke_join_token))
+        .routes(routes!(limits::list))
+        .routes(routes!(limits::set, limits::clear))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::current))
         .routes(routes!(tokens::revoke));
@@ -105,7 +109,7 @@ pub(crate) fn router(server: Server) -> Router {
         .fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(&state), idempotency::once))
         .layer(DefaultBodyLimit::max(state.limits.body_bytes))
-        .layer(from_fn_with_state(Arc::clone(&state), limits::rate))
+        .layer(from_fn_with_state(Arc::clone(&state), request_limits::rate))
         .layer(from_fn_with_state(Arc::clone(&state), auth::authenticate));
     // What anybody may see: whether the server lives, and how it is to be talked to.
     let open = Router::new()
@@ -116,7 +120,7 @@ pub(crate) fn router(server: Server) -> Router {
         .method_not_allowed_fallback(method_not_allowed);
     known
         .merge(open)
-        .layer(from_fn_with_state(Arc::clone(&state), limits::at_once))
+        .layer(from_fn_with_state(Arc::clone(&state), request_limits::at_once))
         .layer(from_fn(no_sniffing))
         .layer(from_fn_with_state(Arc::clone(&state), trace::request))
         .with_state(state)

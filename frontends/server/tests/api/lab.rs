@@ -13,7 +13,7 @@ use deploy_host::{
     archive::{Limits as ArchiveLimits, PackedFile, pack_files},
     descriptor,
 };
-use deploy_operations::{Agents, LinksElsewhere};
+use deploy_operations::{Agents, LimitFile, LinksElsewhere};
 use deploy_server::{Control, DriverPool, FirstToken, Holder, Limits, Server, Transport, serve};
 use deploy_sql::{
     Database, SqlAgentRegistry, SqlAnswerStore, SqlCredentialStore, SqlHostInventory, SqlJournal,
@@ -77,7 +77,9 @@ impl World {
         let links = LinksElsewhere::new(Digest::of(b"an authority"), None);
         let agents =
             Agents { registry: Arc::new(SqlAgentRegistry::new(&database)), links: Arc::new(links) };
-        let control = Control { parts, answers, credentials, agents, upkeep: None, builds: None };
+        let limits = Some(Arc::new(LimitFile::new(dir.path().join("limits.json"))));
+        let control =
+            Control { parts, answers, credentials, agents, upkeep: None, builds: None, limits };
         Self { control, dir, database, executor }
     }
 }

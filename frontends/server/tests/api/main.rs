@@ -13,6 +13,8 @@ mod lab;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod rates;
+#[cfg(test)]
 mod repeated;
 #[cfg(test)]
 mod resources;

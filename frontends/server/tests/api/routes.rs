@@ -32,6 +32,7 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{other}", "web-2")
         .replace("{rollout}", "web-0")
         .replace("{host}", "h1")
+        .replace("{scope}", "origin")
         .replace("{repository}/{kind}/{channel}", "web/package/stable")
 }
 

@@ -130,6 +130,9 @@ pub struct Build {
     pub ended_at: Option<String>,
     /// The build whose outputs are this one's, because source and recipe are the same.
     pub same_as: Option<String>,
+    /// The host that builds it; null if that is the machine that was asked, and until it is known.
+    #[serde(default)]
+    pub host: Option<String>,
     /// What somebody should know who relies on it.
     pub warnings: Vec<String>,
     /// Why it did not succeed, for programs.
@@ -167,6 +170,7 @@ impl From<&backend::Build> for Build {
             started_at: build.started_at.map(|it| it.to_string()),
             ended_at: build.ended_at.map(|it| it.to_string()),
             same_as: build.same_as.as_ref().map(ToString::to_string),
+            host: build.host.as_ref().map(ToString::to_string),
             warnings: build.warnings.clone(),
             fault: build.failure.as_ref().map(|it| it.fault.as_str().to_owned()),
             reason: build.failure.as_ref().map(|it| it.message.clone()),

@@ -7,8 +7,10 @@ mod channel;
 mod context;
 mod doctor;
 mod host;
+mod limit;
 mod parcel;
 mod plan;
+mod relay;
 mod release;
 mod rollout;
 mod service;
@@ -22,8 +24,10 @@ pub use channel::{Channel, ChannelMove, ChannelSpec};
 pub use context::Context;
 pub use doctor::{DoctorCheck, DoctorReport, ServerInfo};
 pub use host::{Connection, Host, HostCheck, HostOwed, HostStatus, Import, Removed, Status};
+pub use limit::Limit;
 pub use parcel::{Exported, Imported};
 pub use plan::{Plan, PlanHost, PlanTransfer, PlanWave};
+pub use relay::{Relay, RelayWork};
 pub use release::{Change, Release, ReleaseDiff, Signed, SignedKeys, Step};
 pub use rollout::{
     BudgetColumn, BudgetUse, Counts, Explanation, LogLine, Rollout, RolloutEvent, RolloutSummary,

@@ -156,11 +156,14 @@ pub struct Order {
 }
 
 /// How hosts fetch what they are to run before their waves begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Staging {
     /// How many hosts fetch at a time.
     pub max_parallel: u32,
+    /// How many targets of a wave have to be staged before it begins, such as `90%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_staged: Option<String>,
 }
 
 /// The wait between two starts.
@@ -225,7 +228,10 @@ impl From<&spec::Strategy> for Strategy {
         Self {
             waves: Vec::from(strategy.waves.clone()).into_iter().map(String::from).collect(),
             max_parallel: strategy.max_parallel.map(Into::into),
-            staging: strategy.staging.map(|it| Staging { max_parallel: it.max_parallel.into() }),
+            staging: strategy.staging.map(|it| Staging {
+                max_parallel: it.max_parallel.into(),
+                min_staged: it.min_staged.as_ref().map(ToString::to_string),
+            }),
             confirm: confirm.to_owned(),
             bake_time_ms: millis(strategy.bake_time),
             min_healthy_time_ms: millis(strategy.health.min_healthy_time),

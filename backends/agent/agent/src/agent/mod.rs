@@ -1,5 +1,6 @@
 //! The agent proper: orders become records of the journal, and these become shims.
 mod answers;
+mod collect;
 mod confirm;
 mod delivery;
 mod follow;
@@ -21,10 +22,12 @@ use crate::{
     pins::Pins,
     process::{cgroup::Cgroups, proc_fs::boot_id},
     publishers::Trust,
+    rates::Rates,
     reload::{lock, unlock},
 };
 use async_trait::async_trait;
 use deploy_agent_protocol::v1;
+use deploy_core::memory::SystemClock;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -108,6 +111,7 @@ struct Host {
     options: HostOptions,
     journal: Journal,
     cache: Cache,
+    rates: Arc<Rates>,
     cgroups: Cgroups,
     trust: Option<Trust>,
     boot_id: String,
@@ -163,8 +167,11 @@ impl Host {
         for unfinished in fs::read_dir(state.join("incoming")).map_err(failed)?.flatten() {
             fs::remove_dir_all(unfinished.path()).map_err(failed)?;
         }
+        let alone = || Rates::new(options.policy.peers(), Arc::new(SystemClock::new()));
+        let rates = options.peers.as_ref().map_or_else(alone, |it| it.rates());
         Ok(Self {
             journal,
+            rates,
             cache: Cache::new(
                 state.join("artifacts"),
                 options.policy.cache_limit(),
@@ -210,7 +217,8 @@ impl HostSide for JournaledHost {
         attempt: v1::Attempt,
         artifacts: &dyn FetchArtifact,
     ) -> Result<v1::Accepted, v1::Refused> {
-        Arc::clone(&self.host).start(attempt, artifacts).await
+        let artifacts = self.host.rates.paced(artifacts, &attempt.rollout);
+        Arc::clone(&self.host).start(attempt, &artifacts).await
     }
 
     async fn follow(&self, follow: v1::Follow) -> Result<Following, v1::Refused> {
@@ -230,7 +238,12 @@ impl HostSide for JournaledHost {
     }
 
     async fn stage(&self, stage: v1::Stage, artifacts: &dyn FetchArtifact) -> v1::answer::Kind {
-        answers::or_refused(self.host.stage(&stage, artifacts).await)
+        let artifacts = self.host.rates.paced(artifacts, &stage.rollout);
+        answers::or_refused(self.host.stage(&stage, &artifacts).await)
+    }
+
+    async fn collect(&self, collect: v1::Collect) -> v1::answer::Kind {
+        answers::or_refused(self.host.collect(&collect).await)
     }
 
     async fn check(&self, check: v1::Check) -> v1::answer::Kind {
@@ -282,6 +295,10 @@ impl HostSide for JournaledHost {
             }
             State::Accepted { .. } | State::Exited { .. } | State::Starting { .. } => None,
         });
+    }
+
+    async fn limit(&self, limits: v1::Limits) {
+        self.host.rates.tell(limits);
     }
 
     async fn shutdown(&self) {

@@ -152,9 +152,11 @@ fn write_work(
         None => {}
     }
     make(&work.join("tmp"), 0o700)?;
+    make(&work.join("output"), 0o700)?;
     make(&work, 0o750)?;
     if !account.is_own() {
         chown(work.join("tmp"), Some(account.uid), Some(account.gid))?;
+        chown(work.join("output"), Some(account.uid), Some(account.gid))?;
         chown(&work, None, Some(account.gid))?;
     }
     Ok(())

@@ -1,5 +1,5 @@
 //! The blocks that a host gives to others.
-use super::identify;
+use deploy_agent_identity::identify;
 use deploy_core::{backend::Clock, digest::Digest};
 use deploy_distribution::{
     token::TokenVerifier,

@@ -3,22 +3,18 @@ mod giving;
 mod swarm;
 mod told;
 
-use crate::{FetchArtifact, credentials::Credentials, policy::Policy, spec::Artifact};
-use deploy_agent_protocol::BLOCKS_OF_SERVER;
-use deploy_core::{
-    backend::Clock, digest::Digest, id::HostName, telemetry::TARGET_BACKEND, time::Timestamp,
-};
+use crate::{FetchArtifact, policy::Policy, rates::Rates, spec::Artifact};
+use deploy_agent_identity::{Credentials, PeerConfigs, identify};
+use deploy_core::{backend::Clock, digest::Digest, telemetry::TARGET_BACKEND, time::Timestamp};
 use deploy_distribution::{
     BlobFile,
-    transfer::{Client, FetchOrder, Fetched, Fetcher, Identify, Limits, Shelf},
+    transfer::{Client, FetchOrder, Fetcher, Shelf},
 };
-use deploy_pki::{AgentPeer, PeerTls};
+use deploy_pki::PeerTls;
 use giving::Giving;
-use rustls_pki_types::CertificateDer;
 use std::{
     fs, future, io,
     net::SocketAddr,
-    num::{NonZeroU32, NonZeroU64},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -30,7 +26,7 @@ use tokio::{
     select,
     sync::watch,
 };
-use tokio_rustls::rustls::{ClientConfig, ServerConfig};
+use tokio_rustls::rustls::ClientConfig;
 
 /// When no block came for so long the artifact is fetched in another way.
 const STALL: Duration = Duration::from_secs(120);
@@ -45,10 +41,13 @@ pub struct Peers {
     fetcher: Arc<Fetcher>,
     /// `None` if it gives none.
     giving: Option<Giving>,
+    rates: Arc<Rates>,
     tls: PeerTls,
     client: watch::Sender<Arc<ClientConfig>>,
-    /// The host of the gateway's address, which may also be that of its blocks.
+    /// `HOST:PORT` of the gateway, whose host may also be that of its blocks.
     gateway: Mutex<String>,
+    /// Whether the server is out of reach, but through others.
+    apart: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -103,13 +102,13 @@ impl Peers {
         signers: &[[u8; 32]],
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
-        let policy = policy.peers();
+        let (policy, apart) = (policy.peers(), !policy.via().is_empty());
         let tls = PeerTls::new(credentials.authority(), Arc::clone(&clock));
-        let (client, server) = configs(&tls, credentials)?;
+        let PeerConfigs { client, server, .. } = PeerConfigs::new(&tls, credentials)?;
         let (client, newest) = watch::channel(client);
         let own = Client::new(newest, identify(), Arc::clone(&clock));
-        let limits = Arc::new(Limits::new(rate(policy.download_mbit)));
-        let fetcher = Fetcher::new(Arc::new(own), limits, Arc::clone(&clock));
+        let rates = Rates::new(policy, Arc::clone(&clock));
+        let fetcher = Fetcher::new(Arc::new(own), rates.download(), Arc::clone(&clock));
         let giving = match TcpListener::bind(policy.listen).await {
             _ if !policy.serve => None,
             Err(err) => {
@@ -120,12 +119,12 @@ impl Peers {
                 None
             }
             Ok(listener) => {
-                let limits = Arc::new(Limits::new(rate(policy.upload_mbit)));
-                Some(Giving::new(listener, server, signers, limits, Arc::clone(&clock))?)
+                let clock = Arc::clone(&clock);
+                Some(Giving::new(listener, server, signers, rates.upload(), clock)?)
             }
         };
-        let gateway = Mutex::new(host_of(credentials.gateway()).to_owned());
-        Ok(Self { fetcher: Arc::new(fetcher), giving, tls, client, gateway, clock })
+        let gateway = Mutex::new(credentials.gateway().to_owned());
+        Ok(Self { fetcher: Arc::new(fetcher), giving, rates, tls, client, gateway, apart, clock })
     }
 
     /// Where others have blocks of it; `None` if nowhere.
@@ -134,18 +133,23 @@ impl Peers {
         self.giving.as_ref().map(Giving::address)
     }
 
+    /// How fast it fetches and gives.
+    pub(crate) fn rates(&self) -> Arc<Rates> {
+        Arc::clone(&self.rates)
+    }
+
     /// Goes by newer credentials from now on.
     ///
     /// # Errors
     /// If they are no good: then it goes on by those that it has.
     pub(crate) fn renewed(&self, credentials: &Credentials) -> io::Result<()> {
-        let (client, server) = configs(&self.tls, credentials)?;
+        let PeerConfigs { client, server, .. } = PeerConfigs::new(&self.tls, credentials)?;
         self.client.send_replace(client);
         if let Some(giving) = &self.giving {
             giving.renewed(server);
         }
         let mut gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner);
-        host_of(credentials.gateway()).clone_into(&mut gateway);
+        credentials.gateway().clone_into(&mut gateway);
         Ok(())
     }
 
@@ -165,21 +169,24 @@ impl Peers {
         from: &dyn FetchArtifact,
         folder: &Path,
     ) -> io::Result<Option<Taken>> {
-        let gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(reply) = from.swarm(artifact.digest).await? else { return Ok(None) };
-        let swarm = Swarm::read(reply, artifact, &gateway)?;
+        let Some(mut swarm) = self.swarm(artifact, from).await? else { return Ok(None) };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let (newest, token) = watch::channel(swarm.token.clone());
-        let order = swarm.order(self.own_address(&swarm).await, self.slots(), token);
+        let mut order = self.order(&swarm, &token, from).await;
         let failed = io::Error::other;
         let file = self.fetcher.prepare(&order, folder).await.map_err(failed)?;
         let shelf = OnShelf::new(self.giving.as_ref(), &file);
         let mut token_until = self.clock.now().after(swarm.token_for);
-        let fetched = select! {
-            biased;
-            fetched = self.fetcher.fetch(&order, &file) => fetched.map_err(failed)?,
-            () = self.renew(artifact, from, &newest, &mut token_until) => Fetched::default(),
-            err = self.stalled(&order) => return Err(err),
+        let fetched = loop {
+            let elsewhere = select! {
+                biased;
+                fetched = self.fetcher.fetch(&order, &file) => break fetched.map_err(failed)?,
+                elsewhere = self.renew(artifact, from, &swarm, &newest, &mut token_until) => elsewhere,
+                err = self.stalled(&order) => return Err(err),
+            };
+            // Whoever was locked out, or is gone, is asked no longer. What came stays.
+            swarm = elsewhere;
+            order = self.order(&swarm, &token, from).await;
         };
         tracing::info!(target: TARGET_BACKEND, { digest = %artifact.digest }, "{}", told::came(&fetched));
         for (host, bytes) in &fetched.wrong {
@@ -209,21 +216,50 @@ impl Peers {
         }
     }
 
-    /// Has a new token before the last one ends. Never returns: what cannot be had now is asked for again.
+    /// Where an artifact can be had in blocks; `None` if nowhere.
+    async fn swarm(
+        &self,
+        artifact: Artifact,
+        from: &dyn FetchArtifact,
+    ) -> io::Result<Option<Swarm>> {
+        let gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(reply) = from.swarm(artifact.digest).await? else { return Ok(None) };
+        let mut swarm = Swarm::read(reply, artifact, &gateway)?;
+        let is_somewhere = !self.apart || swarm.leave_out_server();
+        Ok(is_somewhere.then_some(swarm))
+    }
+
+    async fn order(
+        &self,
+        swarm: &Swarm,
+        token: &watch::Receiver<String>,
+        from: &dyn FetchArtifact,
+    ) -> FetchOrder {
+        let order = swarm.order(self.own_address(swarm).await, self.slots(), token.clone());
+        order.with_throttle(from.throttle())
+    }
+
+    /// Has a new token before the last one ends. Returns only if others are to be asked from then on; what cannot be had now is asked for
+    /// again.
     async fn renew(
         &self,
         artifact: Artifact,
         from: &dyn FetchArtifact,
+        swarm: &Swarm,
         newest: &watch::Sender<String>,
         until: &mut Timestamp,
-    ) {
+    ) -> Swarm {
         loop {
             let left = until.since(self.clock.now());
             self.clock.sleep_until(self.clock.now().after((left / 2).max(AGAIN))).await;
-            match from.swarm(artifact.digest).await {
-                Ok(Some(reply)) => {
-                    *until = self.clock.now().after(Duration::from_secs(reply.token_s.into()));
-                    newest.send_replace(reply.token);
+            match self.swarm(artifact, from).await {
+                Ok(Some(now)) => {
+                    *until = self.clock.now().after(now.token_for);
+                    newest.send_replace(now.token.clone());
+                    let is_same = now.schedulers == swarm.schedulers && now.seeds == swarm.seeds;
+                    if now.blob == swarm.blob && !is_same {
+                        return now;
+                    }
                 }
                 Ok(None) => {}
                 Err(err) => {
@@ -233,17 +269,21 @@ impl Peers {
         }
     }
 
-    /// Waits until nothing came for too long.
+    /// Waits until nothing came for too long: longer where our own limits hold it back, which may have changed meanwhile.
     async fn stalled(&self, order: &FetchOrder) -> io::Error {
         let mut progress = order.progress.subscribe();
+        let mut moved_at = self.clock.now();
         loop {
+            let after = STALL.saturating_add(self.rates.held_back(order.throttle.as_deref()));
+            let until = moved_at.after(after);
+            if self.clock.now() >= until {
+                let why = format!("no block came for {} s", after.as_secs());
+                return io::Error::new(io::ErrorKind::TimedOut, why);
+            }
             select! {
                 biased;
-                Ok(()) = progress.changed() => {}
-                () = self.clock.sleep_until(self.clock.now().after(STALL)) => {
-                    let why = format!("no block came for {} s", STALL.as_secs());
-                    return io::Error::new(io::ErrorKind::TimedOut, why);
-                }
+                Ok(()) = progress.changed() => moved_at = self.clock.now(),
+                () = self.clock.sleep_until(until) => {}
             }
         }
     }
@@ -266,30 +306,4 @@ impl Peers {
         };
         route.await.map_or_else(|_nobody_is_sent| String::new(), |it| it.to_string())
     }
-}
-
-type Configs = (Arc<ClientConfig>, Arc<ServerConfig>);
-
-fn configs(tls: &PeerTls, credentials: &Credentials) -> io::Result<Configs> {
-    let (chain, key) = (credentials.chain(), credentials.key()?);
-    let client = tls.client(chain.clone(), &key).map_err(io::Error::other)?;
-    let server = tls.server(chain, &key).map_err(io::Error::other)?;
-    Ok((Arc::new(client), Arc::new(server)))
-}
-
-/// Whose a certificate is that [`PeerTls`] has verified: no host's is the server's, and no host has the server's name.
-fn identify() -> Identify {
-    Arc::new(|certificate: &CertificateDer<'_>| match AgentPeer::of(certificate) {
-        Ok(peer) => Some(peer.host).filter(|it| it.as_str() != BLOCKS_OF_SERVER),
-        Err(_of_a_server) => BLOCKS_OF_SERVER.parse::<HostName>().ok(),
-    })
-}
-
-fn rate(mbit: Option<NonZeroU32>) -> Option<NonZeroU64> {
-    NonZeroU64::new(u64::from(mbit?.get()) * 1_000_000 / 8)
-}
-
-/// Of a `HOST:PORT`.
-fn host_of(address: &str) -> &str {
-    address.rsplit_once(':').map_or(address, |(host, _)| host)
 }

@@ -1,6 +1,7 @@
 //! Where an artifact can be had in blocks, as the gateway says.
 use crate::spec::Artifact;
-use deploy_agent_protocol::v1;
+use deploy_agent_identity::endpoints;
+use deploy_agent_protocol::{BLOCKS_OF_SERVER, v1};
 use deploy_core::id::LabelValue;
 use deploy_distribution::{
     Blob, BlobId,
@@ -8,9 +9,6 @@ use deploy_distribution::{
 };
 use std::{io, time::Duration};
 use tokio::sync::watch;
-
-/// More than any control plane has.
-const MOST_ENDPOINTS: usize = 16;
 
 /// Where an artifact can be had in blocks.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +23,7 @@ pub(super) struct Swarm {
 }
 
 impl Swarm {
-    /// Reads what was said of `artifact` by a gateway that is reached at the host `gateway`.
+    /// Reads what was said of `artifact` by a gateway that is reached at `gateway`, a `HOST:PORT`.
     pub(super) fn read(
         reply: v1::SwarmReply,
         artifact: Artifact,
@@ -50,6 +48,14 @@ impl Swarm {
         })
     }
 
+    /// Goes on without the server, which would be asked in vain; says whether anybody is left.
+    pub(super) fn leave_out_server(&mut self) -> bool {
+        for named in [&mut self.schedulers, &mut self.seeds] {
+            named.retain(|it| it.name.as_str() != BLOCKS_OF_SERVER);
+        }
+        !self.schedulers.is_empty() || !self.seeds.is_empty()
+    }
+
     /// To fetch it by, for a host that gives blocks at `address`.
     pub(super) fn order(
         &self,
@@ -63,16 +69,6 @@ impl Swarm {
             .with_place(self.zone.clone(), self.rack.clone())
             .with_slots(slots)
     }
-}
-
-fn endpoints(named: &[v1::BlockServer], gateway: &str) -> io::Result<Vec<Endpoint>> {
-    let endpoint = |it: &v1::BlockServer| {
-        let name = it.name.parse().map_err(|_| invalid("a name is none".to_owned()))?;
-        let is_port = it.address.starts_with(':');
-        let address = if is_port { format!("{gateway}{}", it.address) } else { it.address.clone() };
-        Ok(Endpoint::new(name, address))
-    };
-    named.iter().take(MOST_ENDPOINTS).map(endpoint).collect()
 }
 
 fn invalid(why: String) -> io::Error {
@@ -105,10 +101,24 @@ mod tests {
 
     #[test]
     fn a_port_alone_is_one_of_the_gateway() {
-        let swarm = Swarm::read(reply(), ARTIFACT, "[::1]").unwrap();
+        let swarm = Swarm::read(reply(), ARTIFACT, "[::1]:7444").unwrap();
         assert_eq!(swarm.schedulers[0].address, "[::1]:7446");
         assert_eq!(swarm.seeds[0].address, "blocks.example.com:443");
         assert_eq!((swarm.zone, swarm.rack), (Some("a".parse().unwrap()), None));
+    }
+
+    #[test]
+    fn a_host_apart_asks_everybody_but_the_server() {
+        let mut swarm = Swarm::read(reply(), ARTIFACT, "gateway").unwrap();
+        assert!(!swarm.leave_out_server());
+        let mut zone = reply();
+        let relay =
+            v1::BlockServer { name: "relay-1".to_owned(), address: "10.1.0.5:7446".to_owned() };
+        zone.schedulers.insert(0, relay);
+        let mut swarm = Swarm::read(zone, ARTIFACT, "gateway").unwrap();
+        assert!(swarm.leave_out_server() && swarm.seeds.is_empty());
+        assert_eq!(swarm.schedulers.len(), 1);
+        assert_eq!(swarm.schedulers[0].address, "10.1.0.5:7446");
     }
 
     #[test]
@@ -119,7 +129,7 @@ mod tests {
         for change in changes {
             let mut wrong = reply();
             change(&mut wrong);
-            let refused = Swarm::read(wrong, ARTIFACT, "gateway").unwrap_err();
+            let refused = Swarm::read(wrong, ARTIFACT, "gateway:7444").unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
         }
     }

@@ -1,4 +1,5 @@
 //! What `/proc` says.
+pub(crate) use deploy_agent_identity::boot_id;
 use std::{fs, io};
 
 /// A process, as its `stat` has it.
@@ -57,11 +58,6 @@ pub(crate) fn processes() -> io::Result<Vec<Process>> {
         found.extend(pid.and_then(Process::of).filter(Process::is_alive));
     }
     Ok(found)
-}
-
-/// Which boot of the host this is.
-pub(crate) fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 /// The name stands in brackets, and may hold any of them itself.

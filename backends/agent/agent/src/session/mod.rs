@@ -7,8 +7,8 @@ mod outbox;
 
 use crate::host::HostSide;
 use artifacts::RemoteArtifacts;
-use async_trait::async_trait;
 use backoff::Backoff;
+use deploy_agent_identity::Connect;
 use deploy_agent_protocol::{
     LONGEST_FRAME, NotTrusted, OrderGate, PublicKey, TooFarApart, Versions,
     v1::{
@@ -19,14 +19,14 @@ use deploy_agent_protocol::{
 use futures_util::stream;
 use orders::Orders;
 use outbox::Outbox;
-use std::{error::Error, fmt, io, sync::Arc, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{
     select,
     sync::mpsc,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic::{Code, Status, Streaming};
 
 /// How many frames may wait for the gateway to take them.
 const OUTBOX: usize = 64;
@@ -34,13 +34,6 @@ const OUTBOX: usize = 64;
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 /// A gateway that wants heartbeats more often than this does not get them.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
-
-/// Makes connections to the gateway.
-#[async_trait]
-pub trait Connect: fmt::Debug + Send + Sync + 'static {
-    /// A connection over which both sides have proved who they are.
-    async fn connect(&self) -> io::Result<Channel>;
-}
 
 /// What the host is to its gateway, and whose orders it follows.
 #[derive(Clone, Debug)]

@@ -25,7 +25,7 @@ pub(crate) fn of_step(
     let shell = if account.shell.is_empty() { "/bin/sh" } else { &account.shell };
     let mut environment: Vec<(String, String)> =
         order.environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    let fixed: [(&str, String); 26] = [
+    let fixed: [(&str, String); 27] = [
         ("HOME", account.home.clone()),
         ("USER", account.name.clone()),
         ("LOGNAME", account.name.clone()),
@@ -49,6 +49,7 @@ pub(crate) fn of_step(
         ("DEPLOY_PACKAGE", package),
         ("DEPLOY_PACKAGE_DIGEST", digest),
         ("DEPLOY_DESCRIPTOR_DIR", in_work("descriptor")),
+        ("DEPLOY_OUTPUT", in_work("output")),
         ("DEPLOY_LIB", in_work("lib/deployutils.sh")),
         (MARK, spec.mark(index)),
         ("DEPLOY_KEEPS_RELEASE", if order.keeps_release { "yes" } else { "no" }.to_owned()),

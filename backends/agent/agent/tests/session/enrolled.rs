@@ -397,9 +397,14 @@ pub(crate) struct Program(Child);
 
 impl Program {
     pub(crate) fn enrol(plane: &Plane, state: &Path, token: &str) {
+        Self::enrol_at(&plane.door, &[], state, token);
+    }
+
+    pub(crate) fn enrol_at(server: &str, more: &[&str], state: &Path, token: &str) {
         let mut enrol = Command::new(env!("CARGO_BIN_EXE_deploy-agent"))
-            .args(["enrol", "--server", &plane.door, "--state-dir"])
+            .args(["enrol", "--server", server, "--state-dir"])
             .arg(state)
+            .args(more)
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();

@@ -10,9 +10,11 @@ mod link;
 mod mischief;
 mod peers;
 mod publishers;
+mod rates;
 mod sessions;
 mod staging;
 #[path = "../support/mod.rs"]
 mod support;
 mod valve;
 mod versions;
+mod via;

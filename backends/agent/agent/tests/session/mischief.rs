@@ -1,6 +1,7 @@
 //! A way between agents and their gateway on which what either says comes late, twice, and out of order.
 use deploy_agent_protocol::v1::{
-    AgentFrame, FetchRequest, GatewayFrame, SwarmReply, SwarmRequest,
+    AgentFrame, AnnounceReply, AnnounceRequest, FetchRequest, GatewayFrame, PassReply, PassRequest,
+    SwarmReply, SwarmRequest,
     gateway_client::GatewayClient,
     gateway_server::{Gateway, GatewayServer},
 };
@@ -159,6 +160,17 @@ impl Gateway for Carrier {
     async fn swarm(&self, request: Request<SwarmRequest>) -> Result<Response<SwarmReply>, Status> {
         let mut gateway = self.connect(sender(&request)).await;
         gateway.swarm(request.into_inner()).await
+    }
+
+    async fn announce(
+        &self,
+        _request: Request<AnnounceRequest>,
+    ) -> Result<Response<AnnounceReply>, Status> {
+        Err(Status::unimplemented("relays do not come this way"))
+    }
+
+    async fn pass(&self, _request: Request<PassRequest>) -> Result<Response<PassReply>, Status> {
+        Err(Status::unimplemented("relays do not come this way"))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use deploy_agent::{Credentials, Names, enrol};
-use deploy_agent_gateway::{AgentExecutor, Blocks, GatewayOptions};
+use deploy_agent_gateway::{AgentExecutor, Blocks, GatewayOptions, Rates};
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{ArtifactKind, AttemptRequest, Executor as _, HostRequest, StageRequest},
@@ -46,31 +46,32 @@ const SECRET: [u8; 32] = [7; 32];
 const LARGE: usize = 24 << 20;
 
 /// A control plane that gives blocks, and hosts.
-struct Lab {
+pub(crate) struct Lab {
     fixture: Fixture,
-    plane: Plane,
+    pub(crate) plane: Plane,
+    pub(crate) rates: Rates,
     token: String,
     permit: Permit,
     server: Arc<BlockServer>,
     endpoint: Endpoint,
     serving: JoinHandle<()>,
-    hosts: Vec<Member>,
+    pub(crate) hosts: Vec<Member>,
 }
 
-struct Member {
-    name: HostName,
-    state: TempDir,
+pub(crate) struct Member {
+    pub(crate) name: HostName,
+    pub(crate) state: TempDir,
     policy: String,
     program: Option<Program>,
 }
 
 impl Member {
     /// `kill -9`.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.program = None;
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.program = Some(Program::run(self.state.path(), &self.policy));
     }
 
@@ -82,7 +83,16 @@ impl Member {
 
 impl Lab {
     /// With so many hosts that have this in their `[peers]`.
-    async fn new(hosts: u32, peers: &str) -> Self {
+    pub(crate) async fn new(hosts: u32, peers: &str) -> Self {
+        Self::with(hosts, peers, GatewayOptions::with_blocks).await
+    }
+
+    /// Whose gateway is told of the blocks by `with`.
+    pub(crate) async fn with(
+        hosts: u32,
+        peers: &str,
+        with: fn(GatewayOptions, Blocks) -> GatewayOptions,
+    ) -> Self {
         let fixture = Fixture::new("none").await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -92,8 +102,10 @@ impl Lab {
         let inventory = Arc::new(MemoryHostInventory::new());
         let clock = Arc::new(deploy_core::memory::SystemClock::new());
         let blocks = Blocks::new(parts.clone(), &SECRET, format!(":{port}"), inventory, clock);
-        let server = Arc::new(blocks.server().unwrap());
-        let options = GatewayOptions::default().with_parts(parts).with_blocks(blocks);
+        let rates = Rates::default();
+        let server = Arc::new(blocks.server().unwrap().with_limits(rates.origin()));
+        let options = GatewayOptions::default().with_parts(parts).with_rates(rates.clone());
+        let options = with(options, blocks);
         let plane = Plane::with(&fixture, options).await;
         let list = plane.revocations.subscribe();
         let acceptor = AgentAcceptor::new(&plane.authority, list, Arc::clone(&plane.clock));
@@ -108,7 +120,7 @@ impl Lab {
         let endpoint = Endpoint::new(sample::name("deploy-server"), format!("127.0.0.1:{port}"));
         let none = Vec::new();
         let mut lab =
-            Self { fixture, plane, token, permit, server, endpoint, serving, hosts: none };
+            Self { fixture, plane, rates, token, permit, server, endpoint, serving, hosts: none };
         for number in 0..hosts {
             lab.join(number, peers).await;
         }
@@ -133,7 +145,7 @@ impl Lab {
     }
 
     /// A release of a package with one large file.
-    async fn release(&self) -> PlannedRelease {
+    pub(crate) async fn release(&self) -> PlannedRelease {
         let store = &*self.fixture.store;
         let package = pack(&[("bin/web.sh", &noise(LARGE))]).unwrap();
         let package = put(store, ArtifactKind::Package, &package).await.unwrap();
@@ -142,20 +154,21 @@ impl Lab {
     }
 
     /// Has a host fetch what it needs.
-    async fn stage(&self, host: &HostName, release: &PlannedRelease) {
+    pub(crate) async fn stage(&self, host: &HostName, release: &PlannedRelease) {
         let host = Host::new(host.clone(), Connection::Agent);
         let on = HostRequest::new(host, sample::name("web"), "/srv/web".parse().unwrap());
         let token = format!("{:032x}", 1);
         let rollout = sample::name("r1");
         let attempt = AttemptRequest::new(on, rollout, Seq::new(1), token, release.clone());
         let request = StageRequest::new(attempt.on.clone(), attempt.artifacts())
-            .with_deliveries(attempt.delivery().into_iter().collect());
+            .with_deliveries(attempt.delivery().into_iter().collect())
+            .with_rollout(Some(attempt.rollout.clone()));
         let executor = AgentExecutor::new(self.plane.gateway.clone());
         executor.stage(&self.permit, &request).await.unwrap();
     }
 
     /// Has all hosts fetch it at once.
-    async fn stage_all(&self, release: &PlannedRelease) {
+    pub(crate) async fn stage_all(&self, release: &PlannedRelease) {
         let all = self.hosts.iter().map(|it| self.stage(&it.name, release));
         futures_util::future::join_all(all).await;
     }
@@ -170,7 +183,7 @@ impl Lab {
     }
 
     /// How many bytes of blocks the server has given.
-    fn given(&self) -> u64 {
+    pub(crate) fn given(&self) -> u64 {
         self.server.served().values().sum()
     }
 
@@ -244,6 +257,17 @@ async fn where_no_blocks_are_given_it_comes_all_the_same() {
     lab.stage_all(&release).await;
     let (part, ..) = lab.part();
     assert!(lab.given() == 0 && lab.hosts.iter().all(|it| it.has(part)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_may_not_reach_the_server_asks_it_for_no_blocks() {
+    let mut lab = Lab::new(0, "").await;
+    let through = format!("[gateway]\nvia = ['{}']", lab.plane.door);
+    lab.join(0, &through).await;
+    let release = lab.release().await;
+    lab.stage_all(&release).await;
+    let (part, ..) = lab.part();
+    assert!(lab.given() == 0 && lab.hosts[0].has(part));
 }
 
 #[tokio::test(flavor = "multi_thread")]

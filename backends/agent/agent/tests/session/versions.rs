@@ -11,8 +11,9 @@ use deploy_agent_gateway::{AgentExecutor, GatewayOptions};
 use deploy_agent_protocol::{
     Versions,
     v1::{
-        AgentFrame, Answer, AwaitsConfirm, FetchChunk, FetchRequest, GatewayFrame, Hello, Order,
-        SwarmReply, SwarmRequest, Welcome,
+        AgentFrame, AnnounceReply, AnnounceRequest, Answer, AwaitsConfirm, FetchChunk,
+        FetchRequest, GatewayFrame, Hello, Order, PassReply, PassRequest, SwarmReply, SwarmRequest,
+        Welcome,
         agent_frame::Kind as FromAgent,
         answer,
         gateway_client::GatewayClient,
@@ -23,8 +24,8 @@ use deploy_agent_protocol::{
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
-        AttemptReport, AttemptRequest, Executor, HostRequest, KillRequest, ProbeReport,
-        ProbeRequest, Revert, StageRequest,
+        AttemptReport, AttemptRequest, CollectRequest, Executor, HostRequest, KillRequest,
+        ProbeReport, ProbeRequest, Revert, StageRequest,
     },
     conformance::{
         executor::{Act, ScriptedStep},
@@ -120,9 +121,13 @@ async fn an_agent_serves_a_server_of_the_version_before() {
     assert_eq!(seen.release.map(|it| it.to_string()).as_deref(), Some("one"));
 
     let can = executor.capabilities_on(&on.host);
-    assert!(!can.confirm && !can.stage, "that version has neither");
+    assert!(!can.confirm && !can.stage && !can.collect, "that version has none of these");
     let err = executor.stage(&permit, &StageRequest::new(on.clone(), Vec::new())).await;
     assert_eq!(err.unwrap_err().kind(), ErrorKind::Unsupported);
+    let output =
+        CollectRequest::new(on.clone(), first.generation, first.token, "a".parse().unwrap());
+    let err = executor.collect(&permit, &output).await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::Unsupported);
     let second = with_revert(&attempt(&fixture, on, 2).await);
     assert_eq!(run(&executor, &second).await.0, ErrorKind::Unsupported);
     assert_eq!(fixture.traces().runs(StepName::Install), 1, "nothing of it was run");
@@ -321,6 +326,17 @@ impl Gateway for First {
     }
 
     async fn swarm(&self, _request: Request<SwarmRequest>) -> Result<Response<SwarmReply>, Status> {
+        Err(Status::unimplemented("there is nothing here"))
+    }
+
+    async fn announce(
+        &self,
+        _request: Request<AnnounceRequest>,
+    ) -> Result<Response<AnnounceReply>, Status> {
+        Err(Status::unimplemented("there is nothing here"))
+    }
+
+    async fn pass(&self, _request: Request<PassRequest>) -> Result<Response<PassReply>, Status> {
         Err(Status::unimplemented("there is nothing here"))
     }
 }

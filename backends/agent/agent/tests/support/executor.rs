@@ -6,9 +6,10 @@ use deploy_agent_protocol::v1::{self, answer::Kind};
 use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
-        ArtifactStore, AttemptLog, AttemptReport, AttemptRequest, CheckRequest, ConfirmRequest,
-        Confirmation, Executor, ExecutorCapabilities, Health, HostRequest, KillReport, KillRequest,
-        Observed, ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
+        ArtifactStore, AttemptLog, AttemptReport, AttemptRequest, CheckRequest, CollectRequest,
+        ConfirmRequest, Confirmation, Executor, ExecutorCapabilities, Health, HostRequest,
+        KillReport, KillRequest, Observed, Piece, ProbeReport, ProbeRequest, Resolution,
+        ResolveRequest, StageReport, StageRequest,
     },
     error::{BackendError, BackendResult, ErrorKind},
     host::Connection,
@@ -206,6 +207,7 @@ impl Executor for LocalAgent {
     fn capabilities(&self) -> ExecutorCapabilities {
         ExecutorCapabilities::default()
             .with_check(true)
+            .with_collect(true)
             .with_confirm(true)
             .with_kill(true)
             .with_stage(true)
@@ -293,9 +295,26 @@ impl Executor for LocalAgent {
             .iter()
             .map(|it| v1::Artifact { digest: it.digest.as_bytes().to_vec(), size: it.size });
         let (place, artifacts) = (Some(place(&request.on)), artifacts.collect());
-        let stage = v1::Stage { place, artifacts, deliveries: Vec::new() };
+        let stage = v1::Stage { place, artifacts, ..v1::Stage::default() };
         match self.host.stage(stage, &FromStore(Arc::clone(&self.store) as _)).await {
             Kind::Staged(it) => Ok(StageReport::new(it.fetched_bytes)),
+            other => unexpected(other),
+        }
+    }
+
+    async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {
+        allow(permit, Action::HostExecute, &request.on)?;
+        let collect = v1::Collect {
+            place: Some(place(&request.on)),
+            generation: request.generation.get(),
+            token: request.token.clone(),
+            output: request.output.to_string(),
+            offset: request.offset,
+            limit: u32::try_from(request.limit).unwrap(),
+        };
+        match self.host.collect(collect).await {
+            Kind::Collected(it) if it.found => Ok(Piece::new(it.bytes, it.size)),
+            Kind::Collected(_) => Err(BackendError::new(ErrorKind::NotFound, "agent")),
             other => unexpected(other),
         }
     }

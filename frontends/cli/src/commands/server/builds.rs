@@ -1,33 +1,75 @@
 //! Builds at the server: the builder, and the webhooks that start builds.
-use super::config::{BuildConfig, HookConfig};
+use super::config::{BuildConfig, HookConfig, HostsConfig};
+use crate::embedded::DataDir;
 use async_trait::async_trait;
-use deploy_build::{FileSecrets, LocalBuilder, RemotePolicy, Secrets, WebhookError};
-use deploy_core::{backend::Clock, error::ErrorKind};
+use deploy_build::{
+    BuildHosts, FileSecrets, LocalBuilder, RemoteBuilder, RemotePolicy, Secrets, WebhookError,
+};
+use deploy_core::{backend::Builder, engine::Parts, error::ErrorKind};
 use deploy_operations::problem::{IntoProblem as _, OrProblem as _};
 use deploy_server::{BuildControl, Delivery, Hooks, PushedTag};
 use deploy_wire::{Problem, ProblemCode};
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-/// What builds in `folder`, as the configuration says.
-pub(super) fn control(
+/// What builds, as the configuration says: this machine, or hosts that the executor of `parts` reaches.
+pub(super) async fn control(
     config: &BuildConfig,
-    folder: &Path,
-    clock: &Arc<dyn Clock>,
+    data_dir: &DataDir,
+    parts: &Parts,
 ) -> Result<BuildControl, Problem> {
-    let builder = LocalBuilder::open(folder, Arc::clone(clock)).or_problem()?;
+    let builder: Arc<dyn Builder> = match &config.on {
+        Some(hosts) => Arc::new(remote(config, hosts, data_dir, parts).await?),
+        None => Arc::new(local(config, data_dir, parts)?),
+    };
+    let secrets = Arc::new(FileSecrets::new(data_dir.builds().join("secrets")));
+    let hooks = ForgeHooks { hooks: config.hooks.clone(), secrets };
+    Ok(BuildControl { builder, hooks: Arc::new(hooks) })
+}
+
+fn local(config: &BuildConfig, data_dir: &DataDir, parts: &Parts) -> Result<LocalBuilder, Problem> {
+    let builder = LocalBuilder::open(data_dir.builds(), Arc::clone(&parts.clock)).or_problem()?;
     // Whoever may write a service chooses its remote, and need not be who runs the server.
     let policy =
         if config.private_remotes { RemotePolicy::own() } else { RemotePolicy::outsiders() };
-    let builder = builder
+    Ok(builder
         .with_tools(&config.tools)
         .or_problem()?
         .with_sandbox(config.sandbox)
         .with_limit(config.at_a_time)
         .with_policy(policy)
-        .with_name("tag:deploy,2026:builder/server");
-    let secrets = Arc::new(FileSecrets::new(folder.join("secrets")));
-    let hooks = ForgeHooks { hooks: config.hooks.clone(), secrets };
-    Ok(BuildControl { builder: Arc::new(builder), hooks: Arc::new(hooks) })
+        .with_name("tag:deploy,2026:builder/server"))
+}
+
+/// What a server before this one has left under way on hosts is gone on with.
+async fn remote(
+    config: &BuildConfig,
+    on: &HostsConfig,
+    data_dir: &DataDir,
+    parts: &Parts,
+) -> Result<RemoteBuilder, Problem> {
+    let hosts = BuildHosts {
+        executor: Arc::clone(&parts.executor),
+        inventory: Arc::clone(&parts.inventory),
+        artifacts: Arc::clone(&parts.artifacts),
+        authorizer: Arc::clone(&parts.authorizer),
+    };
+    let (folder, selector) = (data_dir.remote_builds(), on.selector.clone());
+    let builder = RemoteBuilder::open(folder, hosts, selector, Arc::clone(&parts.clock));
+    let mut builder = builder
+        .or_problem()?
+        .with_tools(config.tools.clone())
+        .with_sandbox(config.sandbox)
+        .with_at_a_time(config.at_a_time)
+        .with_private_remotes(config.private_remotes)
+        .with_account(on.account.clone());
+    if let Some(path) = &on.path {
+        builder = builder.with_root(path.clone());
+    }
+    if let Some(program) = &on.program {
+        builder = builder.with_program(program);
+    }
+    builder.resume().await.or_problem()?;
+    Ok(builder)
 }
 
 /// The webhooks of the configuration.

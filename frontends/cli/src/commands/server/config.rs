@@ -9,7 +9,7 @@ use crate::{
     telemetry::{LogFormat, Settings},
 };
 use artifacts::ArtifactsFile;
-pub(super) use build::{BuildConfig, HookConfig};
+pub(super) use build::{BuildConfig, HookConfig, HostsConfig};
 use build::{BuildFile, HookFile};
 use deploy_operations::parse::check_address;
 use deploy_server::Limits;
@@ -19,6 +19,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -45,7 +46,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 const PREFIX: &str = "DEPLOY_SERVE_";
 
 /// The keys that have a variable, and whether their value is a text. `limits.requests` is `DEPLOY_SERVE_LIMITS_REQUESTS`.
-const KEYS: [(&str, bool); 33] = [
+const KEYS: [(&str, bool); 34] = [
     ("listen", true),
     ("database", true),
     ("database_file", true),
@@ -61,6 +62,7 @@ const KEYS: [(&str, bool); 33] = [
     ("agents.blocks_listen", true),
     ("agents.blocks_address", true),
     ("agents.parts_mib", false),
+    ("agents.origin_mbit", false),
     ("telemetry.log_format", true),
     ("telemetry.otlp_endpoint", true),
     ("repair.interval", true),
@@ -125,6 +127,7 @@ struct AgentsFile {
     parts_mib: Option<u32>,
     blocks_listen: Option<SocketAddr>,
     blocks_address: Option<String>,
+    origin_mbit: Option<NonZeroU32>,
 }
 
 #[derive(Default, Deserialize)]
@@ -194,6 +197,8 @@ pub(super) struct AgentsConfig {
     pub(super) blocks_listen: SocketAddr,
     /// The `HOST:PORT` at which hosts are to ask for them; `None` is where they reach this server, at that port.
     pub(super) blocks_address: Option<String>,
+    /// How many megabits a second it gives, where nobody has set another limit.
+    pub(super) origin_mbit: Option<NonZeroU32>,
 }
 
 /// The address of a database, which may hold a password.
@@ -306,6 +311,7 @@ impl ConfigFile {
                 parts_mib: agents.parts_mib.or(below.agents.parts_mib),
                 blocks_listen: agents.blocks_listen.or(below.agents.blocks_listen),
                 blocks_address: agents.blocks_address.or(below.agents.blocks_address),
+                origin_mbit: agents.origin_mbit.or(below.agents.origin_mbit),
             },
             telemetry: TelemetryFile {
                 log_format: telemetry.log_format.or(below.telemetry.log_format),
@@ -404,6 +410,7 @@ fn agents(written: AgentsFile, api: SocketAddr) -> Result<AgentsConfig, Problem>
         parts_mib: written.parts_mib.unwrap_or(PARTS_MIB),
         blocks_listen: written.blocks_listen.unwrap_or_else(beside),
         blocks_address: written.blocks_address,
+        origin_mbit: written.origin_mbit,
     })
 }
 

@@ -106,9 +106,13 @@ impl Serve {
             agents: port.agents.clone(),
             upkeep: Some(Arc::clone(&embedded.upkeep)),
             builds: match &config.builds {
-                Some(it) => Some(builds::control(it, &embedded.data_dir.builds(), &parts.clock)?),
+                Some(it) => {
+                    let parts = ruled(&parts, "*")?;
+                    Some(builds::control(it, &embedded.data_dir, &parts).await?)
+                }
                 None => None,
             },
+            limits: Some(Arc::clone(&port.limits)),
         };
         let keeper = keeper(&parts)?;
         let repairs = Repairs::new(keeper, config.repair_interval, came);

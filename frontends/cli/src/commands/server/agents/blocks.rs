@@ -4,7 +4,7 @@ use crate::{
     commands::server::config::AgentsConfig,
     problem::{invalid, io_problem},
 };
-use deploy_agent_gateway::Blocks;
+use deploy_agent_gateway::{Blocks, Rates};
 use deploy_core::{backend::Clock, engine::Parts};
 use deploy_distribution::transfer::BlockServer;
 use deploy_parts::PartStore;
@@ -41,14 +41,16 @@ impl BlockPort {
         Ok((Blocks::new(of_packages, secret, address, inventory, clock), listener))
     }
 
-    /// To be served with these certificates.
+    /// To be served with these certificates, no faster than that.
     pub(super) fn new(
         blocks: &Blocks,
         listener: TcpListener,
         certificates: &AgentCertificates,
+        rates: &Rates,
         clock: &dyn Clock,
     ) -> Result<Self, Problem> {
         let server = blocks.server().map_err(|err| invalid(err.to_string()))?;
+        let server = server.with_limits(rates.origin());
         let newest = watch::Sender::new(certificates.block_config(clock)?);
         Ok(Self { server: Arc::new(server), listener, newest })
     }

@@ -1,6 +1,8 @@
 use super::sights::Sights;
 use async_trait::async_trait;
-use deploy_agent_gateway::{Admission, Boots, Denied, Gateway, Peer, RegistryAdmission};
+use deploy_agent_gateway::{
+    Admission, Boots, Denied, Gateway, LiveRelay, Peer, RegistryAdmission, Relays,
+};
 use deploy_agent_protocol::v1::Hello;
 use deploy_core::{
     backend::{AgentRegistry, Clock, HostInventory},
@@ -12,7 +14,12 @@ use deploy_core::{
 use deploy_distribution::transfer::BlockServer;
 use deploy_operations::AgentLinks;
 use deploy_pki::Revocations;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use deploy_wire::RelayWork;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::watch;
 
 /// How often it is looked whom other processes have decided to keep out.
@@ -59,7 +66,8 @@ impl Doorkeeper {
             list.hosts.clone_from(&kept_out);
             changed
         });
-        for host in kept_out.iter().filter(|it| self.gateway.is_connected(it)) {
+        let is_there = |it: &&HostName| self.gateway.is_connected(it) || self.gateway.has_relay(it);
+        for host in kept_out.iter().filter(is_there) {
             tracing::info!({ HOST } = %host, "a session is ended: its agent is kept out");
             self.gateway.disconnect(host);
         }
@@ -86,11 +94,13 @@ pub(super) struct ServerLinks {
     pub(super) authority: Digest,
     pub(super) address: String,
     pub(super) blocks: Arc<BlockServer>,
+    pub(super) relays: Relays,
 }
 
 impl AgentLinks for ServerLinks {
     fn is_connected(&self, host: &HostName) -> Option<bool> {
-        Some(self.doorkeeper.gateway.is_connected(host))
+        let gateway = &self.doorkeeper.gateway;
+        Some(gateway.is_connected(host) || gateway.has_relay(host))
     }
 
     fn decided(&self, host: &HostName, is_let_in: bool) {
@@ -115,6 +125,25 @@ impl AgentLinks for ServerLinks {
 
     fn given_bytes(&self) -> u64 {
         self.blocks.served().values().sum()
+    }
+
+    fn relays(&self) -> Option<BTreeMap<HostName, RelayWork>> {
+        Some(self.relays.alive().into_iter().map(|it| (it.name.clone(), work_of(it))).collect())
+    }
+}
+
+fn work_of(relay: LiveRelay) -> RelayWork {
+    let LiveRelay { address, version, since, count, .. } = relay;
+    RelayWork {
+        address,
+        version,
+        since: since.to_string(),
+        kept_bytes: count.kept_bytes,
+        budget_bytes: count.budget_bytes,
+        hosts: count.hosts,
+        given_bytes: count.given_bytes,
+        pulled_bytes: count.pulled_bytes,
+        passed_on: count.passed_on,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The port of agents: who may come in, and what is done through them.
 mod blocks;
 mod doorkeeper;
+mod limits;
 mod registrar;
 mod sights;
 
@@ -15,16 +16,17 @@ use crate::{
 };
 use blocks::BlockPort;
 use deploy_agent_gateway::{
-    AgentExecutor, AgentListener, Enroller, Gateway, GatewayOptions, RegistryAdmission,
+    AgentExecutor, AgentListener, Enroller, Gateway, GatewayOptions, RegistryAdmission, Relays,
 };
 use deploy_agent_protocol::OrderSigner;
 use deploy_core::backend::{AgentRegistry, Clock, Executor};
-use deploy_operations::Agents;
+use deploy_operations::{Agents, LimitFile};
 use deploy_parts::{PartStore, PartStoreOptions};
 use deploy_pki::{AgentAcceptor, Authority, Revocations};
 use deploy_server::ServerConfig;
 use deploy_wire::Problem;
 use doorkeeper::{Doorkeeper, InventoryAdmission, ServerLinks};
+use limits::LimitKeeper;
 use registrar::InventoryRegistrar;
 use sights::{SightKeeper, Sights};
 use std::{net::SocketAddr, sync::Arc};
@@ -37,6 +39,9 @@ use tokio::{
 pub(super) struct AgentPort {
     /// What the API knows of agents.
     pub(super) agents: Agents,
+    /// How fast bytes may travel to them.
+    pub(super) limits: Arc<LimitFile>,
+    limit_keeper: LimitKeeper,
     gateway: Gateway,
     enroller: Enroller,
     doorkeeper: Doorkeeper,
@@ -81,10 +86,17 @@ impl AgentPort {
             .map_err(|err| io_problem(data_dir.parts().display(), &err))?;
         let (blocks, block_listener) =
             BlockPort::open(parts, of_packages.clone(), &secret, config).await?;
+        let limits = embedded.limits().with_usual_origin(config.origin_mbit);
+        let limits = Arc::new(limits);
+        let (limit_keeper, rates) =
+            LimitKeeper::open(Arc::clone(&limits), Arc::clone(&clock)).await?;
+        let relays = Relays::new(Arc::clone(&registry), Arc::clone(&clock));
         let options = GatewayOptions::default()
+            .with_rates(rates.clone())
             .with_heartbeat(config.heartbeat)
             .with_parts(of_packages)
-            .with_blocks(blocks.clone());
+            .with_blocks(blocks.clone())
+            .with_relays(relays.clone());
         let gateway =
             Gateway::new(Arc::new(admission), artifacts, Arc::clone(&clock), signer, options);
         let enroller = Enroller::new(
@@ -109,17 +121,20 @@ impl AgentPort {
             names: all_names(&[], port.ip()),
         };
         let newest = watch::Sender::new(certificates.config(&*clock)?);
-        let blocks = BlockPort::new(&blocks, block_listener, &certificates, &*clock)?;
+        let blocks = BlockPort::new(&blocks, block_listener, &certificates, &rates, &*clock)?;
         let fingerprint = authority.fingerprint();
         let links = ServerLinks {
             doorkeeper: doorkeeper.clone(),
             authority: fingerprint,
             address,
             blocks: blocks.server(),
+            relays,
         };
         let agents = Agents { registry, links: Arc::new(links) };
         Ok(Self {
             agents,
+            limits,
+            limit_keeper,
             gateway,
             enroller,
             doorkeeper,
@@ -154,6 +169,7 @@ impl AgentPort {
             listener,
             blocks,
             clock,
+            limit_keeper,
             ..
         } = self;
         let renewing = renewed(&clock, &newest, || certificates.config(&*clock));
@@ -176,6 +192,7 @@ impl AgentPort {
             () = renewing => {}
             () = renewing_blocks => {}
             () = blocks.serve() => {}
+            () = limit_keeper.run() => {}
         }
     }
 }

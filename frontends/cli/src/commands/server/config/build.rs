@@ -1,7 +1,10 @@
 //! What the server builds, and who may ask for that by a webhook.
 use crate::problem::{invalid, usage};
 use deploy_build::{Forge, SandboxUse};
-use deploy_core::id::{SecretName, ServiceName};
+use deploy_core::{
+    id::{AccountName, SecretName, ServiceName},
+    spec::{AbsolutePath, Selector},
+};
 use deploy_wire::Problem;
 use serde::Deserialize;
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf};
@@ -14,6 +17,10 @@ pub(super) struct BuildFile {
     private_remotes: Option<bool>,
     at_a_time: Option<NonZeroUsize>,
     tools: Option<Vec<PathBuf>>,
+    on: Option<Selector>,
+    on_program: Option<String>,
+    on_path: Option<AbsolutePath>,
+    on_account: Option<AccountName>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -52,7 +59,20 @@ pub(in crate::commands::server) struct BuildConfig {
     pub(in crate::commands::server) private_remotes: bool,
     pub(in crate::commands::server) at_a_time: NonZeroUsize,
     pub(in crate::commands::server) tools: Vec<PathBuf>,
+    /// Where it builds; `None`: on its own machine.
+    pub(in crate::commands::server) on: Option<HostsConfig>,
     pub(in crate::commands::server) hooks: BTreeMap<String, HookConfig>,
+}
+
+/// The hosts that build for the server.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::commands::server) struct HostsConfig {
+    pub(in crate::commands::server) selector: Selector,
+    pub(in crate::commands::server) program: Option<String>,
+    /// Where everything lies there.
+    pub(in crate::commands::server) path: Option<AbsolutePath>,
+    /// Who builds there; `None`: who logs in.
+    pub(in crate::commands::server) account: Option<AccountName>,
 }
 
 /// A webhook.
@@ -75,6 +95,10 @@ impl BuildFile {
             private_remotes: self.private_remotes.or(below.private_remotes),
             at_a_time: self.at_a_time.or(below.at_a_time),
             tools: self.tools.or(below.tools),
+            on: self.on.or(below.on),
+            on_program: self.on_program.or(below.on_program),
+            on_path: self.on_path.or(below.on_path),
+            on_account: self.on_account.or(below.on_account),
         }
     }
 
@@ -92,6 +116,17 @@ impl BuildFile {
             };
         }
         let hooks = hooks.into_iter().map(|(name, it)| Ok((name.clone(), it.check(&name)?)));
+        let (program, path, account) = (self.on_program, self.on_path, self.on_account);
+        let about_hosts = program.is_some() || path.is_some() || account.is_some();
+        let on = match self.on {
+            Some(selector) => Some(HostsConfig { selector, program, path, account }),
+            None if about_hosts => {
+                return Err(usage(
+                    "`build.on_program`, `build.on_path` and `build.on_account` are about hosts, and `build.on` names none",
+                ));
+            }
+            None => None,
+        };
         Ok(Some(BuildConfig {
             sandbox: match self.sandbox {
                 Some(SandboxFile::Never) => SandboxUse::Never,
@@ -101,6 +136,7 @@ impl BuildFile {
             private_remotes: self.private_remotes.unwrap_or(false),
             at_a_time: self.at_a_time.unwrap_or(NonZeroUsize::MIN),
             tools: self.tools.unwrap_or_default(),
+            on,
             hooks: hooks.collect::<Result<_, Problem>>()?,
         }))
     }

@@ -1,9 +1,9 @@
 //! How a machine becomes a host, and stays one.
 use crate::{
-    connect::connect_as_stranger,
+    Via,
+    connect::{Connect, connect_as_stranger},
     credentials::{Credentials, CredentialsError, replace, to_hex},
     facts,
-    session::Connect,
 };
 use deploy_agent_protocol::v1::{
     Certificate, EnrolRequest, RenewRequest, enrolment_client::EnrolmentClient,
@@ -64,6 +64,21 @@ pub async fn enrol(
     names: Names,
     clock: Arc<dyn Clock>,
 ) -> Result<Credentials, EnrolError> {
+    enrol_via(&Arc::default(), state, server, join_token, names, clock).await
+}
+
+/// As [`enrol`], by way of others.
+///
+/// # Errors
+/// As [`enrol`].
+pub async fn enrol_via(
+    via: &Arc<Via>,
+    state: &Path,
+    server: &str,
+    join_token: &str,
+    names: Names,
+    clock: Arc<dyn Clock>,
+) -> Result<Credentials, EnrolError> {
     let token: JoinToken = join_token.trim().parse()?;
     let key = MachineKey::generate()?;
     let mut facts = facts::gather();
@@ -78,13 +93,24 @@ pub async fn enrol(
         facts: Some(facts),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let channel = connect_as_stranger(server, token.authority, clock).await;
+    let channel = connect_as_stranger(server, via, token.authority, clock).await;
     let channel =
         channel.map_err(|source| EnrolError::Connect { server: server.to_owned(), source })?;
     let certificate = EnrolmentClient::new(channel).enrol(request).await?.into_inner();
     let credentials = Credentials::new(token.authority, &key, &certificate, server);
     credentials.write(state)?;
     Ok(credentials)
+}
+
+/// What this machine is called by itself: `/etc/machine-id`, or what is kept in `state` where there is none.
+///
+/// # Errors
+/// If there is none yet, and none can be kept.
+pub fn machine_id(state: &Path) -> Result<String, CredentialsError> {
+    match facts::gather().machine_id {
+        own if own.is_empty() => own_machine_id(state),
+        known => Ok(known),
+    }
 }
 
 /// What a machine is called whose operating system does not say it: made once, and kept as long as the state folder is.

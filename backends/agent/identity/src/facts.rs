@@ -1,10 +1,11 @@
 //! What this machine is.
 use deploy_agent_protocol::v1::Facts;
 use rustix::{fs::statvfs, system::uname};
-use std::{fs, net::UdpSocket};
+use std::{fs, io, net::UdpSocket};
 
 /// What can be told of this machine. What it does not tell is left out.
-pub(crate) fn gather() -> Facts {
+#[must_use]
+pub fn gather() -> Facts {
     let name = uname();
     let text = |it: &std::ffi::CStr| it.to_string_lossy().into_owned();
     Facts {
@@ -20,6 +21,14 @@ pub(crate) fn gather() -> Facts {
         addresses: address().into_iter().collect(),
         ..Facts::default()
     }
+}
+
+/// Which boot of the machine this is.
+///
+/// # Errors
+/// If the kernel does not say it.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 fn line(path: &str) -> String {

@@ -1,12 +1,10 @@
 //! Connections to the servers of one authority.
-use crate::{credentials::Credentials, session::Connect};
+use crate::{HostPort, Via, credentials::Credentials};
 use async_trait::async_trait;
 use deploy_core::{backend::Clock, digest::Digest};
 use deploy_pki::PinnedConnector;
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
-use tokio::net::TcpStream;
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 use tokio_rustls::{TlsConnector, rustls::ClientConfig};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
@@ -14,10 +12,18 @@ use tower::service_fn;
 /// How often a silent connection is tried, and how long an answer may take.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
+/// Makes connections to the gateway.
+#[async_trait]
+pub trait Connect: fmt::Debug + Send + Sync + 'static {
+    /// A connection over which both sides have proved who they are.
+    async fn connect(&self) -> io::Result<Channel>;
+}
+
 /// Connects to the gateway with what the host is known by, which is read anew each time: it changes.
 #[derive(Debug)]
 pub struct GatewayConnector {
     state: PathBuf,
+    via: Arc<Via>,
     clock: Arc<dyn Clock>,
 }
 
@@ -25,7 +31,14 @@ impl GatewayConnector {
     /// With the credentials in the folder `state`.
     #[must_use]
     pub fn new(state: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
-        Self { state: state.into(), clock }
+        Self { state: state.into(), via: Arc::default(), clock }
+    }
+
+    /// By way of others.
+    #[must_use]
+    pub fn with_via(mut self, via: Via) -> Self {
+        self.via = Arc::new(via);
+        self
     }
 }
 
@@ -35,37 +48,29 @@ impl Connect for GatewayConnector {
         let credentials = Credentials::read(&self.state).map_err(io::Error::other)?;
         let connector = PinnedConnector::new(credentials.authority(), Arc::clone(&self.clock));
         let config = connector.agent(credentials.chain(), &credentials.key()?);
-        connect(credentials.gateway(), config.map_err(io::Error::other)?).await
+        connect(credentials.gateway(), &self.via, config.map_err(io::Error::other)?).await
     }
 }
 
 /// A connection to `server`, a `HOST:PORT`, from somebody who has no certificate yet.
 pub(crate) async fn connect_as_stranger(
     server: &str,
+    via: &Arc<Via>,
     authority: Digest,
     clock: Arc<dyn Clock>,
 ) -> io::Result<Channel> {
     let config = PinnedConnector::new(authority, clock).stranger().map_err(io::Error::other)?;
-    connect(server, config).await
+    connect(server, via, config).await
 }
 
-async fn connect(server: &str, config: ClientConfig) -> io::Result<Channel> {
-    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
-    let (host, _port) = server
-        .rsplit_once(':')
-        .ok_or_else(|| invalid(format!("`{server}` is no address: it has to be HOST:PORT")))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let name = ServerName::try_from(host)
-        .map_err(|err| invalid(format!("`{server}` is no address: {err}")))?;
+async fn connect(server: &str, via: &Arc<Via>, config: ClientConfig) -> io::Result<Channel> {
+    let gateway: HostPort =
+        server.parse().map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?;
     let tls = TlsConnector::from(Arc::new(config));
-    let address = server.to_owned();
+    let via = Arc::clone(via);
     let connector = service_fn(move |_: Uri| {
-        let (tls, name, address) = (tls.clone(), name.clone(), address.clone());
-        async move {
-            let stream = TcpStream::connect(&address).await?;
-            stream.set_nodelay(true)?;
-            Ok::<_, io::Error>(TokioIo::new(tls.connect(name, stream).await?))
-        }
+        let (via, gateway, tls) = (Arc::clone(&via), gateway.clone(), tls.clone());
+        async move { via.open(&gateway, &tls).await.map(TokioIo::new) }
     });
     let (every, within) = KEEP_ALIVE;
     // What is behind `http` is TLS: this says only that it is made here.

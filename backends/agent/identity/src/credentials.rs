@@ -1,4 +1,4 @@
-//! What a host is known by, as it lies on its disk.
+//! What a machine is known by, as it lies on its disk.
 use deploy_agent_protocol::{PublicKey, v1};
 use deploy_core::digest::Digest;
 use deploy_pki::MachineKey;
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 use std::{
     fmt, fs,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 use thiserror::Error;
 
-/// The file, in the agent's state folder.
+/// The file, in the state folder.
 const FILE: &str = "credentials.toml";
 
 /// Why there are no credentials.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CredentialsError {
-    /// The host was never enrolled.
-    #[error("this host is not enrolled: there is no {}; `deploy-agent enrol` makes it", .0.display())]
+    /// The machine was never enrolled.
+    #[error("this machine is not enrolled: there is no {}; the command `enrol` makes it", .0.display())]
     Missing(PathBuf),
     /// The file cannot be read or written.
     #[error("{}: {source}", .path.display())]
@@ -31,7 +31,7 @@ pub enum CredentialsError {
         source: io::Error,
     },
     /// What it says is not understood. Not what: it may be the key.
-    #[error("{} is damaged: enrol the host again", .0.display())]
+    #[error("{} is damaged: enrol the machine again", .0.display())]
     Damaged(PathBuf),
 }
 
@@ -155,12 +155,16 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Writes a file in `folder` for this account alone: it holds this or what it held before, whatever happens.
+/// Writes a file in `folder` for the account alone that the folder belongs to: it holds this or what it held before, whatever happens.
 pub(crate) fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let new = path.with_extension("new");
     let mut options = fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let owner = fs::metadata(folder)?;
+    if owner.uid() != file.metadata()?.uid() {
+        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    }
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;

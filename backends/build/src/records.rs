@@ -19,13 +19,33 @@ const FORMAT: u32 = 1;
 
 /// The folder of all builds.
 #[derive(Clone, Debug)]
-pub(super) struct Records {
+pub(crate) struct Records {
     root: PathBuf,
+    custody: Custody,
+}
+
+/// Who goes on with a build whose process is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Custody {
+    /// The host that works on it, and whoever takes the build over.
+    Host,
+    /// Nobody: it is lost.
+    Process,
+}
+
+impl Custody {
+    /// What the ids of such builds begin with.
+    pub(crate) const fn prefix(self) -> &'static str {
+        match self {
+            Self::Host => "r",
+            Self::Process => "b",
+        }
+    }
 }
 
 /// That a build is this process's. Held for as long as it works on it; a process that dies holds nothing.
 #[derive(Debug)]
-pub(super) struct Owner(#[expect(dead_code, reason = "it is held, and that is all")] File);
+pub(crate) struct Owner(#[expect(dead_code, reason = "it is held, and that is all")] File);
 
 #[derive(Serialize, Deserialize)]
 struct Record {
@@ -35,59 +55,77 @@ struct Record {
 
 impl Records {
     /// Opens the folder, which is made if it is missing, and kept from others.
-    pub(super) fn open(root: PathBuf) -> io::Result<Self> {
-        for folder in ["cache", "mirrors", "records", "work"] {
+    pub(crate) fn open(root: PathBuf, custody: Custody) -> io::Result<Self> {
+        let folders: &[&str] = match custody {
+            Custody::Host => &["records"],
+            Custody::Process => &["cache", "mirrors", "records", "work"],
+        };
+        for folder in folders {
             make_private(&root.join(folder))?;
         }
-        Ok(Self { root })
+        Ok(Self { root, custody })
     }
 
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Where what belongs to a build is kept.
-    pub(super) fn folder(&self, id: &BuildId) -> PathBuf {
+    pub(crate) fn folder(&self, id: &BuildId) -> PathBuf {
         self.root.join("records").join(id.as_str())
     }
 
     /// The file whose being there means that somebody has cancelled the build.
-    pub(super) fn cancel_file(&self, id: &BuildId) -> PathBuf {
+    pub(crate) fn cancel_file(&self, id: &BuildId) -> PathBuf {
         self.folder(id).join("cancel")
     }
 
     /// Where it is written down in which control groups a build is.
-    pub(super) fn groups_file(&self, id: &BuildId) -> PathBuf {
+    pub(crate) fn groups_file(&self, id: &BuildId) -> PathBuf {
         self.folder(id).join("groups.json")
     }
 
     /// The number of the process that works on a build.
-    pub(super) fn owner(&self, id: &BuildId) -> Option<u32> {
+    pub(crate) fn owner(&self, id: &BuildId) -> Option<u32> {
         fs::read_to_string(self.lock_file(id)).ok()?.trim().parse().ok()
     }
 
-    /// Takes a new build in, as this process's.
-    pub(super) fn create(
+    /// Takes a new build in, as this process's. `furnish` puts into its folder what has to be there from the beginning.
+    pub(crate) fn create(
         &self,
         make: impl FnOnce(BuildId) -> Build,
+        furnish: impl FnOnce(&Path) -> io::Result<()>,
     ) -> BackendResult<(Build, Owner)> {
         let _queue = self.lock_queue()?;
         let number = self.count()?;
-        let id = format!("b{number}")
+        let id = format!("{}{number}", self.custody.prefix())
             .parse()
             .map_err(|err| failed("build.create", io::Error::other(err)))?;
         let build = make(id);
         let make = || {
-            make_private(&self.folder(&build.id))?;
+            let folder = self.folder(&build.id);
+            make_private(&folder)?;
+            furnish(&folder)?;
             let lock = open_lock(&self.lock_file(&build.id))?;
             lock.try_lock().map_err(io::Error::from)?;
-            // For people who look for it.
-            writeln!(&lock, "{}", std::process::id())?;
-            Ok(Owner(lock))
+            own(lock)
         };
         let owner = make().map_err(|err| failed("build.create", err))?;
         self.write(&build)?;
         Ok((build, owner))
+    }
+
+    /// Makes a build this process's that nobody works on; `None` if somebody does.
+    pub(crate) fn take_over(&self, id: &BuildId) -> BackendResult<Option<Owner>> {
+        let take = || -> io::Result<Option<Owner>> {
+            let lock = open_lock(&self.lock_file(id))?;
+            match lock.try_lock() {
+                Ok(()) => lock.set_len(0).and_then(|()| own(lock)).map(Some),
+                Err(TryLockError::WouldBlock) => Ok(None),
+                Err(TryLockError::Error(err)) => Err(err),
+            }
+        };
+        take().map_err(|err| failed("build.take_over", err))
     }
 
     /// The number of the next build. None is used twice.
@@ -104,14 +142,14 @@ impl Records {
     }
 
     /// Keeps all other processes from taking builds in and beginning them, until it is dropped.
-    pub(super) fn lock_queue(&self) -> BackendResult<File> {
+    pub(crate) fn lock_queue(&self) -> BackendResult<File> {
         let lock = open_lock(&self.root.join("queue.lock"));
         let lock = lock.and_then(|it| it.lock().map(|()| it));
         lock.map_err(|err| failed("build.queue", err))
     }
 
     /// Keeps what is known of a build.
-    pub(super) fn write(&self, build: &Build) -> BackendResult<()> {
+    pub(crate) fn write(&self, build: &Build) -> BackendResult<()> {
         let record = Record { format: FORMAT, build: build.clone() };
         let text = serde_json::to_vec(&record).map_err(|err| failed("build.write", err.into()))?;
         write_whole(&self.folder(&build.id).join("build.json"), &text)
@@ -119,9 +157,9 @@ impl Records {
     }
 
     /// What is known of a build. One that nobody works on any more is lost, `now` at the latest.
-    pub(super) fn read(&self, id: &BuildId, now: Timestamp) -> BackendResult<Build> {
+    pub(crate) fn read(&self, id: &BuildId, now: Timestamp) -> BackendResult<Build> {
         let build = self.read_as_is(id)?;
-        if build.state.is_over() {
+        if build.state.is_over() || self.custody == Custody::Host {
             return Ok(build);
         }
         let lock = open_lock(&self.lock_file(id)).map_err(|err| failed("build.read", err))?;
@@ -168,7 +206,7 @@ impl Records {
     }
 
     /// All builds, newest first.
-    pub(super) fn all(&self, now: Timestamp) -> BackendResult<Vec<Build>> {
+    pub(crate) fn all(&self, now: Timestamp) -> BackendResult<Vec<Build>> {
         let mut builds = Vec::new();
         for id in self.ids()? {
             match self.read(&id, now) {
@@ -192,16 +230,19 @@ impl Records {
             let name = entry.map_err(|err| failed("build.list", err))?.file_name();
             let number = name
                 .to_str()
-                .and_then(|it| it.strip_prefix('b'))
+                .and_then(|it| it.strip_prefix(self.custody.prefix()))
                 .and_then(|it| it.parse::<u64>().ok());
             numbers.extend(number);
         }
         numbers.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(numbers.iter().filter_map(|it| format!("b{it}").parse().ok()).collect())
+        Ok(numbers
+            .iter()
+            .filter_map(|it| format!("{}{it}", self.custody.prefix()).parse().ok())
+            .collect())
     }
 
     /// Removes a build that is over.
-    pub(super) fn remove(&self, id: &BuildId) -> BackendResult<()> {
+    pub(crate) fn remove(&self, id: &BuildId) -> BackendResult<()> {
         fs::remove_dir_all(self.folder(id)).map_err(|err| failed("build.remove", err))
     }
 
@@ -210,8 +251,14 @@ impl Records {
     }
 }
 
+fn own(lock: File) -> io::Result<Owner> {
+    // For people who look for it.
+    writeln!(&lock, "{}", std::process::id())?;
+    Ok(Owner(lock))
+}
+
 /// Makes a folder that only its owner can enter, and what is missing above it.
-pub(super) fn make_private(path: &Path) -> io::Result<()> {
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
@@ -220,7 +267,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 /// Writes a file whole or not at all, also when the machine stops.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;
@@ -236,7 +283,7 @@ fn corrupt(path: &Path) -> BackendError {
     BackendError::new(ErrorKind::Corrupt, "build.read").with("path", path.display())
 }
 
-pub(super) fn failed(operation: &'static str, err: io::Error) -> BackendError {
+pub(crate) fn failed(operation: &'static str, err: io::Error) -> BackendError {
     let kind = match err.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
         _ => ErrorKind::Unavailable,

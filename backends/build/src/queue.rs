@@ -1,18 +1,23 @@
 //! Whose turn it is.
-use super::work::{FETCH, PACK};
+
 use deploy_core::{
     backend::{Build, BuildState},
     id::{BuildId, ServiceName},
+    spec::BuildLimits,
     time::Timestamp,
 };
 use std::{collections::BTreeSet, time::Duration};
 
+/// How long it may take to bring the source in.
+pub(crate) const FETCH: Duration = Duration::from_secs(15 * 60);
+/// How long it may take to pack what was made.
+pub(crate) const PACK: Duration = Duration::from_secs(15 * 60);
 /// How much longer than its stages may take a build is given before it counts as stuck.
 const GRACE: Duration = Duration::from_secs(5 * 60);
 
 /// What a queued build is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// Begin.
     Now,
     /// Come to nothing: the place where it would work is taken by this build, which ought to be over long since.
@@ -26,7 +31,7 @@ pub(super) enum Turn {
 /// Builds begin in the order in which they came. Those of one service share a copy of its repository, a cache and a place to work, so they go one after another; one
 /// that waits for another of its service keeps nobody else waiting. A build whose process was stopped, or hangs, ends neither by itself nor by the death of the process: it
 /// keeps its own service from building, but nobody else.
-pub(super) fn turn(builds: &[Build], id: &BuildId, limit: usize, now: Timestamp) -> Turn {
+pub(crate) fn turn(builds: &[Build], id: &BuildId, limit: usize, now: Timestamp) -> Turn {
     let runs = |it: &&Build| !it.state.is_over() && it.state != BuildState::Queued;
     let (stuck, running): (Vec<_>, Vec<_>) =
         builds.iter().filter(runs).partition(|it| is_stuck(it, now));
@@ -53,9 +58,13 @@ pub(super) fn turn(builds: &[Build], id: &BuildId, limit: usize, now: Timestamp)
 
 /// Whether a build that runs has had more time than all its stages may take.
 fn is_stuck(build: &Build, now: Timestamp) -> bool {
-    let longest = [FETCH, build.request.recipe.limits.time, PACK, GRACE];
-    let longest = longest.iter().fold(Duration::ZERO, |sum, it| sum.saturating_add(*it));
+    let longest = longest(&build.request.recipe.limits).saturating_add(GRACE);
     build.started_at.is_some_and(|it| now.since(it) > longest)
+}
+
+/// How long all stages of a build may take together.
+pub(crate) fn longest(limits: &BuildLimits) -> Duration {
+    FETCH.saturating_add(limits.time).saturating_add(PACK)
 }
 
 #[cfg(test)]
