@@ -84,33 +84,19 @@ impl Relay {
         if let Some(file) = cache.known(blob) {
             return Ok(file);
         }
-        let opened = self.open_file(blob, turn).await;
-        match &opened {
-            Ok(file) => cache.opened(file),
-            Err(_) => cache.not_opened(blob),
-        }
-        opened
-    }
-
-    /// Whoever asked may be gone before it is open: the turn is over once it is, so that nobody else opens or removes it meanwhile.
-    async fn open_file(&self, blob: Blob, turn: OwnedTurn) -> Result<Arc<BlobFile>, SourceError> {
+        // Whoever asked may go meanwhile. The turn is over once the cache knows what came of it: between the two it would count as unused,
+        // and be removed for another blob.
         let relay = Arc::clone(&self.0);
-        let resumed = away(move || {
-            relay.cache.make_room_again(blob)?;
-            let resumed = BlobFile::resume(relay.cache.folder(), blob);
-            Ok((resumed.map_err(|err| SourceError::Failed(err.to_string()))?, turn))
+        let opening = tokio::spawn(async move {
+            let opened = relay.open_file(blob).await;
+            match &opened {
+                Ok(file) => relay.cache.opened(file),
+                Err(_) => relay.cache.not_opened(blob),
+            }
+            drop(turn);
+            opened
         });
-        let (resumed, turn) = resumed.await?;
-        if let Some(file) = resumed {
-            return Ok(Arc::new(file));
-        }
-        let (relay, outboard) = (Arc::clone(&self.0), self.0.upstream.outboard(blob).await?);
-        let opened = away(move || {
-            relay.cache.make_room(blob)?;
-            let opened = BlobFile::open(relay.cache.folder(), outboard);
-            Ok((relay.cache.or_removed(blob, opened)?, turn))
-        });
-        opened.await.map(|(file, _turn)| Arc::new(file))
+        opening.await.unwrap_or_else(|lost| Err(SourceError::Failed(lost.to_string())))
     }
 
     /// Has a block come, and whoever asked for it may go meanwhile: what was begun for one is there for the next.
@@ -131,6 +117,27 @@ impl Relay {
             finished.map(drop).map_err(|err| SourceError::Failed(err.to_string()))
         });
         pulling.await.unwrap_or_else(|lost| Err(SourceError::Failed(lost.to_string())))
+    }
+}
+
+impl Inner {
+    /// For whoever has the turn, so that nobody else opens or removes it meanwhile.
+    async fn open_file(self: &Arc<Self>, blob: Blob) -> Result<Arc<BlobFile>, SourceError> {
+        let relay = Arc::clone(self);
+        let resumed = away(move || {
+            relay.cache.make_room_again(blob)?;
+            let resumed = BlobFile::resume(relay.cache.folder(), blob);
+            resumed.map_err(|err| SourceError::Failed(err.to_string()))
+        });
+        if let Some(file) = resumed.await? {
+            return Ok(Arc::new(file));
+        }
+        let (relay, outboard) = (Arc::clone(self), self.upstream.outboard(blob).await?);
+        let opened = away(move || {
+            relay.cache.make_room(blob)?;
+            relay.cache.or_removed(blob, BlobFile::open(relay.cache.folder(), outboard))
+        });
+        opened.await.map(Arc::new)
     }
 }
 
