@@ -32,6 +32,8 @@ pub struct BlobFile {
     folder: Option<PathBuf>,
     file: Arc<File>,
     state: Mutex<State>,
+    /// Whoever gives the blob its name does so alone, and without the state: others ask meanwhile what is had, and syncing takes long.
+    naming: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,7 @@ struct State {
     /// Those that were hashed since it was opened, and only those are given out: what lies on a disk may be damaged.
     checked: Bits,
     /// `None` once the blob is whole and has its name.
-    record: Option<File>,
+    record: Option<Arc<File>>,
     unsynced: u64,
     synced_at: Option<Timestamp>,
     syncing: bool,
@@ -122,8 +124,10 @@ impl BlobFile {
             have.had = Bits::all(outboard.blob().blocks());
         }
         let checked = Bits::none(outboard.blob().blocks());
+        let record = record.map(Arc::new);
         let state = State { have, checked, record, unsynced: 0, synced_at: None, syncing: false };
-        Self { outboard, folder, file: Arc::new(file), state: Mutex::new(state) }
+        let (file, state) = (Arc::new(file), Mutex::new(state));
+        Self { outboard, folder, file, state, naming: Mutex::default() }
     }
 
     /// Hashes what may not have reached the disk; all of it, if what was written down is lost.
@@ -273,17 +277,17 @@ impl BlobFile {
             state.unsynced = 0;
             state.have.had.clone()
         };
-        let synced = self.file.sync_data();
+        let noted = self.file.sync_data().and_then(|()| {
+            let mut state = self.lock();
+            state.have.synced = had;
+            state.note(&self.blob())?;
+            Ok(state.record.clone())
+        });
+        let synced = noted.and_then(|record| record.map_or(Ok(()), |it| it.sync_data()));
         let mut state = self.lock();
-        state.syncing = false;
-        state.synced_at = Some(now);
-        synced
-            .and_then(|()| {
-                state.have.synced = had;
-                state.note(&self.blob())?;
-                state.record.as_ref().map_or(Ok(()), File::sync_data)
-            })
-            .map_err(|err| self.failed(err))
+        (state.syncing, state.synced_at) = (false, Some(now));
+        drop(state);
+        synced.map_err(|err| self.failed(err))
     }
 
     /// Gives the whole blob its name, durably, and says where it is.
@@ -292,16 +296,17 @@ impl BlobFile {
     /// If blocks are missing, or it cannot be renamed.
     pub fn finish(&self) -> Result<PathBuf, BlobFileError> {
         let blob = self.blob();
-        let mut state = self.lock();
-        let missing = blob.blocks().saturating_sub(state.have.had.count());
+        let missing = blob.blocks().saturating_sub(self.lock().have.had.count());
         if missing > 0 {
             return Err(BlobFileError::Incomplete { blob, missing });
         }
         let Some(folder) = &self.folder else { return Ok(PathBuf::new()) };
         let named = path(folder, &blob, "");
-        if state.record.is_some() {
+        let _alone = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_named = self.lock().record.is_none();
+        if !is_named {
             self.name(folder, &named).map_err(at(&named))?;
-            state.record = None;
+            self.lock().record = None;
         }
         Ok(named)
     }
@@ -327,7 +332,7 @@ impl BlobFile {
 
     /// The same for one that is not open.
     pub(crate) fn remove_from(folder: &Path, blob: &Blob) -> Result<(), BlobFileError> {
-        for extension in ["have", "part", "outboard", ""] {
+        for extension in ["have", "part", "outboard.part", "outboard", ""] {
             let path = path(folder, blob, extension);
             removed(fs::remove_file(&path)).map_err(at(&path))?;
         }
@@ -348,7 +353,8 @@ impl State {
     fn found(&mut self, number: u32, is_right: bool) {
         if is_right {
             self.checked.insert(number);
-        } else {
+        } else if !self.checked.contains(number) {
+            // Otherwise it has come again since it was read.
             self.have.had.remove(number);
             self.have.synced.remove(number);
         }

@@ -39,6 +39,8 @@ impl fmt::Debug for Director {
 
 /// One swarm, and what is to be said to those in it.
 struct Room {
+    /// When somebody came in last.
+    used_at: Timestamp,
     swarm: Swarm,
     any_address: bool,
     addresses: BTreeMap<Seat, String>,
@@ -109,20 +111,30 @@ impl Director {
     }
 
     fn room(&self, blob: Blob) -> Arc<Mutex<Room>> {
+        let now = self.clock.now();
         let mut swarms = self.swarms.lock().unwrap_or_else(PoisonError::into_inner);
         if swarms.len() >= MOST_SWARMS && !swarms.contains_key(&blob) {
-            self.make_room(&mut swarms);
+            self.make_room(&mut swarms, now);
         }
         let room = swarms.entry(blob).or_insert_with(|| Arc::new(Mutex::new(self.open(blob))));
+        lock(room).used_at = now;
         Arc::clone(room)
     }
 
-    /// Swarms are soft: hosts of one that is closed too early join again.
-    fn make_room(&self, swarms: &mut BTreeMap<Blob, Arc<Mutex<Room>>>) {
+    /// Closes those that nobody is in any more, and if that is not enough whichever was used the longest time ago. Swarms are soft: hosts
+    /// of one that is closed too early join again.
+    fn make_room(&self, swarms: &mut BTreeMap<Blob, Arc<Mutex<Room>>>, now: Timestamp) {
         let seeds = self.seeds.len();
-        swarms.retain(|_, it| Arc::strong_count(it) > 1 || lock(it).swarm.present() > seeds);
+        swarms.retain(|_, it| {
+            let mut room = lock(it);
+            // Nobody who has gone asks, and then nobody else looks who has gone.
+            room.swarm.wake(now);
+            Arc::strong_count(it) > 1 || room.swarm.present() > seeds
+        });
         while swarms.len() >= MOST_SWARMS {
-            swarms.pop_first();
+            let oldest = swarms.iter().min_by_key(|it| lock(it.1).used_at).map(|it| *it.0);
+            let Some(oldest) = oldest else { return };
+            swarms.remove(&oldest);
         }
     }
 
@@ -130,6 +142,7 @@ impl Director {
         let (blocks, now) = (blob.blocks(), self.clock.now());
         let seed = self.seed ^ u64::from(blocks) ^ now.as_millis().rotate_left(32);
         let mut room = Room {
+            used_at: now,
             swarm: Swarm::new(blocks, seed, self.policy.clone()),
             any_address: self.any_address,
             addresses: BTreeMap::new(),
@@ -269,7 +282,7 @@ fn tell(event: &Event) {
 mod tests {
     use super::*;
     use crate::block::BlobId;
-    use deploy_core::memory::SystemClock;
+    use deploy_core::memory::{SystemClock, TokioClock};
 
     #[test]
     fn an_address_is_ones_own() {
@@ -282,6 +295,50 @@ mod tests {
         for address in ["10.0.0.2:7", "10.0.0.1:0", "10.0.0.1", "", "localhost:7", "[::1]:7"] {
             assert!(!is_address_at(address, from("10.0.0.1")), "{address}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn swarms_of_hosts_that_have_gone_make_room_for_others() {
+        let clock = TokioClock::at(Timestamp::from_millis(0));
+        let seed = Endpoint::new("seed".parse().unwrap(), "10.0.0.9:7".to_owned());
+        let director = Director::new(vec![seed], 1, Policy::default(), 1, Arc::new(clock));
+        let blob = |it: usize| Blob::new(BlobId::of(&it.to_be_bytes()), 64 << 20).unwrap();
+        let ask = async |blob: Blob, joins: bool| {
+            let mut next = NextRequest::new(blob);
+            next.joining = joins.then(|| Joining {
+                address: "10.0.0.1:7".to_owned(),
+                zone: None,
+                rack: None,
+                had: STANDARD.encode(Bits::none(blob.blocks()).to_bytes()),
+                under_way: Vec::new(),
+                slots: 4,
+            });
+            let host = "h1".parse().unwrap();
+            director.next(&host, "10.0.0.1".parse().unwrap(), next).await.known
+        };
+        for it in 0..MOST_SWARMS {
+            assert!(ask(blob(it), true).await);
+        }
+        tokio::time::advance(Policy::default().silence * 2).await;
+        let live = MOST_SWARMS..MOST_SWARMS + 8;
+        for it in live.clone() {
+            assert!(ask(blob(it), true).await);
+        }
+        for it in live {
+            assert!(ask(blob(it), false).await, "the swarm {it} was closed for another one");
+        }
+        assert!(!ask(blob(0), false).await, "nobody was in it for a minute");
+
+        // Where all are in use, the one that was left alone for longest goes.
+        for it in 1_000..1_000 + MOST_SWARMS {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert!(ask(blob(it), true).await);
+        }
+        assert!(ask(blob(1_000), false).await);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(ask(blob(5_000), true).await);
+        assert!(ask(blob(1_000), false).await, "it was used a moment ago");
+        assert!(!ask(blob(1_001), false).await);
     }
 
     #[tokio::test]

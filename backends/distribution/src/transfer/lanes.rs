@@ -216,6 +216,8 @@ impl<'a> Lanes<'a> {
 
     fn landed(&mut self, landed: Landed) -> Result<(), FetchError> {
         match landed {
+            // One that is asked no longer had answered before it was left.
+            Landed::Answer { scheduler, .. } if self.scheduler != Some(scheduler) => Ok(()),
             Landed::Answer { lane, scheduler, answer } => {
                 match lane {
                     Lane::Poll => self.polling = None,
@@ -245,7 +247,7 @@ impl<'a> Lanes<'a> {
             }
             // It was started anew, or has not heard of this host for too long: what it was told it hears again by the joining.
             Ok(NextAnswer { known: false, .. }) => self.joined = false,
-            Err(_) if self.scheduler == Some(at) => {
+            Err(_) => {
                 let next = at + 1;
                 self.turn_to((next < self.order.schedulers.len()).then_some(next));
                 self.first_again_at = Some(self.now().after(FIRST_AGAIN_AFTER));
@@ -254,7 +256,6 @@ impl<'a> Lanes<'a> {
                     self.scheduler_again_at = self.now().after(AGAIN_AFTER);
                 }
             }
-            Err(_) => {}
         }
     }
 
@@ -342,7 +343,7 @@ impl<'a> Lanes<'a> {
                     self.try_another_seed();
                 }
                 if why == Failure::Stalled {
-                    self.pace.was_late();
+                    self.pace.was_late(took, self.now());
                 }
                 self.not_had(number, name, why);
             }

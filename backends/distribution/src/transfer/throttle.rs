@@ -28,20 +28,54 @@ struct Level {
     rate: Rate,
     /// When all that was reserved has gone, in microseconds.
     free_at: u64,
+    /// What the clock said last, which may be set back.
+    seen: u64,
+    /// How often the limit was changed.
+    changes: u64,
+}
+
+/// Room for bytes in the time to come. Who leaves before it is used gives it back, so that nobody waits for what never goes.
+struct Turn<'a> {
+    of: &'a Throttle,
+    /// How long to wait, in microseconds.
+    wait: u64,
+    takes: u64,
+    changes: u64,
+}
+
+impl Turn<'_> {
+    /// The bytes go.
+    fn used(mut self) -> u64 {
+        self.takes = 0;
+        self.wait
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut level = self.of.level();
+        if level.changes == self.changes {
+            level.free_at = level.free_at.saturating_sub(self.takes);
+        }
+    }
 }
 
 impl Throttle {
     /// With this limit.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
-        Self { level: Mutex::new(Level { rate, free_at: 0 }), changed: Notify::const_new() }
+        Self {
+            level: Mutex::new(Level { rate, free_at: 0, seen: 0, changes: 0 }),
+            changed: Notify::const_new(),
+        }
     }
 
     /// Changes the limit. Who waits has a turn under the new one; the same limit again changes nothing.
     pub fn set(&self, rate: Rate) {
         let mut level = self.level();
         if level.rate != rate {
-            *level = Level { rate, free_at: 0 };
+            (level.rate, level.free_at) = (rate, 0);
+            level.changes = level.changes.wrapping_add(1);
             drop(level);
             self.changed.notify_waiters();
         }
@@ -60,26 +94,29 @@ impl Throttle {
             // Before it is looked, so that no change is missed in between.
             changed.as_mut().enable();
             let now = clock.now();
-            let wait = self.reserve(bytes, now.as_millis().saturating_mul(1_000));
-            if wait == 0 {
-                return;
+            let turn = self.reserve(bytes, now.as_millis().saturating_mul(1_000));
+            if turn.wait > 0 {
+                select! {
+                    biased;
+                    () = changed => continue,
+                    () = clock.sleep_until(now.after(Duration::from_micros(turn.wait))) => {}
+                }
             }
-            select! {
-                biased;
-                () = changed => {}
-                () = clock.sleep_until(now.after(Duration::from_micros(wait))) => return,
-            }
+            turn.used();
+            return;
         }
     }
 
-    /// How long to wait for so many bytes, in microseconds.
-    fn reserve(&self, bytes: u64, now: u64) -> u64 {
+    fn reserve(&self, bytes: u64, now: u64) -> Turn<'_> {
         let mut level = self.level();
-        let Some(rate) = level.rate else { return 0 };
+        let changes = level.changes;
+        let Some(rate) = level.rate else { return Turn { of: self, wait: 0, takes: 0, changes } };
+        let set_back = level.seen.saturating_sub(now);
+        level.seen = now;
         let takes = bytes.saturating_mul(1_000_000) / rate;
-        let free_at = level.free_at.max(now.saturating_sub(BURST)).saturating_add(takes);
-        level.free_at = free_at;
-        free_at.saturating_sub(now)
+        let free_at = level.free_at.saturating_sub(set_back).max(now.saturating_sub(BURST));
+        level.free_at = free_at.saturating_add(takes);
+        Turn { of: self, wait: level.free_at.saturating_sub(now), takes, changes }
     }
 
     fn level(&self) -> MutexGuard<'_, Level> {
@@ -103,7 +140,7 @@ mod tests {
             let (mut now, mut sent) = (1_000_000_000_u64, 0);
             let start = now;
             for piece in pieces {
-                now += throttle.reserve(piece, now);
+                now += throttle.reserve(piece, now).used();
                 sent += piece;
             }
             let took = now - start;
@@ -116,13 +153,40 @@ mod tests {
     #[test]
     fn a_limit_that_is_lifted_holds_nobody_back() {
         let throttle = Throttle::new(NonZeroU64::new(1));
-        assert!(throttle.reserve(1_000, 0) > 900_000_000);
+        assert!(throttle.reserve(1_000, 0).used() > 900_000_000);
         throttle.set(None);
-        assert_eq!(throttle.reserve(1 << 40, 0), 0);
+        assert_eq!(throttle.reserve(1 << 40, 0).used(), 0);
         throttle.set(NonZeroU64::new(1_000_000));
-        assert_eq!(throttle.reserve(1_000_000, 0), 1_000_000);
+        assert_eq!(throttle.reserve(1_000_000, 0).used(), 1_000_000);
         throttle.set(NonZeroU64::new(1_000_000));
-        assert_eq!(throttle.reserve(1_000_000, 0), 2_000_000, "what was reserved is forgotten");
+        let wait = throttle.reserve(1_000_000, 0).used();
+        assert_eq!(wait, 2_000_000, "what was reserved is forgotten");
+    }
+
+    #[test]
+    fn who_leaves_keeps_nobody_waiting() {
+        let throttle = Throttle::new(NonZeroU64::new(1_000_000));
+        for _ in 0..100 {
+            drop(throttle.reserve(1_000_000, 0));
+        }
+        let gone = throttle.reserve(1_000_000, 0);
+        throttle.set(NonZeroU64::new(2_000_000));
+        assert_eq!(throttle.reserve(2_000_000, 0).used(), 1_000_000);
+        drop(gone);
+        assert_eq!(
+            throttle.reserve(2_000_000, 0).used(),
+            2_000_000,
+            "that was under another limit"
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nobody_up() {
+        const HOUR: u64 = 3_600_000_000;
+        let throttle = Throttle::new(NonZeroU64::new(1_000_000));
+        throttle.reserve(1_000_000, 2 * HOUR).used();
+        let wait = throttle.reserve(1_000_000, HOUR).used();
+        assert_eq!(wait, 2_000_000 - BURST);
     }
 
     #[tokio::test(start_paused = true)]

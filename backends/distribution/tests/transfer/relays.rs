@@ -16,7 +16,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::timeout,
+};
 
 const LENGTH: usize = 16 << 20;
 const BLOCK: usize = 256 << 10;
@@ -56,7 +59,7 @@ async fn where_relays_die_the_next_one_is_asked_and_then_the_store() {
     let mut host = scene.host("h1").await;
     let seeds = [relays.clone(), store].concat();
     host.order = host.order.with_schedulers(relays).with_seeds(seeds);
-    host.limits.set_total(std::num::NonZeroU64::new(8 << 20));
+    host.limits.set_total(std::num::NonZeroU64::new(2 << 20));
     let fetch = host.spawn_fetch();
     for relay in running {
         let before = relay.blocks_given(&scene);
@@ -166,6 +169,34 @@ async fn what_nobody_has_takes_no_room_from_what_is_had() {
     who.client.outboard(&relay.endpoint, scene.blob(), &token).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_removed_for_what_never_fits() {
+    let scene = Scene::new(4 * BLOCK);
+    let (store, blobs) = two_blobs(&scene).await;
+    let (who, upstream) = (scene.identity("relay"), vec![store.endpoint.clone()]);
+    let relay = scene.cache(&who, blobs.to_vec(), upstream, 3 * BLOCK as u64);
+    let [large, small] = blobs;
+    relay.readable(small, 0..BLOCK as u64).await.unwrap();
+    let refused = relay.readable(large, 0..BLOCK as u64).await.unwrap_err();
+    assert!(refused.to_string().contains("do not fit"), "{refused}");
+    assert_eq!(relay.kept(), BLOCK as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_what_is_removed() {
+    let scene = Scene::new(BLOCK);
+    let (store, blobs) = two_blobs(&scene).await;
+    let (who, upstream) = (scene.identity("relay"), vec![store.endpoint.clone()]);
+    let folder = scene.make_folder("relay");
+    // It was killed while it wrote down the hashes of the second one.
+    std::fs::write(folder.join(format!("{}.outboard.part", blobs[1])), "half").unwrap();
+    let relay = scene.cache(&who, blobs.to_vec(), upstream, BLOCK as u64);
+    relay.readable(blobs[0], 0..BLOCK as u64).await.unwrap();
+    let names = std::fs::read_dir(&folder).unwrap();
+    let names: Vec<_> = names.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.iter().all(|it| it.starts_with(&blobs[0].to_string())), "{names:?}");
+}
+
 /// Two blobs, and a store that has both.
 async fn two_blobs(scene: &Scene) -> (Running, [Blob; 2]) {
     let path = scene.folder.path().join("second");
@@ -233,12 +264,11 @@ async fn hosts_come_back_to_the_first_relay_once_it_is_there_again() {
     let scene = Scene::new(LENGTH);
     let origin = scene.origin().await;
     let (first, second) = (scene.identity("first"), scene.identity("second"));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let first = Endpoint::new(first.name, listener.local_addr().unwrap().to_string());
-    let second = scene.relay(second.name.as_str(), vec![origin.endpoint.clone()], 1 << 30).await;
     // It is not there yet, and nobody else takes its port.
-    let address: std::net::SocketAddr = first.address.parse().unwrap();
-    drop(listener);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let first = Endpoint::new(first.name, socket.local_addr().unwrap().to_string());
+    let second = scene.relay(second.name.as_str(), vec![origin.endpoint.clone()], 1 << 30).await;
     let mut host = scene.host("h1").await;
     let relays = vec![first.clone(), second.endpoint.clone()];
     host.order = host.order.with_schedulers(relays.clone()).with_seeds(relays);
@@ -247,9 +277,9 @@ async fn hosts_come_back_to_the_first_relay_once_it_is_there_again() {
     while second.blocks_given(&scene) < 2 {
         tokio::task::yield_now().await;
     }
-    let listener = TcpListener::bind(address).await.unwrap();
+    let listener = socket.listen(1_024).unwrap();
     let who = scene.identity("first");
-    let seed = vec![Endpoint::new(who.name.clone(), address.to_string())];
+    let seed = vec![Endpoint::new(who.name.clone(), first.address.clone())];
     let cache = scene.cache(&who, vec![scene.blob()], vec![origin.endpoint.clone()], 1 << 30);
     let server = scene.block_server(cache).with_director(scene.director(seed));
     let first = scene.run_on(&who, server, listener);

@@ -142,11 +142,13 @@ impl Cache {
     }
 
     /// Removes what was not used for the longest time, and nobody uses now, until there is room for a blob. The room is the blob's from
-    /// then on, so that no two that come at once have the same.
+    /// then on, so that no two that come at once have the same. Nothing is removed for what does not fit even so.
     pub(super) fn make_room(&self, blob: Blob) -> Result<(), SourceError> {
         let mut state = self.state();
+        let idle = self.idle(&state, Some(blob)).map(|it| it.0.size()).sum::<u64>();
+        let never_fits = self.lacking(&state, Some(blob)) > idle;
         // What cannot be removed takes its room all the same.
-        if self.remove_oldest(&mut state, Some(blob)) > 0 {
+        if never_fits || self.remove_oldest(&mut state, Some(blob)) > 0 {
             let (size, Space { budget, floor }) = (blob.size(), state.space);
             let why = format!(
                 "{size} bytes do not fit: this relay keeps {budget} at most, and leaves {floor} free on its disk"
@@ -184,10 +186,14 @@ impl Cache {
         let new = blob.filter(|_| is_new).map_or(0, |it| it.size());
         let others = state.blobs.iter().filter(|it| !is_new || Some(*it.0) != blob);
         let kept: u64 = others.map(|it| it.0.size()).sum();
+        // Those that were given room and have not taken it yet.
+        let promised = state.blobs.iter().filter(|it| Some(*it.0) != blob);
+        let promised = promised.filter(|it| !it.1.begun && it.1.file.is_none());
+        let promised: u64 = promised.map(|it| it.0.size()).sum();
         // A file system that does not say what is free has room until it says that it has none.
         let free = statvfs(&self.folder)
             .map_or(u64::MAX, |it| it.f_bavail.saturating_mul(it.f_frsize))
-            .saturating_sub(new);
+            .saturating_sub(new.saturating_add(promised));
         let Space { budget, floor } = state.space;
         kept.saturating_add(new).saturating_sub(budget).max(floor.saturating_sub(free))
     }
@@ -196,9 +202,8 @@ impl Cache {
     /// whenever the file system has it back.
     fn remove_oldest(&self, state: &mut State, but: Option<Blob>) -> u64 {
         let mut lacking = self.lacking(state, but);
-        let unused = state.blobs.iter().filter(|it| Some(*it.0) != but);
-        let unused = unused.filter(|it| self.is_unused(it.0, it.1));
-        let mut oldest: Vec<(Timestamp, Blob)> = unused.map(|it| (it.1.used_at, *it.0)).collect();
+        let idle = self.idle(state, but).map(|it| (it.1.used_at, *it.0));
+        let mut oldest: Vec<(Timestamp, Blob)> = idle.collect();
         oldest.sort_unstable();
         for (_, blob) in oldest {
             if lacking == 0 {
@@ -215,6 +220,16 @@ impl Cache {
             }
         }
         lacking
+    }
+
+    /// Those that may be removed.
+    fn idle<'a>(
+        &self,
+        state: &'a State,
+        but: Option<Blob>,
+    ) -> impl Iterator<Item = (&'a Blob, &'a Entry)> {
+        let others = state.blobs.iter().filter(move |it| Some(*it.0) != but);
+        others.filter(|it| self.is_unused(it.0, it.1))
     }
 
     fn is_unused(&self, blob: &Blob, entry: &Entry) -> bool {

@@ -126,8 +126,9 @@ impl Inner {
         let relay = Arc::clone(self);
         let resumed = away(move || {
             relay.cache.make_room_again(blob)?;
+            // What cannot be gone on with is removed, and comes again.
             let resumed = BlobFile::resume(relay.cache.folder(), blob);
-            resumed.map_err(|err| SourceError::Failed(err.to_string()))
+            Ok(relay.cache.or_removed(blob, resumed).unwrap_or_default())
         });
         if let Some(file) = resumed.await? {
             return Ok(Arc::new(file));

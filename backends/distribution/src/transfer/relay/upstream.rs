@@ -108,8 +108,9 @@ impl Upstream {
         block: BlockRange,
         now: Timestamp,
     ) -> Result<(), SourceError> {
-        let pass = self.pass(file.blob()).await?;
         let _place = self.pulls.acquire().await.map_err(|_closed| SourceError::Missing)?;
+        // Not before: a pass may end while others are waited for.
+        let pass = self.pass(file.blob()).await?;
         let mut last = None;
         for from in self.awake(&pass) {
             let bytes = match self.block(from, &pass, file.blob(), block).await {
