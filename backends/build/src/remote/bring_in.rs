@@ -11,7 +11,7 @@ use crate::{
 use deploy_core::backend::{
     AttemptReport, BuildFailure, BuildFault, BuildOutput, BuildReport, BuildState,
 };
-use std::{fs, sync::Arc};
+use std::{fs, io, sync::Arc};
 
 impl Work {
     /// What follows from the end of the attempt.
@@ -97,7 +97,11 @@ impl Work {
         let Some(there) = same.report.clone().filter(|it| made(it) == made(report)) else {
             return Ok(None);
         };
-        kept::adopt(records, same, &self.build)?;
+        match kept::adopt(records, same, &self.build) {
+            // It was among the oldest, and was removed just now.
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            adopted => adopted?,
+        }
         self.build.same_as = Some(same.same_as.clone().unwrap_or_else(|| same.id.clone()));
         Ok(Some(there))
     }

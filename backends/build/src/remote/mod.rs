@@ -18,7 +18,7 @@ use crate::{
     kept::{Kept, blocking},
     local::{KEPT, SandboxUse},
     log::Log,
-    records::{Custody, Records, failed},
+    records::{Custody, Owner, Records, failed},
 };
 use async_trait::async_trait;
 use deploy_core::{
@@ -27,12 +27,13 @@ use deploy_core::{
         ArtifactReader, BackendError, BackendResult, Build, BuildLog, BuildOutput, BuildRequest,
         Builder, Clock, ErrorKind, ListBuilds,
     },
-    id::{AccountName, BuildId},
+    id::{AccountName, BuildId, Principal},
     spec::{AbsolutePath, Selector},
+    telemetry::TARGET_BACKEND,
 };
 use handover::Runner;
 use place::Terms;
-use std::{fs::File, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 use work::Work;
 
 /// How much the log of a remote build may have, in bytes: executors bound what an attempt prints to 64 MiB.
@@ -156,7 +157,8 @@ impl RemoteBuilder {
         self.change(|it| it.patience = patience)
     }
 
-    /// Goes on with all builds that nobody works on: those of processes that are gone. Gives how many these are.
+    /// Goes on with all builds that nobody works on: those of processes that are gone, and those whose end could not be written down. Gives how
+    /// many these are. A server does this every minute or so.
     ///
     /// # Errors
     /// `Unavailable` if the folder cannot be read.
@@ -167,20 +169,21 @@ impl RemoteBuilder {
                 let mut left = Vec::new();
                 let all = it.records.all(it.clock.now())?;
                 for build in all.into_iter().filter(|build| !build.state.is_over()) {
-                    let Some(owner) = it.records.take_over(&build.id)? else { continue };
-                    // It may have come to its end between the two looks.
-                    let build = it.records.read(&build.id, it.clock.now())?;
-                    if !build.state.is_over() {
-                        let terms = it.records.terms(&build.id)?;
-                        left.push((build.clone(), owner, it.log(&build)?, terms));
+                    match it.take_over(&build.id) {
+                        Ok(taken) => left.extend(taken),
+                        // One that cannot be gone on with is no reason to leave the others.
+                        Err(err) => {
+                            let reason = err.chain();
+                            tracing::warn!(target: TARGET_BACKEND, { build = %build.id, reason }, "a build that was left cannot be gone on with");
+                        }
                     }
                 }
                 Ok(left)
             })
             .await?;
         let count = left.len();
-        for (build, owner, log, terms) in left {
-            tokio::spawn(Work::new(Arc::clone(&shared), build, owner, log, terms).run());
+        for left in left {
+            left.begin(&shared);
         }
         Ok(count)
     }
@@ -205,7 +208,47 @@ impl RemoteBuilder {
     }
 }
 
+/// A build that is this process's to work on.
+struct Taken {
+    build: Build,
+    owner: Owner,
+    log: Log,
+    terms: Terms,
+}
+
+impl Taken {
+    fn begin(self, shared: &Arc<Shared>) {
+        let Self { build, owner, log, terms } = self;
+        tokio::spawn(Work::new(Arc::clone(shared), build, owner, log, terms).run());
+    }
+}
+
 impl Shared {
+    /// A new build.
+    fn create(&self, request: BuildRequest, by: Principal) -> BackendResult<Taken> {
+        let now = self.clock.now();
+        let (build, owner) = self
+            .records
+            .create(|id| Build::queued(id, request, by, now), |folder| self.terms.write(folder))?;
+        let log = self.log(&build).inspect_err(|_| {
+            // One that nobody works on would be in the way of others.
+            drop(self.records.remove(&build.id));
+        })?;
+        Ok(Taken { build, owner, log, terms: self.terms.clone() })
+    }
+
+    /// What another process has left, if it did.
+    fn take_over(&self, id: &BuildId) -> BackendResult<Option<Taken>> {
+        let Some(owner) = self.records.take_over(id)? else { return Ok(None) };
+        // It may have come to its end between the two looks.
+        let build = self.records.read(id, self.clock.now())?;
+        if build.state.is_over() {
+            return Ok(None);
+        }
+        let (log, terms) = (self.log(&build)?, self.records.terms(id)?);
+        Ok(Some(Taken { build, owner, log, terms }))
+    }
+
     /// Which hosts a request is for.
     fn selector<'a>(&'a self, request: &'a BuildRequest) -> &'a Selector {
         request.on.as_ref().unwrap_or(&self.terms.on)
@@ -240,21 +283,15 @@ impl Builder for RemoteBuilder {
         if let Some(host) = hosts.first() {
             Handover::new(request.clone(), by.clone(), &host.name).to_json()?;
         }
-        let request = request.clone();
-        let (build, owner, log) = self
-            .blocking(OPERATION, move |shared| {
-                let now = shared.clock.now();
-                let (build, owner) = shared.records.create(
-                    |id| Build::queued(id, request, by, now),
-                    |folder| shared.terms.write(folder),
-                )?;
-                let log = shared.log(&build)?;
-                Ok((build, owner, log))
-            })
-            .await?;
-        let (shared, terms) = (Arc::clone(&self.shared), self.shared.terms.clone());
-        tokio::spawn(Work::new(shared, build.clone(), owner, log, terms).run());
-        Ok(build)
+        let (shared, request) = (Arc::clone(&self.shared), request.clone());
+        // All of it at once: whoever asks may be gone before it is begun.
+        let begin = move || {
+            let taken = shared.create(request, by)?;
+            let build = taken.build.clone();
+            taken.begin(&shared);
+            Ok(build)
+        };
+        blocking(OPERATION, begin).await
     }
 
     async fn build(&self, id: &BuildId) -> BackendResult<Build> {

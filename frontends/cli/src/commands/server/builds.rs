@@ -5,11 +5,18 @@ use async_trait::async_trait;
 use deploy_build::{
     BuildHosts, FileSecrets, LocalBuilder, RemoteBuilder, RemotePolicy, Secrets, WebhookError,
 };
-use deploy_core::{backend::Builder, engine::Parts, error::ErrorKind};
+use deploy_core::{
+    backend::{Builder, Clock},
+    engine::Parts,
+    error::ErrorKind,
+};
 use deploy_operations::problem::{IntoProblem as _, OrProblem as _};
 use deploy_server::{BuildControl, Delivery, Hooks, PushedTag};
 use deploy_wire::{Problem, ProblemCode};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// How often it is looked for builds on hosts that nobody works on.
+const RESUMED_EVERY: Duration = Duration::from_secs(60);
 
 /// What builds, as the configuration says: this machine, or hosts that the executor of `parts` reaches.
 pub(super) async fn control(
@@ -69,7 +76,18 @@ async fn remote(
         builder = builder.with_program(program);
     }
     builder.resume().await.or_problem()?;
+    tokio::spawn(resume(builder.clone(), Arc::clone(&parts.clock)));
     Ok(builder)
+}
+
+/// Also what nobody works on any more while the server goes on, such as a build whose end did not fit on a full disk.
+async fn resume(builder: RemoteBuilder, clock: Arc<dyn Clock>) {
+    loop {
+        clock.sleep_until(clock.now().after(RESUMED_EVERY)).await;
+        if let Err(err) = builder.resume().await {
+            tracing::warn!(error = %err.chain(), "builds that were left cannot be looked for");
+        }
+    }
 }
 
 /// The webhooks of the configuration.
