@@ -147,9 +147,11 @@ impl Session {
     pub(crate) fn offer(&self, artifacts: impl IntoIterator<Item = Digest>) {
         let mut state = self.state();
         for digest in artifacts {
-            if state.offered.insert(digest) {
-                state.offers.push(digest);
+            if !state.offered.insert(digest) {
+                // Otherwise it would go as early as what was offered beside it the first time.
+                state.offers.retain(|it| *it != digest);
             }
+            state.offers.push(digest);
         }
         let old = state.offers.len().saturating_sub(OFFERED);
         for digest in state.offers.drain(..old).collect::<Vec<_>>() {

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 /// How long an agent may take to believe an order. What it then fetches takes as long as it takes.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
-/// How long an agent may say nothing while it fetches. Asked again, it goes on where it is.
-const ANSWER_WITHIN: Duration = Duration::from_secs(600);
+/// How long an agent may fetch: under a limit that may be a day. Whether it is there its heartbeats say, and without them its session ends.
+const ANSWER_WITHIN: Duration = Duration::from_secs(24 * 3_600);
 
 impl AgentExecutor {
     /// What a session that is lost has left unfetched is for whoever asks again.

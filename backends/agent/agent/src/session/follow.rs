@@ -35,6 +35,13 @@ impl Wanted {
         let _over = self.outbox.say(FromAgent::Answer(answer)).await;
     }
 
+    /// Waits until nobody wants to hear of it any more.
+    pub(super) async fn unwanted(&self) {
+        let mut acknowledged = self.acknowledged.clone();
+        // Where the session is over nobody does.
+        let _over = acknowledged.wait_for(Option::is_none).await;
+    }
+
     async fn log(&mut self, mut offset: u64, mut bytes: Bytes) -> Result<(), Unwanted> {
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(LONGEST_CHUNK));

@@ -14,7 +14,7 @@ use deploy_agent_protocol::{
 };
 use prost::Message as _;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{select, sync::watch, task::JoinSet, time::timeout};
 
 /// The orders of one session. Dropping it ends what they wait for, and nothing on the host.
 #[derive(Debug)]
@@ -166,7 +166,11 @@ impl Work {
             Some(order::Kind::Probe(probe)) => host.probe(probe).await,
             Some(order::Kind::Kill(kill)) => host.kill(kill).await,
             Some(order::Kind::Confirm(confirm)) => host.confirm(confirm).await,
-            Some(order::Kind::Stage(stage)) => host.stage(stage, &self.artifacts).await,
+            // A rollout that was ended fetches nothing more: what has come so far is kept.
+            Some(order::Kind::Stage(stage)) => select! {
+                staged = host.stage(stage, &self.artifacts) => staged,
+                () = self.wanted.unwanted() => return,
+            },
             Some(order::Kind::Collect(collect)) => host.collect(collect).await,
             Some(order::Kind::Check(check)) => host.check(check).await,
             Some(order::Kind::Resolve(resolve)) => host.resolve(resolve).await,
