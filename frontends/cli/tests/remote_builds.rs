@@ -25,6 +25,8 @@ use tokio::io::AsyncReadExt as _;
 
 /// The program that hosts build with.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_deploy");
+/// A command that waits until the lab lets it go.
+const GO: &str = "until [ -e $DEPLOY_CACHE/go ]; do sleep 0.05; done";
 
 /// A repository, and a host that is a folder.
 struct Lab {
@@ -43,6 +45,10 @@ impl Lab {
     /// Where the host keeps its builds.
     fn host_builds(&self) -> PathBuf {
         self.host_root().join("var/lib/deploy/builds")
+    }
+
+    fn lets_go(&self) {
+        fs::write(self.host_builds().join("cache/web/go"), "").unwrap();
     }
 
     async fn builder(&self, program: &str) -> RemoteBuilder {
@@ -229,7 +235,7 @@ fn a_build_goes_on_without_who_asked_for_it() {
     let first = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let build = first.block_on(async {
         let builder = lab.builder(PROGRAM).await;
-        let request = lab.request(&["echo one", "sleep 2", "echo two", "cp input output"]);
+        let request = lab.request(&["echo one", GO, "echo two", "cp input output"]);
         let build = builder.submit(&may_build().await, &request).await.unwrap();
         let printed = || async { log(&builder, &build).await.contains("\none\n") };
         eventually("it prints", printed).await;
@@ -242,6 +248,7 @@ fn a_build_goes_on_without_who_asked_for_it() {
         let builder = lab.builder("no-such-program").await;
         let taken_over = || async { builder.resume().await.unwrap() == 1 };
         eventually("the build is taken over", taken_over).await;
+        lab.lets_go();
         let build = over(&builder, &build).await;
         let text = log(&builder, &build).await;
         assert_eq!(build.state, BuildState::Succeeded, "{build:?}\n{text}");
@@ -263,7 +270,7 @@ fn what_waits_is_built_as_was_asked_for() {
     let (running, waiting) = first.block_on(async {
         let builder = lab.builder(PROGRAM).await;
         let may = may_build().await;
-        let slow = lab.request(&["echo one", "sleep 2", "cp input output"]);
+        let slow = lab.request(&["echo one", GO, "cp input output"]);
         let running = builder.submit(&may, &slow).await.unwrap();
         let printed = || async { log(&builder, &running).await.contains("\none\n") };
         eventually("it prints", printed).await;
@@ -280,6 +287,7 @@ fn what_waits_is_built_as_was_asked_for() {
     second.block_on(async {
         let builder = lab.builder("no-such-program").await;
         assert_eq!(builder.resume().await.unwrap(), 2);
+        lab.lets_go();
         for build in [&running, &waiting] {
             let build = over(&builder, build).await;
             let text = log(&builder, &build).await;

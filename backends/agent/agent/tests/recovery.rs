@@ -294,8 +294,8 @@ async fn whenever_an_agent_is_killed_nothing_runs_twice() {
     let mut kills = 0;
     while !all_done() {
         let mut agent = spawn_agent(&folder, &[]);
-        // Long enough to get somewhere, and seldom to the end.
-        let moment = Duration::from_micros(random.hash_one(kills) % 120_000);
+        // Long enough to get somewhere, and seldom to the end: later ones live longer, for a busy machine takes long to begin.
+        let moment = Duration::from_micros(random.hash_one(kills) % (120_000 + kills * 2_000));
         tokio::time::sleep(Duration::from_millis(10) + moment).await;
         agent.kill().unwrap();
         agent.wait().unwrap();

@@ -237,7 +237,7 @@ impl Lab {
         self.write(&format!("{package}/version"), version);
         self.write(
             &format!("{descriptor}/descriptor.toml"),
-            "format = 1\n[steps.post]\nscript = \"post.sh\"\ntimeout = \"20s\"\n[steps.verify]\nenabled = false\n",
+            "format = 1\n[steps.post]\nscript = \"post.sh\"\ntimeout = \"60s\"\n[steps.verify]\nenabled = false\n",
         );
         self.write_script(&format!("{descriptor}/post.sh"), &format!("#!/bin/sh\n{post}\n"));
         self.ok(&[

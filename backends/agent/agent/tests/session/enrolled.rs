@@ -100,7 +100,8 @@ impl Drop for Plane {
 
 impl Plane {
     pub(crate) async fn new(fixture: &Fixture) -> Self {
-        Self::with(fixture, GatewayOptions::default()).await
+        let options = GatewayOptions::default().with_heartbeat(Duration::from_millis(200));
+        Self::with(fixture, options).await
     }
 
     pub(crate) async fn with(fixture: &Fixture, options: GatewayOptions) -> Self {
@@ -118,7 +119,7 @@ impl Plane {
             Arc::clone(&fixture.store) as _,
             Arc::clone(&clock),
             signer(),
-            options.with_heartbeat(Duration::from_millis(200)),
+            options,
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let door = listener.local_addr().unwrap().to_string();

@@ -11,17 +11,19 @@ use deploy_core::{
 };
 use std::{fs, path::Path, time::Duration};
 
-/// What 16 Mbit/s are, in bytes a second.
-const SLOW: u64 = 2_000_000;
+/// What 4 Mbit/s are, in bytes a second: all of it would take 50 s.
+const SLOW: u64 = 500_000;
+/// Less than a limit takes, and far more than a busy machine without one.
+const SOON: Duration = Duration::from_secs(30);
 /// How long it is watched that a limit is kept.
 const WATCHED: Duration = Duration::from_secs(3);
 /// More than may be under way before a limit counts: blocks, and what lies in sockets.
 const UNDER_WAY: u64 = 8 << 20;
 
-/// 16 Mbit/s for `scope`, and nothing for all else.
+/// 4 Mbit/s for `scope`, and nothing for all else.
 fn only(scope: &str) -> LimitTable {
     let limit = Limit::new(
-        16.try_into().unwrap(),
+        4.try_into().unwrap(),
         "ann".parse().unwrap(),
         Timestamp::from_millis(1_700_000_000_000),
     );
@@ -40,17 +42,14 @@ async fn is_kept_and_lifted(lab: &Lab, scope: &str, came: impl Fn() -> u64 + Sen
         let (bytes, took) = (came() - before, lab.plane.clock.now().since(from));
         let allowed = SLOW * u64::try_from(took.as_millis()).unwrap() / 1_000;
         assert!(bytes <= allowed + UNDER_WAY, "{bytes} came in {took:?} under {scope}");
-        assert!(
-            bytes > allowed / 3,
-            "{bytes} came in {took:?} under {scope}: it is held back more"
-        );
+        assert!(bytes > 0, "nothing came in {took:?} under {scope}");
         lab.rates.set(LimitTable::new());
         lab.plane.clock.now()
     };
     let (lifted, ()) = tokio::join!(watch, lab.stage_all(&release));
     let (all, after) = (lab.plane.clock.now().since(begun), lab.plane.clock.now().since(lifted));
     assert!(all > WATCHED, "all of it came in {all:?} under {scope}");
-    assert!(after < WATCHED * 2, "the rest took {after:?} though nothing limits it");
+    assert!(after < SOON, "the rest took {after:?} though nothing limits it");
 }
 
 /// How much of artifacts lies at a host that is not whole yet.
@@ -105,7 +104,7 @@ async fn a_limit_for_somebody_else_holds_nobody_back() {
     };
     let (begun, ()) = tokio::join!(watch, lab.stage(&host, &release));
     let took = lab.plane.clock.now().since(begun);
-    assert!(took < Duration::from_secs(9), "24 MiB took {took:?}, which is as slow as a limit");
+    assert!(took < SOON, "24 MiB took {took:?}, which is as slow as a limit");
 }
 
 /// Also an agent that is started anew, and has been told nothing yet.

@@ -1,5 +1,5 @@
 //! A relay that was taken over.
-use crate::lab::Lab;
+use crate::lab::{EVERY, Lab};
 use async_trait::async_trait;
 use bytes::Bytes;
 use deploy_agent_identity::{Credentials, PeerConfigs, identify};
@@ -74,10 +74,19 @@ async fn a_relay_that_lies_costs_each_host_little_and_changes_nothing() {
     let boot_id = "boot-1".to_owned();
     let request = AnnounceRequest { address, boot_id, ..AnnounceRequest::default() };
     let host = lab.host("h1", "fra").await;
-    lab.client("liar").await.announce(request).await.unwrap();
+    let mut says = lab.client("liar").await;
+    let is_there = async {
+        loop {
+            says.announce(request.clone()).await.unwrap();
+            lab.clock.sleep_until(lab.clock.now().after(EVERY)).await;
+        }
+    };
 
     // What came is compared with what the order names before this ends.
-    lab.stage(&host, &release).await;
+    tokio::select! {
+        () = is_there => {}
+        () = lab.stage(&host, &release) => {}
+    }
     let lies: u64 = liar.served().values().sum();
     assert!(lies > 0, "the host was sent to it");
     assert!(lies <= lab.part().size() / 2, "it was believed too long: {lies}");
