@@ -305,14 +305,8 @@ mod tests {
         let blob = |it: usize| Blob::new(BlobId::of(&it.to_be_bytes()), 64 << 20).unwrap();
         let ask = async |blob: Blob, joins: bool| {
             let mut next = NextRequest::new(blob);
-            next.joining = joins.then(|| Joining {
-                address: "10.0.0.1:7".to_owned(),
-                zone: None,
-                rack: None,
-                had: STANDARD.encode(Bits::none(blob.blocks()).to_bytes()),
-                under_way: Vec::new(),
-                slots: 4,
-            });
+            let none = Bits::none(blob.blocks());
+            next.joining = joins.then(|| Joining::new("10.0.0.1:7".to_owned(), &none, 4));
             let host = "h1".parse().unwrap();
             director.next(&host, "10.0.0.1".parse().unwrap(), next).await.known
         };
@@ -346,14 +340,7 @@ mod tests {
         let clock = Arc::new(SystemClock::new());
         let seed = Endpoint::new("seed".parse().unwrap(), "10.0.0.9:7".to_owned());
         let blob = Blob::new(BlobId::of(b"x"), 64 << 20).unwrap();
-        let joining = |had: &Bits, address: &str| Joining {
-            address: address.to_owned(),
-            zone: None,
-            rack: None,
-            had: STANDARD.encode(had.to_bytes()),
-            under_way: Vec::new(),
-            slots: 64,
-        };
+        let joining = |had: &Bits, address: &str| Joining::new(address.to_owned(), had, 64);
         let (all, none) = (Bits::all(blob.blocks()), Bits::none(blob.blocks()));
         for (address, sent) in [("10.0.0.1:7", true), ("10.0.0.2:7", false), ("h1:7", false)] {
             let director =

@@ -1,5 +1,9 @@
 //! What hosts and schedulers say to each other, in JSON.
-use crate::{block::Blob, schedule::Failure};
+use crate::{
+    block::{Bits, Blob},
+    schedule::Failure,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use deploy_core::id::{HostName, LabelValue};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -52,6 +56,15 @@ pub struct Joining {
     pub under_way: Vec<u32>,
     /// To how many it gives blocks at a time; with 0 it only takes.
     pub slots: u16,
+}
+
+impl Joining {
+    /// A host that has these blocks, nothing on its way, and nobody knows where.
+    #[must_use]
+    pub fn new(address: String, had: &Bits, slots: u16) -> Self {
+        let had = STANDARD.encode(had.to_bytes());
+        Self { address, zone: None, rack: None, had, under_way: Vec::new(), slots }
+    }
 }
 
 /// What became of blocks, and how many more are wanted.

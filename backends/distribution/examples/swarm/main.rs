@@ -8,7 +8,8 @@
 //! swarm host FOLDER NAME LISTEN SOURCES BLOB INTO
 //!                                         waits for a line, fetches, gives what it has until its input ends;
 //!                                         a line `rate N` limits what it takes to N bytes a second, 0 to nothing
-//! swarm sim HOSTS BLOCKS SLOTS            the scheduler on virtual time
+//! swarm sim HOSTS BLOCKS SLOTS [SHARDS]   the scheduler on virtual time; with shards, one for each of so many parts of the hosts
+//! swarm asks HOSTS BLOCKS RATE            the scheduler in real time: how long RATE asks a second take to be answered
 //! ```
 //!
 //! STORE is its address. SOURCES are NAME=ADDRESS, between commas, the nearest first: that one schedules.
@@ -43,7 +44,9 @@ use tokio_rustls::rustls::{
     server::WebPkiClientVerifier,
 };
 
-#[path = "../tests/simulation/sim.rs"]
+mod asks;
+
+#[path = "../../tests/simulation/sim.rs"]
 #[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "it is shared with a test")]
 mod sim;
 
@@ -72,7 +75,15 @@ fn main() -> Result<(), Failure> {
             let sources = sources.split(',').map(source).collect::<Result<_, _>>()?;
             runtime.block_on(host(identity, listen, sources, blob.parse()?, into.into()))
         }
-        ["sim", hosts, blocks, slots] => simulate(hosts.parse()?, blocks.parse()?, slots.parse()?),
+        ["sim", hosts, blocks, slots] => {
+            simulate(hosts.parse()?, blocks.parse()?, slots.parse()?, 1)
+        }
+        ["sim", hosts, blocks, slots, shards] => {
+            simulate(hosts.parse()?, blocks.parse()?, slots.parse()?, shards.parse()?)
+        }
+        ["asks", hosts, blocks, rate] => {
+            runtime.block_on(asks::measure(hosts.parse()?, blocks.parse()?, rate.parse()?))
+        }
         _ => Err("see the head of this file".into()),
     }
 }
@@ -83,17 +94,21 @@ fn say(line: &str) -> io::Result<()> {
     out.flush()
 }
 
-fn simulate(hosts: u32, blocks: u32, slots: u16) -> Result<(), Failure> {
-    let mut scenario = sim::Scenario::new(hosts, blocks, 1);
-    scenario.slots = slots;
-    let outcome = sim::run(&scenario);
-    let factor = outcome.last.as_secs_f64() / scenario.ideal().as_secs_f64();
-    let copies = f64::from(outcome.from_seed) / f64::from(blocks);
-    let (unfinished, delivered) = (outcome.unfinished, outcome.delivered);
-    say(&format!(
-        "{hosts} hosts, {blocks} blocks, {slots} slots: {factor:.3} x ideal, {copies:.3} copies from the seed, \
-         {delivered} blocks, {unfinished} hosts without"
-    ))?;
+/// Each shard has a seed and a scheduler of its own, as zones with relays have: they know nothing of each other.
+fn simulate(hosts: u32, blocks: u32, slots: u16, shards: u32) -> Result<(), Failure> {
+    for shard in 1..=shards {
+        let mut scenario = sim::Scenario::new(hosts / shards, blocks, shard.into());
+        scenario.slots = slots;
+        let outcome = sim::run(&scenario);
+        let factor = outcome.last.as_secs_f64() / scenario.ideal().as_secs_f64();
+        let copies = f64::from(outcome.from_seed) / f64::from(blocks);
+        let (hosts, unfinished) = (scenario.hosts, outcome.unfinished);
+        let delivered = outcome.delivered;
+        say(&format!(
+            "{hosts} hosts, {blocks} blocks, {slots} slots: {factor:.3} x ideal, {copies:.3} copies from the seed, \
+             {delivered} blocks, {unfinished} hosts without"
+        ))?;
+    }
     Ok(())
 }
 
