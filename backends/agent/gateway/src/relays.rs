@@ -21,7 +21,10 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     num::NonZeroU64,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -46,6 +49,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     every: Duration,
     heard: Mutex<BTreeMap<HostName, Heard>>,
+    /// How often one was kept out.
+    kept_out: AtomicU64,
 }
 
 /// A relay that is there.
@@ -94,7 +99,8 @@ impl Relays {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let agents = RegistryAdmission::new(agents, Arc::clone(&clock));
-        Self(Arc::new(Inner { agents, clock, every, heard: Mutex::default() }))
+        let (heard, kept_out) = (Mutex::default(), AtomicU64::new(0));
+        Self(Arc::new(Inner { agents, clock, every, heard, kept_out }))
     }
 
     /// Those that are there now, in the order of their names.
@@ -111,7 +117,9 @@ impl Relays {
 
     /// One is there no longer: it has lost its right to it.
     pub fn leave(&self, name: &HostName) {
-        if self.heard().remove(name).is_some() {
+        let mut heard = self.heard();
+        self.0.kept_out.fetch_add(1, Ordering::SeqCst);
+        if heard.remove(name).is_some() {
             tracing::info!(target: TARGET_BACKEND, { { HOST } = %name }, "a relay is kept out");
         }
     }
@@ -151,6 +159,20 @@ impl Relays {
         said: AnnounceRequest,
         rates: &Rates,
     ) -> Result<AnnounceReply, Denied> {
+        let zone = loop {
+            let kept_out = self.0.kept_out.load(Ordering::SeqCst);
+            let relay = self.admit(peer, &said).await?;
+            let zone = relay.zone.clone();
+            if self.note(relay, &said.boot_id, kept_out) {
+                break zone;
+            }
+        };
+        let upstream = rates.of_zone(&zone).map_or(0, NonZeroU64::get);
+        let again_ms = u32::try_from(self.0.every.as_millis()).unwrap_or(u32::MAX);
+        Ok(AnnounceReply { again_ms, upstream })
+    }
+
+    async fn admit(&self, peer: &Peer, said: &AnnounceRequest) -> Result<LiveRelay, Denied> {
         let agent = self.identify(peer).await?;
         let no_zone = || Denied::Forever(format!("the relay `{}` has no zone", agent.host));
         let zone = agent.zone().cloned().ok_or_else(no_zone)?;
@@ -161,29 +183,19 @@ impl Relays {
         } else {
             self.0.agents.arrive(&agent.host, &said.boot_id).await?;
         }
-        let upstream = rates.of_zone(&zone).map_or(0, NonZeroU64::get);
+        let version = said.version.chars().filter(|it| !it.is_control()).take(LONGEST_VERSION);
+        let (version, count) = (version.collect(), said.count.unwrap_or_default());
         let now = self.0.clock.now();
-        let relay = LiveRelay {
-            name: agent.host.clone(),
-            zone,
-            address,
-            version: said
-                .version
-                .chars()
-                .filter(|it| !it.is_control())
-                .take(LONGEST_VERSION)
-                .collect(),
-            since: now,
-            seen_at: now,
-            count: said.count.unwrap_or_default(),
-        };
-        self.note(relay, said.boot_id);
-        let again_ms = u32::try_from(self.0.every.as_millis()).unwrap_or(u32::MAX);
-        Ok(AnnounceReply { again_ms, upstream })
+        let name = agent.host;
+        Ok(LiveRelay { name, zone, address, version, since: now, seen_at: now, count })
     }
 
-    fn note(&self, mut relay: LiveRelay, boot_id: String) {
+    /// Whether it still counts: if one was kept out since, it may be this one.
+    fn note(&self, mut relay: LiveRelay, boot_id: &str, kept_out: u64) -> bool {
         let mut heard = self.heard();
+        if self.0.kept_out.load(Ordering::SeqCst) != kept_out {
+            return false;
+        }
         match heard.get(&relay.name) {
             Some(before) => relay.since = before.relay.since,
             None => {
@@ -193,7 +205,9 @@ impl Relays {
                 );
             }
         }
+        let boot_id = boot_id.to_owned();
         heard.insert(relay.name.clone(), Heard { relay, boot_id });
+        true
     }
 
     /// What was heard, of those alone that are not gone.
