@@ -87,6 +87,11 @@ impl Keys {
 }
 
 impl SignersArgs {
+    /// Whether anything of it is said.
+    pub(crate) const fn is_said(&self) -> bool {
+        !self.sign.sign_keys.is_empty() || !self.key_lists.is_empty()
+    }
+
     /// Opens the keys of those who sign; `None` if nobody does.
     pub(crate) fn open(&self) -> Result<Option<Signers>, Problem> {
         if self.sign.sign_keys.is_empty() {

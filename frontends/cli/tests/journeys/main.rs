@@ -44,6 +44,8 @@ mod showcase;
 #[cfg(test)]
 mod signed;
 #[cfg(test)]
+mod signed_builds;
+#[cfg(test)]
 mod telemetry;
 #[cfg(test)]
 mod terminal;

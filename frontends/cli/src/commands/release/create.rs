@@ -83,6 +83,10 @@ pub(crate) struct ParameterArgs {
 }
 
 impl ParameterArgs {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.parameters.is_empty()
+    }
+
     /// The values, by name.
     pub(crate) fn given(&self) -> BTreeMap<ParameterName, String> {
         self.parameters.iter().cloned().collect()

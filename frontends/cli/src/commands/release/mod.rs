@@ -3,7 +3,8 @@ mod consists;
 mod create;
 mod look;
 
-use consists::Parts;
+pub(crate) use consists::Parts;
+pub(crate) use create::ParameterArgs;
 
 use crate::app::App;
 use clap::Subcommand;

@@ -107,6 +107,7 @@ impl Hooks for ForgeHooks {
             remotes: it.remotes,
             tag: it.revision,
             release: hook.release,
+            parameters: hook.parameters.clone(),
         }))
     }
 }
