@@ -34,6 +34,7 @@ mod kept;
 mod local;
 mod log;
 mod pack;
+mod parameters;
 mod process;
 mod provenance;
 mod queue;

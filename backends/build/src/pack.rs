@@ -86,7 +86,7 @@ pub(crate) fn descriptor(
 }
 
 /// A path of the source, none of whose folders is a link: what a build has made must not lead out of it.
-fn find(source: &Path, path: &RelativePath) -> Result<PathBuf, Ended> {
+pub(crate) fn find(source: &Path, path: &RelativePath) -> Result<PathBuf, Ended> {
     let missing =
         |why: &str| BuildFailure::new(BuildFault::OutputMissing, format!("`{path}` {why}"));
     let mut found = source.to_owned();

@@ -4,12 +4,14 @@ use crate::{
     digest::{Digest, digest_of},
     error::BackendResult,
     id::{BuildId, HostName, Principal, ServiceName},
-    spec::{ArchiveFormat, ArtifactRef, CommitId, GitRevision, Recipe, Selector, Source},
+    spec::{
+        ArchiveFormat, ArtifactRef, CommitId, GitRevision, ParameterName, Recipe, Selector, Source,
+    },
     time::Timestamp,
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// What is to be built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,10 @@ pub struct BuildRequest {
     /// On which hosts; `None`: wherever the builder builds by itself. It is no part of what makes two builds the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Selector>,
+    /// The parameters of the release that is to be made of it; `None`: of none that is known. A builder that can read the descriptor refuses them before it runs
+    /// anything, with [`ParametersRefused`](BuildFault::ParametersRefused). They are no part of what makes two builds the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<BTreeMap<ParameterName, String>>,
 }
 
 impl BuildRequest {
@@ -37,13 +43,20 @@ impl BuildRequest {
         revision: GitRevision,
         recipe: Recipe,
     ) -> Self {
-        Self { service, source, revision, recipe, on: None }
+        Self { service, source, revision, recipe, on: None, parameters: None }
     }
 
     /// On one of these hosts.
     #[must_use]
     pub fn with_on(mut self, on: Option<Selector>) -> Self {
         self.on = on;
+        self
+    }
+
+    /// For a release with these parameters.
+    #[must_use]
+    pub fn with_parameters(mut self, parameters: Option<BTreeMap<ParameterName, String>>) -> Self {
+        self.parameters = parameters;
         self
     }
 
@@ -129,6 +142,8 @@ pub enum BuildFault {
     OutputMissing,
     /// An output breaks a rule for archives.
     OutputRefused,
+    /// The descriptor does not take the parameters of the release that was to be made, or needs others.
+    ParametersRefused,
     /// There is no such revision.
     RevisionUnknown,
     /// There is no sandbox on the machine that builds, and nothing is built there without one.
@@ -157,6 +172,7 @@ impl BuildFault {
             Self::NoSpace => "no_space",
             Self::OutputMissing => "output_missing",
             Self::OutputRefused => "output_refused",
+            Self::ParametersRefused => "parameters_refused",
             Self::RevisionUnknown => "revision_unknown",
             Self::SandboxMissing => "sandbox_missing",
             Self::SecretMissing => "secret_missing",

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod contexts;
 mod embedded;
+mod fetch;
 mod files;
 mod output;
 mod packages;

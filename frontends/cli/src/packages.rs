@@ -2,13 +2,14 @@
 use crate::problem::io_problem;
 use deploy_core::{backend::ArtifactKind, digest::Digest};
 use deploy_host::{
-    archive::{self, ArchiveError, ArchiveFile, Limits, PackedFile},
+    archive::{self, ArchiveError, ArchiveFile, Encoding, Limits, PackedFile},
     descriptor::{self, Bundle, DescriptorError},
 };
 use deploy_package::Manifest;
 use deploy_wire::{Problem, ProblemCode};
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::File,
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::Path,
@@ -28,19 +29,23 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// The digest of the manifest of the tree in it. This blocks.
+    /// The digest of the manifest of the tree in it, whatever it is wrapped in: what is signed is about the tree. This blocks.
     pub(crate) fn manifest(&self) -> Result<Digest, Problem> {
-        let unreadable = |err: &dyn std::fmt::Display| {
+        let unreadable = |err: &dyn fmt::Display| {
             Problem::new(
                 ProblemCode::InvalidFile,
                 format!("the package cannot be described: {err}"),
             )
         };
+        let limits = Limits::PACKAGE.with_encodings(Encoding::ALL);
         let mut file = &self.file;
         file.rewind().map_err(|err| unreadable(&err))?;
-        let scan = Manifest::read(file, Limits::PACKAGE).map_err(|err| unreadable(&err))?;
+        let manifest = Manifest::read(file, limits).map_err(|err| unreadable(&err))?.manifest;
         file.rewind().map_err(|err| unreadable(&err))?;
-        scan.manifest.digest().map_err(|err| unreadable(&err))
+        if manifest.archive().digest != self.digest {
+            return Err(unreadable(&"it was changed while it was read"));
+        }
+        manifest.digest().map_err(|err| unreadable(&err))
     }
 }
 
@@ -48,7 +53,7 @@ impl Packed {
 pub(crate) fn pack_package(path: &Path) -> Result<Packed, Problem> {
     let refused = |err: ArchiveError| archive_problem(path, &err);
     let mut file = if path.is_dir() {
-        let file = temporary(path)?;
+        let file = temporary(path.display())?;
         archive::pack_dir(path, Limits::PACKAGE, file).map_err(refused)?
     } else {
         File::open(path).map_err(|err| io_problem(path.display(), &err))?
@@ -62,7 +67,7 @@ pub(crate) fn pack_package(path: &Path) -> Result<Packed, Problem> {
 /// Takes a descriptor: an archive, a folder, or a `descriptor.toml` alone. This blocks.
 pub(crate) fn pack_descriptor(path: &Path) -> Result<(Bundle, Packed), Problem> {
     let (bundle, bytes) = read_descriptor(path)?;
-    let mut file = temporary(path)?;
+    let mut file = temporary(path.display())?;
     let written = file.write_all(&bytes).and_then(|()| file.rewind());
     written.map_err(|err| io_problem(path.display(), &err))?;
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -197,14 +202,12 @@ fn archive_problem(path: &Path, err: &ArchiveError) -> Problem {
     }
 }
 
-fn temporary(path: &Path) -> Result<File, Problem> {
+/// A file without a name, for what is to be looked at whole before it is used.
+pub(crate) fn temporary(what: impl fmt::Display) -> Result<File, Problem> {
     let folder = std::env::temp_dir();
     tempfile::tempfile().map_err(|err| {
-        let what = format_args!(
-            "{}: it cannot be packed in the temporary folder {}",
-            path.display(),
-            folder.display()
-        );
+        let what =
+            format_args!("{what}: it cannot be put in the temporary folder {}", folder.display());
         io_problem(what, &err).with_hint("`TMPDIR` names another folder for that")
     })
 }

@@ -31,61 +31,113 @@ pub(crate) struct SignArgs {
     pub(crate) password_file: Option<PathBuf>,
 }
 
-/// What publishers say of a release.
+/// Who signs a release that is made here.
 #[derive(Debug, Args)]
-pub(crate) struct PublishArgs {
+pub(crate) struct SignersArgs {
     #[command(flatten)]
     sign: SignArgs,
-    /// What was signed elsewhere, as `deploy release statement` printed it
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "signatures", conflicts_with = "sign_keys")]
-    statement: Option<PathBuf>,
-    /// A signature on it, as minisign writes it; may be given again
-    #[arg(long = "signature", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "statement")]
-    signatures: Vec<PathBuf>,
     /// A list of keys that leads hosts from the keys that they believe to the signers; may be given again, the oldest first.
     /// `deploy key rotate` makes one
     #[arg(long = "key-list", value_name = "FILE", value_hint = ValueHint::FilePath)]
     key_lists: Vec<PathBuf>,
 }
 
+/// What publishers say of a release.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    signers: SignersArgs,
+    /// What was signed elsewhere, as `deploy release statement` printed it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "signatures", conflicts_with = "sign_keys")]
+    statement: Option<PathBuf>,
+    /// A signature on it, as minisign writes it; may be given again
+    #[arg(long = "signature", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "statement")]
+    signatures: Vec<PathBuf>,
+}
+
+/// Where a release is signed.
+pub(crate) enum Publisher {
+    Here(Signers),
+    Elsewhere(Signed),
+}
+
+/// Who signs, with keys that are open.
+pub(crate) struct Signers {
+    keys: Keys,
+    key_lists: Vec<SignedKeys>,
+}
+
+/// Secret keys that are open.
+pub(crate) struct Keys(Vec<(PathBuf, SecretKey)>);
+
 impl SignArgs {
+    /// Opens the keys, and asks for passwords where nothing else says them.
+    pub(crate) fn open(&self) -> Result<Keys, Problem> {
+        let password_file = self.password_file.as_deref();
+        let open = |it: &PathBuf| Ok((it.clone(), secret_key(it, password_file)?));
+        self.sign_keys.iter().map(open).collect::<Result<_, _>>().map(Keys)
+    }
+}
+
+impl Keys {
     /// Signs `text` with each key.
     pub(crate) fn sign(&self, text: &str) -> Result<Vec<String>, Problem> {
-        self.sign_keys.iter().map(|it| sign(text, it, self.password_file.as_deref())).collect()
+        self.0.iter().map(|(path, key)| sign(text, path, key)).collect()
+    }
+}
+
+impl SignersArgs {
+    /// Whether anything of it is said.
+    pub(crate) const fn is_said(&self) -> bool {
+        !self.sign.sign_keys.is_empty() || !self.key_lists.is_empty()
+    }
+
+    /// Opens the keys of those who sign; `None` if nobody does.
+    pub(crate) fn open(&self) -> Result<Option<Signers>, Problem> {
+        if self.sign.sign_keys.is_empty() {
+            return match self.key_lists.is_empty() {
+                true => Ok(None),
+                false => Err(nothing_signed()),
+            };
+        }
+        let key_lists = self.key_lists()?;
+        Ok(Some(Signers { keys: self.sign.open()?, key_lists }))
+    }
+
+    fn key_lists(&self) -> Result<Vec<SignedKeys>, Problem> {
+        self.key_lists.iter().map(|it| read_keys(it)).collect()
+    }
+}
+
+fn nothing_signed() -> Problem {
+    usage("`--key-list` goes with what is signed: `--sign-key`, or `--statement`")
+}
+
+impl Signers {
+    /// Signs what is said of a release.
+    pub(crate) fn sign(&self, statement: &Statement) -> Result<Signed, Problem> {
+        let statement = text_of(statement)?;
+        let signatures = self.keys.sign(&statement)?;
+        Ok(Signed { statement, signatures, key_lists: self.key_lists.clone() })
     }
 }
 
 impl PublishArgs {
-    /// Whether anything is to be said of the release.
-    pub(crate) const fn asks(&self) -> bool {
-        !self.sign.sign_keys.is_empty() || self.statement.is_some()
-    }
-
-    /// What is said of a release: what was signed elsewhere, or `statement`, which is signed now.
-    pub(crate) fn signed(&self, statement: &Statement) -> Result<Option<Signed>, Problem> {
-        if !self.asks() {
-            if self.key_lists.is_empty() {
-                return Ok(None);
-            }
-            return Err(usage(
-                "`--key-list` goes with what is signed: `--sign-key`, or `--statement`",
-            ));
-        }
-        let (statement, signatures) = match &self.statement {
-            Some(file) => {
-                let signatures =
-                    self.signatures.iter().map(|it| read(it)).collect::<Result<_, _>>()?;
-                (read(file)?, signatures)
-            }
-            None => {
-                let text = text_of(statement)?;
-                let signatures = self.sign.sign(&text)?;
-                (text, signatures)
-            }
+    /// Who says something of the release; `None` if nobody does.
+    pub(crate) fn open(&self) -> Result<Option<Publisher>, Problem> {
+        let Some(statement) = &self.statement else {
+            return Ok(self.signers.open()?.map(Publisher::Here));
         };
-        let key_lists = self.key_lists.iter().map(|it| read_keys(it)).collect::<Result<_, _>>()?;
-        Ok(Some(Signed { statement, signatures, key_lists }))
+        let signatures = self.signatures.iter().map(|it| read(it)).collect::<Result<_, _>>()?;
+        let (statement, key_lists) = (read(statement)?, self.signers.key_lists()?);
+        Ok(Some(Publisher::Elsewhere(Signed { statement, signatures, key_lists })))
     }
+}
+
+/// Whether what was signed is about the tree in the package, and not about its archive alone.
+pub(crate) fn covers_tree(signed: &Signed) -> bool {
+    let statement = Statement::read_unverified(signed.statement.as_bytes());
+    statement.is_ok_and(|it| it.manifest.is_some())
 }
 
 /// What is signed of a statement.
@@ -116,10 +168,9 @@ pub(crate) fn new_password(file: Option<&Path>) -> Result<String, Problem> {
     Ok(first)
 }
 
-fn sign(text: &str, key: &Path, password_file: Option<&Path>) -> Result<String, Problem> {
-    let secret = secret_key(key, password_file)?;
-    let signature = minisign::sign(None, &secret, Cursor::new(text), None, None);
-    let signature = signature.map_err(|err| unusable(key, &err))?;
+fn sign(text: &str, path: &Path, key: &SecretKey) -> Result<String, Problem> {
+    let signature = minisign::sign(None, key, Cursor::new(text), None, None);
+    let signature = signature.map_err(|err| unusable(path, &err))?;
     Ok(signature.into_string())
 }
 

@@ -7,7 +7,7 @@ use deploy_core::{
     spec::{GitRemote, GitRevision},
 };
 use deploy_wire::Problem;
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// What a server needs to build.
 #[derive(Clone, Debug)]
@@ -66,4 +66,6 @@ pub struct PushedTag {
     pub tag: GitRevision,
     /// Whether the release is made of it.
     pub release: bool,
+    /// What scripts of the release see as `P_<NAME>`.
+    pub parameters: BTreeMap<String, String>,
 }

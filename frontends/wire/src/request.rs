@@ -44,6 +44,10 @@ pub struct NewBuild {
     /// On which hosts, such as `role=builder`; null: where the server builds by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<String>,
+    /// The parameters of the release that whoever asks will make of it, so that they are judged before anything is built; null judges none. Those in `then`
+    /// are judged anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<BTreeMap<String, String>>,
 }
 
 /// What becomes of a build that has succeeded: its artifacts are put into the store.
@@ -56,6 +60,12 @@ pub struct Publication {
     /// Whether the release is made of it as well.
     #[serde(default)]
     pub release: bool,
+    /// What scripts of the release see as `P_<NAME>`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// What the publishers of the release have said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
 }
 
 /// What a host is to be.

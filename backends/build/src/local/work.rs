@@ -9,6 +9,7 @@ use crate::{
     kept,
     log::Log,
     pack::Watch,
+    parameters,
     queue::{FETCH, PACK, Turn, turn},
     quota::Quota,
     records::Owner,
@@ -17,12 +18,12 @@ use crate::{
 };
 use deploy_core::{
     backend::{
-        BackendError, BackendResult, Build, BuildFailure, BuildFault, BuildReport, BuildState,
-        ErrorKind, Isolation,
+        BackendError, BackendResult, Build, BuildFailure, BuildFault, BuildOutput, BuildReport,
+        BuildState, ErrorKind, Isolation,
     },
     id::{BuildId, SecretName},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 /// Between two looks whether it is this build's turn.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -204,6 +205,7 @@ impl Work {
                     .to_owned(),
             );
         }
+        parameters::judge_source(&request, &places.source)?;
         Ok((None, checkout.committed_at))
     }
 
@@ -221,6 +223,10 @@ impl Work {
         let Some(same) = kept::same(records, &builds, &self.build, isolation) else {
             return Ok(None);
         };
+        if let Some(BuildReport { descriptor: Some(_), .. }) = &same.report {
+            let descriptor = records.folder(&same.id).join(BuildOutput::Descriptor.as_str());
+            parameters::judge(&self.build.request, &fs::read(descriptor)?)?;
+        }
         kept::adopt(records, same, &self.build)?;
         self.log.say(format_args!(
             "source and recipe are those of build {}, and so are the outputs",

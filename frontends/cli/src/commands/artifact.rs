@@ -2,6 +2,7 @@ use super::{
     channel::ChannelCommand,
     garbage::Gc,
     parcel::{Export, Import},
+    pull::Pull,
 };
 use crate::{
     app::App,
@@ -24,6 +25,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 #[derive(Debug, Subcommand)]
 pub(crate) enum ArtifactCommand {
     Push(Push),
+    Pull(Pull),
     List(List),
     Verify(Verify),
     Holders(HoldersOf),
@@ -133,7 +135,7 @@ pub(super) enum Kind {
 
 /// What a listed artifact is for.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum ListedKind {
+pub(super) enum ListedKind {
     Package,
     Descriptor,
     Provenance,
@@ -162,6 +164,7 @@ impl ArtifactCommand {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, Problem> {
         match self {
             Self::Push(command) => command.run(app).await,
+            Self::Pull(command) => command.run(app).await,
             Self::List(command) => command.run(app).await,
             Self::Verify(command) => command.run(app).await,
             Self::Holders(command) => command.run(app).await,

@@ -118,7 +118,7 @@ impl Rotate {
         let list = KeyList::new(self.serial.get(), self.needed, self.keys);
         list.publishers().map_err(|why| usage(why.to_string()))?;
         let text = text_of_keys(&list)?;
-        let signed = SignedKeys { signatures: self.sign.sign(&text)?, list: text };
+        let signed = SignedKeys { signatures: self.sign.open()?.sign(&text)?, list: text };
         let document = serde_json::to_string(&signed).map_err(invalid)?;
         write_whole(&self.to, &format!("{document}\n"))?;
         app.output.result(&signed, |output| {

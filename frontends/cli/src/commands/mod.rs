@@ -17,6 +17,7 @@ pub(crate) mod key;
 pub(crate) mod limit;
 pub(crate) mod parcel;
 pub(crate) mod plan;
+pub(crate) mod pull;
 pub(crate) mod relay;
 pub(crate) mod release;
 pub(crate) mod rollout;

@@ -1,7 +1,8 @@
 //! Uploads that show how far they are.
 use super::Place;
 use crate::{
-    output::{Output, Screen, size},
+    fetch::showing,
+    output::{Output, size},
     packages::Packed,
 };
 use deploy_client::{ArtifactUpload, Client, ClientError};
@@ -14,12 +15,8 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
-
-/// How often it is said how far an upload is.
-const EVERY: Duration = Duration::from_millis(250);
 
 /// Uploads what is packed, going on where an upload before was cut off.
 pub(super) async fn upload(
@@ -44,34 +41,12 @@ pub(super) async fn upload(
             Ok(Counted { file, begin, reached })
         }
     };
-    let uploading = client.upload(&what, open);
-    if !output.is_live() {
-        return uploading.await;
-    }
-    let mut screen = Screen::new(output);
-    let mut every = tokio::time::interval(EVERY);
-    // What is there already takes no time, and nothing need be said of it.
-    every.tick().await;
-    tokio::pin!(uploading);
-    loop {
-        tokio::select! {
-            uploaded = &mut uploading => {
-                screen.clear();
-                return uploaded;
-            }
-            _ = every.tick() => {
-                let done = reached.load(Ordering::Relaxed);
-                screen.draw(vec![format!(
-                    "uploading {} {} {}: {} of {}",
-                    what.kind,
-                    what.repository,
-                    what.version,
-                    size(done),
-                    size(what.size)
-                )]);
-            }
-        }
-    }
+    let line = || {
+        let done = size(reached.load(Ordering::Relaxed));
+        let (all, ArtifactUpload { kind, repository, version, .. }) = (size(what.size), &what);
+        format!("uploading {kind} {repository} {version}: {done} of {all}")
+    };
+    showing(output, line, client.upload(&what, open)).await
 }
 
 /// A file that counts how far it was read.

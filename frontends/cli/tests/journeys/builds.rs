@@ -13,7 +13,12 @@ fn lab(commands: &str) -> Lab {
 
 /// Makes the repository, and the service that is built of it.
 pub(crate) fn prepare(lab: &Lab, commands: &str) {
-    lab.write("repository/deploy/descriptor.toml", DESCRIPTOR);
+    prepare_with(lab, commands, DESCRIPTOR);
+}
+
+/// The same, with this descriptor.
+pub(crate) fn prepare_with(lab: &Lab, commands: &str, descriptor: &str) {
+    lab.write("repository/deploy/descriptor.toml", descriptor);
     for version in ["1.0.0", "1.1.0"] {
         lab.write("repository/version.txt", version);
         git(lab, &["init", "--quiet"]);

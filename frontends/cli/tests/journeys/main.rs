@@ -26,6 +26,8 @@ mod machine_output;
 #[cfg(test)]
 mod parcels;
 #[cfg(test)]
+mod pulls;
+#[cfg(test)]
 mod remote;
 #[cfg(test)]
 mod repair;
@@ -39,6 +41,10 @@ mod server_builds;
 mod shelf;
 #[cfg(test)]
 mod showcase;
+#[cfg(test)]
+mod signed;
+#[cfg(test)]
+mod signed_builds;
 #[cfg(test)]
 mod telemetry;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Builds at a server, for whoever asks: by the command line, and by webhooks of forges.
 use crate::{
-    builds::{PRINTS, git, prepare},
+    builds::{PRINTS, git, prepare, prepare_with},
     lab::{Lab, eventually},
 };
 use hmac_sha256::HMAC;
@@ -205,4 +205,30 @@ fn a_webhook_that_nobody_has_signed_starts_nothing() {
     assert_eq!(lab.json(&["build", "list"]), json!([]));
     let log = lab.server_log();
     assert!(log.contains("bad_signature") && !log.contains(SECRET), "{log}");
+}
+
+#[test]
+fn the_parameters_of_a_webhook_are_those_of_its_releases() {
+    let hook = |name: &str, parameters: &str| {
+        format!(
+            "[hooks.{name}]\nforge = \"github\"\nservice = \"web\"\nsecret = \"hook\"\nrelease = true\n{parameters}"
+        )
+    };
+    let (with, without) = (hook("with", "parameters = { PORT = \"8080\" }\n"), hook("without", ""));
+    let lab = Lab::with_server_of(&format!("{BUILDS}{with}{without}"));
+    let needy = "format = 1\n[parameters.PORT]\ntype = \"integer\"\nmin = 1\nmax = 65535\nrequired = true\n[steps.verify]\nenabled = false\n";
+    prepare_with(&lab, PRINTS, needy);
+    keep(&lab, SECRET);
+    let said = body(&lab, "github", "v1.0.0");
+    let (status, answer) = send(&lab, "without", &headers("github", SECRET, &said), &said);
+    assert_eq!(status, 202, "{answer}");
+    let build = || lab.json(&["build", "show", answer["build"]["id"].as_str().unwrap()]);
+    eventually("the build is over", || build()["state"] == "failed");
+    assert_eq!(build()["fault"], "parameters_refused");
+    assert_eq!(build()["reason"], "parameter `PORT` is required: give it a value");
+    let (status, answer) = send(&lab, "with", &headers("github", SECRET, &said), &said);
+    assert_eq!(status, 202, "{answer}");
+    eventually("the release is made", || lab.run(&["release", "show", "web-1.0.0"]).code == 0);
+    let release = lab.json(&["release", "show", "web-1.0.0"]);
+    assert_eq!(release["parameters"], json!({"PORT": "8080"}));
 }

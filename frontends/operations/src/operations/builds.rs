@@ -8,17 +8,17 @@ use crate::{
 use deploy_core::{
     access::{Action, Resource},
     backend::{
-        self, ArtifactKind, BuildLog, BuildOutput, BuildReport, BuildRequest, BuildState, Builder,
-        Holder, ListBuilds,
+        self, ArtifactKind, BuildFault, BuildLog, BuildOutput, BuildReport, BuildRequest,
+        BuildState, Builder, Holder, ListBuilds,
     },
     id::{BuildId, ReleaseId, RepositoryName, ServiceName, Version},
-    spec::{ArtifactRef, GitRemote},
+    spec::{ArtifactRef, GitRemote, ParameterName},
 };
 use deploy_wire::{
     Artifact, Build, NewBuild, NewRelease, Problem, ProblemCode, Publication, PublishedBuild,
     Release,
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How often it is looked whether a build is over.
 const LOOK: Duration = Duration::from_millis(250);
@@ -53,10 +53,17 @@ impl Builds {
         if let Some(then) = &asked.then {
             self.may_publish(&service, then).await?;
         }
+        let of_then = asked.then.as_ref().filter(|it| it.release).map(|it| &it.parameters);
+        let parameters = of_then.or(asked.parameters.as_ref()).map(parameters).transpose()?;
+        if parameters.is_some() && spec.recipe.descriptor.is_none() {
+            return Err(no_descriptor(&format!("service `{service}` builds")));
+        }
         let resource = Resource::Service(service.clone());
         let permit = self.operations.permit(Action::BuildRun, resource).await?;
         let on = asked.on.as_ref().map(|it| field("on", it)).transpose()?;
-        let request = BuildRequest::new(service, spec.source, revision, spec.recipe).with_on(on);
+        let request = BuildRequest::new(service, spec.source, revision, spec.recipe)
+            .with_on(on)
+            .with_parameters(parameters);
         Ok(Build::from(&self.builder.submit(&permit, &request).await.or_problem()?))
     }
 
@@ -158,10 +165,7 @@ impl Builds {
         };
         let with_release = publication.release;
         if with_release && report.descriptor.is_none() {
-            let message = format!("build {id} has no descriptor, which a release needs");
-            return Err(invalid(message)
-                .with_hint("`descriptor` under `[build]` names the folder of the source that is one; or `deploy release create` takes another one")
-                .with_context("build", id));
+            return Err(no_descriptor(&format!("build {id} has made")).with_context("build", id));
         }
         let mut artifacts =
             vec![self.put(&build, BuildOutput::Package, report.package, &version).await?];
@@ -170,7 +174,7 @@ impl Builds {
         }
         let provenance = self.put_provenance(&build, report.provenance, &version).await?;
         let release = match with_release {
-            true => Some(self.release(&build, report, &provenance, &version).await?),
+            true => Some(self.release(&build, publication, &provenance, &version).await?),
             false => None,
         };
         artifacts.push(provenance);
@@ -256,19 +260,21 @@ impl Builds {
     async fn release(
         &self,
         build: &backend::Build,
-        report: &BuildReport,
+        publication: &Publication,
         provenance: &Artifact,
         version: &Version,
     ) -> Result<Release, Problem> {
-        let request = &build.request;
+        let (request, report) = (&build.request, succeeded(build)?);
         let commit = build.commit.as_ref().map(ToString::to_string).unwrap_or_default();
         let asked = NewRelease {
             service: request.service.to_string(),
             version: version.to_string(),
             package: report.package.digest.to_string(),
             descriptor: report.descriptor.map(|it| it.digest.to_string()).unwrap_or_default(),
+            parameters: publication.parameters.clone(),
             provenance: format!("git+{}@{commit} {}", request.source.remote, provenance.digest),
-            ..NewRelease::default()
+            signed: publication.signed.clone(),
+            id: None,
         };
         let release = self.operations.create_release(&asked).await?;
         // The statement stays for as long as what it is about.
@@ -289,6 +295,18 @@ impl Builds {
             }
         })
     }
+}
+
+fn parameters(
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<ParameterName, String>, Problem> {
+    given.iter().map(|(name, it)| Ok((field("parameters", name)?, it.clone()))).collect()
+}
+
+/// Why there is no release of something that `makes` a package alone.
+fn no_descriptor(makes: &str) -> Problem {
+    invalid(format_args!("{makes} no descriptor, which a release needs"))
+        .with_hint("`descriptor` under `[build]` names the folder of the source that is one; or `deploy release create` takes another one")
 }
 
 /// What an output is in the store.
@@ -337,8 +355,12 @@ pub fn build_problem(build: &Build) -> Option<Problem> {
         _ => return None,
     };
     let fault = build.fault.as_ref().unwrap_or(&build.state);
+    let hint = match fault == BuildFault::ParametersRefused.as_str() {
+        true => "`--parameter NAME=VALUE` gives a parameter its value".to_owned(),
+        false => format!("`deploy build log {id}` shows what it printed"),
+    };
     let problem = Problem::new(ProblemCode::BuildFailed, message)
-        .with_hint(format!("`deploy build log {id}` shows what it printed"))
+        .with_hint(hint)
         .with_context("build", id)
         .with_context("fault", fault);
     Some(problem)

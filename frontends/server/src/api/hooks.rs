@@ -107,12 +107,16 @@ async fn start(
     claim: &AnswerClaim,
     pushed: PushedTag,
 ) -> Answer<Response> {
-    let then = pushed.release.then_some(Publication { version: None, release: true });
+    let then = pushed.release.then(|| Publication {
+        release: true,
+        parameters: pushed.parameters,
+        ..Publication::default()
+    });
     let asked = NewBuild {
         service: pushed.service.to_string(),
         revision: pushed.tag.to_string(),
         then: then.clone(),
-        on: None,
+        ..NewBuild::default()
     };
     let build = builds.start(&asked).await?;
     let id = field("build", &build.id)?;

@@ -30,6 +30,7 @@ impl Hooks for Trusting {
             remotes: vec![parse(body["remote"].as_str().unwrap_or(REMOTE))],
             tag: parse(tag),
             release: body["release"] == true,
+            parameters: BTreeMap::new(),
         }))
     }
 }

@@ -18,6 +18,23 @@ pub struct Artifact {
     pub put_at: String,
 }
 
+/// What `artifact pull` wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulled {
+    /// The file.
+    pub file: String,
+    /// Where the artifact is listed.
+    pub repository: String,
+    /// `package`, `descriptor` or `provenance`.
+    pub kind: String,
+    /// Which version it is.
+    pub version: String,
+    /// `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// How many bytes.
+    pub size: u64,
+}
+
 /// What `artifact verify` found: a list of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -17,7 +17,7 @@ mod service;
 mod token;
 
 pub use agent::{Agent, AgentFacts, IssuedJoinToken, JoinToken};
-pub use artifact::{Artifact, Garbage, Holders, Upload, Verification};
+pub use artifact::{Artifact, Garbage, Holders, Pulled, Upload, Verification};
 pub use backup::{Backup, Restored};
 pub use build::{Build, BuildLogLine, BuildSpec, HookAnswer, PublishedBuild};
 pub use channel::{Channel, ChannelMove, ChannelSpec};

@@ -125,6 +125,7 @@ impl Hooks for ForgeHooks {
             remotes: it.remotes,
             tag: it.revision,
             release: hook.release,
+            parameters: hook.parameters.clone(),
         }))
     }
 }

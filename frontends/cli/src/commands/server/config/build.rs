@@ -3,7 +3,7 @@ use crate::problem::{invalid, usage};
 use deploy_build::{Forge, SandboxUse};
 use deploy_core::{
     id::{AccountName, SecretName, ServiceName},
-    spec::{AbsolutePath, Selector},
+    spec::{AbsolutePath, ParameterName, Selector},
 };
 use deploy_wire::Problem;
 use serde::Deserialize;
@@ -39,6 +39,8 @@ pub(super) struct HookFile {
     secret: SecretName,
     #[serde(default)]
     release: bool,
+    #[serde(default)]
+    parameters: BTreeMap<ParameterName, String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -85,6 +87,8 @@ pub(in crate::commands::server) struct HookConfig {
     pub(in crate::commands::server) secret: SecretName,
     /// Whether a tag becomes a release.
     pub(in crate::commands::server) release: bool,
+    /// What the scripts of that are given.
+    pub(in crate::commands::server) parameters: BTreeMap<String, String>,
 }
 
 impl BuildFile {
@@ -153,6 +157,12 @@ impl HookFile {
                 name.escape_debug()
             )));
         }
+        if !self.release && !self.parameters.is_empty() {
+            return Err(usage(format_args!(
+                "`hooks.{name}.parameters` are those of a release, and `hooks.{name}.release` makes none"
+            )));
+        }
+        let parameters = self.parameters.into_iter().map(|(name, it)| (name.to_string(), it));
         Ok(HookConfig {
             forge: match self.forge {
                 ForgeFile::Gitea => Forge::Gitea,
@@ -162,6 +172,7 @@ impl HookFile {
             service: self.service,
             secret: self.secret,
             release: self.release,
+            parameters: parameters.collect(),
         })
     }
 }

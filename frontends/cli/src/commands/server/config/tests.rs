@@ -50,6 +50,9 @@ fn nothing_is_built_unless_it_is_said() {
     let hooks = builds(hook).unwrap().hooks;
     assert_eq!(hooks["web-tags"].service.as_str(), "web");
     assert!(!hooks["web-tags"].release);
+    let hook = format!("{hook}\nrelease = true\nparameters = {{ PORT = \"8080\" }}");
+    let given = &builds(&hook).unwrap().hooks["web-tags"].parameters;
+    assert_eq!(given["PORT"], "8080");
     let variables =
         [("DEPLOY_SERVE_BUILD_ENABLED", "true"), ("DEPLOY_SERVE_BUILD_SANDBOX", "preferred")];
     let read = config("", &variables, Given::default()).unwrap().builds.unwrap();
@@ -79,6 +82,10 @@ fn every_complaint_says_where() {
         (
             "[build]\nenabled = true\n[hooks.A]\nforge = \"github\"\nservice = \"web\"\nsecret = \"s\"",
             "`hooks.A`: a name has a-z, 0-9 and `-`",
+        ),
+        (
+            "[build]\nenabled = true\n[hooks.a]\nforge = \"github\"\nservice = \"web\"\nsecret = \"s\"\nparameters = { PORT = \"1\" }",
+            "`hooks.a.parameters` are those of a release",
         ),
         (
             "[hooks.a]\nforge = \"sourceforge\"\nservice = \"web\"\nsecret = \"s\"",
