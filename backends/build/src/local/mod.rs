@@ -22,7 +22,6 @@ use deploy_core::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::File,
     io,
     num::NonZeroUsize,
     path::{Component, Path, PathBuf},

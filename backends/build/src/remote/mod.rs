@@ -32,7 +32,7 @@ use deploy_core::{
 };
 use handover::Runner;
 use place::Terms;
-use std::{fs::File, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 use work::Work;
 
 /// How much the log of a remote build may have, in bytes: executors bound what an attempt prints to 64 MiB.
