@@ -40,6 +40,7 @@ const NEEDS: &[Need] = &[
         package: "strace",
         what_for: "the crash tests kill at system calls with it",
     },
+    Need { program: "zstd", package: "zstd", what_for: "packages are compressed by it" },
     Need { program: "sudo", package: "sudo", what_for: "steps that run as another account" },
 ];
 

@@ -3,7 +3,7 @@ use deploy_benches::Failure;
 use deploy_core::digest::Digest;
 use deploy_package::{
     Manifest, Publication,
-    archive::{Encoding, Limits},
+    archive::Limits,
     chunks::{Index, Packs},
     delta::Delta,
     install::{Durability, NewTree, Previous, unpack},
@@ -21,7 +21,7 @@ use std::{
 
 /// The first argument of a process that is to do one step.
 pub(crate) const MARK: &str = "--step";
-const LIMITS: Limits = Limits::PACKAGE.with_encodings(Encoding::ALL);
+const LIMITS: Limits = Limits::PACKAGE;
 
 /// What a step took.
 #[derive(Clone, Copy, Debug)]

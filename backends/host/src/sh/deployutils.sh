@@ -128,6 +128,31 @@ du_sync_names() {
 	sync "$@" 2>/dev/null || sync
 }
 
+# du_tar PACKAGE: prints the tar in a package, whatever it is compressed by.
+du_tar() {
+	case $(du_encoding "$1") in
+	gzip) gzip -dc <"$1" ;;
+	zstd) zstd -dcq <"$1" ;;
+	*) cat <"$1" ;;
+	esac
+}
+
+# du_encoding PACKAGE: prints what a package is compressed by, going by its first bytes: `gzip`, `zstd`, or nothing.
+du_encoding() {
+	if [ "$(head -c 2 "$1" | tr -d '\000')" = "$(printf '\037\213')" ]; then
+		echo gzip
+	elif [ "$(head -c 4 "$1" | tr -d '\000')" = "$(printf '\050\265\057\375')" ]; then
+		echo zstd
+	fi
+}
+
+# du_can_unpack PACKAGE: fails where this host lacks what its package is compressed by.
+du_can_unpack() {
+	du_program=$(du_encoding "$1")
+	[ -z "$du_program" ] || command -v "$du_program" >/dev/null ||
+		du_fail "this host has no \`$du_program\`, by which the package is compressed: install it, or pack the release as tar.gz"
+}
+
 # du_install [RELEASE [PACKAGE]]: unpacks PACKAGE as releases/RELEASE unless that is there and whole, or takes the tree that
 # an agent has put together of it, makes it current, prunes. A crash at any point leaves the old release current or the new
 # one, whole. Can be repeated.
@@ -139,6 +164,7 @@ du_install() {
 	if [ -e "$du_final/.complete" ]; then
 		du_log "release $1 is installed"
 	else
+		[ -z "$2" ] || du_can_unpack "$2" || return
 		mkdir -p "$DEPLOY_PATH/shared" "$DEPLOY_PATH/releases" || return
 		if [ -z "$2" ] && [ -n "${DEPLOY_TREE:-}" ] && [ "$1" = "$DEPLOY_RELEASE" ]; then
 			# Called again in the same step, it finds the tree where it has put it.
@@ -151,7 +177,7 @@ du_install() {
 			mkdir "$du_new" || return
 		fi
 		if [ -n "$2" ]; then
-			{ gzip -dc <"$2" || : >"$du_broken"; } | tar -xof - -C "$du_new" || : >"$du_broken"
+			{ du_tar "$2" || : >"$du_broken"; } | tar -xof - -C "$du_new" || : >"$du_broken"
 			if [ -e "$du_broken" ]; then
 				rm -rf "$du_new" "$du_broken"
 				du_fail "cannot unpack $2"

@@ -150,13 +150,20 @@ fn encoding(beginning: &[u8], limits: Limits) -> Result<Encoding, Refusal> {
     }
     let encoding = Encoding::of(beginning).filter(|it| limits.encodings.contains(it));
     encoding.ok_or_else(|| {
-        let names: Vec<_> = limits.encodings.iter().map(|it| it.as_str()).collect();
         let rule = match limits.encodings {
             [Encoding::TarGz] => Rule::NotGzip,
             _ => Rule::Encoding,
         };
-        Refusal::new(rule, format!("it is no {}, going by its beginning", names.join(" or ")))
+        Refusal::new(rule, format!("it is no {}, going by its beginning", any_of(limits.encodings)))
     })
+}
+
+fn any_of(encodings: &[Encoding]) -> String {
+    let names: Vec<_> = encodings.iter().map(|it| it.as_str()).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 impl<R: Read> Source for Decoded<R> {

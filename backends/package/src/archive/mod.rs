@@ -38,7 +38,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For packages: 200,000 entries, 16 GiB, 200:1 beyond the first 16 MiB. Only gzip: all hosts can unpack it by themselves.
+    /// For packages: 200,000 entries, 16 GiB, 200:1 beyond the first 16 MiB, in any encoding.
     pub const PACKAGE: Self = Self {
         entries: 200_000,
         unpacked_bytes: 16 << 30,
@@ -46,12 +46,17 @@ impl Limits {
         ratio_floor: 16 << 20,
         path_bytes: 1_024,
         depth: 32,
-        encodings: &[Encoding::TarGz],
+        encodings: Encoding::ALL,
     };
 
-    /// For descriptors: 1,000 entries, 16 MiB.
-    pub const DESCRIPTOR: Self =
-        Self { entries: 1_000, unpacked_bytes: 16 << 20, path_bytes: 200, ..Self::PACKAGE };
+    /// For descriptors: 1,000 entries, 16 MiB. Only gzip: all hosts can unpack it.
+    pub const DESCRIPTOR: Self = Self {
+        entries: 1_000,
+        unpacked_bytes: 16 << 20,
+        path_bytes: 200,
+        encodings: &[Encoding::TarGz],
+        ..Self::PACKAGE
+    };
 
     /// With at most `entries`.
     #[must_use]

@@ -376,8 +376,8 @@ fn streams() -> Vec<Attack> {
     damaged[at] ^= 1;
     vec![
         by_bytes("nothing", Rule::Truncated, Vec::new()),
-        by_bytes("a zip file", Rule::NotGzip, b"PK\x03\x04 and so on, for a while".to_vec()),
-        by_bytes("no compression", Rule::NotGzip, tar.clone()),
+        by_bytes("a zip file", Rule::Encoding, b"PK\x03\x04 and so on, for a while".to_vec()),
+        by_bytes("a tar that is cut", Rule::Truncated, tar[..2 * BLOCK].to_vec()),
         by_bytes("a wrong checksum", Rule::NotTar, gzip(&wrong_sum)),
         by_bytes("text", Rule::NotTar, gzip(&[b'a'; 2_000])),
         by_bytes("no end mark", Rule::Truncated, gzip(&tar[..2 * BLOCK])),

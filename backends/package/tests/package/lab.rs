@@ -15,7 +15,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-pub(crate) const LIMITS: Limits = Limits::PACKAGE.with_encodings(Encoding::ALL);
+pub(crate) const LIMITS: Limits = Limits::PACKAGE;
 
 /// Numbers that look random, and are the same in every run.
 pub(crate) struct Random(pub(crate) u64);

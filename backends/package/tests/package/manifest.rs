@@ -124,7 +124,7 @@ fn zstd_is_one_frame_that_holds_together() {
     maker.file("zeros", &vec![0; 64 << 20]);
     assert_eq!(code(&packed(&maker.tar(), Encoding::TarZst)), "ratio");
     assert_eq!(code(&bomb), "ratio");
-    let limits = Limits::PACKAGE;
+    let limits = Limits::DESCRIPTOR;
     assert_eq!(Manifest::read(&*good, limits).unwrap_err().code(), "not_gzip");
 }
 

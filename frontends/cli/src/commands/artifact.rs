@@ -45,7 +45,7 @@ pub(crate) enum ArtifactCommand {
     deploy artifact push ./descriptor --kind descriptor --repository web --version 3"
 )]
 pub(crate) struct Push {
-    /// A `tar.gz` archive, or a folder to pack
+    /// An archive (`tar`, `tar.gz` or `tar.zst`), or a folder to pack
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     path: PathBuf,
     /// Where it is listed

@@ -28,7 +28,7 @@ pub(crate) struct Create {
     /// A label of the hosts that it lets in; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     labels: Vec<(LabelKey, LabelValue)>,
-    /// For relays of that zone, and not for hosts
+    /// For relays of that zone; a machine that enrols by it as a host is one, with the labels `role=relay` and `zone`
     #[arg(long, requires = "zone")]
     relay: bool,
     /// The zone of what it lets in: as `--label zone=ZONE`

@@ -1,7 +1,7 @@
 //! Exports and imports: from one store into another, and nothing that is wrong.
 use crate::lab::{Lab, journeys};
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 /// A store that has nothing yet, and a file out of another one.
 fn carry(file: &Path) -> Lab {
@@ -108,7 +108,52 @@ fn what_is_no_whole_export_brings_nothing(lab: &Lab) {
     there.refused(&["artifact", "import", "nowhere.tar"], 1);
 }
 
+/// Packed by the programs that people pack with.
+fn pack(lab: &Lab, version: &str, by: &[&str]) {
+    lab.write("tree/version", version);
+    let file = lab.path(&format!("{version}.pack"));
+    let mut tar = Command::new("tar");
+    let tar = tar.args(["--format=gnu", "-C"]).arg(lab.path("tree")).args(by).arg("-cf").arg(file);
+    assert!(tar.arg(".").status().unwrap().success(), "{version}");
+}
+
+fn a_package_is_taken_whatever_it_is_compressed_by(lab: &Lab) {
+    lab.hosts(1);
+    lab.service("");
+    for (version, by) in [("gz", &["-z"][..]), ("zst", &["-I", "zstd"]), ("tar", &[])] {
+        pack(lab, version, by);
+        let descriptor = format!("# {version}\nformat = 1\n[steps.verify]\nenabled = false\n");
+        lab.write("descriptor/descriptor.toml", &descriptor);
+        let file = format!("{version}.pack");
+        let made_of = ["--package", &file, "--descriptor", "descriptor"];
+        lab.ok(&[&["release", "create", "web", version][..], &made_of].concat());
+        let release = format!("web-{version}");
+        lab.ok(&["rollout", "start", "web", &release]);
+        assert_eq!(lab.version(1).as_deref(), Some(version));
+
+        lab.ok(&["artifact", "export", "--release", &release, "--to", "out.tar"]);
+        let there = carry(&lab.path("out.tar"));
+        there.service("");
+        let import = there.json(&["artifact", "import", "in.tar"]);
+        let added = [format!("web/descriptor/{version}"), format!("web/package/{version}")];
+        assert_eq!(import["added"], json!(added));
+        fs::copy(lab.path(&file), there.path(&file)).unwrap();
+        there.ok(&["artifact", "push", &file, "--repository", "copies", "--version", version]);
+    }
+}
+
+fn what_is_no_archive_is_told_what_one_may_be(lab: &Lab) {
+    pack(lab, "xz", &["-I", "bzip2"]);
+    let push = ["artifact", "push", "xz.pack", "--repository", "web", "--version", "1"];
+    let refused = lab.refused(&push, 1);
+    assert_eq!(refused["context"]["rule"], "encoding", "{refused}");
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.contains("no tar, tar.gz or tar.zst"), "{message}");
+}
+
 journeys!(
+    a_package_is_taken_whatever_it_is_compressed_by,
+    what_is_no_archive_is_told_what_one_may_be,
     a_release_is_carried_into_a_closed_network,
     versions_are_brought_over_what_is_there,
     what_is_no_whole_export_brings_nothing,

@@ -152,6 +152,39 @@ case_a_broken_package_is_not_installed() {
 	never library 'du_fetch "$DEPLOY_PACKAGE" 0000'
 }
 
+case_a_package_is_unpacked_whatever_it_is_compressed_by() {
+	zstd=$(PATH=/usr/local/bin:/usr/bin:/bin command -v zstd) || skip "no zstd here"
+	release r1
+	tar -C tree -cf package .
+	library du_install
+	same "$(cat app/current/name)" r1
+	# A host without zstd.
+	RELEASE=r2
+	release r2
+	tar -C tree -cf - . | "$zstd" -q >package
+	mkdir bin
+	for program in sh tar gzip head tr cat mkdir mv rm ln sync readlink ls; do
+		ln -s "$(PATH=$LOGIN_PATH command -v "$program")" "bin/$program"
+	done
+	never install_by_bin 2>err
+	same "$(wc -l <err)" 1
+	grep -q 'this host has no `zstd`, by which the package is compressed: install it' err
+	never [ -e app/releases/r2 ]
+	ln -s "$zstd" bin/zstd
+	install_by_bin
+	same "$(cat app/current/name)" r2
+	# One that is cut short.
+	RELEASE=r3
+	head -c 60 package >cut && mv cut package
+	never install_by_bin
+	same "$(readlink app/current)" releases/r2
+}
+
+# Installs with what is in bin alone.
+install_by_bin() {
+	(LOGIN_PATH=$T/bin && library du_install)
+}
+
 case_a_tree_is_installed_where_there_is_one() {
 	tree() { mkdir -p app/releases/.tree.r1 && echo tree >app/releases/.tree.r1/name; }
 	with='DEPLOY_PACKAGE= DEPLOY_TREE=$DEPLOY_PATH/releases/.tree.r1'
