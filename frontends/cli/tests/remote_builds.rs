@@ -1,5 +1,5 @@
 //! Builds on hosts, by the program that is built: the kit, and what may go wrong on the way.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 use deploy_build::{BuildHosts, LocalBuilder, RemoteBuilder};
 use deploy_core::{
     access::{Action, Permit, Resource},
