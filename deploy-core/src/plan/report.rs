@@ -37,6 +37,8 @@ pub struct TransferReport {
     pub bytes: u64,
     /// How many bytes the package has.
     pub whole: u64,
+    /// Whether these hosts may have it from each other: those with an agent. To all others each byte goes over a connection of their own.
+    pub peers: bool,
 }
 
 /// By what a package gets to a host.

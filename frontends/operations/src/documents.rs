@@ -55,6 +55,7 @@ fn transfer(report: &TransferReport) -> wire::PlanTransfer {
         way: report.way.to_string(),
         bytes: report.bytes,
         whole: report.whole,
+        peers: report.peers,
     }
 }
 

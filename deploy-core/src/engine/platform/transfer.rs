@@ -43,6 +43,7 @@ impl Platform {
                 way: transfer.way,
                 bytes: transfer.bytes,
                 whole: package.size,
+                peers: matches!(alike.one.connection, Connection::Agent),
             });
         }
         report.bytes = whole.saturating_sub(saved);

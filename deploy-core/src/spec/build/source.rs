@@ -138,8 +138,8 @@ fn take_apart(input: &str) -> Result<Parts, &'static str> {
     if let Some(rest) = input.strip_prefix("ssh://") {
         return network(GitTransport::Ssh, rest, 22);
     }
-    if input.contains("://") || input.contains("::") {
-        return Err("only https, ssh and file are spoken");
+    if let Some(why) = unspoken(input) {
+        return Err(why);
     }
     let (authority, path) = input.split_once(':').ok_or("it is neither a URL nor `HOST:PATH`")?;
     let (user, host) = account(authority)?;
@@ -150,6 +150,21 @@ fn take_apart(input: &str) -> Result<Parts, &'static str> {
         port: Some(22),
         path: path_of(path)?,
     })
+}
+
+/// Why nothing is fetched from a URL of git's that is none of the three.
+fn unspoken(input: &str) -> Option<&'static str> {
+    let plain = ["http://", "git://", "ftp://", "ftps://"];
+    if plain.iter().any(|it| input.starts_with(it)) {
+        return Some(
+            "nobody proves there that the source is the one asked for: name it by https or ssh",
+        );
+    }
+    if input.split_once("::").is_some_and(|(helper, _)| !helper.contains(['/', ':', '[', '@'])) {
+        return Some("it would have git run a program: only https, ssh and file are spoken");
+    }
+    (input.contains("://") || input.contains("::"))
+        .then_some("only https, ssh (also `[USER@]HOST:PATH`) and file are spoken")
 }
 
 fn network(transport: GitTransport, rest: &str, default: u16) -> Result<Parts, &'static str> {
@@ -352,5 +367,27 @@ impl Source {
     pub fn with_credential(mut self, credential: SecretName) -> Self {
         self.credential = Some(credential);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remote_that_is_not_spoken_to_says_why() {
+        let why = |text: &str| text.parse::<GitRemote>().unwrap_err().reason;
+        for plain in ["http://git.example.com/web", "git://git.example.com/web", "ftp://h/web"] {
+            assert!(why(plain).contains("nobody proves"), "{plain}");
+        }
+        for program in ["ext::sh", "fd::17,18", "ext::ssh://git.example.com/web"] {
+            assert!(why(program).contains("run a program"), "{program}");
+        }
+        for other in ["rsync://h/web", "svn+ssh://h/web", "[::1]:web", "HTTPS://h/web"] {
+            assert!(why(other).contains("only https, ssh"), "{other}");
+        }
+        for option in ["--upload-pack=evil", "-oProxyCommand=evil:web", "h:-web", "ssh://-h/web"] {
+            assert!(option.parse::<GitRemote>().is_err(), "{option}");
+        }
     }
 }

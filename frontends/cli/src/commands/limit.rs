@@ -24,7 +24,7 @@ pub(crate) enum LimitCommand {
     deploy limit set host=web-1 50 --upload 10\n  \
     deploy limit set rollout=web-42 20   what each host takes for a rollout\n\n\
     It counts within a second, also for what is on its way, and goes on after the server was started anew. A rollout's ends with it. Where a \
-    host's own `host.toml` allows less, that counts."
+    host's own `host.toml` allows less, that counts.\n\nWhat is sent to hosts over SSH is not limited: a warning says where a limit limits nothing."
 )]
 pub(crate) struct Set {
     /// What: `origin`, `zone=NAME`, `host=NAME` or `rollout=ID`
@@ -70,6 +70,7 @@ impl Set {
         app.output.result(&set, |output| {
             output.line(format_args!("{} is limited to {}", set.scope, rate(&set)));
         });
+        set.warnings.iter().for_each(|it| app.output.warn(it));
         Ok(Exit::Succeeded)
     }
 }

@@ -180,14 +180,18 @@ fn transfer(transfer: &PlanTransfer) -> String {
         (Some(from), _) => format!(" that run {from}"),
         (None, _) => String::new(),
     };
+    let apart = match !transfer.peers && transfer.hosts > 1 && transfer.bytes > 0 {
+        true => "; hosts without an agent have none of it from each other",
+        false => "",
+    };
     match &*transfer.way {
         "nothing" => {
             format!("nothing instead of {whole} to {hosts}{running}: the package is there")
         }
-        "whole" => format!("{whole} to {hosts}{running}: the whole package, once a host"),
+        "whole" => format!("{whole} to {hosts}{running}: the whole package, once a host{apart}"),
         way => {
             let bytes = size(transfer.bytes);
-            format!("{bytes} instead of {whole} to {hosts}{running}, by {way}")
+            format!("{bytes} instead of {whole} to {hosts}{running}, by {way}{apart}")
         }
     }
 }

@@ -19,7 +19,8 @@ impl LimitPlane for OwnPlane {
     }
 
     async fn set_limit(&self, scope: &LimitScope, limit: &LimitSpec) -> Result<Limit, Problem> {
-        self.operations.set_limit(&self.embedded.limits(), scope, limit).await
+        let agents = self.embedded.agents()?;
+        self.operations.set_limit(&self.embedded.limits(), &agents, scope, limit).await
     }
 
     async fn clear_limit(&self, scope: &LimitScope) -> Result<(), Problem> {

@@ -9,6 +9,7 @@ use std::fs;
 journeys! {
     limits_are_set_and_taken_back,
     a_rollouts_limit_ends_with_it,
+    a_limit_that_limits_nothing_is_warned_of,
 }
 
 fn scopes(lab: &Lab) -> Vec<Value> {
@@ -39,6 +40,22 @@ fn limits_are_set_and_taken_back(lab: &Lab) {
     }
 }
 
+fn a_limit_that_limits_nothing_is_warned_of(lab: &Lab) {
+    lab.hosts(1);
+    for (scope, why) in [
+        ("origin", "no host has an agent"),
+        ("zone=fra", "zone `fra` has no relay"),
+        ("host=web-1", "host `web-1` has no agent"),
+    ] {
+        let said = lab.ok(&["limit", "set", scope, "5"]).stderr;
+        assert!(said.contains(&format!("warning: {why}")), "{said}");
+        let set = lab.json(&["limit", "set", scope, "5"]);
+        assert!(set["warnings"][0].as_str().unwrap().starts_with(why), "{set}");
+    }
+    let all = lab.json(&["limit", "list"]);
+    assert!(all.as_array().unwrap().iter().all(|it| it.get("warnings").is_none()), "{all}");
+}
+
 fn a_rollouts_limit_ends_with_it(lab: &Lab) {
     lab.hosts(1);
     lab.service("min_healthy_time = \"0s\"");
@@ -48,7 +65,8 @@ fn a_rollouts_limit_ends_with_it(lab: &Lab) {
     let newest = || lab.json(&["rollout", "list"])[0]["id"].as_str().map(ToOwned::to_owned);
     eventually("a rollout", || newest().is_some());
     let scope = format!("rollout={}", newest().unwrap());
-    lab.ok(&["limit", "set", &scope, "20"]);
+    let said = lab.ok(&["limit", "set", &scope, "20"]).stderr;
+    assert!(said.contains("1 of 1 hosts of rollout"), "{said}");
     assert_eq!(scopes(lab), [json!(scope)]);
     fs::write(&gate, "").unwrap();
     assert!(rollout.wait().unwrap().success());

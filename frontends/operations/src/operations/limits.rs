@@ -1,5 +1,5 @@
 //! How fast bytes may travel to hosts.
-use super::{Listed, Operations};
+use super::{Agents, Listed, Operations};
 use crate::{LimitFile, parse::refused, problem::OrProblem as _};
 use deploy_core::{
     access::{Action, Resource},
@@ -36,13 +36,14 @@ impl Operations {
         Ok(Listed::first(all, limit, |it| it.scope.clone()))
     }
 
-    /// Sets a limit, which counts at once.
+    /// Sets a limit, which counts at once, and warns where it limits nothing.
     ///
     /// # Errors
     /// If the principal may not, there is no such host or no such rollout that goes on, or a field means nothing.
     pub async fn set_limit(
         &self,
         file: &LimitFile,
+        agents: &Agents,
         scope: &LimitScope,
         asked: &LimitSpec,
     ) -> Result<Limit, Problem> {
@@ -60,7 +61,8 @@ impl Operations {
         self.demand_there(scope).await?;
         self.counting(file).await?;
         let (set, at) = (set.with_upload(upload), scope.clone());
-        let document = Limit::new(scope, &set);
+        let warnings = self.limited_in_vain(agents, scope).await?;
+        let document = Limit { warnings, ..Limit::new(scope, &set) };
         file.change(move |table| {
             if table.len() >= MOST && !table.contains_key(&at) {
                 let message = format!("there are {MOST} limits already, and no more are kept");
@@ -161,5 +163,6 @@ fn usual(mbit: NonZeroU32) -> Limit {
         upload_mbit: None,
         set_by: None,
         set_at: None,
+        warnings: Vec::new(),
     }
 }

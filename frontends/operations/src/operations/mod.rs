@@ -8,6 +8,7 @@ mod claim;
 mod garbage;
 mod hosts;
 mod limits;
+mod limits_in_vain;
 mod relays;
 mod releases;
 mod request;

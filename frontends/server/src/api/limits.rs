@@ -33,7 +33,8 @@ pub(super) async fn set(
     Body(asked): Body<LimitSpec>,
 ) -> Answer<Json<Limit>> {
     let scope = named.get("scope")?;
-    Ok(Json(caller.operations.set_limit(file(&state)?, &scope, &asked).await?))
+    let (file, agents) = (file(&state)?, &state.control.agents);
+    Ok(Json(caller.operations.set_limit(file, agents, &scope, &asked).await?))
 }
 
 /// Takes a limit back, at once

@@ -15,6 +15,9 @@ pub struct Limit {
     pub set_by: Option<String>,
     /// When; null if the server's configuration says so.
     pub set_at: Option<String>,
+    /// Why it limits nothing, or less than it says; only where it was set just now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Limit {
@@ -27,6 +30,7 @@ impl Limit {
             upload_mbit: limit.upload_mbit.map(Into::into),
             set_by: Some(limit.set_by.to_string()),
             set_at: Some(limit.set_at.to_string()),
+            warnings: Vec::new(),
         }
     }
 }

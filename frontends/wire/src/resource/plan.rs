@@ -66,6 +66,9 @@ pub struct PlanTransfer {
     pub bytes: u64,
     /// How many bytes the package has.
     pub whole: u64,
+    /// Whether these hosts may have it from each other, as those with an agent do.
+    #[serde(default)]
+    pub peers: bool,
 }
 
 /// What a plan says about one host.
