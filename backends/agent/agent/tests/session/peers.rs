@@ -35,6 +35,7 @@ use std::{
     future,
     io::Write as _,
     ops::Range,
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     sync::Arc,
 };
@@ -73,6 +74,11 @@ impl Member {
 
     pub(crate) fn start(&mut self) {
         self.program = Some(Program::run(self.state.path(), &self.policy));
+    }
+
+    /// The files of blocks that have not come together yet.
+    fn blocks(&self, artifact: Digest) -> PathBuf {
+        self.state.path().join("artifacts").join(format!("{}.blocks", artifact.hex()))
     }
 
     fn has(&self, artifact: Digest) -> bool {
@@ -171,6 +177,24 @@ impl Lab {
     pub(crate) async fn stage_all(&self, release: &PlannedRelease) {
         let all = self.hosts.iter().map(|it| self.stage(&it.name, release));
         futures_util::future::join_all(all).await;
+    }
+
+    /// Has the first host fetch it, and kills its agent when half of it is there.
+    async fn kill_at_half(&mut self, release: &PlannedRelease) {
+        let name = self.hosts[0].name.clone();
+        tokio::select! {
+            () = self.stage(&name, release) => panic!("it was fetched before anybody was killed"),
+            () = eventually("half of it has come", || self.given() > LARGE as u64 / 2) => {}
+        }
+        self.hosts[0].kill();
+        eventually("it is gone", || !self.plane.gateway.is_connected(&name)).await;
+    }
+
+    /// And starts it again.
+    async fn start_again(&mut self) {
+        self.hosts[0].start();
+        let name = self.hosts[0].name.clone();
+        eventually("the host is back", || self.plane.gateway.is_connected(&name)).await;
     }
 
     /// The large part of the package, as the server has it, and what it is for the transport.
@@ -297,22 +321,65 @@ async fn a_script_that_wants_the_archive_has_that_in_blocks() {
 async fn an_agent_that_is_killed_goes_on_where_it_was() {
     let mut lab = Lab::new(1, "download_mbit = 40").await;
     let release = lab.release().await;
-    let name = lab.hosts[0].name.clone();
-    tokio::select! {
-        () = lab.stage(&name, &release) => panic!("it was fetched before anybody was killed"),
-        () = eventually("half of it has come", || lab.given() > LARGE as u64 / 2) => {}
-    }
+    lab.kill_at_half(&release).await;
     let before = lab.given();
-    lab.hosts[0].kill();
-    eventually("it is gone", || !lab.plane.gateway.is_connected(&name)).await;
-    lab.hosts[0].start();
-    eventually("the host is back", || lab.plane.gateway.is_connected(&name)).await;
-    lab.stage(&name, &release).await;
+    lab.start_again().await;
+    lab.stage(&lab.hosts[0].name, &release).await;
     let (part, outboard, _) = lab.part();
     assert!(lab.hosts[0].has(part));
     let (size, all) = (outboard.blob().size(), lab.given());
     // What was on the way when it was killed comes again.
     assert!(all >= size && all < size + size / 4, "{before} and then {all} of {size}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_blocks_come_no_longer_the_rest_comes_over_the_session() {
+    let mut lab = Lab::new(1, "download_mbit = 40").await;
+    let release = lab.release().await;
+    lab.kill_at_half(&release).await;
+    let (part, outboard, _) = lab.part();
+    let begun = lab.hosts[0].blocks(part).join(format!("{}.part", outboard.blob()));
+    let (file, given) = (fs::metadata(begun).unwrap().ino(), lab.given());
+    // Now it may not reach the server, which alone has blocks.
+    let door = format!("[gateway]\nvia = ['{}']\n", lab.plane.door);
+    lab.hosts[0].policy.push_str(&door);
+    lab.start_again().await;
+    lab.stage(&lab.hosts[0].name, &release).await;
+    let artifact = lab.hosts[0].state.path().join("artifacts").join(part.hex());
+    assert!(lab.hosts[0].has(part));
+    assert_eq!(fs::metadata(artifact).unwrap().ino(), file, "it was begun anew");
+    assert!(!lab.hosts[0].blocks(part).exists());
+    assert_eq!(lab.given(), given, "no blocks could come");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_over_the_session_is_not_fetched_again_in_blocks() {
+    let mut lab = Lab::new(1, "download_mbit = 40").await;
+    let release = lab.release().await;
+    let blocks = lab.hosts[0].policy.clone();
+    let door = format!("[gateway]\nvia = ['{}']\n", lab.plane.door);
+    lab.hosts[0].policy.push_str(&door);
+    lab.hosts[0].kill();
+    lab.start_again().await;
+    let came = || {
+        let files = fs::read_dir(lab.hosts[0].state.path().join("artifacts")).unwrap();
+        let files = files.map(|it| it.unwrap().path());
+        files.filter(|it| it.extension().is_some()).map(|it| file_size(&it)).sum::<u64>()
+    };
+    tokio::select! {
+        () = lab.stage(&lab.hosts[0].name, &release) => panic!("it was fetched too soon"),
+        () = eventually("half of it has come", || came() > LARGE as u64 / 2) => {}
+    }
+    let came = came();
+    lab.hosts[0].policy = blocks;
+    lab.hosts[0].kill();
+    lab.start_again().await;
+    lab.stage(&lab.hosts[0].name, &release).await;
+    let (part, outboard, _) = lab.part();
+    assert!(lab.hosts[0].has(part));
+    let missing = outboard.blob().size() - came;
+    let (given, block) = (lab.given(), outboard.blob().block_size());
+    assert!(given <= missing + block, "{given} bytes in blocks, and {missing} were missing");
 }
 
 /// Bytes that are all wrong.

@@ -1,5 +1,10 @@
 //! Artifacts on the host: each is fetched once, from where an earlier try ended, and compared with its digest whenever it is used.
-use crate::{FetchArtifact, peers::Peers, pins::Pins, spec::Artifact};
+use crate::{
+    FetchArtifact,
+    peers::{NotTaken, Peers},
+    pins::Pins,
+    spec::Artifact,
+};
 use deploy_core::{
     digest::{Digest, Hasher},
     id::ServiceName,
@@ -87,10 +92,11 @@ impl Cache {
             touch(&path)?;
             return Ok(path);
         }
+        let part = path.with_extension("part");
         if self.take_blocks(artifact, from, &path).await? {
+            remove(&part)?;
             return Ok(path);
         }
-        let part = path.with_extension("part");
         let resumed = length(&part)? > 0;
         self.fetch(artifact, from, &part).await?;
         if !is_right(part.clone(), artifact).await? {
@@ -104,6 +110,7 @@ impl Cache {
             }
         }
         self.keep(&part, &path)?;
+        remove(&path.with_extension(BLOCKS))?;
         Ok(path)
     }
 
@@ -112,7 +119,8 @@ impl Cache {
         artifacts.iter().map(|it| self.lock(it.digest)).collect()
     }
 
-    /// Whether it came in blocks, from whoever has them. If not it is said why, and nothing is left of them.
+    /// Whether it came in blocks, from whoever has them, or what was missing of them from the server. Blocks that came stay where the rest
+    /// does not come now, unless they are those of something else or cannot be used: then it is said why, and nothing is left of them.
     async fn take_blocks(
         &self,
         artifact: Artifact,
@@ -122,27 +130,46 @@ impl Cache {
         let Some(peers) = self.peers.as_ref().filter(|_| artifact.size > ONE_BLOCK) else {
             return Ok(false);
         };
-        let folder = path.with_extension(BLOCKS);
-        let mut done = false;
-        let failed = match peers.take(artifact, from, &folder).await {
-            Ok(Some(taken)) if is_right(taken.path().to_owned(), artifact).await? => {
-                self.keep(taken.path(), path)?;
-                peers.stay(artifact.digest, taken);
-                done = true;
-                None
+        let (digest, folder) = (artifact.digest, path.with_extension(BLOCKS));
+        let mut taken = None;
+        let came = match peers.take(artifact, from, &folder, &path.with_extension("part")).await {
+            Ok(Some(all)) => {
+                let path = all.path().to_owned();
+                taken = Some(all);
+                Ok(Some(path))
             }
-            Ok(Some(_wrong)) => Some("what came is not the artifact".to_owned()),
-            Ok(None) => None,
-            Err(why) => Some(why.to_string()),
+            Ok(None) => peers.complete(artifact, from, &folder).await,
+            Err(NotTaken::Away(why)) => {
+                let reason = why.to_string();
+                tracing::warn!(
+                    target: TARGET_BACKEND,
+                    { digest = %digest, reason }, "the rest of an artifact comes from the server alone, and not in blocks"
+                );
+                peers.complete(artifact, from, &folder).await
+            }
+            Err(broken) => Err(broken),
         };
-        if let Some(reason) = failed {
-            tracing::warn!(
-                target: TARGET_BACKEND,
-                { digest = %artifact.digest, reason }, "an artifact comes from the server alone, and not in blocks"
-            );
-        }
+        let reason = match came {
+            Ok(Some(file)) if is_right(file.clone(), artifact).await? => {
+                self.keep(&file, path)?;
+                taken.into_iter().for_each(|it| peers.stay(digest, it));
+                remove(&folder)?;
+                return Ok(true);
+            }
+            Ok(None) => return Ok(false),
+            Ok(Some(_wrong)) => "what came is not the artifact".to_owned(),
+            Err(NotTaken::Away(source)) => return Err(FetchError::Fetch { digest, source }),
+            Err(why) => match why.no_room() {
+                Some(full) => return Err(FetchError::Keep(full)),
+                None => why.to_string(),
+            },
+        };
+        tracing::warn!(
+            target: TARGET_BACKEND,
+            { digest = %digest, reason }, "the blocks of an artifact are of no use: it comes from the server alone"
+        );
         remove(&folder)?;
-        Ok(done)
+        Ok(false)
     }
 
     fn keep(&self, part: &Path, path: &Path) -> io::Result<()> {
@@ -297,5 +324,4 @@ fn touch(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[path = "cache_tests.rs"]
 mod tests;
