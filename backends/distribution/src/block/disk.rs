@@ -65,12 +65,17 @@ pub(super) fn open_rw(path: &Path) -> Result<File, BlobFileError> {
 }
 
 /// Takes all the room at once, so that a disk that is too full says so before the first byte. It is asked beforehand: to fill it up
-/// and fail would take the room from everybody else meanwhile.
-pub(super) fn reserve(file: &File, blob: &Blob, folder: &Path) -> Result<(), BlobFileError> {
+/// and fail would take the room from everybody else meanwhile. What lies there is gone, but for the first `kept` bytes.
+pub(super) fn reserve(
+    file: &File,
+    blob: &Blob,
+    folder: &Path,
+    kept: u64,
+) -> Result<(), BlobFileError> {
     let no_room = || BlobFileError::NoRoom { blob: *blob, folder: folder.to_owned() };
-    file.set_len(0).map_err(at(folder))?;
+    file.set_len(kept).map_err(at(folder))?;
     let disk = fstatvfs(file).map_err(|err| at(folder)(err.into()))?;
-    if disk.f_bavail.saturating_mul(disk.f_frsize) < blob.size() {
+    if disk.f_bavail.saturating_mul(disk.f_frsize) < blob.size().saturating_sub(kept) {
         return Err(no_room());
     }
     if blob.size() == 0 {
@@ -82,11 +87,27 @@ pub(super) fn reserve(file: &File, blob: &Blob, folder: &Path) -> Result<(), Blo
         Err(Errno::OPNOTSUPP) => return file.set_len(blob.size()).map_err(at(folder)),
         Err(err) => err,
     };
-    file.set_len(0).map_err(at(folder))?;
+    file.set_len(kept).map_err(at(folder))?;
     match reserved {
         Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Err(no_room()),
         err => Err(at(folder)(err.into())),
     }
+}
+
+/// Makes what lies at `beginning` the file of the blob, if there is something, and none yet; nobody has looked what it is.
+pub(super) fn adopt(folder: &Path, blob: &Blob, beginning: &Path) -> Result<(), BlobFileError> {
+    let kept = match fs::metadata(beginning) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata.map_err(at(beginning))?.len(),
+    };
+    let part = path(folder, blob, "part");
+    if kept == 0 || kept > blob.size() || part.exists() || path(folder, blob, "").exists() {
+        return Ok(());
+    }
+    reserve(&open_rw(beginning)?, blob, folder, kept)?;
+    // What was written down is of another file.
+    removed(fs::remove_file(path(folder, blob, "have"))).map_err(at(folder))?;
+    fs::rename(beginning, &part).map_err(at(&part))
 }
 
 /// What is not there is removed already.

@@ -1,7 +1,7 @@
 //! A blob on a disk, whole or in part.
 use super::{
     Bits, Blob, BlobFileError, Outboard,
-    disk::{at, keep_outboard, open_rw, path, removed, reserve},
+    disk::{adopt, at, keep_outboard, open_rw, path, removed, reserve},
     have::Have,
 };
 use deploy_core::time::Timestamp;
@@ -100,7 +100,7 @@ impl BlobFile {
         let file = open_rw(&part)?;
         let begun = file.metadata().map_err(at(&part))?.len() == blob.size() && blob.size() > 0;
         if !begun {
-            reserve(&file, &blob, folder)?;
+            reserve(&file, &blob, folder, 0)?;
         }
         let record_path = path(folder, &blob, "have");
         let record = open_rw(&record_path)?;
@@ -110,6 +110,20 @@ impl BlobFile {
             opened.recover(Have::from_bytes(&blob, &written)).map_err(at(&part))?;
         }
         Ok(opened)
+    }
+
+    /// The same with the file `beginning`, if it is there and nothing lies in `folder` yet: what is right of it is had, and the file is gone
+    /// from where it was.
+    ///
+    /// # Errors
+    /// As those of [`open`](Self::open).
+    pub fn open_with(
+        folder: &Path,
+        outboard: Outboard,
+        beginning: &Path,
+    ) -> Result<Self, BlobFileError> {
+        adopt(folder, &outboard.blob(), beginning)?;
+        Self::open(folder, outboard)
     }
 
     fn new(

@@ -135,11 +135,37 @@ fn a_sync_is_due_after_two_seconds() {
 }
 
 #[test]
+fn a_beginning_that_came_in_another_way_is_gone_on_with() {
+    let scene = Scene::new(3 * BLOCK + 7);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let beginning = elsewhere.path().join("beginning");
+    let open = || {
+        let opened =
+            BlobFile::open_with(scene.folder.path(), scene.outboard.clone(), &beginning).unwrap();
+        opened.had().iter().collect::<Vec<_>>()
+    };
+    let mut bytes = scene.bytes[..2 * BLOCK + 9].to_vec();
+    bytes[7] ^= 1;
+    fs::write(&beginning, &bytes).unwrap();
+    assert_eq!(open(), [1], "the first block is damaged, and the third one cut");
+    assert!(!beginning.exists());
+    assert_eq!(fs::metadata(scene.path("part")).unwrap().len(), scene.bytes.len() as u64);
+    // Where there is something already, it is what counts.
+    fs::write(&beginning, &scene.bytes).unwrap();
+    assert_eq!(open(), [1]);
+}
+
+#[test]
 fn a_full_disk_is_found_before_the_first_byte() {
     let scene = Scene::new(1);
     let outboard = Outboard::of_nothing(1 << 40);
     let refused = BlobFile::open(scene.folder.path(), outboard);
     assert!(matches!(refused, Err(BlobFileError::NoRoom { .. })), "{refused:?}");
+    let (beginning, outboard) = (scene.path("other"), Outboard::of_nothing(1 << 40));
+    fs::write(&beginning, "begun").unwrap();
+    let refused = BlobFile::open_with(scene.folder.path(), outboard, &beginning);
+    assert!(matches!(refused, Err(BlobFileError::NoRoom { .. })), "{refused:?}");
+    assert_eq!(fs::read(beginning).unwrap(), b"begun");
 }
 
 #[test]

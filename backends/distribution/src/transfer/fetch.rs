@@ -6,7 +6,11 @@ use super::{
 use crate::block::{Bits, Blob, BlobFile, BlobFileError};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use deploy_core::{backend::Clock, id::LabelValue};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{sync::watch, task::spawn_blocking};
 
 /// How long to wait before those are asked again who could not be reached.
@@ -69,6 +73,8 @@ pub struct FetchOrder {
     pub progress: watch::Sender<Fetched>,
     /// A limit beside those of this host, such as one that others share who fetch for the same reason.
     pub throttle: Option<Arc<Throttle>>,
+    /// A file that may be the beginning of the blob, had in another way.
+    pub beginning: Option<PathBuf>,
 }
 
 impl FetchOrder {
@@ -86,6 +92,7 @@ impl FetchOrder {
             token,
             progress: watch::Sender::default(),
             throttle: None,
+            beginning: None,
         }
     }
 
@@ -100,6 +107,13 @@ impl FetchOrder {
     #[must_use]
     pub fn with_throttle(mut self, throttle: Option<Arc<Throttle>>) -> Self {
         self.throttle = throttle;
+        self
+    }
+
+    /// With what this file has of it, if it is there; it is moved away then.
+    #[must_use]
+    pub fn with_beginning(mut self, beginning: PathBuf) -> Self {
+        self.beginning = Some(beginning);
         self
     }
 
@@ -183,8 +197,12 @@ impl Fetcher {
             let token = order.token.borrow().clone();
             match self.client.outboard(from, blob, &token).await {
                 Ok(outboard) => {
-                    let into = folder.to_owned();
-                    let file = blocking(move || BlobFile::open(&into, outboard)).await?;
+                    let (into, beginning) = (folder.to_owned(), order.beginning.clone());
+                    let open = move || match beginning {
+                        Some(beginning) => BlobFile::open_with(&into, outboard, &beginning),
+                        None => BlobFile::open(&into, outboard),
+                    };
+                    let file = blocking(open).await?;
                     return Ok(Arc::new(file));
                 }
                 Err(err) => last = Some(err),
@@ -246,7 +264,7 @@ pub(super) async fn blocking<T: Send + 'static>(
         Ok(done) => done,
         Err(lost) => {
             let source = std::io::Error::other(lost);
-            Err(BlobFileError::Io { path: std::path::PathBuf::new(), source })
+            Err(BlobFileError::Io { path: PathBuf::new(), source })
         }
     }
 }

@@ -1,17 +1,22 @@
 //! Artifacts block by block, from the server and from other hosts, to which this one gives what it has.
 mod giving;
+mod not_taken;
+mod rest;
 mod swarm;
 mod told;
+
+pub(crate) use not_taken::NotTaken;
 
 use crate::{FetchArtifact, policy::Policy, rates::Rates, spec::Artifact};
 use deploy_agent_identity::{Credentials, PeerConfigs, identify};
 use deploy_core::{backend::Clock, digest::Digest, telemetry::TARGET_BACKEND, time::Timestamp};
 use deploy_distribution::{
-    BlobFile,
+    Blob, BlobFile, BlobFileError,
     transfer::{Client, FetchOrder, Fetcher, Shelf},
 };
 use deploy_pki::PeerTls;
 use giving::Giving;
+use not_taken::blocking;
 use std::{
     fs, future, io,
     net::SocketAddr,
@@ -28,7 +33,7 @@ use tokio::{
 };
 use tokio_rustls::rustls::ClientConfig;
 
-/// When no block came for so long the artifact is fetched in another way.
+/// When no block came for so long the rest of the artifact is fetched in another way.
 const STALL: Duration = Duration::from_secs(120);
 /// How soon a token is asked for again at the earliest.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -161,28 +166,31 @@ impl Peers {
         future::pending::<()>().await;
     }
 
-    /// Fetches an artifact in blocks, in `folder`, from where an earlier try ended. What came there is compared with the BLAKE3 root that
+    /// Fetches an artifact in blocks, in `folder`, from where an earlier try ended: there, or, over the session, in the file `part`. What came there is compared with the BLAKE3 root that
     /// `from` says, and not yet with the digest. `None` if nobody gives blocks.
     pub(crate) async fn take(
         &self,
         artifact: Artifact,
         from: &dyn FetchArtifact,
         folder: &Path,
-    ) -> io::Result<Option<Taken>> {
-        let Some(mut swarm) = self.swarm(artifact, from).await? else { return Ok(None) };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        part: &Path,
+    ) -> Result<Option<Taken>, NotTaken> {
+        let swarm = self.swarm(artifact, from).await.map_err(NotTaken::Away)?;
+        let Some(mut swarm) = swarm else { return Ok(None) };
+        let (own, blob) = (folder.to_owned(), swarm.blob);
+        blocking(move || make(&own, blob)).await?;
         let (newest, token) = watch::channel(swarm.token.clone());
-        let mut order = self.order(&swarm, &token, from).await;
-        let failed = io::Error::other;
-        let file = self.fetcher.prepare(&order, folder).await.map_err(failed)?;
+        let order = self.order(&swarm, &token, from).await;
+        let mut order = order.with_beginning(part.to_owned());
+        let file = self.fetcher.prepare(&order, folder).await?;
         let shelf = OnShelf::new(self.giving.as_ref(), &file);
         let mut token_until = self.clock.now().after(swarm.token_for);
         let fetched = loop {
             let elsewhere = select! {
                 biased;
-                fetched = self.fetcher.fetch(&order, &file) => break fetched.map_err(failed)?,
+                fetched = self.fetcher.fetch(&order, &file) => break fetched?,
                 elsewhere = self.renew(artifact, from, &swarm, &newest, &mut token_until) => elsewhere,
-                err = self.stalled(&order) => return Err(err),
+                err = self.stalled(&order) => return Err(NotTaken::Away(err)),
             };
             // Whoever was locked out, or is gone, is asked no longer. What came stays.
             swarm = elsewhere;
@@ -194,6 +202,17 @@ impl Peers {
         }
         let path = folder.join(order.blob.to_string());
         Ok(Some(Taken { file, path, order, token_until, _shelf: shelf }))
+    }
+
+    /// Goes on with what [`take`](Self::take) has begun in `folder`, from the server alone: fetches what is missing, and says where the whole
+    /// is then. `None` if nothing was begun.
+    pub(crate) async fn complete(
+        &self,
+        artifact: Artifact,
+        from: &dyn FetchArtifact,
+        folder: &Path,
+    ) -> Result<Option<PathBuf>, NotTaken> {
+        rest::complete(artifact, from, folder, &*self.clock).await
     }
 
     /// Gives an artifact to others that came and was right, until nobody is sent here for it any more, or it is forgotten.
@@ -306,4 +325,11 @@ impl Peers {
         };
         route.await.map_or_else(|_nobody_is_sent| String::new(), |it| it.to_string())
     }
+}
+
+/// The folder for the blocks of an artifact, which are those of `blob`.
+fn make(folder: &Path, blob: Blob) -> Result<(), BlobFileError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let made = made.and_then(|()| rest::keep_only(folder, blob));
+    made.map_err(|source| BlobFileError::Io { path: folder.to_owned(), source })
 }

@@ -5,6 +5,7 @@ mod crash;
 mod delivery;
 mod enrolled;
 mod faults;
+mod full;
 mod limits;
 mod link;
 mod mischief;

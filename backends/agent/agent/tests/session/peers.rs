@@ -10,11 +10,14 @@ use deploy_agent::{Credentials, Names, enrol};
 use deploy_agent_gateway::{AgentExecutor, Blocks, GatewayOptions, Rates};
 use deploy_core::{
     access::{Action, Permit, Resource},
-    backend::{ArtifactKind, AttemptRequest, Executor as _, HostRequest, StageRequest},
+    backend::{
+        ArtifactKind, AttemptRequest, BackendResult, Executor as _, HostRequest, StageReport,
+        StageRequest,
+    },
     conformance::{permit, sample},
     digest::Digest,
     host::{Connection, Host},
-    id::{HostName, Seq},
+    id::{HostName, RolloutId, Seq},
     memory::MemoryHostInventory,
     plan::PlannedRelease,
 };
@@ -35,6 +38,7 @@ use std::{
     future,
     io::Write as _,
     ops::Range,
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     sync::Arc,
 };
@@ -43,7 +47,9 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 /// As the gateway's orders are signed.
 const SECRET: [u8; 32] = [7; 32];
-const LARGE: usize = 24 << 20;
+pub(crate) const LARGE: usize = 24 << 20;
+/// How many blocks a host asks for at a time, at most.
+const UNDER_WAY: u64 = 16;
 
 /// A control plane that gives blocks, and hosts.
 pub(crate) struct Lab {
@@ -61,7 +67,7 @@ pub(crate) struct Lab {
 pub(crate) struct Member {
     pub(crate) name: HostName,
     pub(crate) state: TempDir,
-    policy: String,
+    pub(crate) policy: String,
     program: Option<Program>,
 }
 
@@ -73,6 +79,27 @@ impl Member {
 
     pub(crate) fn start(&mut self) {
         self.program = Some(Program::run(self.state.path(), &self.policy));
+    }
+
+    /// The files of blocks that have not come together yet.
+    fn blocks(&self, artifact: Digest) -> PathBuf {
+        self.state.path().join("artifacts").join(format!("{}.blocks", artifact.hex()))
+    }
+
+    fn artifacts(&self) -> impl Iterator<Item = PathBuf> {
+        fs::read_dir(self.state.path().join("artifacts")).unwrap().map(|it| it.unwrap().path())
+    }
+
+    /// How many bytes there are of what comes over the session just now.
+    pub(crate) fn came(&self) -> u64 {
+        let parts = self.artifacts().filter(|it| it.extension().is_some_and(|it| it == "part"));
+        parts.map(|it| file_size(&it)).sum()
+    }
+
+    /// The sizes of the large artifacts that are there.
+    pub(crate) fn large(&self) -> Vec<u64> {
+        let whole = self.artifacts().filter(|it| it.extension().is_none());
+        whole.map(|it| file_size(&it)).filter(|it| *it > 1 << 20).collect()
     }
 
     fn has(&self, artifact: Digest) -> bool {
@@ -136,7 +163,11 @@ impl Lab {
     }
 
     async fn join(&mut self, number: u32, peers: &str) {
-        let state = tempfile::tempdir().unwrap();
+        self.join_in(tempfile::tempdir().unwrap(), number, peers).await;
+    }
+
+    /// With its state there.
+    pub(crate) async fn join_in(&mut self, state: TempDir, number: u32, peers: &str) {
         let name: HostName = self.credentials(number, &state).await.host().parse().unwrap();
         let policy = format!("folders = ['/srv']\n[peers]\nlisten = '127.0.0.1:0'\n{peers}\n");
         let program = Some(Program::run(state.path(), &policy));
@@ -146,8 +177,13 @@ impl Lab {
 
     /// A release of a package with one large file.
     pub(crate) async fn release(&self) -> PlannedRelease {
+        self.release_of(&noise(LARGE)).await
+    }
+
+    /// Whose file has these bytes.
+    pub(crate) async fn release_of(&self, file: &[u8]) -> PlannedRelease {
         let store = &*self.fixture.store;
-        let package = pack(&[("bin/web.sh", &noise(LARGE))]).unwrap();
+        let package = pack(&[("bin/web.sh", file)]).unwrap();
         let package = put(store, ArtifactKind::Package, &package).await.unwrap();
         let release = release(store, "one", PLAIN, &[]).await.unwrap();
         PlannedRelease::from(&release.with_package(package))
@@ -155,22 +191,54 @@ impl Lab {
 
     /// Has a host fetch what it needs.
     pub(crate) async fn stage(&self, host: &HostName, release: &PlannedRelease) {
+        self.try_stage(host, &[release]).await.unwrap();
+    }
+
+    /// Has a host fetch what it needs of all these.
+    pub(crate) async fn try_stage(
+        &self,
+        host: &HostName,
+        releases: &[&PlannedRelease],
+    ) -> BackendResult<StageReport> {
         let host = Host::new(host.clone(), Connection::Agent);
         let on = HostRequest::new(host, sample::name("web"), "/srv/web".parse().unwrap());
         let token = format!("{:032x}", 1);
-        let rollout = sample::name("r1");
-        let attempt = AttemptRequest::new(on, rollout, Seq::new(1), token, release.clone());
-        let request = StageRequest::new(attempt.on.clone(), attempt.artifacts())
-            .with_deliveries(attempt.delivery().into_iter().collect())
-            .with_rollout(Some(attempt.rollout.clone()));
+        let rollout: RolloutId = sample::name("r1");
+        let attempts = releases.iter().map(|it| {
+            let (on, rollout, token) = (on.clone(), rollout.clone(), token.clone());
+            AttemptRequest::new(on, rollout, Seq::new(1), token, (*it).clone())
+        });
+        let attempts: Vec<_> = attempts.collect();
+        let artifacts = attempts.iter().flat_map(AttemptRequest::artifacts).collect();
+        let request = StageRequest::new(on, artifacts)
+            .with_deliveries(attempts.iter().filter_map(AttemptRequest::delivery).collect())
+            .with_rollout(Some(rollout));
         let executor = AgentExecutor::new(self.plane.gateway.clone());
-        executor.stage(&self.permit, &request).await.unwrap();
+        executor.stage(&self.permit, &request).await
     }
 
     /// Has all hosts fetch it at once.
     pub(crate) async fn stage_all(&self, release: &PlannedRelease) {
         let all = self.hosts.iter().map(|it| self.stage(&it.name, release));
         futures_util::future::join_all(all).await;
+    }
+
+    /// Has the first host fetch it, and kills its agent when half of it is there.
+    async fn kill_at_half(&mut self, release: &PlannedRelease) {
+        let name = self.hosts[0].name.clone();
+        tokio::select! {
+            () = self.stage(&name, release) => panic!("it was fetched before anybody was killed"),
+            () = eventually("half of it has come", || self.given() > LARGE as u64 / 2) => {}
+        }
+        self.hosts[0].kill();
+        eventually("it is gone", || !self.plane.gateway.is_connected(&name)).await;
+    }
+
+    /// And starts it again.
+    pub(crate) async fn start_again(&mut self) {
+        self.hosts[0].start();
+        let name = self.hosts[0].name.clone();
+        eventually("the host is back", || self.plane.gateway.is_connected(&name)).await;
     }
 
     /// The large part of the package, as the server has it, and what it is for the transport.
@@ -297,22 +365,65 @@ async fn a_script_that_wants_the_archive_has_that_in_blocks() {
 async fn an_agent_that_is_killed_goes_on_where_it_was() {
     let mut lab = Lab::new(1, "download_mbit = 40").await;
     let release = lab.release().await;
-    let name = lab.hosts[0].name.clone();
-    tokio::select! {
-        () = lab.stage(&name, &release) => panic!("it was fetched before anybody was killed"),
-        () = eventually("half of it has come", || lab.given() > LARGE as u64 / 2) => {}
-    }
-    let before = lab.given();
+    lab.kill_at_half(&release).await;
+    let (part, outboard, _) = lab.part();
+    let (blob, before) = (outboard.blob(), lab.given());
+    let had = BlobFile::resume(&lab.hosts[0].blocks(part), blob).unwrap().unwrap().had();
+    let had: u64 = had.iter().map(|it| blob.block(it).unwrap().length.get()).sum();
+    assert!(had > 0, "nothing had come");
+    lab.start_again().await;
+    lab.stage(&lab.hosts[0].name, &release).await;
+    assert!(lab.hosts[0].has(part));
+    let (again, lost) = (lab.given() - before, before - had);
+    assert_eq!(again, blob.size() - had, "what was had when it was killed is fetched again");
+    // All that comes again was under way then.
+    assert!(lost <= UNDER_WAY * blob.block_size(), "{lost} bytes of {before} were lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_blocks_come_no_longer_the_rest_comes_over_the_session() {
+    let mut lab = Lab::new(1, "download_mbit = 40").await;
+    let release = lab.release().await;
+    lab.kill_at_half(&release).await;
+    let (part, outboard, _) = lab.part();
+    let begun = lab.hosts[0].blocks(part).join(format!("{}.part", outboard.blob()));
+    let (file, given) = (fs::metadata(begun).unwrap().ino(), lab.given());
+    // Now it may not reach the server, which alone has blocks.
+    let door = format!("[gateway]\nvia = ['{}']\n", lab.plane.door);
+    lab.hosts[0].policy.push_str(&door);
+    lab.start_again().await;
+    lab.stage(&lab.hosts[0].name, &release).await;
+    let artifact = lab.hosts[0].state.path().join("artifacts").join(part.hex());
+    assert!(lab.hosts[0].has(part));
+    assert_eq!(fs::metadata(artifact).unwrap().ino(), file, "it was begun anew");
+    assert!(!lab.hosts[0].blocks(part).exists());
+    assert_eq!(lab.given(), given, "no blocks could come");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_over_the_session_is_not_fetched_again_in_blocks() {
+    let mut lab = Lab::new(1, "download_mbit = 40").await;
+    let release = lab.release().await;
+    let blocks = lab.hosts[0].policy.clone();
+    let door = format!("[gateway]\nvia = ['{}']\n", lab.plane.door);
+    lab.hosts[0].policy.push_str(&door);
     lab.hosts[0].kill();
-    eventually("it is gone", || !lab.plane.gateway.is_connected(&name)).await;
-    lab.hosts[0].start();
-    eventually("the host is back", || lab.plane.gateway.is_connected(&name)).await;
-    lab.stage(&name, &release).await;
+    lab.start_again().await;
+    let came = || lab.hosts[0].came();
+    tokio::select! {
+        () = lab.stage(&lab.hosts[0].name, &release) => panic!("it was fetched too soon"),
+        () = eventually("half of it has come", || came() > LARGE as u64 / 2) => {}
+    }
+    let came = came();
+    lab.hosts[0].policy = blocks;
+    lab.hosts[0].kill();
+    lab.start_again().await;
+    lab.stage(&lab.hosts[0].name, &release).await;
     let (part, outboard, _) = lab.part();
     assert!(lab.hosts[0].has(part));
-    let (size, all) = (outboard.blob().size(), lab.given());
-    // What was on the way when it was killed comes again.
-    assert!(all >= size && all < size + size / 4, "{before} and then {all} of {size}");
+    let missing = outboard.blob().size() - came;
+    let (given, block) = (lab.given(), outboard.blob().block_size());
+    assert!(given <= missing + block, "{given} bytes in blocks, and {missing} were missing");
 }
 
 /// Bytes that are all wrong.

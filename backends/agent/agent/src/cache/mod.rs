@@ -1,5 +1,10 @@
 //! Artifacts on the host: each is fetched once, from where an earlier try ended, and compared with its digest whenever it is used.
-use crate::{FetchArtifact, peers::Peers, pins::Pins, spec::Artifact};
+use crate::{
+    FetchArtifact,
+    peers::{NotTaken, Peers},
+    pins::Pins,
+    spec::Artifact,
+};
 use deploy_core::{
     digest::{Digest, Hasher},
     id::ServiceName,
@@ -8,6 +13,7 @@ use deploy_core::{
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -64,7 +70,7 @@ impl Cache {
             return Ok(0);
         }
         let begun = length(&path.with_extension("part"))?;
-        let reserved = size_below(&path.with_extension(BLOCKS))?;
+        let reserved = taken_below(&path.with_extension(BLOCKS))?;
         Ok(artifact.size.saturating_sub(begun.max(reserved)))
     }
 
@@ -87,10 +93,12 @@ impl Cache {
             touch(&path)?;
             return Ok(path);
         }
+        self.make_room_for(artifact)?;
+        let part = path.with_extension("part");
         if self.take_blocks(artifact, from, &path).await? {
+            remove(&part)?;
             return Ok(path);
         }
-        let part = path.with_extension("part");
         let resumed = length(&part)? > 0;
         self.fetch(artifact, from, &part).await?;
         if !is_right(part.clone(), artifact).await? {
@@ -104,6 +112,7 @@ impl Cache {
             }
         }
         self.keep(&part, &path)?;
+        remove(&path.with_extension(BLOCKS))?;
         Ok(path)
     }
 
@@ -112,7 +121,8 @@ impl Cache {
         artifacts.iter().map(|it| self.lock(it.digest)).collect()
     }
 
-    /// Whether it came in blocks, from whoever has them. If not it is said why, and nothing is left of them.
+    /// Whether it came in blocks, from whoever has them, or what was missing of them from the server. Blocks that came stay where the rest
+    /// does not come now, unless they are those of something else or cannot be used: then it is said why, and nothing is left of them.
     async fn take_blocks(
         &self,
         artifact: Artifact,
@@ -122,33 +132,64 @@ impl Cache {
         let Some(peers) = self.peers.as_ref().filter(|_| artifact.size > ONE_BLOCK) else {
             return Ok(false);
         };
-        let folder = path.with_extension(BLOCKS);
-        let mut done = false;
-        let failed = match peers.take(artifact, from, &folder).await {
-            Ok(Some(taken)) if is_right(taken.path().to_owned(), artifact).await? => {
-                self.keep(taken.path(), path)?;
-                peers.stay(artifact.digest, taken);
-                done = true;
-                None
+        let (digest, folder) = (artifact.digest, path.with_extension(BLOCKS));
+        let mut taken = None;
+        let came = match peers.take(artifact, from, &folder, &path.with_extension("part")).await {
+            Ok(Some(all)) => {
+                let path = all.path().to_owned();
+                taken = Some(all);
+                Ok(Some(path))
             }
-            Ok(Some(_wrong)) => Some("what came is not the artifact".to_owned()),
-            Ok(None) => None,
-            Err(why) => Some(why.to_string()),
+            Ok(None) => peers.complete(artifact, from, &folder).await,
+            Err(NotTaken::Away(why)) => {
+                let reason = why.to_string();
+                tracing::warn!(
+                    target: TARGET_BACKEND,
+                    { digest = %digest, reason }, "the rest of an artifact comes from the server alone, and not in blocks"
+                );
+                peers.complete(artifact, from, &folder).await
+            }
+            Err(broken) => Err(broken),
         };
-        if let Some(reason) = failed {
-            tracing::warn!(
-                target: TARGET_BACKEND,
-                { digest = %artifact.digest, reason }, "an artifact comes from the server alone, and not in blocks"
-            );
-        }
+        let reason = match came {
+            Ok(Some(file)) if is_right(file.clone(), artifact).await? => {
+                self.keep(&file, path)?;
+                taken.into_iter().for_each(|it| peers.stay(digest, it));
+                remove(&folder)?;
+                return Ok(true);
+            }
+            Ok(None) => return Ok(false),
+            Ok(Some(_wrong)) => "what came is not the artifact".to_owned(),
+            Err(NotTaken::Away(source)) => return Err(FetchError::Fetch { digest, source }),
+            Err(why) => match why.no_room() {
+                Some(full) => return Err(FetchError::Keep(full)),
+                None => why.to_string(),
+            },
+        };
+        tracing::warn!(
+            target: TARGET_BACKEND,
+            { digest = %digest, reason }, "the blocks of an artifact are of no use: it comes from the server alone"
+        );
         remove(&folder)?;
-        Ok(done)
+        Ok(false)
     }
 
     fn keep(&self, part: &Path, path: &Path) -> io::Result<()> {
         let _alone = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         fs::rename(part, path)?;
-        self.evict(path)
+        self.evict(Some(path), 0)
+    }
+
+    /// Removes what is too much, such as what was begun and never wanted again after the limit was lowered.
+    pub(crate) fn sweep(&self) -> io::Result<()> {
+        let _alone = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        self.evict(None, 0)
+    }
+
+    /// Before it is there, and not only then: the limit counts while it comes, too.
+    fn make_room_for(&self, artifact: Artifact) -> io::Result<()> {
+        let _alone = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        self.evict(None, self.missing(artifact)?)
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
@@ -192,27 +233,27 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes what was not used for the longest time until the rest fits, and what is pinned after all else. What an attempt
-    /// uses it has under a name of its own.
-    fn evict(&self, newest: &Path) -> io::Result<()> {
-        let pinned = self.pins.at(fs::metadata(newest)?.modified()?)?;
+    /// Removes what was not used for the longest time until the rest fits beside what is `coming`, and what is pinned after all else. What
+    /// came of artifacts that nobody fetches now is like all else. What an attempt uses it has under a name of its own.
+    fn evict(&self, newest: Option<&Path>, coming: u64) -> io::Result<()> {
+        // By the clock that the files go by.
+        touch(&self.folder)?;
+        let pinned = self.pins.at(fs::metadata(&self.folder)?.modified()?)?;
         let since = |path: &Path| path.file_stem().and_then(|it| pinned.get(it.to_str()?)).copied();
         let mut files: Vec<(Option<SystemTime>, SystemTime, PathBuf, u64)> = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            let path = entry.path();
-            let size = if metadata.is_dir() { size_below(&path)? } else { metadata.len() };
-            files.push((since(&path), metadata.modified()?, path, size));
+            let path = entry?.path();
+            let (used, size) = weigh(&path)?;
+            files.push((since(&path), used, path, size));
         }
         files.sort();
         let fetched: Vec<_> = self.fetched().iter().map(|it| self.path(*it)).collect();
-        let mut total: u64 = files.iter().map(|it| it.3).sum();
+        let mut total = files.iter().fold(coming, |sum, it| sum.saturating_add(it.3));
         for (_, _, path, size) in files {
             if total <= self.limit {
                 break;
             }
-            if path != newest && !fetched.contains(&path.with_extension("")) {
+            if Some(&*path) != newest && !fetched.contains(&path.with_extension("")) {
                 remove(&path)?;
                 self.forget(&path);
                 total -= size;
@@ -245,13 +286,35 @@ fn length(path: &Path) -> io::Result<u64> {
     }
 }
 
-/// How many bytes the files in a folder have; none if it is not there.
-fn size_below(folder: &Path) -> io::Result<u64> {
+/// When a file was used last, and how many bytes it has; of a folder, the files in it.
+fn weigh(path: &Path) -> io::Result<(SystemTime, u64)> {
+    let own = fs::metadata(path)?;
+    let mut weight = (own.modified()?, if own.is_dir() { 0 } else { own.len() });
+    if own.is_dir() {
+        for entry in fs::read_dir(path)? {
+            let below = entry?.metadata()?;
+            weight = (weight.0.max(below.modified()?), weight.1.saturating_add(below.len()));
+        }
+    }
+    Ok(weight)
+}
+
+/// How much room is taken in a folder for blocks: what is noted of them does not count.
+fn taken_below(folder: &Path) -> io::Result<u64> {
     let entries = match fs::read_dir(folder) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(0),
         entries => entries?,
     };
-    entries.map(|it| Ok(it?.metadata()?.len())).sum()
+    let mut taken = 0;
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        let extension = path.extension().and_then(OsStr::to_str);
+        if !matches!(extension, Some("have" | "outboard")) {
+            taken = entry.metadata()?.len().max(taken);
+        }
+    }
+    Ok(taken)
 }
 
 /// Removes a file, or a folder with all that is in it, if it is there.
@@ -297,5 +360,4 @@ fn touch(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[path = "cache_tests.rs"]
 mod tests;
