@@ -20,6 +20,7 @@ pub(crate) mod plan;
 pub(crate) mod relay;
 pub(crate) mod release;
 pub(crate) mod rollout;
+mod room;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod server;

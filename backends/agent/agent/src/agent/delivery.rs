@@ -11,11 +11,16 @@ use crate::{
 use deploy_agent_protocol::v1::{Refusal, Refused};
 use deploy_core::{digest::Digest, id::ReleaseId, telemetry::TARGET_BACKEND};
 use deploy_package::{
-    Publication,
+    PackageError, Publication,
+    install::Previous,
     publish::{Free, Holdings, Needs, Way, WayKind, ways},
 };
 use rustix::fs::{StatVfs, statvfs};
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 use tokio::task::spawn_blocking;
 
 /// What a file takes on a disk beside its bytes, at most.
@@ -24,6 +29,24 @@ const CLUSTER: u64 = 8 << 10;
 const MOST_RELEASES: usize = 64;
 /// How much of each file system stays free: what an attempt writes about itself must find room.
 pub(super) const RESERVE: Free = Free { bytes: 64 << 20, inodes: 1_000 };
+
+/// Whether an installed release is read before anything is built upon it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trees {
+    /// It is taken for what was installed: a question is answered by that.
+    Believed,
+    /// It is read, and compared with its manifest.
+    Verified,
+}
+
+impl Trees {
+    fn check(self, tree: &Previous) -> Result<(), PackageError> {
+        match self {
+            Self::Believed => Ok(()),
+            Self::Verified => tree.verify(),
+        }
+    }
+}
 
 /// How a package comes to this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,12 +76,13 @@ impl Host {
         release: Option<&ReleaseId>,
         package: Artifact,
         delivery: Option<&DeliverySpec>,
+        trees: Trees,
         from: &dyn FetchArtifact,
     ) -> Package {
         let Some(delivery) = delivery.filter(|it| it.package == package.digest) else {
             return Package::Archive(package);
         };
-        match self.tree(place, release, delivery, from).await {
+        match self.tree(place, release, delivery, trees, from).await {
             Ok((tree, needs)) => Package::Tree(tree, needs),
             Err(why) => {
                 tracing::warn!(
@@ -75,13 +99,14 @@ impl Host {
         place: &Place,
         release: Option<&ReleaseId>,
         delivery: &DeliverySpec,
+        trees: Trees,
         from: &dyn FetchArtifact,
     ) -> Result<(PackageTree, Needs), String> {
         let releases = place.releases();
         let (folder, manifest, own) = (releases.clone(), delivery.manifest, release.cloned());
         let looked = spawn_blocking(move || {
             let installed = installed(&folder);
-            let same = same(&folder, &installed, manifest, own.as_ref());
+            let same = same(&folder, &installed, manifest, own.as_ref(), trees);
             (installed, same)
         });
         let (installed, same) = looked.await.map_err(|err| err.to_string())?;
@@ -99,7 +124,7 @@ impl Host {
             {
                 return Err("the list of its parts is that of another package".to_owned());
             }
-            choose(&publication, &releases, installed)
+            choose(&publication, &releases, installed, trees)
         });
         chosen.await.map_err(|err| err.to_string())?
     }
@@ -111,6 +136,16 @@ impl Host {
         packages: &[&Package],
         missing: u64,
     ) -> Result<(), Refused> {
+        self.takes(place, packages, missing)?.iter().try_for_each(Taken::enough)
+    }
+
+    /// What these take of the file system of the cache, and of that of the service: of one, if that is the same.
+    pub(super) fn takes(
+        &self,
+        place: &Place,
+        packages: &[&Package],
+        missing: u64,
+    ) -> Result<Vec<Taken>, Refused> {
         let deploy_path = Path::new(place.deploy_path.as_str());
         let state = &self.options.state;
         let mut there = Needs::default();
@@ -126,10 +161,33 @@ impl Host {
         let (disk, service) = (look(state)?, look(existing(deploy_path))?);
         if disk.f_fsid == service.f_fsid {
             there.download = missing;
-        } else {
-            enough(state, &disk, here)?;
+            return Ok(vec![Taken::new(deploy_path, &service, there)]);
         }
-        enough(deploy_path, &service, there)
+        Ok(vec![Taken::new(state, &disk, here), Taken::new(deploy_path, &service, there)])
+    }
+}
+
+/// What is taken of a file system, and what that has.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) folder: PathBuf,
+    pub(super) needs: Needs,
+    pub(super) free: Free,
+}
+
+impl Taken {
+    fn new(folder: &Path, disk: &StatVfs, needs: Needs) -> Self {
+        let bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
+        // Some file systems do not count files.
+        let inodes = if disk.f_files == 0 { u64::MAX } else { disk.f_favail };
+        Self { folder: folder.to_owned(), needs, free: Free { bytes, inodes } }
+    }
+
+    fn enough(&self) -> Result<(), Refused> {
+        self.needs.check(self.free, RESERVE).map_err(|short| {
+            let why = format!("{}: {short}", self.folder.display());
+            refused(Refusal::NoSpace, why, 0)
+        })
     }
 }
 
@@ -152,6 +210,7 @@ fn same(
     installed: &BTreeMap<ReleaseId, Digest>,
     manifest: Digest,
     own: Option<&ReleaseId>,
+    trees: Trees,
 ) -> Option<(ReleaseId, Needs)> {
     let is_own = |it: &&ReleaseId| {
         package::is_whole(releases, it) && installed.get(*it).is_none_or(|it| *it == manifest)
@@ -161,7 +220,7 @@ fn same(
     }
     let same = installed.iter().filter(|(_, it)| **it == manifest).map(|(release, _)| release);
     same.filter_map(|it| Some((it, package::previous(releases, it).ok()?)))
-        .find(|(_, tree)| tree.verify().is_ok())
+        .find(|(_, tree)| trees.check(tree).is_ok())
         .map(|(release, tree)| {
             let totals = tree.manifest().totals();
             let mut needs = Needs::default();
@@ -176,6 +235,7 @@ fn choose(
     publication: &Publication,
     releases: &Path,
     mut installed: BTreeMap<ReleaseId, Digest>,
+    trees: Trees,
 ) -> Result<(PackageTree, Needs), String> {
     loop {
         let holdings = installed.values().fold(Holdings::new(), |all, it| all.with_tree(*it));
@@ -188,7 +248,7 @@ fn choose(
                 .map(|(release, _)| release.clone())
         });
         if let Some(from) = &from
-            && let Err(changed) = package::previous(releases, from).and_then(|it| it.verify())
+            && let Err(changed) = package::previous(releases, from).and_then(|it| trees.check(&it))
         {
             tracing::info!(
                 target: TARGET_BACKEND,
@@ -206,16 +266,6 @@ fn choose(
         let unpacked = publication.totals().unpacked;
         return Ok((PackageTree { by, manifest, unpacked, from, parts: way.parts }, way.needs));
     }
-}
-
-fn enough(folder: &Path, disk: &StatVfs, needs: Needs) -> Result<(), Refused> {
-    let bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
-    // Some file systems do not count files.
-    let inodes = if disk.f_files == 0 { u64::MAX } else { disk.f_favail };
-    needs.check(Free { bytes, inodes }, RESERVE).map_err(|short| {
-        let why = format!("{}: {short}", folder.display());
-        refused(Refusal::NoSpace, why, 0)
-    })
 }
 
 fn look(folder: &Path) -> Result<StatVfs, Refused> {

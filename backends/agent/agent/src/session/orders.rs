@@ -167,6 +167,7 @@ impl Work {
             Some(order::Kind::Kill(kill)) => host.kill(kill).await,
             Some(order::Kind::Confirm(confirm)) => host.confirm(confirm).await,
             Some(order::Kind::Stage(stage)) => host.stage(stage, &self.artifacts).await,
+            Some(order::Kind::Room(room)) => host.room(room, &self.artifacts).await,
             Some(order::Kind::Collect(collect)) => host.collect(collect).await,
             Some(order::Kind::Check(check)) => host.check(check).await,
             Some(order::Kind::Resolve(resolve)) => host.resolve(resolve).await,
