@@ -11,7 +11,7 @@ use deploy_agent_protocol::{
     v1::{
         Accepted, Attempt, AttemptId, Check, Checked, Collect, Collected, Confirm, Ended, Follow,
         Holding, Kill, Limits, NeverStarted, Observe, Observed, Outcome, Probe, Refused, Resolve,
-        Resolved, Stage, Staged, answer::Kind,
+        Resolved, Room, RoomLeft, Stage, Staged, answer::Kind,
     },
 };
 use deploy_benches::Failure;
@@ -140,6 +140,10 @@ impl HostSide for Nothing {
 
     async fn stage(&self, _stage: Stage, _artifacts: &dyn FetchArtifact) -> Kind {
         Kind::Staged(Staged::default())
+    }
+
+    async fn room(&self, _room: Room, _artifacts: &dyn FetchArtifact) -> Kind {
+        Kind::RoomLeft(RoomLeft::default())
     }
 
     async fn collect(&self, _collect: Collect) -> Kind {

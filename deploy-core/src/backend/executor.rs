@@ -7,7 +7,7 @@ use crate::{
     error::BackendResult,
     host::Host,
     id::{AccountName, ReleaseId, RolloutId, Seq, ServiceName},
-    plan::PlannedRelease,
+    plan::{DiskRoom, PlannedRelease},
     spec::{AbsolutePath, Direction, Health as HealthPolicy, StepName},
 };
 use async_trait::async_trait;
@@ -363,6 +363,8 @@ pub struct ExecutorCapabilities {
     pub confirm: bool,
     /// [`Executor::kill`] works.
     pub kill: bool,
+    /// [`Executor::room`] works.
+    pub room: bool,
     /// [`Executor::stage`] works.
     pub stage: bool,
 }
@@ -393,6 +395,13 @@ impl ExecutorCapabilities {
     #[must_use]
     pub const fn with_kill(mut self, kill: bool) -> Self {
         self.kill = kill;
+        self
+    }
+
+    /// With or without [`Executor::room`].
+    #[must_use]
+    pub const fn with_room(mut self, room: bool) -> Self {
+        self.room = room;
         self
     }
 
@@ -428,13 +437,17 @@ impl ExecutorCapabilities {
 /// * `kill` of an attempt that waits to be confirmed makes the host go back at once; the way back itself is not ended.
 /// * `stage` has the host fetch and verify what it will need, and answers once it has all of it. It starts nothing, raises no fence, and
 ///   asked again fetches only what is missing. `run` works without it.
+/// * `room` says what an attempt that was not started would take of each file system of its host, and what is free there. What is there
+///   already is not counted. It starts nothing, raises no fence, and looks neither at the attempt's generation nor at its token.
+/// * What `room` finds to be missing makes `run` of the attempt `NoSpace`, before anything of it is fetched.
 /// * `collect` gives the files that the steps of an attempt have put into the folder `$DEPLOY_OUTPUT`: a piece of one, from an offset on and
 ///   no more than asked for, and how large it is. At its end the piece is empty. They are there for as long as the attempt's result.
 /// * To collect what is not there is `NotFound`, whether the file is missing, is something else than a file, or the attempt never started.
 /// * `check`, `collect` and `observe` change nothing on the host.
 /// * An attempt's result is kept on the host: `probe` and `run` give the same answer for it later.
 /// * What the capabilities leave out is `Unsupported`.
-/// * A permit for another action or host is `PermissionDenied`: `observe` takes `HostObserve`, the others `HostExecute`.
+/// * A permit for another action or host is `PermissionDenied`: `observe` and `room` take `HostObserve`, the others
+///   `HostExecute`.
 ///
 /// ```
 /// use deploy_core::{
@@ -493,6 +506,10 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
 
     /// Has the host fetch what it will need, ahead of the attempt that needs it.
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport>;
+
+    /// Says whether the host has room for an attempt, ahead of it.
+    async fn room(&self, permit: &Permit, attempt: &AttemptRequest)
+    -> BackendResult<Vec<DiskRoom>>;
 
     /// What it would take to get a package to a host: for people, before they let a plan go. Nobody is asked on the host, so what it
     /// really takes may be more. All of the package, unless the executor knows better.

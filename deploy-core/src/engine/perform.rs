@@ -13,7 +13,7 @@ use crate::{
     digest::{Digest, Hasher},
     error::{BackendError, ErrorKind, Retry},
     host::Installed,
-    id::{Principal, ReleaseId, RolloutId},
+    id::{Principal, ReleaseId, RolloutId, Seq},
     plan::{Plan, Target},
     rollout::{AttemptEnd, Effect, EffectKind, Reply},
     spec::{Direction, StepName},
@@ -268,31 +268,16 @@ impl Place<'_> {
     }
 
     pub(super) fn request(&self) -> Option<AttemptRequest> {
-        let plan = &self.performer.plan;
-        let movement = plan.movement(self.target, self.effect.direction)?;
-        let mut request = AttemptRequest::new(
-            self.on(),
-            self.performer.rollout.clone(),
-            self.effect.generation,
-            self.token(),
-            movement.release.clone(),
-        );
-        request.direction = movement.direction;
-        request.keeps_release = movement.keeps_release;
-        request.previous = movement.previous.cloned();
+        let (plan, rollout) = (&self.performer.plan, self.performer.rollout.clone());
+        let (direction, generation) = (self.effect.direction, self.effect.generation);
+        let token = self.token();
+        let mut request = attempt_of(plan, self.target, direction, rollout, generation, token)?;
         request.first_step = self.effect.first_step;
-        request.health = plan.strategy.health;
-        if let Some(after) = plan.confirm_timeout(self.effect.direction) {
-            let back = plan.movement(self.target, Direction::Back)?;
-            request = request.with_revert(Revert::of(after, back));
-        }
         Some(request)
     }
 
     pub(super) fn on(&self) -> HostRequest {
-        let plan = &self.performer.plan;
-        HostRequest::new(self.target.host.clone(), plan.service.clone(), plan.deploy_path.clone())
-            .with_account(plan.account.clone())
+        place_of(&self.performer.plan, self.target)
     }
 
     /// What the attempt's result has to come back with: the same after a crash, and different for every attempt.
@@ -322,6 +307,34 @@ impl Place<'_> {
             self.effect.generation,
         )
     }
+}
+
+fn place_of(plan: &Plan, target: &Target) -> HostRequest {
+    HostRequest::new(target.host.clone(), plan.service.clone(), plan.deploy_path.clone())
+        .with_account(plan.account.clone())
+}
+
+/// All steps of an attempt at a target; `None` where there is nothing that it could go to.
+pub(super) fn attempt_of(
+    plan: &Plan,
+    target: &Target,
+    direction: Direction,
+    rollout: RolloutId,
+    generation: Seq,
+    token: String,
+) -> Option<AttemptRequest> {
+    let movement = plan.movement(target, direction)?;
+    let (on, release) = (place_of(plan, target), movement.release.clone());
+    let mut request = AttemptRequest::new(on, rollout, generation, token, release);
+    request.direction = movement.direction;
+    request.keeps_release = movement.keeps_release;
+    request.previous = movement.previous.cloned();
+    request.health = plan.strategy.health;
+    if let Some(after) = plan.confirm_timeout(direction) {
+        let back = plan.movement(target, Direction::Back)?;
+        request = request.with_revert(Revert::of(after, back));
+    }
+    Some(request)
 }
 
 /// Nothing was started, and nothing will be.

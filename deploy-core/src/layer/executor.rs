@@ -9,6 +9,7 @@ use crate::{
     },
     error::BackendResult,
     host::Host,
+    plan::DiskRoom,
 };
 use async_trait::async_trait;
 
@@ -54,6 +55,15 @@ impl<B: Executor, L: Layer> Executor for Layered<B, L> {
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
         let operation = Operation::write("executor.stage").unbounded();
         self.layer.around(operation, || self.backend.stage(permit, request)).await
+    }
+
+    async fn room(
+        &self,
+        permit: &Permit,
+        attempt: &AttemptRequest,
+    ) -> BackendResult<Vec<DiskRoom>> {
+        let operation = Operation::read("executor.room");
+        self.layer.around(operation, || self.backend.room(permit, attempt)).await
     }
 
     async fn transfer(&self, host: &Host, delivery: &Delivery) -> BackendResult<Transfer> {

@@ -19,6 +19,7 @@ use crate::{
     error::BackendResult,
     host::{Host, Installed},
     id::{BootId, BuildId, HostName, ReleaseId, RolloutId, Seq, ServiceName, StreamId, TokenId},
+    plan::DiskRoom,
     rollout::Record,
     spec::{Release, Service},
     time::Timestamp,
@@ -165,6 +166,7 @@ forward!(Executor {
     async fn kill(&self, permit: &Permit, request: &KillRequest) -> BackendResult<KillReport>;
     async fn confirm(&self, permit: &Permit, request: &ConfirmRequest) -> BackendResult<Confirmation>;
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport>;
+    async fn room(&self, permit: &Permit, attempt: &AttemptRequest) -> BackendResult<Vec<DiskRoom>>;
     async fn transfer(&self, host: &Host, delivery: &Delivery) -> BackendResult<Transfer>;
     async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece>;
     async fn check(&self, permit: &Permit, request: &CheckRequest) -> BackendResult<Health>;

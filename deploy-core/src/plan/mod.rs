@@ -5,6 +5,7 @@ mod input;
 mod order;
 mod planner;
 mod report;
+mod room;
 mod warning;
 
 use crate::{
@@ -27,6 +28,7 @@ pub use planner::plan;
 pub use report::{
     ChangeKind, HostReport, OutReason, PlanReport, TransferReport, TransferWay, Verdict,
 };
+pub use room::{DiskRoom, RoomReport, ShortHost, Unchecked, UncheckedHosts};
 pub use warning::Warning;
 
 /// The newest format of plans and journal records that this program reads and writes.

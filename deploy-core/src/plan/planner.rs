@@ -264,7 +264,7 @@ impl<'a> Planner<'a> {
         }));
         hosts.sort_by(|a, b| a.host.cmp(&b.host));
         let bytes = plan.targets().map(|it| self.bytes(it)).fold(0, u64::saturating_add);
-        PlanReport { hosts, waves, warnings, bytes, transfers: Vec::new() }
+        PlanReport { hosts, waves, warnings, bytes, transfers: Vec::new(), room: None }
     }
 
     fn change(&self, wave: u32, target: &Target) -> HostReport {

@@ -1,5 +1,5 @@
 //! What the planner found, for people to read before they let a plan go.
-use super::Warning;
+use super::{RoomReport, Warning};
 use crate::id::{HostName, ReleaseId};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt};
@@ -19,6 +19,8 @@ pub struct PlanReport {
     pub bytes: u64,
     /// How packages get to the targets that they have to get to. Empty until somebody who can reach hosts has filled it in.
     pub transfers: Vec<TransferReport>,
+    /// Whether the targets have room for it; `None` if nobody has asked them.
+    pub room: Option<RoomReport>,
 }
 
 /// How a package gets to some of the targets.

@@ -61,6 +61,11 @@ pub enum Warning {
     },
     /// No window ever opens.
     NeverAllowed,
+    /// These hosts have no room for what they would get: as they are now, they refuse it.
+    NoRoom {
+        /// Which.
+        hosts: Vec<HostName>,
+    },
     /// What these hosts run was never looked at.
     NotSeen {
         /// Which.
@@ -97,6 +102,7 @@ impl Warning {
             Self::CountMissing { .. } => "count_missing",
             Self::Gone { .. } => "gone",
             Self::NeverAllowed => "never_allowed",
+            Self::NoRoom { .. } => "no_room",
             Self::NotSeen { .. } => "not_seen",
             Self::SeenLongAgo { .. } => "seen_long_ago",
             Self::StillRuns { .. } => "still_runs",
@@ -132,6 +138,11 @@ impl fmt::Display for Warning {
             Self::NeverAllowed => {
                 f.write_str("windows and freezes leave no time to start within two years")
             }
+            Self::NoRoom { hosts } => write!(
+                f,
+                "there is no room on {}: before anything is fetched, the attempt is refused unless room was made by then",
+                Named(hosts)
+            ),
             Self::NotSeen { hosts } => {
                 write!(f, "nobody looked yet at what {} runs: taken for nothing", Named(hosts))
             }

@@ -14,7 +14,7 @@ use deploy_core::{
     },
     plan::Plan,
     rollout::{Rollout, TaskState},
-    spec::{Effect, Release, Service, Step, StepName, Strategy},
+    spec::{ArtifactRef, Effect, Release, Service, Step, StepName, Strategy},
     time::Timestamp,
 };
 use std::{fmt::Debug, str::FromStr, sync::Arc, time::Duration};
@@ -75,6 +75,24 @@ impl Fleet {
     }
 
     pub(crate) async fn release(&self, version: &str) -> ReleaseId {
+        self.create(version, None).await
+    }
+
+    /// A release with a package.
+    pub(crate) async fn packed(&self, version: &str) -> ReleaseId {
+        let package = format!("package of {version}");
+        let put = self.platform.put_bytes(
+            &self.me,
+            parse("web"),
+            ArtifactKind::Package,
+            parse(version),
+            package.as_bytes(),
+        );
+        let package = put.await.unwrap();
+        self.create(version, Some(package)).await
+    }
+
+    async fn create(&self, version: &str, package: Option<ArtifactRef>) -> ReleaseId {
         let (repository, kind) = (parse("web"), ArtifactKind::Descriptor);
         let bytes = format!("descriptor of {version}");
         let put =
@@ -91,7 +109,7 @@ impl Fleet {
         let steps = steps.map(|it| Step::new(it).with_effect(self.effect)).to_vec();
         let id: ReleaseId = parse(&format!("web-{version}"));
         let at = Timestamp::from_millis(1_800_000_000_000);
-        let release = Release::new(
+        let mut release = Release::new(
             id.clone(),
             parse("web"),
             parse(version),
@@ -100,6 +118,7 @@ impl Fleet {
             at,
             self.me.clone(),
         );
+        release.package = package;
         self.platform.create_release(&self.me, release).await.unwrap();
         id
     }

@@ -12,4 +12,5 @@ mod recovery;
 mod repairs;
 mod restores;
 mod rollouts;
+mod room;
 mod staging;

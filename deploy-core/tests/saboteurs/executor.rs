@@ -10,6 +10,7 @@ use deploy_core::{
     conformance::{Harness, executor::SimulatedHosts, permit, sample},
     id::{HostName, Seq},
     memory::{MemoryExecutor, SystemClock},
+    plan::DiskRoom,
     spec::StepName,
 };
 use std::{
@@ -29,6 +30,7 @@ sabotages! {
     CollectsNothingGladly,
     ConfirmsAgainstItsWord,
     ConfirmsNothing,
+    CountsWhatIsThere,
     FencesByChecking,
     FencesByConfirming,
     DeliversFromTheStart,
@@ -36,12 +38,15 @@ sabotages! {
     DeniesThatItGoesBack,
     DeniesThatItKills,
     DeniesThatItStages,
+    DeniesThatItTellsRoom,
     DiesWithItsCaller,
     DiesWithItsExecutor,
+    FencesByAskingForRoom,
     FencesByLooking,
     FencesByStaging,
     FetchesAgain,
     FindsAllHealthy,
+    FindsRoomEverywhere,
     ForgetsAtACrash,
     ForgetsResults,
     ForgetsThatItWaits,
@@ -163,7 +168,8 @@ impl Executor for Saboteur {
         let kills = self.sabotage != Sabotage::DeniesThatItKills;
         let returns = self.sabotage != Sabotage::DeniesThatItGoesBack;
         let stages = self.sabotage != Sabotage::DeniesThatItStages;
-        let all = self.hosts.capabilities().with_collect(collects);
+        let tells_room = self.sabotage != Sabotage::DeniesThatItTellsRoom;
+        let all = self.hosts.capabilities().with_collect(collects).with_room(tells_room);
         all.with_kill(kills).with_confirm(returns).with_stage(stages)
     }
 
@@ -289,6 +295,30 @@ impl Executor for Saboteur {
             }
             _ => Ok(staged),
         }
+    }
+
+    async fn room(
+        &self,
+        permit_: &Permit,
+        attempt: &AttemptRequest,
+    ) -> BackendResult<Vec<DiskRoom>> {
+        let mut disks = self.hosts.room(permit_, attempt).await?;
+        match self.sabotage {
+            Sabotage::CountsWhatIsThere => {
+                let all: u64 = attempt.artifacts().iter().map(|it| it.size).sum();
+                disks.iter_mut().for_each(|it| it.needed_bytes = all);
+            }
+            Sabotage::FencesByAskingForRoom => {
+                let all = permit(Action::HostExecute, Resource::System).await;
+                let AttemptRequest { on, generation, token, .. } = attempt.clone();
+                self.hosts.probe(&all, &ProbeRequest::new(on, generation, token)).await?;
+            }
+            Sabotage::FindsRoomEverywhere => {
+                disks.iter_mut().for_each(|it| it.free_bytes = u64::MAX);
+            }
+            _ => {}
+        }
+        Ok(disks)
     }
 
     async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {

@@ -9,6 +9,7 @@ use deploy_core::{
         ProbeReport, ProbeRequest, Resolution, ResolveRequest, StageReport, StageRequest,
     },
     id::{HostName, ReleaseId, Seq, ServiceName},
+    plan::DiskRoom,
     spec::{Step, StepName},
 };
 use std::{
@@ -156,6 +157,16 @@ impl Executor for DeviceExecutor {
         const STAGE: &str = "executor.stage";
         permit.demand(Action::HostExecute, &resource(&request.on), STAGE)?;
         Err(BackendError::new(ErrorKind::Unsupported, STAGE))
+    }
+
+    async fn room(
+        &self,
+        permit: &Permit,
+        attempt: &AttemptRequest,
+    ) -> BackendResult<Vec<DiskRoom>> {
+        const ROOM: &str = "executor.room";
+        permit.demand(Action::HostObserve, &resource(&attempt.on), ROOM)?;
+        Err(BackendError::new(ErrorKind::Unsupported, ROOM))
     }
 
     async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {

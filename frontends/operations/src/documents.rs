@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use deploy_core::{
     backend::LogChunk,
     digest::digest_of,
-    plan::{Plan, PlanReport, TransferReport, Verdict, Work},
+    plan::{Plan, PlanReport, RoomReport, TransferReport, Verdict, Work},
     rollout::{AttemptEnd, BudgetColumn, Explanation, Rollout, RolloutView, TaskState, TaskView},
     spec::{Direction, Limit},
     time::Timestamp,
@@ -41,6 +41,7 @@ pub fn plan(plan: &Plan, report: Option<&PlanReport>) -> wire::Plan {
         no_ops: plan.no_ops.iter().map(ToString::to_string).collect(),
         left_out: report.map_or_else(Vec::new, left_out),
         transfers: report.map_or_else(Vec::new, |it| it.transfers.iter().map(transfer).collect()),
+        room: report.and_then(|it| it.room.as_ref()).map(room),
         warnings: report
             .map_or_else(Vec::new, |it| it.warnings.iter().map(ToString::to_string).collect()),
         summary: report.map(ToString::to_string).unwrap_or_default(),
@@ -56,6 +57,31 @@ fn transfer(report: &TransferReport) -> wire::PlanTransfer {
         bytes: report.bytes,
         whole: report.whole,
         peers: report.peers,
+    }
+}
+
+fn room(report: &RoomReport) -> wire::PlanRoom {
+    let short = report.short.iter().flat_map(|short| {
+        short.disks.iter().map(|disk| wire::PlanShortfall {
+            host: short.host.to_string(),
+            folder: disk.folder.clone(),
+            needed_bytes: disk.needed_bytes,
+            free_bytes: disk.free_bytes,
+            missing_bytes: disk.missing_bytes(),
+            needed_inodes: disk.needed_inodes,
+            free_inodes: disk.free_inodes,
+            missing_inodes: disk.missing_inodes(),
+        })
+    });
+    let unchecked = report.unchecked.iter().map(|it| wire::PlanUnchecked {
+        reason: it.reason.to_string(),
+        hosts: it.hosts.iter().map(ToString::to_string).collect(),
+    });
+    wire::PlanRoom {
+        hosts: report.hosts,
+        checked: report.checked,
+        short: short.collect(),
+        unchecked: unchecked.collect(),
     }
 }
 

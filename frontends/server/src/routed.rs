@@ -10,6 +10,7 @@ use deploy_core::{
     },
     error::BackendResult,
     host::{Connection, Host},
+    plan::DiskRoom,
 };
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ impl Executor for RoutedExecutor {
             .with_collect(agents.collect || others.collect)
             .with_confirm(agents.confirm || others.confirm)
             .with_kill(agents.kill || others.kill)
+            .with_room(agents.room || others.room)
             .with_stage(agents.stage || others.stage)
     }
 
@@ -84,6 +86,14 @@ impl Executor for RoutedExecutor {
 
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
         self.of(&request.on).stage(permit, request).await
+    }
+
+    async fn room(
+        &self,
+        permit: &Permit,
+        attempt: &AttemptRequest,
+    ) -> BackendResult<Vec<DiskRoom>> {
+        self.of(&attempt.on).room(permit, attempt).await
     }
 
     async fn transfer(&self, host: &Host, delivery: &Delivery) -> BackendResult<Transfer> {

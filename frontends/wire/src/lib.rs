@@ -34,8 +34,8 @@ pub use resource::{
     BuildSpec, Change, Channel, ChannelMove, ChannelSpec, Connection, Context, Counts, DoctorCheck,
     DoctorReport, Explanation, Exported, FailureBudget, Garbage, Holders, HookAnswer, Host,
     HostCheck, HostOwed, HostStatus, Import, Imported, IssuedJoinToken, IssuedToken, JoinToken,
-    Limit, LogLine, Order, Plan, PlanHost, PlanTransfer, PlanWave, PublishedBuild, Pulled, Relay,
-    RelayWork, Release, ReleaseDiff, Removed, Repair, Restored, Retries, Rollout, RolloutEvent,
-    RolloutSummary, ServerInfo, Service, Signed, SignedKeys, Stagger, Staging, Status, Step,
-    Strategy, Task, Token, Upload, Verification, Wave,
+    Limit, LogLine, Order, Plan, PlanHost, PlanRoom, PlanShortfall, PlanTransfer, PlanUnchecked,
+    PlanWave, PublishedBuild, Pulled, Relay, RelayWork, Release, ReleaseDiff, Removed, Repair,
+    Restored, Retries, Rollout, RolloutEvent, RolloutSummary, ServerInfo, Service, Signed,
+    SignedKeys, Stagger, Staging, Status, Step, Strategy, Task, Token, Upload, Verification, Wave,
 };

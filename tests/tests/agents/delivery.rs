@@ -112,6 +112,8 @@ fn an_upgrade_is_planned_and_sent_as_a_delta_and_taken_back_without_a_download()
     let shown = plane.sent_and_shown(&["plan", "web", "web-1.0.1"]);
     assert!(shown.contains(" to each of 2 hosts that run web-1.0.0, by delta"), "{shown}");
 
+    assert!(shown.contains("room was checked on 2 of 2 hosts: nothing is missing"), "{shown}");
+
     let before: Vec<u64> = hosts.iter().map(fetched).collect();
     web.deploy("1.0.1");
     run(&hosts, "1.0.1");

@@ -42,6 +42,9 @@ pub trait HostSide: fmt::Debug + Send + Sync + 'static {
     /// Has what an attempt will need here, out of `artifacts`, and runs none of it. `staged` or `refused`.
     async fn stage(&self, stage: v1::Stage, artifacts: &dyn FetchArtifact) -> v1::answer::Kind;
 
+    /// Says what an attempt would take of each file system, and what is free there. It is not started. `room_left` or `refused`.
+    async fn room(&self, room: v1::Room, artifacts: &dyn FetchArtifact) -> v1::answer::Kind;
+
     /// Gives a piece of a file that the steps of an attempt have left. `collected` or `refused`.
     async fn collect(&self, collect: v1::Collect) -> v1::answer::Kind;
 

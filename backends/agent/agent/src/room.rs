@@ -13,7 +13,7 @@ const KEPT: (u64, u64) = (64 << 20, 1 << 30);
 /// And there it is one of so many parts of the file system.
 const PARTS: u64 = 20;
 /// Nothing has to stay free.
-pub(crate) const NOTHING: Reserve = Reserve { bytes: Some(0), inodes: 0 };
+pub(crate) const NOTHING: Free = Free { bytes: 0, inodes: 0 };
 
 /// How much of each file system stays free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +58,17 @@ impl Disk {
         self.id == other.id
     }
 
+    pub(crate) const fn free(&self) -> Free {
+        self.free
+    }
+
+    /// What `reserve` is of this one.
+    pub(crate) fn kept(&self, reserve: Reserve) -> Free {
+        reserve.of(self.size)
+    }
+
     /// Whether there is room for this, with `reserve` left; if not, what is lacking.
-    pub(crate) fn check(&self, needs: Needs, reserve: Reserve) -> Result<(), String> {
-        let reserve = reserve.of(self.size);
+    pub(crate) fn check(&self, needs: Needs, reserve: Free) -> Result<(), String> {
         needs.check(self.free, reserve).map_err(|short| {
             let kept = match reserve {
                 Free { bytes: 0, inodes: 0 } => String::new(),
@@ -108,7 +116,7 @@ mod tests {
         disk.check(needs, NOTHING).unwrap();
         needs.unpacked = 1 << 60;
         let lacking = (1 << 60) + 5 - disk.free.bytes;
-        let short = disk.check(needs, Reserve { bytes: Some(5), inodes: 0 }).unwrap_err();
+        let short = disk.check(needs, Free { bytes: 5, inodes: 0 }).unwrap_err();
         assert!(short.starts_with(&format!("{}: ", dir.path().display())), "{short}");
         assert!(short.contains(&format!("is short of {lacking} bytes and 0 inodes")), "{short}");
         assert!(

@@ -20,7 +20,7 @@ use std::{
 use tokio::select;
 
 /// How long an order waits for parts to be made.
-const BEFORE_AN_ORDER: Duration = Duration::from_secs(120);
+pub(crate) const BEFORE_AN_ORDER: Duration = Duration::from_secs(120);
 /// And a plan, which is read by somebody who waits.
 const FOR_A_PLAN: Duration = Duration::from_secs(15);
 /// When it is tried again to make parts that could not be made.
@@ -34,12 +34,17 @@ pub(crate) struct Delivered {
 }
 
 impl AgentExecutor {
-    /// How a package may come to a host. Where no parts can be had it comes whole, as it does where its descriptor wants the archive.
-    pub(crate) async fn deliver(&self, delivery: &Delivery) -> BackendResult<Delivered> {
+    /// How a package may come to a host. Where no parts can be had it comes whole, as it does where its descriptor wants the archive. Parts are
+    /// made in the time `within`, and not at all where that is none.
+    pub(crate) async fn deliver(
+        &self,
+        delivery: &Delivery,
+        within: Duration,
+    ) -> BackendResult<Delivered> {
         let mut offers = vec![delivery.package.digest];
         let published = match self.gateway().parts() {
             Some(_) if self.wants_tree(delivery.descriptor).await? => {
-                self.publish(delivery, BEFORE_AN_ORDER).await
+                self.publish(delivery, within).await
             }
             _ => None,
         };
@@ -90,7 +95,7 @@ impl AgentExecutor {
         let earlier = delivery.previous.filter(|it| it.digest != package.digest);
         let found = parts.look(package, earlier).await.ok().flatten();
         let is_enough = |it: &Published| earlier.is_none() || !it.publication.upgrades().is_empty();
-        if delivery.is_back || found.as_ref().is_some_and(is_enough) {
+        if within.is_zero() || delivery.is_back || found.as_ref().is_some_and(is_enough) {
             return found;
         }
         let until = self.after(within);

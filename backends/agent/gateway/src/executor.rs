@@ -2,7 +2,7 @@
 use crate::{
     answers::{Identity, died, forgotten},
     conversation::Silence,
-    delivery::Unpublishable,
+    delivery::{BEFORE_AN_ORDER, Unpublishable},
     follower::{Follower, START_WITHIN},
     gateway::Gateway,
     order,
@@ -22,6 +22,7 @@ use deploy_core::{
     error::{BackendError, BackendResult, ErrorKind},
     host::Host,
     id::{HostName, ReleaseId, Seq},
+    plan::DiskRoom,
     time::Timestamp,
 };
 use deploy_host::{
@@ -137,7 +138,7 @@ impl AgentExecutor {
         log: &dyn AttemptLog,
     ) -> BackendResult<AttemptReport> {
         let about = identity(&request.on, request.generation, &request.token, "executor.run");
-        let (attempt, offers) = self.attempt(request).await.map_err(harmless)?;
+        let (attempt, offers) = self.attempt(request, BEFORE_AN_ORDER).await.map_err(harmless)?;
         let mut follower = Follower::new(about, log, request.log_offset);
         let mut session = self.session(about.host, about.operation).await?;
         loop {
@@ -183,11 +184,15 @@ impl AgentExecutor {
         })
     }
 
-    /// What the host is to do, and what it may fetch for that.
-    async fn attempt(&self, request: &AttemptRequest) -> BackendResult<(v1::Attempt, Vec<Digest>)> {
-        let (mut attempt, mut offers) = self.one_way(request).await?;
+    /// What the host is to do, and what it may fetch for that. Parts are made in the time `within`.
+    pub(crate) async fn attempt(
+        &self,
+        request: &AttemptRequest,
+        within: Duration,
+    ) -> BackendResult<(v1::Attempt, Vec<Digest>)> {
+        let (mut attempt, mut offers) = self.one_way(request, within).await?;
         if let (Some(revert), Some(back)) = (&request.revert, request.way_back()) {
-            let back = self.one_way(&back).await;
+            let back = self.one_way(&back, within).await;
             let (back, more) = back.map_err(|err| err.with("of", "the way back"))?;
             attempt.revert = Some(order::revert(revert.after, back));
             offers.extend(more);
@@ -195,14 +200,18 @@ impl AgentExecutor {
         Ok((attempt, offers))
     }
 
-    async fn one_way(&self, request: &AttemptRequest) -> BackendResult<(v1::Attempt, Vec<Digest>)> {
+    async fn one_way(
+        &self,
+        request: &AttemptRequest,
+        within: Duration,
+    ) -> BackendResult<(v1::Attempt, Vec<Digest>)> {
         let descriptor = request.release.descriptor.digest;
         let parts = self.releases.descriptor(descriptor).await?;
         let mut attempt = order::attempt(request, parts.descriptor())?;
         let mut offers = vec![descriptor];
         if let Some(delivery) = request.delivery() {
             self.releases.check_package(delivery.package).await?;
-            let delivered = self.deliver(&delivery).await?;
+            let delivered = self.deliver(&delivery, within).await?;
             attempt.delivery = delivered.order;
             offers.extend(delivered.offers);
         }
@@ -218,6 +227,7 @@ impl Executor for AgentExecutor {
             .with_collect(true)
             .with_confirm(true)
             .with_kill(true)
+            .with_room(true)
             .with_stage(true)
     }
 
@@ -227,6 +237,7 @@ impl Executor for AgentExecutor {
         self.capabilities()
             .with_collect(session.as_ref().is_none_or(|it| it.gives_back()))
             .with_confirm(session.as_ref().is_none_or(|it| it.reverts()))
+            .with_room(session.as_ref().is_none_or(|it| it.tells_room()))
             .with_stage(session.as_ref().is_none_or(|it| it.stages()))
     }
 
@@ -307,6 +318,15 @@ impl Executor for AgentExecutor {
     async fn stage(&self, permit: &Permit, request: &StageRequest) -> BackendResult<StageReport> {
         allow(permit, Action::HostExecute, &request.on, "executor.stage")?;
         self.have_staged(request).await
+    }
+
+    async fn room(
+        &self,
+        permit: &Permit,
+        attempt: &AttemptRequest,
+    ) -> BackendResult<Vec<DiskRoom>> {
+        allow(permit, Action::HostObserve, &attempt.on, "executor.room")?;
+        self.room_left(attempt).await
     }
 
     async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {

@@ -21,6 +21,7 @@ mod order;
 mod rates;
 mod registry;
 mod relays;
+mod room;
 mod session;
 mod sessions;
 mod stage;

@@ -1,7 +1,8 @@
 //! The connection of one agent, for as long as it lasts.
 use crate::conversation::{Conversation, Heard};
 use deploy_agent_protocol::{
-    COLLECT_SINCE, LIMITS_SINCE, LOG_WINDOW, OrderSigner, REVERT_SINCE, STAGE_SINCE, Versions,
+    COLLECT_SINCE, LIMITS_SINCE, LOG_WINDOW, OrderSigner, REVERT_SINCE, ROOM_SINCE, STAGE_SINCE,
+    Versions,
     v1::{
         self, AgentFrame, GatewayFrame, Order, Outcome, agent_frame::Kind as FromAgent,
         answer::Kind as Answer, gateway_frame::Kind as ToAgent, order,
@@ -105,6 +106,11 @@ impl Session {
     /// Whether its host gives back what attempts leave.
     pub(crate) const fn gives_back(&self) -> bool {
         self.protocol >= COLLECT_SINCE
+    }
+
+    /// Whether its host says what room it has.
+    pub(crate) const fn tells_room(&self) -> bool {
+        self.protocol >= ROOM_SINCE
     }
 
     pub(crate) const fn host(&self) -> &HostName {
@@ -294,6 +300,7 @@ fn since(answer: &Answer) -> u32 {
         Answer::Died(died) if died.reverting => REVERT_SINCE,
         Answer::Staged(_) => STAGE_SINCE,
         Answer::Collected(_) => COLLECT_SINCE,
+        Answer::RoomLeft(_) => ROOM_SINCE,
         _ => 0,
     }
 }

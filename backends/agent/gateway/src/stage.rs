@@ -1,6 +1,7 @@
 //! Has agents fetch what they will need.
 use crate::{
     conversation::Silence,
+    delivery::BEFORE_AN_ORDER,
     executor::{AgentExecutor, identity},
     order,
 };
@@ -29,7 +30,7 @@ impl AgentExecutor {
         session.offer(request.artifacts.iter().map(|it| it.digest));
         let mut deliveries = Vec::new();
         for delivery in &request.deliveries {
-            let delivered = self.deliver(delivery).await?;
+            let delivered = self.deliver(delivery, BEFORE_AN_ORDER).await?;
             session.offer(delivered.offers);
             deliveries.extend(delivered.order);
         }

@@ -58,6 +58,9 @@ pub const LIMITS_SINCE: u32 = 2;
 /// The oldest version in which hosts give back what their attempts have left.
 pub const COLLECT_SINCE: u32 = 2;
 
+/// The oldest version in which hosts say whether they have room for an attempt.
+pub const ROOM_SINCE: u32 = 2;
+
 /// The longest piece of what an attempt has left that is sent in one frame, in bytes.
 pub const LONGEST_PIECE: usize = 512 << 10;
 

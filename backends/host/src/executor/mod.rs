@@ -22,6 +22,7 @@ use deploy_core::{
     },
     error::{BackendError, BackendResult, ErrorKind},
     host::{Connection, Host},
+    plan::DiskRoom,
     spec::AbsolutePath,
 };
 use std::{sync::Arc, time::Duration};
@@ -122,6 +123,17 @@ impl<T: Transport> Executor for ShellExecutor<T> {
         allow(permit, Action::HostExecute, &request.on, STAGE)?;
         Err(BackendError::new(ErrorKind::Unsupported, STAGE)
             .because("a host without an agent keeps nothing ahead of its attempts"))
+    }
+
+    async fn room(
+        &self,
+        permit: &Permit,
+        attempt: &AttemptRequest,
+    ) -> BackendResult<Vec<DiskRoom>> {
+        const ROOM: &str = "executor.room";
+        allow(permit, Action::HostObserve, &attempt.on, ROOM)?;
+        Err(BackendError::new(ErrorKind::Unsupported, ROOM)
+            .because("a host without an agent is not asked before its attempts"))
     }
 
     async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {

@@ -242,6 +242,7 @@ pub async fn reaching_a_host_takes_a_permit<H: ExecutorHarness>(harness: &H) {
     }
     for permit in &observe {
         refused(scene.executor.observe(permit, &on).await, ErrorKind::PermissionDenied);
+        refused(scene.executor.room(permit, &attempt).await, ErrorKind::PermissionDenied);
     }
     assert_eq!(scene.observed().await, Observed::new(None, Seq::ZERO, None));
     assert_eq!(scene.runs(StepName::Install).await, 0);

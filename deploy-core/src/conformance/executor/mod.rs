@@ -2,6 +2,7 @@
 mod collect;
 mod confirm;
 mod control;
+mod room;
 mod run;
 mod scene;
 mod stage;
@@ -10,7 +11,7 @@ use super::{Harness, sample};
 use crate::{
     backend::{Executor, HostRequest, Resolution},
     id::ReleaseId,
-    memory::{MemoryExecutor, Script},
+    memory::{HostFaults, MemoryExecutor, Script},
     plan::PlannedRelease,
     spec::{Effect, Step, StepName},
 };
@@ -20,6 +21,7 @@ pub use crate::memory::Act;
 pub use collect::*;
 pub use confirm::*;
 pub use control::*;
+pub use room::*;
 pub use run::*;
 pub use stage::*;
 
@@ -92,6 +94,11 @@ pub trait ExecutorHarness: Harness<dyn Executor> {
     /// How many processes that steps have started live on the host: the steps' own, and daemons.
     fn processes(&self, guard: &Self::Guard) -> impl Future<Output = usize> + Send;
 
+    /// Leaves no room on the host for anything more, and says whether that can be done.
+    fn fill(&self, _guard: &Self::Guard) -> impl Future<Output = bool> + Send {
+        async { false }
+    }
+
     /// Cuts every connection to the host that is open now, where there is such a thing.
     fn cut(&self, _guard: &Self::Guard) -> impl Future<Output = ()> + Send {
         async {}
@@ -152,6 +159,11 @@ impl<H: SimulatedHosts> ExecutorHarness for H {
 
     async fn processes(&self, hosts: &MemoryExecutor) -> usize {
         hosts.processes(&sample::name(SIMULATED))
+    }
+
+    async fn fill(&self, hosts: &MemoryExecutor) -> bool {
+        hosts.set_faults(&sample::name(SIMULATED), HostFaults::new().with_full());
+        true
     }
 
     async fn cut(&self, hosts: &MemoryExecutor) {
@@ -257,6 +269,9 @@ macro_rules! executor_conformance {
             what_is_staged_does_not_run
             what_is_there_is_not_fetched_again
             hosts_that_stage_nothing_say_so
+            asking_for_room_takes_none
+            what_has_no_room_is_refused
+            hosts_that_tell_no_room_say_so
             what_steps_leave_is_collected
             what_was_not_left_is_not_found
             hosts_that_give_nothing_back_say_so

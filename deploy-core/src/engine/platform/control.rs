@@ -318,7 +318,7 @@ impl Platform {
 }
 
 /// The id of the one rollout that carries `plan` out.
-fn rollout_id(plan: &Plan) -> Result<RolloutId, PlatformError> {
+pub(super) fn rollout_id(plan: &Plan) -> Result<RolloutId, PlatformError> {
     if plan.work == Work::Run {
         return Ok(plan.service.clone().into());
     }

@@ -4,6 +4,7 @@ mod control;
 mod planning;
 mod repair;
 mod restore;
+mod room;
 mod sights;
 mod transfer;
 

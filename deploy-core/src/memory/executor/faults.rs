@@ -14,6 +14,8 @@ pub struct HostFaults {
     pub delay: Duration,
     /// There is no room on it for anything more.
     pub full: bool,
+    /// How many bytes are free on it before anything else is fetched; `None`: as many as anybody wants.
+    pub free: Option<u64>,
     /// The processes that no kill can end, as `PID:NAME`.
     pub survivors: Vec<String>,
 }
@@ -57,6 +59,13 @@ impl HostFaults {
     #[must_use]
     pub const fn with_full(mut self) -> Self {
         self.full = true;
+        self
+    }
+
+    /// No more than `bytes` are free on it.
+    #[must_use]
+    pub const fn with_free(mut self, bytes: u64) -> Self {
+        self.free = Some(bytes);
         self
     }
 

@@ -15,6 +15,7 @@ use crate::{
     },
     error::{BackendError, BackendResult, ErrorKind},
     id::{HostName, ReleaseId, Seq, ServiceName},
+    plan::DiskRoom,
     spec::StepName,
 };
 use async_trait::async_trait;
@@ -43,6 +44,7 @@ impl MemoryExecutor {
             .with_collect(true)
             .with_confirm(true)
             .with_kill(true)
+            .with_room(true)
             .with_stage(true);
         Self { world: Arc::new(World::new(clock)), capabilities }
     }
@@ -202,6 +204,18 @@ impl Executor for MemoryExecutor {
         self.offer(self.capabilities.stage, STAGE)?;
         let reply = self.world.reach(&request.on.host.name, STAGE).await?;
         reply.deliver(self.world.stage(request))
+    }
+
+    async fn room(
+        &self,
+        permit: &Permit,
+        attempt: &AttemptRequest,
+    ) -> BackendResult<Vec<DiskRoom>> {
+        const ROOM: &str = "executor.room";
+        permit.demand(Action::HostObserve, &resource(&attempt.on), ROOM)?;
+        self.offer(self.capabilities.room, ROOM)?;
+        let reply = self.world.reach(&attempt.on.host.name, ROOM).await?;
+        reply.deliver(Ok(vec![self.world.room(attempt)]))
     }
 
     async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {

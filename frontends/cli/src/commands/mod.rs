@@ -21,6 +21,7 @@ pub(crate) mod pull;
 pub(crate) mod relay;
 pub(crate) mod release;
 pub(crate) mod rollout;
+mod room;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod server;

@@ -1,5 +1,6 @@
 use crate::{
     app::App,
+    commands::room,
     files::{Source, write_whole},
     output::{Output, list, plural, size, styles},
     plane::Plane,
@@ -233,6 +234,7 @@ pub(crate) fn show(output: &Output, plan: &Plan) {
         output.line(output.paint(styles::DIM, format_args!("  {}: left out", list(&names, NAMED))));
     }
     plan.transfers.iter().for_each(|it| output.line(transfer(it)));
+    plan.room.iter().for_each(|it| room::show(output, it));
     if !plan.summary.is_empty() {
         output.line(&plan.summary);
     }

@@ -80,7 +80,8 @@ async fn repair(
     })?;
     let request = PlanRepair::new(service, own.parts().clock.now().as_millis());
     let planned = own.platform.plan_repair(&own.principal, request).await;
-    let (plan, report) = planned.or_problem()?;
+    let (plan, mut report) = planned.or_problem()?;
+    own.platform.look_for_room(&own.principal, &plan, &mut report).await.or_problem()?;
     let document = documents::plan(&plan, Some(&report));
     let how = CarryOut { yes, ..CarryOut::default() };
     Ok(carry_out(app, plane, document, Work::Repair(Box::new(plan)), how).await?.0)

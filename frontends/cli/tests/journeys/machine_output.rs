@@ -17,6 +17,9 @@ fn every_resource_is_one_document(lab: &Lab) {
     assert_eq!(json(&["release", "list", "web"])[0]["id"], "web-1");
     let plan = json(&["plan", "web", "web-1"]);
     assert_eq!(plan["waves"][0]["targets"][0]["to"], "web-1");
+    let room = &plan["room"];
+    assert_eq!((&room["hosts"], &room["checked"]), (&2.into(), &0.into()));
+    assert_eq!(room["unchecked"][0]["reason"], "cannot_ask");
     assert!(plan["digest"].as_str().unwrap().starts_with("sha256:"));
 
     let started = lab.ok(&["rollout", "start", "web", "web-1", "--output", "json"]);

@@ -106,6 +106,9 @@ fn a_plan_is_carried_out_as_it_was_saved_or_not_at_all(lab: &Lab) {
     lab.release("1", ":");
     let planned = lab.ok(&["plan", "web", "web-1", "-o", "plan.json"]);
     assert!(planned.stdout.contains("+ web-1: nothing → web-1"), "{}", planned.stdout);
+    let silent =
+        "room was not checked on 2 hosts: no agent there that could say it (web-1, web-2)\n";
+    assert!(planned.stdout.contains(silent), "{}", planned.stdout);
     let saved = fs::read_to_string(lab.path("plan.json")).unwrap();
 
     lab.write("edited.json", &saved.replace("\"seed\": ", "\"seed\": 1"));

@@ -31,7 +31,7 @@ impl Operations {
     pub async fn plan(&self, asked: &NewPlan) -> Result<wire::Plan, Problem> {
         let request = self.request(&asked.service, &asked.release, asked.seed)?;
         let (plan, report) = self.make_plan(request).await?;
-        Ok(documents::plan(&plan, Some(&report)))
+        self.with_room(&plan, report).await
     }
 
     /// Starts a rollout: of the plan that was seen, if that would be the plan now, or of a new one.
@@ -73,7 +73,14 @@ impl Operations {
         let request = PlanRollback::new(rollout, seed);
         let planned = self.platform.plan_rollback(&self.principal, request).await;
         let (plan, report) = planned.or_problem()?;
-        Ok(documents::plan(&plan, Some(&report)))
+        self.with_room(&plan, report).await
+    }
+
+    /// A plan that somebody is to read, with what its hosts say of their room. Who starts one has read it, and its hosts look again.
+    async fn with_room(&self, plan: &Plan, mut report: PlanReport) -> Result<wire::Plan, Problem> {
+        let looked = self.platform.look_for_room(&self.principal, plan, &mut report).await;
+        looked.or_problem()?;
+        Ok(documents::plan(plan, Some(&report)))
     }
 
     /// Takes back what a rollout did that is over, by a new rollout: of the plan that was seen, or of a new one.

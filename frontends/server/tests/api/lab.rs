@@ -40,7 +40,7 @@ pub(crate) struct World {
     pub(crate) control: Control,
     dir: TempDir,
     database: Database,
-    executor: MemoryExecutor,
+    pub(crate) executor: MemoryExecutor,
 }
 
 impl World {

@@ -1,5 +1,6 @@
 //! Rollouts: planned, started, driven by the server, followed, and told what to do.
-use crate::lab::{Answer, Lab};
+use crate::lab::{Answer, Lab, parse};
+use deploy_core::memory::HostFaults;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -86,6 +87,35 @@ async fn the_plan_that_was_seen_is_the_one_that_is_started() {
     let started = lab.post("/api/v1/rollouts", &start).await;
     assert_eq!(started.status, StatusCode::ACCEPTED, "{started:?}");
     assert_eq!(started.json()["plan"], plan["digest"]);
+}
+
+#[tokio::test]
+async fn a_plan_says_which_hosts_have_no_room_and_is_started_all_the_same() {
+    let lab = Lab::new().await;
+    lab.fleet().await;
+    lab.release("1").await;
+    lab.world.executor.set_faults(&parse("h2"), HostFaults::new().with_free(1));
+    lab.world.executor.set_faults(&parse("h3"), HostFaults::new().with_unreachable());
+    let asked = json!({"service": "web", "release": "web-1", "seed": 7});
+    let plan = lab.post("/api/v1/plans", &asked).await.json();
+    let room = &plan["room"];
+    assert_eq!((&room["hosts"], &room["checked"]), (&json!(3), &json!(2)));
+    assert_eq!(room["unchecked"], json!([{"reason": "not_connected", "hosts": ["h3"]}]));
+    let short = &room["short"][0];
+    assert_eq!((&short["host"], &short["folder"]), (&json!("h2"), &json!("/srv/web")));
+    let of = |name: &str| short[name].as_u64().unwrap();
+    assert_eq!((of("missing_bytes"), of("free_bytes")), (of("needed_bytes") - 1, 1));
+    assert!(short["free_inodes"].is_null());
+    let warnings = plan["warnings"].as_array().unwrap();
+    let warned = |it: &Value| it.as_str().unwrap().contains("there is no room on host `h2`");
+    assert!(warnings.iter().any(warned), "{warnings:?}");
+
+    // Room is made before the rollout comes to it.
+    for name in ["h2", "h3"] {
+        lab.world.executor.set_faults(&parse(name), HostFaults::new());
+    }
+    let id = start(&lab, "web-1").await;
+    until(&lab, &id, |it| it["state"] == "succeeded").await;
 }
 
 #[tokio::test]

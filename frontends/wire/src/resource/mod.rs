@@ -26,7 +26,7 @@ pub use doctor::{DoctorCheck, DoctorReport, ServerInfo};
 pub use host::{Connection, Host, HostCheck, HostOwed, HostStatus, Import, Removed, Status};
 pub use limit::Limit;
 pub use parcel::{Exported, Imported};
-pub use plan::{Plan, PlanHost, PlanTransfer, PlanWave};
+pub use plan::{Plan, PlanHost, PlanRoom, PlanShortfall, PlanTransfer, PlanUnchecked, PlanWave};
 pub use relay::{Relay, RelayWork};
 pub use release::{Change, Release, ReleaseDiff, Signed, SignedKeys, Step};
 pub use rollout::{

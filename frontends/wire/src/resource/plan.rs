@@ -32,6 +32,9 @@ pub struct Plan {
     /// How the package gets to hosts that do not have it; empty where nobody has worked that out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transfers: Vec<PlanTransfer>,
+    /// Whether the hosts have room for it; null where nobody has asked them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<PlanRoom>,
     /// What somebody should know before starting it.
     pub warnings: Vec<String>,
     /// What it comes to, in a sentence.
@@ -69,6 +72,53 @@ pub struct PlanTransfer {
     /// Whether these hosts may have it from each other, as those with an agent do.
     #[serde(default)]
     pub peers: bool,
+}
+
+/// What the hosts of a plan say of the room that they have for it. Only those are asked that get a package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PlanRoom {
+    /// How many hosts get a package.
+    pub hosts: u32,
+    /// How many of them have said what room there is.
+    pub checked: u32,
+    /// The file systems that are too full, by host. The plan can be started all the same: such a host refuses its attempt before anything is
+    /// fetched, unless room was made by then.
+    pub short: Vec<PlanShortfall>,
+    /// The hosts that have not said, by why.
+    pub unchecked: Vec<PlanUnchecked>,
+}
+
+/// A file system of a host that has no room for what a plan brings it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PlanShortfall {
+    /// Which host.
+    pub host: String,
+    /// A folder on the file system.
+    pub folder: String,
+    /// How many bytes have to be free, with those that have to stay free.
+    pub needed_bytes: u64,
+    /// How many bytes are free.
+    pub free_bytes: u64,
+    /// How many bytes are missing.
+    pub missing_bytes: u64,
+    /// How many inodes have to be free.
+    pub needed_inodes: u64,
+    /// How many inodes are free; null where the file system does not count them.
+    pub free_inodes: Option<u64>,
+    /// How many inodes are missing.
+    pub missing_inodes: u64,
+}
+
+/// Hosts of a plan of which nobody knows whether they have room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PlanUnchecked {
+    /// `cannot_ask` (no agent, or one that is too old), `not_connected`, `too_late`, `not_allowed`, or `failed`; there may be others.
+    pub reason: String,
+    /// Which.
+    pub hosts: Vec<String>,
 }
 
 /// What a plan says about one host.

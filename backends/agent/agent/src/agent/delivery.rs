@@ -12,16 +12,39 @@ use crate::{
 use deploy_agent_protocol::v1::{Refusal, Refused};
 use deploy_core::{digest::Digest, id::ReleaseId, telemetry::TARGET_BACKEND};
 use deploy_package::{
-    Publication,
-    publish::{Holdings, Needs, Way, WayKind, ways},
+    PackageError, Publication,
+    install::Previous,
+    publish::{Free, Holdings, Needs, Way, WayKind, ways},
 };
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 use tokio::task::spawn_blocking;
 
 /// What a file takes on a disk beside its bytes, at most.
 const CLUSTER: u64 = 8 << 10;
 /// How many installed releases are looked at.
 const MOST_RELEASES: usize = 64;
+
+/// Whether an installed release is read before anything is built upon it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trees {
+    /// It is taken for what was installed: a question is answered by that.
+    Believed,
+    /// It is read, and compared with its manifest.
+    Verified,
+}
+
+impl Trees {
+    fn check(self, tree: &Previous) -> Result<(), PackageError> {
+        match self {
+            Self::Believed => Ok(()),
+            Self::Verified => tree.verify(),
+        }
+    }
+}
 
 /// How a package comes to this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,12 +74,13 @@ impl Host {
         release: Option<&ReleaseId>,
         package: Artifact,
         delivery: Option<&DeliverySpec>,
+        trees: Trees,
         from: &dyn FetchArtifact,
     ) -> Package {
         let Some(delivery) = delivery.filter(|it| it.package == package.digest) else {
             return Package::Archive(package);
         };
-        match self.tree(place, release, delivery, from).await {
+        match self.tree(place, release, delivery, trees, from).await {
             Ok((tree, needs)) => Package::Tree(tree, needs),
             Err(why) => {
                 tracing::warn!(
@@ -73,13 +97,14 @@ impl Host {
         place: &Place,
         release: Option<&ReleaseId>,
         delivery: &DeliverySpec,
+        trees: Trees,
         from: &dyn FetchArtifact,
     ) -> Result<(PackageTree, Needs), String> {
         let releases = place.releases();
         let (folder, manifest, own) = (releases.clone(), delivery.manifest, release.cloned());
         let looked = spawn_blocking(move || {
             let installed = installed(&folder);
-            let same = same(&folder, &installed, manifest, own.as_ref());
+            let same = same(&folder, &installed, manifest, own.as_ref(), trees);
             (installed, same)
         });
         let (installed, same) = looked.await.map_err(|err| err.to_string())?;
@@ -97,7 +122,7 @@ impl Host {
             {
                 return Err("the list of its parts is that of another package".to_owned());
             }
-            choose(&publication, &releases, installed)
+            choose(&publication, &releases, installed, trees)
         });
         chosen.await.map_err(|err| err.to_string())?
     }
@@ -109,6 +134,16 @@ impl Host {
         packages: &[&Package],
         missing: u64,
     ) -> Result<(), Refused> {
+        self.takes(place, packages, missing)?.iter().try_for_each(Taken::enough)
+    }
+
+    /// What these take of the file system of the cache, and of that of the service: of one, if that is the same.
+    pub(super) fn takes(
+        &self,
+        place: &Place,
+        packages: &[&Package],
+        missing: u64,
+    ) -> Result<Vec<Taken>, Refused> {
         let mut there = Needs::default();
         for package in packages {
             if let Package::Tree(_, needs) = package {
@@ -119,15 +154,19 @@ impl Host {
         }
         let mut here = Needs::default();
         here.download = missing;
+        let (state, deploy_path) = (&*self.options.state, Path::new(place.deploy_path.as_str()));
+        let (disk, service) =
+            (Disk::of(state).map_err(failing)?, Disk::of(deploy_path).map_err(failing)?);
         let reserve = self.options.policy.reserve();
-        let disk = Disk::of(&self.options.state).map_err(failing)?;
-        let service = Disk::of(Path::new(place.deploy_path.as_str())).map_err(failing)?;
+        let taken = |folder: &Path, disk: Disk, needs| {
+            let (reserve, folder) = (disk.kept(reserve), folder.to_owned());
+            Taken { folder, disk, needs, reserve }
+        };
         if disk.is_same(&service) {
             there.download = missing;
-        } else {
-            disk.check(here, reserve).map_err(no_space)?;
+            return Ok(vec![taken(deploy_path, service, there)]);
         }
-        service.check(there, reserve).map_err(no_space)
+        Ok(vec![taken(state, disk, here), taken(deploy_path, service, there)])
     }
 
     /// Why there is no room: what is lacking now for what these take, where a disk was found to be full.
@@ -143,6 +182,22 @@ impl Host {
         }
         let room = self.missing(wanted).and_then(|it| self.has_room_for(place, packages, it));
         room.err().filter(|it| it.code() == Refusal::NoSpace).unwrap_or(why)
+    }
+}
+
+/// What is taken of a file system.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) folder: PathBuf,
+    pub(super) disk: Disk,
+    pub(super) needs: Needs,
+    /// What stays free of it.
+    pub(super) reserve: Free,
+}
+
+impl Taken {
+    fn enough(&self) -> Result<(), Refused> {
+        self.disk.check(self.needs, self.reserve).map_err(no_space)
     }
 }
 
@@ -169,6 +224,7 @@ fn same(
     installed: &BTreeMap<ReleaseId, Digest>,
     manifest: Digest,
     own: Option<&ReleaseId>,
+    trees: Trees,
 ) -> Option<(ReleaseId, Needs)> {
     let is_own = |it: &&ReleaseId| {
         package::is_whole(releases, it) && installed.get(*it).is_none_or(|it| *it == manifest)
@@ -178,7 +234,7 @@ fn same(
     }
     let same = installed.iter().filter(|(_, it)| **it == manifest).map(|(release, _)| release);
     same.filter_map(|it| Some((it, package::previous(releases, it).ok()?)))
-        .find(|(_, tree)| tree.verify().is_ok())
+        .find(|(_, tree)| trees.check(tree).is_ok())
         .map(|(release, tree)| {
             let totals = tree.manifest().totals();
             let mut needs = Needs::default();
@@ -193,6 +249,7 @@ fn choose(
     publication: &Publication,
     releases: &Path,
     mut installed: BTreeMap<ReleaseId, Digest>,
+    trees: Trees,
 ) -> Result<(PackageTree, Needs), String> {
     loop {
         let holdings = installed.values().fold(Holdings::new(), |all, it| all.with_tree(*it));
@@ -205,7 +262,7 @@ fn choose(
                 .map(|(release, _)| release.clone())
         });
         if let Some(from) = &from
-            && let Err(changed) = package::previous(releases, from).and_then(|it| it.verify())
+            && let Err(changed) = package::previous(releases, from).and_then(|it| trees.check(&it))
         {
             tracing::info!(
                 target: TARGET_BACKEND,

@@ -8,6 +8,7 @@ mod holdings;
 mod launch;
 mod prepare;
 mod questions;
+mod room;
 mod stage;
 mod start;
 mod supervise;
@@ -242,6 +243,10 @@ impl HostSide for JournaledHost {
     async fn stage(&self, stage: v1::Stage, artifacts: &dyn FetchArtifact) -> v1::answer::Kind {
         let artifacts = self.host.rates.paced(artifacts, &stage.rollout);
         answers::or_refused(self.host.stage(&stage, &artifacts).await)
+    }
+
+    async fn room(&self, room: v1::Room, artifacts: &dyn FetchArtifact) -> v1::answer::Kind {
+        answers::or_refused(self.host.room(room, artifacts).await)
     }
 
     async fn collect(&self, collect: v1::Collect) -> v1::answer::Kind {

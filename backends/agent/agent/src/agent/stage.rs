@@ -2,7 +2,7 @@
 use super::{
     Host,
     answers::{failing, invalid, refused},
-    delivery::Package,
+    delivery::{Package, Trees},
 };
 use crate::{
     FetchArtifact,
@@ -59,7 +59,7 @@ impl Host {
         let mut all = Vec::new();
         for artifact in artifacts {
             let delivery = deliveries.iter().find(|it| it.package == artifact.digest);
-            all.push(self.way(place, None, *artifact, delivery, from).await);
+            all.push(self.way(place, None, *artifact, delivery, Trees::Verified, from).await);
         }
         all
     }

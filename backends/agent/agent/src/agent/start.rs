@@ -2,7 +2,7 @@
 use super::{
     Host,
     answers::{failing, invalid, refused},
-    delivery::Package,
+    delivery::{Package, Trees},
     prepare::{Fetched, FetchedPackage, Prepared},
     questions::current_release,
 };
@@ -26,6 +26,21 @@ use std::{
 };
 use tokio::{sync::watch, task::spawn_blocking};
 
+/// What an attempt and its way back need.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    package: Option<Package>,
+    back_package: Option<Package>,
+    /// All that has to be in the cache.
+    pub(super) artifacts: Vec<Artifact>,
+}
+
+impl Wanted {
+    pub(super) fn packages(&self) -> Vec<&Package> {
+        self.package.iter().chain(&self.back_package).collect()
+    }
+}
+
 impl Host {
     pub(super) async fn start(
         self: Arc<Self>,
@@ -37,18 +52,27 @@ impl Host {
         }
         let spec = Spec::parse(attempt)?;
         if self.is_new(&spec).await? {
-            let account = self.allowed(&spec).await?;
-            let mut said = vec![self.published(&spec).await?];
-            if let Some(revert) = &spec.revert {
-                self.allowed(&revert.back).await.map_err(of_the_way_back)?;
-                said.push(self.published(&revert.back).await.map_err(of_the_way_back)?);
-            }
+            let (account, said) = self.permitted(&spec).await?;
             self.leave_alone_what_is_left(&spec).await?;
             let prepared = self.prepare(&spec, &account, &said, artifacts).await?;
             self.remember(&spec, said).await?;
             self.accept(&spec, prepared).await?;
         }
         Ok(Accepted {})
+    }
+
+    /// The account of an attempt that the host lets be run, and what publishers have said of it and of its way back.
+    pub(super) async fn permitted(
+        self: &Arc<Self>,
+        spec: &Spec,
+    ) -> Result<(Account, Vec<Option<Said>>), Refused> {
+        let account = self.allowed(spec).await?;
+        let mut said = vec![self.published(spec).await?];
+        if let Some(revert) = &spec.revert {
+            self.allowed(&revert.back).await.map_err(of_the_way_back)?;
+            said.push(self.published(&revert.back).await.map_err(of_the_way_back)?);
+        }
+        Ok((account, said))
     }
 
     /// What publishers have said of an attempt's release; `None` if this host asks for nobody's word.
@@ -171,23 +195,16 @@ impl Host {
         said: &[Option<Said>],
         artifacts: &dyn FetchArtifact,
     ) -> Result<Prepared, Refused> {
-        let said_of = |at: usize| said.get(at).and_then(Option::as_ref);
-        let package = self.package(spec, said_of(0), artifacts).await;
-        // What the way back needs is there before anything is changed.
-        let back = spec.revert.as_deref().map(|it| &it.back);
-        let back_package = match back {
-            Some(back) => self.package(back, said_of(1), artifacts).await,
-            None => None,
-        };
-        let packages: Vec<_> = package.iter().chain(&back_package).collect();
-        let mut wanted = vec![spec.descriptor];
-        wanted.extend(back.map(|it| it.descriptor));
-        wanted.extend(packages.iter().flat_map(|it| it.artifacts()));
-        self.has_room_for(&spec.place, &packages, self.missing(&wanted)?)?;
+        let wanted = self.wanted(spec, said, Trees::Verified, artifacts).await;
+        let missing = self.missing(&wanted.artifacts)?;
+        self.has_room_for(&spec.place, &wanted.packages(), missing)?;
         // What comes later must not take the place of what has come.
-        let _held = self.cache.hold(&wanted);
-        let made = self.make(spec, account, [package.clone(), back_package.clone()], artifacts);
-        made.await.map_err(|why| self.lacking_for(&spec.place, &packages, &wanted, why))
+        let _held = self.cache.hold(&wanted.artifacts);
+        let packages = [wanted.package.clone(), wanted.back_package.clone()];
+        let made = self.make(spec, account, packages, artifacts).await;
+        made.map_err(|why| {
+            self.lacking_for(&spec.place, &wanted.packages(), &wanted.artifacts, why)
+        })
     }
 
     /// Fetches what an attempt and its way back need, and lays it out.
@@ -211,11 +228,34 @@ impl Host {
         prepared.await.map_err(failing)?.map_err(|err| self.not_written(&err))
     }
 
+    /// What an attempt needs, and how it comes. What its way back needs is there before anything is changed.
+    pub(super) async fn wanted(
+        &self,
+        spec: &Spec,
+        said: &[Option<Said>],
+        trees: Trees,
+        from: &dyn FetchArtifact,
+    ) -> Wanted {
+        let said_of = |at: usize| said.get(at).and_then(Option::as_ref);
+        let package = self.package(spec, said_of(0), trees, from).await;
+        let back = spec.revert.as_deref().map(|it| &it.back);
+        let back_package = match back {
+            Some(back) => self.package(back, said_of(1), trees, from).await,
+            None => None,
+        };
+        let mut wanted = Wanted { package, back_package, artifacts: vec![spec.descriptor] };
+        wanted.artifacts.extend(back.map(|it| it.descriptor));
+        let parts: Vec<_> = wanted.packages().iter().flat_map(|it| it.artifacts()).collect();
+        wanted.artifacts.extend(parts);
+        wanted
+    }
+
     /// How the package of an attempt comes, if it has one.
     async fn package(
         &self,
         spec: &Spec,
         said: Option<&Said>,
+        trees: Trees,
         artifacts: &dyn FetchArtifact,
     ) -> Option<Package> {
         let release = spec.release.as_ref();
@@ -224,7 +264,7 @@ impl Host {
             self.trust.is_none() || said.is_some_and(|said| said.covers(it.manifest))
         };
         let delivery = spec.delivery.as_ref().filter(signed);
-        Some(self.way(&spec.place, release, spec.package?, delivery, artifacts).await)
+        Some(self.way(&spec.place, release, spec.package?, delivery, trees, artifacts).await)
     }
 
     async fn fetch(

@@ -1,7 +1,7 @@
 //! The conformance kit over a session, whose connection is cut and whose ends are started anew.
 use crate::{
     link::{Agent, Link, Served, h1},
-    support::Fixture,
+    support::{Fixture, scripts::eventually},
 };
 use deploy_core::{
     backend::{Executor, HostRequest},
@@ -41,6 +41,8 @@ impl Harness<dyn Executor> for Connected {
         let link = Link::new(&served).await;
         let agent = Mutex::new(link.agent(fixture.host(), "boot 1"));
         let executor = Arc::new(served.executor());
+        // Nobody who asks for room waits for that.
+        eventually("the agent is there", || served.gateway.connected() == [h1()]).await;
         (executor, Lab { fixture, served: Mutex::new(served), link, agent })
     }
 }

@@ -40,7 +40,7 @@ const LARGE: usize = 600_000;
 /// A host with an agent, and a gateway that knows the parts of packages.
 pub(crate) struct Lab {
     pub(crate) fixture: Fixture,
-    executor: AgentExecutor,
+    pub(crate) executor: AgentExecutor,
     permit: Permit,
     generation: AtomicU64,
     served: Served,

@@ -121,7 +121,8 @@ async fn an_agent_serves_a_server_of_the_version_before() {
     assert_eq!(seen.release.map(|it| it.to_string()).as_deref(), Some("one"));
 
     let can = executor.capabilities_on(&on.host);
-    assert!(!can.confirm && !can.stage && !can.collect, "that version has none of these");
+    let newer = can.confirm || can.stage || can.collect || can.room;
+    assert!(!newer, "that version has none of these");
     let err = executor.stage(&permit, &StageRequest::new(on.clone(), Vec::new())).await;
     assert_eq!(err.unwrap_err().kind(), ErrorKind::Unsupported);
     let output =
@@ -129,6 +130,8 @@ async fn an_agent_serves_a_server_of_the_version_before() {
     let err = executor.collect(&permit, &output).await.unwrap_err();
     assert_eq!(err.kind(), ErrorKind::Unsupported);
     let second = with_revert(&attempt(&fixture, on, 2).await);
+    let err = executor.room(&may_look, &second).await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::Unsupported);
     assert_eq!(run(&executor, &second).await.0, ErrorKind::Unsupported);
     assert_eq!(fixture.traces().runs(StepName::Install), 1, "nothing of it was run");
 }

@@ -14,6 +14,7 @@ use deploy_core::{
     error::{BackendError, BackendResult, ErrorKind},
     host::Connection,
     id::Seq,
+    plan::DiskRoom,
     spec::{ArtifactRef, Effect, StepName},
 };
 use deploy_host::descriptor::{self, Script};
@@ -202,6 +203,11 @@ fn unexpected<T>(answer: Kind) -> BackendResult<T> {
     }
 }
 
+fn disk(disk: v1::DiskRoom) -> DiskRoom {
+    DiskRoom::new(disk.folder, disk.needed_bytes, disk.free_bytes)
+        .with_inodes(disk.needed_inodes, disk.free_inodes)
+}
+
 #[async_trait]
 impl Executor for LocalAgent {
     fn capabilities(&self) -> ExecutorCapabilities {
@@ -210,6 +216,7 @@ impl Executor for LocalAgent {
             .with_collect(true)
             .with_confirm(true)
             .with_kill(true)
+            .with_room(true)
             .with_stage(true)
     }
 
@@ -298,6 +305,20 @@ impl Executor for LocalAgent {
         let stage = v1::Stage { place, artifacts, ..v1::Stage::default() };
         match self.host.stage(stage, &FromStore(Arc::clone(&self.store) as _)).await {
             Kind::Staged(it) => Ok(StageReport::new(it.fetched_bytes)),
+            other => unexpected(other),
+        }
+    }
+
+    async fn room(
+        &self,
+        permit: &Permit,
+        attempt: &AttemptRequest,
+    ) -> BackendResult<Vec<DiskRoom>> {
+        allow(permit, Action::HostObserve, &attempt.on)?;
+        let room = v1::Room { attempt: Some(self.order(attempt).await?) };
+        let artifacts = FromStore(Arc::clone(&self.store));
+        match self.host.room(room, &artifacts).await {
+            Kind::RoomLeft(left) => Ok(left.disks.into_iter().map(disk).collect()),
             other => unexpected(other),
         }
     }
