@@ -12,6 +12,7 @@ mod mischief;
 mod peers;
 mod publishers;
 mod rates;
+mod resumed;
 mod room;
 mod sessions;
 mod staging;
