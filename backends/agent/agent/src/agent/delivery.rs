@@ -253,8 +253,8 @@ fn choose(
     mut installed: BTreeMap<ReleaseId, Digest>,
     trees: Trees,
 ) -> Result<(PackageTree, Needs), String> {
-    let trees = installed.keys().map(|it| releases.join(it.as_str()));
-    let is_shared = !installed.is_empty() && shares_blocks(releases, trees);
+    let folders = installed.keys().map(|it| releases.join(it.as_str()));
+    let is_shared = !installed.is_empty() && shares_blocks(releases, folders);
     let shared = || if is_shared { Holdings::new().sharing_blocks() } else { Holdings::new() };
     loop {
         let holdings = installed.values().fold(shared(), |all, it| all.with_tree(*it));

@@ -1,5 +1,10 @@
 //! The session of an agent with a gateway: real connections, and real processes at the end of them.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 mod conformance;
 mod crash;
 mod delivery;
