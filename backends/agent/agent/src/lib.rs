@@ -16,6 +16,7 @@ mod process;
 mod publishers;
 mod rates;
 mod reload;
+mod room;
 mod run;
 mod session;
 mod shim;

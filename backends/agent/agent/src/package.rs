@@ -2,6 +2,7 @@
 //!
 //! The agent chooses the way and fetches; the process of the step that installs, as the service's own account, writes the tree. So nothing
 //! but that account writes into its folders, and what it writes counts against the step's time and stands in its log.
+use crate::room::{Disk, NOTHING};
 use deploy_core::{digest::Digest, id::ReleaseId};
 use deploy_package::{
     Manifest, PackageError, PartUse,
@@ -9,6 +10,7 @@ use deploy_package::{
     chunks::{Index, Packs},
     delta::Delta,
     install::{self, NewTree, Previous},
+    publish::Needs,
 };
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,8 @@ const COMPLETE: &str = ".complete";
 /// Where in the work folder of an attempt a tree's parts lie.
 const FOLDER: &str = "package";
 const PLAN: &str = "tree.json";
+/// Beside them: how many bytes and inodes it takes.
+const NEEDS: &str = "needs";
 
 /// By which way a tree comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +71,7 @@ impl PackageTree {
     }
 
     /// Lays the plan and the parts, which are in `files`, into the work folder, for everybody who may look into that.
-    pub(crate) fn write(&self, work: &Path, files: &[PathBuf]) -> io::Result<()> {
+    pub(crate) fn write(&self, work: &Path, files: &[PathBuf], needs: Needs) -> io::Result<()> {
         let folder = work.join(FOLDER);
         crate::folder::make(&folder, 0o755)?;
         for (number, file) in files.iter().enumerate() {
@@ -75,6 +79,8 @@ impl PackageTree {
             fs::hard_link(file, &part)?;
             fs::set_permissions(&part, fs::Permissions::from_mode(0o644))?;
         }
+        let takes = needs.unpacked.saturating_add(needs.scratch);
+        fs::write(folder.join(NEEDS), format!("{takes} {}", needs.inodes))?;
         let plan = folder.join(PLAN);
         fs::write(&plan, serde_json::to_vec(self)?)?;
         fs::set_permissions(&plan, fs::Permissions::from_mode(0o644))
@@ -100,6 +106,19 @@ impl PackageTree {
         let name = Self::name(release.as_str());
         let made = tree.make(&folder, releases, &name).map_err(not_made)?;
         write_manifest(&releases.join(name), &made.to_bytes().map_err(not_made)?)
+    }
+
+    /// What the disk is short of for the tree of `release`, where that could not be put together of what lies in the work folder `work`.
+    pub(crate) fn lacking(work: &Path, releases: &Path, release: &ReleaseId) -> Option<String> {
+        let made = releases.join(Self::name(release.as_str())).join(MANIFEST);
+        if is_whole(releases, release) || made.exists() {
+            return None;
+        }
+        let text = fs::read_to_string(work.join(FOLDER).join(NEEDS)).ok()?;
+        let (bytes, inodes) = text.split_once(' ')?;
+        let mut needs = Needs::default();
+        (needs.unpacked, needs.inodes) = (bytes.parse().ok()?, inodes.parse().ok()?);
+        Disk::of(releases).ok()?.check(needs, NOTHING).err()
     }
 
     /// Whether a release that is there is this one. One that says nothing of itself was installed by a script.

@@ -6,24 +6,22 @@ use super::{
 use crate::{
     FetchArtifact,
     package::{self, By, PackageTree},
+    room::{Disk, RESERVE},
     spec::{Artifact, DeliverySpec, Place},
 };
 use deploy_agent_protocol::v1::{Refusal, Refused};
 use deploy_core::{digest::Digest, id::ReleaseId, telemetry::TARGET_BACKEND};
 use deploy_package::{
     Publication,
-    publish::{Free, Holdings, Needs, Way, WayKind, ways},
+    publish::{Holdings, Needs, Way, WayKind, ways},
 };
-use rustix::fs::{StatVfs, statvfs};
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 use tokio::task::spawn_blocking;
 
 /// What a file takes on a disk beside its bytes, at most.
 const CLUSTER: u64 = 8 << 10;
 /// How many installed releases are looked at.
 const MOST_RELEASES: usize = 64;
-/// How much of each file system stays free: what an attempt writes about itself must find room.
-pub(super) const RESERVE: Free = Free { bytes: 64 << 20, inodes: 1_000 };
 
 /// How a package comes to this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,8 +109,6 @@ impl Host {
         packages: &[&Package],
         missing: u64,
     ) -> Result<(), Refused> {
-        let deploy_path = Path::new(place.deploy_path.as_str());
-        let state = &self.options.state;
         let mut there = Needs::default();
         for package in packages {
             if let Package::Tree(_, needs) = package {
@@ -123,14 +119,34 @@ impl Host {
         }
         let mut here = Needs::default();
         here.download = missing;
-        let (disk, service) = (look(state)?, look(existing(deploy_path))?);
-        if disk.f_fsid == service.f_fsid {
+        let disk = Disk::of(&self.options.state).map_err(failing)?;
+        let service = Disk::of(Path::new(place.deploy_path.as_str())).map_err(failing)?;
+        if disk.is_same(&service) {
             there.download = missing;
         } else {
-            enough(state, &disk, here)?;
+            disk.check(here, RESERVE).map_err(no_space)?;
         }
-        enough(deploy_path, &service, there)
+        service.check(there, RESERVE).map_err(no_space)
     }
+
+    /// Why there is no room: what is lacking now for what these take, where a disk was found to be full.
+    pub(super) fn lacking_for(
+        &self,
+        place: &Place,
+        packages: &[&Package],
+        wanted: &[Artifact],
+        why: Refused,
+    ) -> Refused {
+        if why.code() != Refusal::NoSpace {
+            return why;
+        }
+        let room = self.missing(wanted).and_then(|it| self.has_room_for(place, packages, it));
+        room.err().filter(|it| it.code() == Refusal::NoSpace).unwrap_or(why)
+    }
+}
+
+fn no_space(why: String) -> Refused {
+    refused(Refusal::NoSpace, why, 0)
 }
 
 /// The releases of a service that are there, and the manifest of each.
@@ -206,23 +222,4 @@ fn choose(
         let unpacked = publication.totals().unpacked;
         return Ok((PackageTree { by, manifest, unpacked, from, parts: way.parts }, way.needs));
     }
-}
-
-fn enough(folder: &Path, disk: &StatVfs, needs: Needs) -> Result<(), Refused> {
-    let bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
-    // Some file systems do not count files.
-    let inodes = if disk.f_files == 0 { u64::MAX } else { disk.f_favail };
-    needs.check(Free { bytes, inodes }, RESERVE).map_err(|short| {
-        let why = format!("{}: {short}", folder.display());
-        refused(Refusal::NoSpace, why, 0)
-    })
-}
-
-fn look(folder: &Path) -> Result<StatVfs, Refused> {
-    statvfs(folder).map_err(|err| failing(io::Error::from(err)))
-}
-
-/// The folder itself, or the one that it will be made in.
-fn existing(folder: &Path) -> &Path {
-    folder.ancestors().find(|it| it.exists()).unwrap_or_else(|| Path::new("/"))
 }

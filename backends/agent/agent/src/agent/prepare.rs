@@ -13,6 +13,7 @@ use deploy_host::{
     archive::{self, ArchiveError, Limits},
     shell,
 };
+use deploy_package::publish::Needs;
 use rustix::{
     fs::{
         CWD, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, mkdirat, openat, renameat_with,
@@ -52,7 +53,7 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) enum FetchedPackage {
     Archive(PathBuf),
-    Tree { tree: PackageTree, parts: Vec<PathBuf> },
+    Tree { tree: PackageTree, needs: Needs, parts: Vec<PathBuf> },
 }
 
 impl Host {
@@ -148,7 +149,7 @@ fn write_work(
             fs::hard_link(package, &path)?;
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         }
-        Some(FetchedPackage::Tree { tree, parts }) => tree.write(&work, parts)?,
+        Some(FetchedPackage::Tree { tree, needs, parts }) => tree.write(&work, parts, *needs)?,
         None => {}
     }
     make(&work.join("tmp"), 0o700)?;

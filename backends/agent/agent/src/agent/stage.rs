@@ -36,12 +36,14 @@ impl Host {
         let packages = self.ways(&place, &artifacts, &deliveries, from).await;
         let artifacts: Vec<_> = packages.iter().flat_map(Package::artifacts).collect();
         self.cache_holds(&artifacts)?;
-        let missing = self.missing(&artifacts)?;
-        self.has_room_for(&place, &packages.iter().collect::<Vec<_>>(), missing)?;
+        let (missing, packages) = (self.missing(&artifacts)?, packages.iter().collect::<Vec<_>>());
+        self.has_room_for(&place, &packages, missing)?;
         // First of all: what is there already must not give way to the rest of it.
         self.cache.pin(&place.service, &artifacts).map_err(|err| self.not_written(&err))?;
-        for artifact in artifacts {
-            self.cache.get(artifact, from).await.map_err(|err| self.not_fetched(&err))?;
+        for artifact in &artifacts {
+            let fetched = self.cache.get(*artifact, from).await;
+            let fetched = fetched.map_err(|err| self.not_fetched(&err));
+            fetched.map_err(|why| self.lacking_for(&place, &packages, &artifacts, why))?;
         }
         Ok(Kind::Staged(Staged { fetched_bytes: missing }))
     }

@@ -2,7 +2,7 @@
 use super::{
     Host,
     answers::{failing, invalid, refused},
-    delivery::{Package, RESERVE},
+    delivery::Package,
     prepare::{Fetched, FetchedPackage, Prepared},
     questions::current_release,
 };
@@ -13,10 +13,12 @@ use crate::{
     cache::FetchError,
     package::{self, PackageTree},
     publishers::{self, Said},
+    room::{self, Disk},
     spec::{Artifact, DeliverySpec, Spec},
 };
 use deploy_agent_protocol::v1::{Accepted, Attempt, Refusal, Refused};
 use deploy_core::telemetry::TARGET_BACKEND;
+use deploy_package::publish::Needs;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -184,9 +186,21 @@ impl Host {
         self.has_room_for(&spec.place, &packages, self.missing(&wanted)?)?;
         // What comes later must not take the place of what has come.
         let _held = self.cache.hold(&wanted);
+        let made = self.make(spec, account, [package.clone(), back_package.clone()], artifacts);
+        made.await.map_err(|why| self.lacking_for(&spec.place, &packages, &wanted, why))
+    }
+
+    /// Fetches what an attempt and its way back need, and lays it out.
+    async fn make(
+        &self,
+        spec: &Spec,
+        account: &Account,
+        [package, back_package]: [Option<Package>; 2],
+        artifacts: &dyn FetchArtifact,
+    ) -> Result<Prepared, Refused> {
         let fetched = self.fetch(spec, package, artifacts).await?;
-        let back = match back {
-            Some(back) => Some(self.fetch(back, back_package, artifacts).await?),
+        let back = match &spec.revert {
+            Some(revert) => Some(self.fetch(&revert.back, back_package, artifacts).await?),
             None => None,
         };
         let folder = self.unfinished(&spec.key);
@@ -232,7 +246,9 @@ impl Host {
             Some(Package::Archive(archive)) => {
                 Some(FetchedPackage::Archive(self.cached(archive, artifacts).await?))
             }
-            Some(Package::Tree(tree, _)) => Some(self.parts(spec, tree, artifacts).await?),
+            Some(Package::Tree(tree, needs)) => {
+                Some(self.parts(spec, tree, needs, artifacts).await?)
+            }
             None => None,
         };
         Ok(Fetched { descriptor, package })
@@ -243,12 +259,15 @@ impl Host {
         &self,
         spec: &Spec,
         tree: PackageTree,
+        needs: Needs,
         artifacts: &dyn FetchArtifact,
     ) -> Result<FetchedPackage, Refused> {
         let mut parts = Vec::new();
         for part in &tree.parts {
             match self.cached(part.part.into(), artifacts).await {
                 Ok(part) => parts.push(part),
+                // The package is larger.
+                Err(why) if why.code() == Refusal::NoSpace => return Err(why),
                 Err(why) => {
                     let package = spec.package.filter(|it| it.digest != part.part.digest);
                     let package = package.ok_or_else(|| why.clone())?;
@@ -259,7 +278,7 @@ impl Host {
                 }
             }
         }
-        Ok(FetchedPackage::Tree { tree, parts })
+        Ok(FetchedPackage::Tree { tree, needs, parts })
     }
 
     async fn cached(
@@ -282,8 +301,8 @@ impl Host {
     /// A full disk is called that, whatever it broke.
     pub(super) fn not_written(&self, err: &io::Error) -> Refused {
         match err.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                refused(Refusal::NoSpace, no_room(&self.options.state), 0)
+            _ if room::is_full(err) => {
+                refused(Refusal::NoSpace, no_room(&self.options.state, err), 0)
             }
             io::ErrorKind::InvalidData => refused(Refusal::Artifact, err, 0),
             io::ErrorKind::PermissionDenied => refused(Refusal::NotAllowed, err, 0),
@@ -310,10 +329,8 @@ fn not_accepted(why: NotAccepted) -> Refused {
     }
 }
 
-fn no_room(folder: &Path) -> String {
-    let (mebibytes, files) = (RESERVE.bytes >> 20, RESERVE.inodes);
-    format!(
-        "the disk of {} is full: {mebibytes} MiB and {files} files have to stay free beside what is fetched",
-        folder.display()
-    )
+/// Where nothing is lacking by now, or what is full is not the disk but what an account may put on it.
+fn no_room(folder: &Path, err: &io::Error) -> String {
+    let now = Disk::of(folder).map_or_else(|_| String::new(), |it| format!("; {} now", it.says()));
+    format!("{} has no room for it: {err}{now}", folder.display())
 }

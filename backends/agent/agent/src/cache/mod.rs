@@ -13,6 +13,7 @@ use deploy_core::{
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -69,7 +70,7 @@ impl Cache {
             return Ok(0);
         }
         let begun = length(&path.with_extension("part"))?;
-        let reserved = size_below(&path.with_extension(BLOCKS))?;
+        let reserved = taken_below(&path.with_extension(BLOCKS))?;
         Ok(artifact.size.saturating_sub(begun.max(reserved)))
     }
 
@@ -279,6 +280,24 @@ fn size_below(folder: &Path) -> io::Result<u64> {
         entries => entries?,
     };
     entries.map(|it| Ok(it?.metadata()?.len())).sum()
+}
+
+/// How much room is taken in a folder for blocks: what is noted of them does not count.
+fn taken_below(folder: &Path) -> io::Result<u64> {
+    let entries = match fs::read_dir(folder) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut taken = 0;
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        let extension = path.extension().and_then(OsStr::to_str);
+        if !matches!(extension, Some("have" | "outboard")) {
+            taken = entry.metadata()?.len().max(taken);
+        }
+    }
+    Ok(taken)
 }
 
 /// Removes a file, or a folder with all that is in it, if it is there.

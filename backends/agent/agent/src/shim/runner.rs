@@ -151,6 +151,14 @@ impl Runner {
         Some(TreeOf { work: self.work.clone(), release })
     }
 
+    /// What the disk was short of where the process of a step could not put the package together.
+    pub(super) fn lacking(&self, step: &str, code: i32) -> Option<String> {
+        let tree = self.tree(step).filter(|_| code == NOT_STARTED)?;
+        let releases = self.spec.place.releases();
+        let short = PackageTree::lacking(&tree.work, &releases, &tree.release)?;
+        Some(format!("there is no room for the files of the package: {short}"))
+    }
+
     fn attend(&mut self, mut running: Running) -> io::Result<Run> {
         loop {
             let now = uptime();

@@ -39,7 +39,7 @@ const TOO_LONG: i32 = 124;
 /// How an attempt ended, and where it is not a success, by which step.
 pub(super) struct End {
     pub(super) outcome: Outcome,
-    pub(super) reason: &'static str,
+    pub(super) reason: String,
     pub(super) code: i32,
     pub(super) survivors: Vec<String>,
 }
@@ -206,7 +206,10 @@ impl Shim {
         let how = run.how;
         let failure = match how {
             How::Ended if run.code == 0 => return Ok(()),
-            How::Ended => End::of(run, Outcome::Failed, "exit_code"),
+            How::Ended => {
+                let lacking = self.runner.lacking(step.name.as_str(), run.code);
+                End::of(run, Outcome::Failed, lacking.as_deref().unwrap_or("exit_code"))
+            }
             How::Killed => End::of(run, Outcome::Killed, "kill_request"),
             How::LogLimit => End::of(run, Outcome::Failed, "log_limit"),
             How::TimedOut => End::of(run, Outcome::TimedOut, "step_timeout"),
@@ -273,7 +276,7 @@ impl Shim {
             outcome: outcome.into(),
             step: self.last.map(|it| it.to_string()).unwrap_or_default(),
             code,
-            reason: reason.to_owned(),
+            reason,
             log_length,
             duration_ms: millis(uptime().saturating_sub(self.began)),
             survivors,
@@ -285,14 +288,14 @@ impl Shim {
 }
 
 impl End {
-    pub(super) const fn plain(outcome: Outcome, reason: &'static str, code: i32) -> Self {
-        Self { outcome, reason, code, survivors: Vec::new() }
+    pub(super) fn plain(outcome: Outcome, reason: &str, code: i32) -> Self {
+        Self { outcome, reason: reason.to_owned(), code, survivors: Vec::new() }
     }
 
     /// Of a run: whatever it was, what cannot be ended is worse.
-    fn of(run: Run, outcome: Outcome, reason: &'static str) -> Self {
+    fn of(run: Run, outcome: Outcome, reason: &str) -> Self {
         let outcome = if run.survivors.is_empty() { outcome } else { Outcome::KillFailed };
-        Self { outcome, reason, code: run.code, survivors: run.survivors }
+        Self { outcome, reason: reason.to_owned(), code: run.code, survivors: run.survivors }
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with_policy("").await
     }
 

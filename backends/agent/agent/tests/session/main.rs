@@ -1,10 +1,16 @@
 //! The session of an agent with a gateway: real connections, and real processes at the end of them.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 mod conformance;
 mod crash;
 mod delivery;
 mod enrolled;
 mod faults;
+mod full;
 mod limits;
 mod link;
 mod mischief;

@@ -10,11 +10,14 @@ use deploy_agent::{Credentials, Names, enrol};
 use deploy_agent_gateway::{AgentExecutor, Blocks, GatewayOptions, Rates};
 use deploy_core::{
     access::{Action, Permit, Resource},
-    backend::{ArtifactKind, AttemptRequest, Executor as _, HostRequest, StageRequest},
+    backend::{
+        ArtifactKind, AttemptRequest, BackendResult, Executor as _, HostRequest, StageReport,
+        StageRequest,
+    },
     conformance::{permit, sample},
     digest::Digest,
     host::{Connection, Host},
-    id::{HostName, Seq},
+    id::{HostName, RolloutId, Seq},
     memory::MemoryHostInventory,
     plan::PlannedRelease,
 };
@@ -44,7 +47,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 /// As the gateway's orders are signed.
 const SECRET: [u8; 32] = [7; 32];
-const LARGE: usize = 24 << 20;
+pub(crate) const LARGE: usize = 24 << 20;
 
 /// A control plane that gives blocks, and hosts.
 pub(crate) struct Lab {
@@ -62,7 +65,7 @@ pub(crate) struct Lab {
 pub(crate) struct Member {
     pub(crate) name: HostName,
     pub(crate) state: TempDir,
-    policy: String,
+    pub(crate) policy: String,
     program: Option<Program>,
 }
 
@@ -79,6 +82,22 @@ impl Member {
     /// The files of blocks that have not come together yet.
     fn blocks(&self, artifact: Digest) -> PathBuf {
         self.state.path().join("artifacts").join(format!("{}.blocks", artifact.hex()))
+    }
+
+    fn artifacts(&self) -> impl Iterator<Item = PathBuf> {
+        fs::read_dir(self.state.path().join("artifacts")).unwrap().map(|it| it.unwrap().path())
+    }
+
+    /// How many bytes there are of what comes over the session just now.
+    pub(crate) fn came(&self) -> u64 {
+        let parts = self.artifacts().filter(|it| it.extension().is_some_and(|it| it == "part"));
+        parts.map(|it| file_size(&it)).sum()
+    }
+
+    /// The sizes of the large artifacts that are there.
+    pub(crate) fn large(&self) -> Vec<u64> {
+        let whole = self.artifacts().filter(|it| it.extension().is_none());
+        whole.map(|it| file_size(&it)).filter(|it| *it > 1 << 20).collect()
     }
 
     fn has(&self, artifact: Digest) -> bool {
@@ -142,7 +161,11 @@ impl Lab {
     }
 
     async fn join(&mut self, number: u32, peers: &str) {
-        let state = tempfile::tempdir().unwrap();
+        self.join_in(tempfile::tempdir().unwrap(), number, peers).await;
+    }
+
+    /// With its state there.
+    pub(crate) async fn join_in(&mut self, state: TempDir, number: u32, peers: &str) {
         let name: HostName = self.credentials(number, &state).await.host().parse().unwrap();
         let policy = format!("folders = ['/srv']\n[peers]\nlisten = '127.0.0.1:0'\n{peers}\n");
         let program = Some(Program::run(state.path(), &policy));
@@ -152,8 +175,13 @@ impl Lab {
 
     /// A release of a package with one large file.
     pub(crate) async fn release(&self) -> PlannedRelease {
+        self.release_of(&noise(LARGE)).await
+    }
+
+    /// Whose file has these bytes.
+    pub(crate) async fn release_of(&self, file: &[u8]) -> PlannedRelease {
         let store = &*self.fixture.store;
-        let package = pack(&[("bin/web.sh", &noise(LARGE))]).unwrap();
+        let package = pack(&[("bin/web.sh", file)]).unwrap();
         let package = put(store, ArtifactKind::Package, &package).await.unwrap();
         let release = release(store, "one", PLAIN, &[]).await.unwrap();
         PlannedRelease::from(&release.with_package(package))
@@ -161,16 +189,30 @@ impl Lab {
 
     /// Has a host fetch what it needs.
     pub(crate) async fn stage(&self, host: &HostName, release: &PlannedRelease) {
+        self.try_stage(host, &[release]).await.unwrap();
+    }
+
+    /// Has a host fetch what it needs of all these.
+    pub(crate) async fn try_stage(
+        &self,
+        host: &HostName,
+        releases: &[&PlannedRelease],
+    ) -> BackendResult<StageReport> {
         let host = Host::new(host.clone(), Connection::Agent);
         let on = HostRequest::new(host, sample::name("web"), "/srv/web".parse().unwrap());
         let token = format!("{:032x}", 1);
-        let rollout = sample::name("r1");
-        let attempt = AttemptRequest::new(on, rollout, Seq::new(1), token, release.clone());
-        let request = StageRequest::new(attempt.on.clone(), attempt.artifacts())
-            .with_deliveries(attempt.delivery().into_iter().collect())
-            .with_rollout(Some(attempt.rollout.clone()));
+        let rollout: RolloutId = sample::name("r1");
+        let attempts = releases.iter().map(|it| {
+            let (on, rollout, token) = (on.clone(), rollout.clone(), token.clone());
+            AttemptRequest::new(on, rollout, Seq::new(1), token, (*it).clone())
+        });
+        let attempts: Vec<_> = attempts.collect();
+        let artifacts = attempts.iter().flat_map(AttemptRequest::artifacts).collect();
+        let request = StageRequest::new(on, artifacts)
+            .with_deliveries(attempts.iter().filter_map(AttemptRequest::delivery).collect())
+            .with_rollout(Some(rollout));
         let executor = AgentExecutor::new(self.plane.gateway.clone());
-        executor.stage(&self.permit, &request).await.unwrap();
+        executor.stage(&self.permit, &request).await
     }
 
     /// Has all hosts fetch it at once.
@@ -191,7 +233,7 @@ impl Lab {
     }
 
     /// And starts it again.
-    async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         self.hosts[0].start();
         let name = self.hosts[0].name.clone();
         eventually("the host is back", || self.plane.gateway.is_connected(&name)).await;
@@ -361,11 +403,7 @@ async fn what_came_over_the_session_is_not_fetched_again_in_blocks() {
     lab.hosts[0].policy.push_str(&door);
     lab.hosts[0].kill();
     lab.start_again().await;
-    let came = || {
-        let files = fs::read_dir(lab.hosts[0].state.path().join("artifacts")).unwrap();
-        let files = files.map(|it| it.unwrap().path());
-        files.filter(|it| it.extension().is_some()).map(|it| file_size(&it)).sum::<u64>()
-    };
+    let came = || lab.hosts[0].came();
     tokio::select! {
         () = lab.stage(&lab.hosts[0].name, &release) => panic!("it was fetched too soon"),
         () = eventually("half of it has come", || came() > LARGE as u64 / 2) => {}

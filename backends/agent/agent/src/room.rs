@@ -1,0 +1,102 @@
+//! Room on file systems: what is there, and what is lacking.
+use deploy_package::publish::{Free, Needs};
+use rustix::fs::statvfs;
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+/// How much of each file system stays free: what an attempt writes about itself must find room.
+pub(crate) const RESERVE: Free = Free { bytes: 64 << 20, inodes: 1_000 };
+/// Nothing has to stay free.
+pub(crate) const NOTHING: Free = Free { bytes: 0, inodes: 0 };
+
+/// The file system that a folder is on, as it is now.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    folder: PathBuf,
+    id: u64,
+    free: Free,
+}
+
+impl Disk {
+    /// That of `folder`, or of the one that it will be made in.
+    pub(crate) fn of(folder: &Path) -> io::Result<Self> {
+        let there = folder.ancestors().find(|it| it.exists()).unwrap_or_else(|| Path::new("/"));
+        let folder = there.canonicalize().unwrap_or_else(|_| there.to_owned());
+        let now = statvfs(there)?;
+        let bytes = now.f_bavail.saturating_mul(now.f_frsize);
+        // Some file systems do not count files.
+        let inodes = if now.f_files == 0 { u64::MAX } else { now.f_favail };
+        Ok(Self { folder, id: now.f_fsid, free: Free { bytes, inodes } })
+    }
+
+    pub(crate) const fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+
+    /// Whether there is room for this, with `reserve` left; if not, what is lacking.
+    pub(crate) fn check(&self, needs: Needs, reserve: Free) -> Result<(), String> {
+        needs.check(self.free, reserve).map_err(|short| {
+            let kept = match reserve {
+                NOTHING => String::new(),
+                Free { bytes, inodes } => {
+                    format!(", of which {bytes} bytes and {inodes} inodes have to stay so")
+                }
+            };
+            format!("{}: {short} ({}{kept})", self.folder.display(), self.says())
+        })
+    }
+
+    /// How it is now, in words.
+    pub(crate) fn says(&self) -> String {
+        let (mount, Free { bytes, inodes }) = (self.mount(), self.free);
+        let files = match inodes {
+            u64::MAX => "and inodes that nobody counts".to_owned(),
+            inodes => format!("and {inodes} inodes"),
+        };
+        format!("{} has {bytes} bytes {files} free", mount.display())
+    }
+
+    /// Where it is mounted.
+    fn mount(&self) -> &Path {
+        let device = |it: &Path| fs::metadata(it).map(|it| it.dev()).ok();
+        let here = device(&self.folder);
+        let same = self.folder.ancestors().take_while(|it| device(it) == here);
+        same.last().unwrap_or(&self.folder)
+    }
+}
+
+/// Whether an error says that a disk is full, or that nobody may put more on it.
+pub(crate) fn is_full(err: &io::Error) -> bool {
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&err.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lacking_is_named_with_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::of(&dir.path().join("not/there")).unwrap();
+        let mut needs = Needs::default();
+        disk.check(needs, NOTHING).unwrap();
+        needs.unpacked = 1 << 60;
+        let lacking = (1 << 60) + 5 - disk.free.bytes;
+        let short = disk.check(needs, Free { bytes: 5, inodes: 0 }).unwrap_err();
+        assert!(short.starts_with(&format!("{}: ", dir.path().display())), "{short}");
+        assert!(short.contains(&format!("is short of {lacking} bytes and 0 inodes")), "{short}");
+        assert!(
+            short.contains(&disk.says()) && short.contains("5 bytes and 0 inodes have to stay")
+        );
+    }
+
+    #[test]
+    fn a_mount_is_where_the_device_begins() {
+        assert_eq!(Disk::of(Path::new("/proc/self/fd")).unwrap().mount(), Path::new("/proc"));
+        let nowhere = Disk::of(Path::new("/nothing/of/it")).unwrap();
+        assert_eq!(nowhere.mount(), Path::new("/"));
+    }
+}
