@@ -48,6 +48,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 /// As the gateway's orders are signed.
 const SECRET: [u8; 32] = [7; 32];
 pub(crate) const LARGE: usize = 24 << 20;
+/// How many blocks a host asks for at a time, at most.
+const UNDER_WAY: u64 = 16;
 
 /// A control plane that gives blocks, and hosts.
 pub(crate) struct Lab {
@@ -364,14 +366,18 @@ async fn an_agent_that_is_killed_goes_on_where_it_was() {
     let mut lab = Lab::new(1, "download_mbit = 40").await;
     let release = lab.release().await;
     lab.kill_at_half(&release).await;
-    let before = lab.given();
+    let (part, outboard, _) = lab.part();
+    let (blob, before) = (outboard.blob(), lab.given());
+    let had = BlobFile::resume(&lab.hosts[0].blocks(part), blob).unwrap().unwrap().had();
+    let had: u64 = had.iter().map(|it| blob.block(it).unwrap().length.get()).sum();
+    assert!(had > 0, "nothing had come");
     lab.start_again().await;
     lab.stage(&lab.hosts[0].name, &release).await;
-    let (part, outboard, _) = lab.part();
     assert!(lab.hosts[0].has(part));
-    let (size, all) = (outboard.blob().size(), lab.given());
-    // What was on the way when it was killed comes again.
-    assert!(all >= size && all < size + size / 4, "{before} and then {all} of {size}");
+    let (again, lost) = (lab.given() - before, before - had);
+    assert_eq!(again, blob.size() - had, "what was had when it was killed is fetched again");
+    // All that comes again was under way then.
+    assert!(lost <= UNDER_WAY * blob.block_size(), "{lost} bytes of {before} were lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]
