@@ -32,6 +32,9 @@ folders = [\"/srv\"]
 #log_mib = 64
 # How much is kept of packages and descriptors, in MiB, beside what is in use.
 #cache_mib = 10240
+# How much of each file system stays free beside what is fetched and unpacked: MiB (absent: 5 %, from 64 to 1024), and files.
+#free_mib = 1024
+#free_files = 1000
 # Blocks of packages from other hosts, and for them; without this, as it stands here.
 # [peers]
 # listen = \"0.0.0.0:7445\"

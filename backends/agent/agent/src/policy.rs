@@ -1,5 +1,5 @@
 //! `host.toml`: what this host lets be done to it, whoever asks. Nothing that comes over the network can change it.
-use crate::{process::cgroup::Choice, spec::Spec};
+use crate::{process::cgroup::Choice, room::Reserve, spec::Spec};
 use deploy_agent_identity::HostPort;
 use deploy_core::{
     digest::Digest,
@@ -60,6 +60,10 @@ pub struct Policy {
     log_mib: NonZeroU32,
     #[serde(default = "default_cache_mib")]
     cache_mib: u32,
+    /// Absent: so much that it is a twentieth of the file system.
+    free_mib: Option<u32>,
+    #[serde(default = "default_free_files")]
+    free_files: u32,
     #[serde(default)]
     cgroups: Choice,
     #[serde(default)]
@@ -142,6 +146,10 @@ const fn default_cache_mib() -> u32 {
     10 << 10
 }
 
+const fn default_free_files() -> u32 {
+    1_000
+}
+
 impl Policy {
     /// Reads the file `path`, which nobody else may be able to change.
     ///
@@ -210,6 +218,12 @@ impl Policy {
     /// How many bytes of artifacts are kept.
     pub(crate) fn cache_limit(&self) -> u64 {
         u64::from(self.cache_mib) << 20
+    }
+
+    /// What stays free of each file system.
+    pub(crate) fn reserve(&self) -> Reserve {
+        let bytes = self.free_mib.map(|it| u64::from(it) << 20);
+        Reserve { bytes, inodes: self.free_files.into() }
     }
 
     /// What this host has to do with blocks.
@@ -287,6 +301,7 @@ mod tests {
         assert!(policy.peers.serve && policy.peers.listen.port() == PEERS_PORT);
         assert!(!policy.run && policy.accounts.is_none() && policy.signers().is_none());
         assert_eq!((policy.concurrency(), policy.log_cap()), (8, 64 << 20));
+        assert_eq!(policy.reserve(), Reserve { bytes: None, inodes: 1_000 });
         assert!(policy.folder_of(&"/srv/web".parse().unwrap()).is_some());
         for outside in ["/srvx/web", "/etc", "/"] {
             let outside = outside.parse();

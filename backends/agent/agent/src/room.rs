@@ -7,16 +7,37 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How much of each file system stays free: what an attempt writes about itself must find room.
-pub(crate) const RESERVE: Free = Free { bytes: 64 << 20, inodes: 1_000 };
+/// Between these is what stays free where nobody has said how much, in bytes: enough for what an attempt writes about itself, and no more
+/// than it takes for a person to have the time to look.
+const KEPT: (u64, u64) = (64 << 20, 1 << 30);
+/// And there it is one of so many parts of the file system.
+const PARTS: u64 = 20;
 /// Nothing has to stay free.
-pub(crate) const NOTHING: Free = Free { bytes: 0, inodes: 0 };
+pub(crate) const NOTHING: Reserve = Reserve { bytes: Some(0), inodes: 0 };
+
+/// How much of each file system stays free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reserve {
+    /// `None`: a share of it.
+    pub(crate) bytes: Option<u64>,
+    pub(crate) inodes: u64,
+}
+
+impl Reserve {
+    /// Of a file system of `size` bytes.
+    fn of(self, size: u64) -> Free {
+        let (least, most) = KEPT;
+        let share = || (size / PARTS).clamp(least, most);
+        Free { bytes: self.bytes.unwrap_or_else(share), inodes: self.inodes }
+    }
+}
 
 /// The file system that a folder is on, as it is now.
 #[derive(Debug)]
 pub(crate) struct Disk {
     folder: PathBuf,
     id: u64,
+    size: u64,
     free: Free,
 }
 
@@ -29,7 +50,8 @@ impl Disk {
         let bytes = now.f_bavail.saturating_mul(now.f_frsize);
         // Some file systems do not count files.
         let inodes = if now.f_files == 0 { u64::MAX } else { now.f_favail };
-        Ok(Self { folder, id: now.f_fsid, free: Free { bytes, inodes } })
+        let size = now.f_blocks.saturating_mul(now.f_frsize);
+        Ok(Self { folder, id: now.f_fsid, size, free: Free { bytes, inodes } })
     }
 
     pub(crate) const fn is_same(&self, other: &Self) -> bool {
@@ -37,10 +59,11 @@ impl Disk {
     }
 
     /// Whether there is room for this, with `reserve` left; if not, what is lacking.
-    pub(crate) fn check(&self, needs: Needs, reserve: Free) -> Result<(), String> {
+    pub(crate) fn check(&self, needs: Needs, reserve: Reserve) -> Result<(), String> {
+        let reserve = reserve.of(self.size);
         needs.check(self.free, reserve).map_err(|short| {
             let kept = match reserve {
-                NOTHING => String::new(),
+                Free { bytes: 0, inodes: 0 } => String::new(),
                 Free { bytes, inodes } => {
                     format!(", of which {bytes} bytes and {inodes} inodes have to stay so")
                 }
@@ -85,12 +108,22 @@ mod tests {
         disk.check(needs, NOTHING).unwrap();
         needs.unpacked = 1 << 60;
         let lacking = (1 << 60) + 5 - disk.free.bytes;
-        let short = disk.check(needs, Free { bytes: 5, inodes: 0 }).unwrap_err();
+        let short = disk.check(needs, Reserve { bytes: Some(5), inodes: 0 }).unwrap_err();
         assert!(short.starts_with(&format!("{}: ", dir.path().display())), "{short}");
         assert!(short.contains(&format!("is short of {lacking} bytes and 0 inodes")), "{short}");
         assert!(
             short.contains(&disk.says()) && short.contains("5 bytes and 0 inodes have to stay")
         );
+    }
+
+    #[test]
+    fn what_stays_free_is_a_share_unless_it_is_said() {
+        let share = Reserve { bytes: None, inodes: 7 };
+        for (mib, kept) in [(80, 64), (10 << 10, 512), (100 << 10, 1_024), (1 << 20, 1_024)] {
+            assert_eq!(share.of(mib << 20), Free { bytes: kept << 20, inodes: 7 });
+        }
+        let said = Reserve { bytes: Some(3), inodes: 0 };
+        assert_eq!(said.of(1 << 40), Free { bytes: 3, inodes: 0 });
     }
 
     #[test]

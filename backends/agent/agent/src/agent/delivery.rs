@@ -6,7 +6,7 @@ use super::{
 use crate::{
     FetchArtifact,
     package::{self, By, PackageTree},
-    room::{Disk, RESERVE},
+    room::Disk,
     spec::{Artifact, DeliverySpec, Place},
 };
 use deploy_agent_protocol::v1::{Refusal, Refused};
@@ -119,14 +119,15 @@ impl Host {
         }
         let mut here = Needs::default();
         here.download = missing;
+        let reserve = self.options.policy.reserve();
         let disk = Disk::of(&self.options.state).map_err(failing)?;
         let service = Disk::of(Path::new(place.deploy_path.as_str())).map_err(failing)?;
         if disk.is_same(&service) {
             there.download = missing;
         } else {
-            disk.check(here, RESERVE).map_err(no_space)?;
+            disk.check(here, reserve).map_err(no_space)?;
         }
-        service.check(there, RESERVE).map_err(no_space)
+        service.check(there, reserve).map_err(no_space)
     }
 
     /// Why there is no room: what is lacking now for what these take, where a disk was found to be full.

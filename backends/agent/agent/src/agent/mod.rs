@@ -167,17 +167,19 @@ impl Host {
         for unfinished in fs::read_dir(state.join("incoming")).map_err(failed)?.flatten() {
             fs::remove_dir_all(unfinished.path()).map_err(failed)?;
         }
+        let cache = Cache::new(
+            state.join("artifacts"),
+            options.policy.cache_limit(),
+            pins,
+            options.peers.clone(),
+        );
+        cache.sweep().map_err(failed)?;
         let alone = || Rates::new(options.policy.peers(), Arc::new(SystemClock::new()));
         let rates = options.peers.as_ref().map_or_else(alone, |it| it.rates());
         Ok(Self {
             journal,
             rates,
-            cache: Cache::new(
-                state.join("artifacts"),
-                options.policy.cache_limit(),
-                pins,
-                options.peers.clone(),
-            ),
+            cache,
             cgroups: Cgroups::find(options.policy.cgroups()),
             trust: Trust::of(&options.policy, state.join("publishers")),
             boot_id: boot_id().map_err(failed)?,

@@ -93,6 +93,7 @@ impl Cache {
             touch(&path)?;
             return Ok(path);
         }
+        self.make_room_for(artifact)?;
         let part = path.with_extension("part");
         if self.take_blocks(artifact, from, &path).await? {
             remove(&part)?;
@@ -176,7 +177,19 @@ impl Cache {
     fn keep(&self, part: &Path, path: &Path) -> io::Result<()> {
         let _alone = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         fs::rename(part, path)?;
-        self.evict(path)
+        self.evict(Some(path), 0)
+    }
+
+    /// Removes what is too much, such as what was begun and never wanted again after the limit was lowered.
+    pub(crate) fn sweep(&self) -> io::Result<()> {
+        let _alone = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        self.evict(None, 0)
+    }
+
+    /// Before it is there, and not only then: the limit counts while it comes, too.
+    fn make_room_for(&self, artifact: Artifact) -> io::Result<()> {
+        let _alone = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        self.evict(None, self.missing(artifact)?)
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
@@ -220,27 +233,27 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes what was not used for the longest time until the rest fits, and what is pinned after all else. What an attempt
-    /// uses it has under a name of its own.
-    fn evict(&self, newest: &Path) -> io::Result<()> {
-        let pinned = self.pins.at(fs::metadata(newest)?.modified()?)?;
+    /// Removes what was not used for the longest time until the rest fits beside what is `coming`, and what is pinned after all else. What
+    /// came of artifacts that nobody fetches now is like all else. What an attempt uses it has under a name of its own.
+    fn evict(&self, newest: Option<&Path>, coming: u64) -> io::Result<()> {
+        // By the clock that the files go by.
+        touch(&self.folder)?;
+        let pinned = self.pins.at(fs::metadata(&self.folder)?.modified()?)?;
         let since = |path: &Path| path.file_stem().and_then(|it| pinned.get(it.to_str()?)).copied();
         let mut files: Vec<(Option<SystemTime>, SystemTime, PathBuf, u64)> = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            let path = entry.path();
-            let size = if metadata.is_dir() { size_below(&path)? } else { metadata.len() };
-            files.push((since(&path), metadata.modified()?, path, size));
+            let path = entry?.path();
+            let (used, size) = weigh(&path)?;
+            files.push((since(&path), used, path, size));
         }
         files.sort();
         let fetched: Vec<_> = self.fetched().iter().map(|it| self.path(*it)).collect();
-        let mut total: u64 = files.iter().map(|it| it.3).sum();
+        let mut total = files.iter().fold(coming, |sum, it| sum.saturating_add(it.3));
         for (_, _, path, size) in files {
             if total <= self.limit {
                 break;
             }
-            if path != newest && !fetched.contains(&path.with_extension("")) {
+            if Some(&*path) != newest && !fetched.contains(&path.with_extension("")) {
                 remove(&path)?;
                 self.forget(&path);
                 total -= size;
@@ -273,13 +286,17 @@ fn length(path: &Path) -> io::Result<u64> {
     }
 }
 
-/// How many bytes the files in a folder have; none if it is not there.
-fn size_below(folder: &Path) -> io::Result<u64> {
-    let entries = match fs::read_dir(folder) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(0),
-        entries => entries?,
-    };
-    entries.map(|it| Ok(it?.metadata()?.len())).sum()
+/// When a file was used last, and how many bytes it has; of a folder, the files in it.
+fn weigh(path: &Path) -> io::Result<(SystemTime, u64)> {
+    let own = fs::metadata(path)?;
+    let mut weight = (own.modified()?, if own.is_dir() { 0 } else { own.len() });
+    if own.is_dir() {
+        for entry in fs::read_dir(path)? {
+            let below = entry?.metadata()?;
+            weight = (weight.0.max(below.modified()?), weight.1.saturating_add(below.len()));
+        }
+    }
+    Ok(weight)
 }
 
 /// How much room is taken in a folder for blocks: what is noted of them does not count.

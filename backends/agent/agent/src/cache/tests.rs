@@ -64,7 +64,7 @@ fn file(dir: &TempDir, artifact: Artifact) -> PathBuf {
 
 /// So many seconds older than it is.
 fn age(path: &Path, seconds: u64) {
-    let file = OpenOptions::new().write(true).open(path).unwrap();
+    let file = File::open(path).unwrap();
     let modified = file.metadata().unwrap().modified().unwrap();
     file.set_modified(modified - Duration::from_secs(seconds)).unwrap();
 }
@@ -171,4 +171,45 @@ async fn what_is_missing_is_what_has_to_be_fetched() {
     assert_eq!(cache.missing(wanted).unwrap(), 19);
     cache.get(wanted, &source(bytes, &[])).await.unwrap();
     assert_eq!(cache.missing(wanted).unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_is_coming_has_room_made_for_it_before_it_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(&dir, 25);
+    let [old, kept, new] = [&b"aaaaaaaaaa"[..], b"bbbbbbbbbb", b"cccccccccc"];
+    for (bytes, seconds) in [(old, 30), (kept, 20)] {
+        age(&cache.get(artifact(bytes), &source(bytes, &[])).await.unwrap(), seconds);
+    }
+    // It breaks before all of it is there.
+    cache.get(artifact(new), &source(new, &[7])).await.unwrap_err();
+    assert_eq!([old, kept].map(|it| file(&dir, artifact(it)).exists()), [false, true]);
+}
+
+#[tokio::test]
+async fn what_was_begun_and_is_wanted_no_longer_gives_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(&dir, 25);
+    let [part, blocks, whole, new] =
+        [&b"aaaaaaaaaa"[..], b"bbbbbbbbbb", b"cccccccccc", b"dddddddddddddd"];
+    cache.get(artifact(part), &source(part, &[9])).await.unwrap_err();
+    let part = file(&dir, artifact(part)).with_extension("part");
+    let folder = file(&dir, artifact(blocks)).with_extension("blocks");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("part"), &blocks[..6]).unwrap();
+    age(&part, 30);
+    age(&folder, 40);
+    age(&folder.join("part"), 20);
+    let whole = cache.get(artifact(whole), &source(whole, &[])).await.unwrap();
+    age(&whole, 10);
+    let there = || [&*part, &*folder, &*whole].map(Path::exists);
+    assert_eq!(there(), [true; 3], "all of it fits");
+    cache.get(artifact(new), &source(new, &[5])).await.unwrap_err();
+    assert_eq!(there(), [false, false, true], "a folder is as old as what is in it");
+    // Nor is it kept by an agent that begins anew and may keep less.
+    let less =
+        Cache::new(dir.path().join("artifacts"), 10, Pins::new(dir.path().join("pins")), None);
+    less.sweep().unwrap();
+    let left = fs::read_dir(dir.path().join("artifacts")).unwrap();
+    assert_eq!(left.map(|it| weigh(&it.unwrap().path()).unwrap().1).sum::<u64>(), 5);
 }
