@@ -1,8 +1,9 @@
 //! Room on file systems: what is there, and what is lacking.
 use deploy_package::publish::{Free, Needs};
-use rustix::fs::statvfs;
+use rustix::fs::{CWD, Mode, OFlags, ioctl_ficlone, openat, statvfs};
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -91,6 +92,22 @@ impl Disk {
     }
 }
 
+/// Whether files in `folder` and in those folders of it share their blocks where their bytes are the same. It is tried, with files that have
+/// no name; where it cannot be tried, it is not so.
+pub(crate) fn shares_blocks(folder: &Path, below: impl Iterator<Item = PathBuf>) -> bool {
+    let device = |it: &Path| fs::symlink_metadata(it).map(|it| it.dev()).ok();
+    let mut below = below;
+    let here = device(folder);
+    let tried = || {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = || openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR).map(File::from);
+        let (mut from, to) = (file()?, file()?);
+        from.write_all(&[1; 4_096])?;
+        Ok::<_, io::Error>(ioctl_ficlone(&to, &from)?)
+    };
+    here.is_some() && below.all(|it| device(&it) == here) && tried().is_ok()
+}
+
 /// Whether an error says that a disk is full, or that nobody may put more on it.
 pub(crate) fn is_full(err: &io::Error) -> bool {
     [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&err.kind())
@@ -131,5 +148,21 @@ mod tests {
         assert_eq!(Disk::of(Path::new("/proc/self/fd")).unwrap().mount(), Path::new("/proc"));
         let nowhere = Disk::of(Path::new("/nothing/of/it")).unwrap();
         assert_eq!(nowhere.mount(), Path::new("/"));
+    }
+
+    #[test]
+    fn blocks_are_shared_where_clones_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("old"), [7; 10_000]).unwrap();
+        let (old, new) = (File::open(path("old")).unwrap(), File::create(path("new")).unwrap());
+        let clones = ioctl_ficlone(&new, &old).is_ok();
+        fs::create_dir(path("one")).unwrap();
+        assert_eq!(shares_blocks(dir.path(), [path("one")].into_iter()), clones);
+        // Nothing is cloned from one file system to another, nor in one that keeps nothing.
+        assert!(!shares_blocks(dir.path(), [path("one"), "/proc".into()].into_iter()));
+        assert!(!shares_blocks(Path::new("/proc"), [].into_iter()));
+        let left = fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(left, 3, "something is left of what was tried");
     }
 }

@@ -6,7 +6,7 @@ use super::{
 use crate::{
     FetchArtifact,
     package::{self, By, PackageTree},
-    room::Disk,
+    room::{Disk, shares_blocks},
     spec::{Artifact, DeliverySpec, Place},
 };
 use deploy_agent_protocol::v1::{Refusal, Refused};
@@ -182,7 +182,9 @@ fn same(
         .map(|(release, tree)| {
             let totals = tree.manifest().totals();
             let mut needs = Needs::default();
-            needs.unpacked = totals.unpacked.saturating_add(totals.inodes.saturating_mul(CLUSTER));
+            let is_shared = shares_blocks(releases, [releases.join(release.as_str())].into_iter());
+            let bytes = if is_shared { 0 } else { totals.unpacked };
+            needs.unpacked = bytes.saturating_add(totals.inodes.saturating_mul(CLUSTER));
             needs.inodes = totals.inodes;
             (release.clone(), needs)
         })
@@ -194,8 +196,11 @@ fn choose(
     releases: &Path,
     mut installed: BTreeMap<ReleaseId, Digest>,
 ) -> Result<(PackageTree, Needs), String> {
+    let trees = installed.keys().map(|it| releases.join(it.as_str()));
+    let is_shared = !installed.is_empty() && shares_blocks(releases, trees);
+    let shared = || if is_shared { Holdings::new().sharing_blocks() } else { Holdings::new() };
     loop {
-        let holdings = installed.values().fold(Holdings::new(), |all, it| all.with_tree(*it));
+        let holdings = installed.values().fold(shared(), |all, it| all.with_tree(*it));
         let way = ways(publication, &holdings).into_iter().find(Way::takes_whole_parts);
         let way = way.ok_or("there is no way to it")?;
         let from = way.from.and_then(|it| {
