@@ -17,6 +17,7 @@ mod mischief;
 mod peers;
 mod publishers;
 mod rates;
+mod resumed;
 mod sessions;
 mod staging;
 #[path = "../support/mod.rs"]
