@@ -22,7 +22,7 @@ use std::{
 };
 
 /// How many points of each kind of store; `CRASH_POINTS` says otherwise.
-const POINTS: usize = 48;
+const POINTS: usize = 100;
 const CHILD: &str = "killed::child_puts_holds_and_collects";
 /// Where the child works: a folder, or a place in a bucket.
 const ROOT: &str = "DEPLOY_TEST_ROOT";
