@@ -31,6 +31,8 @@ pub struct TransferReport {
     pub release: ReleaseId,
     /// What they run; `None` if that is nothing that is known.
     pub from: Option<ReleaseId>,
+    /// How they are reached: `agent`, `local` or `ssh`.
+    pub via: &'static str,
     /// By what.
     pub way: TransferWay,
     /// How many bytes to each of them.

@@ -40,6 +40,7 @@ impl Platform {
                 hosts: alike.hosts,
                 release: alike.release.clone(),
                 from: alike.from.cloned(),
+                via: alike.one.connection.as_str(),
                 way: transfer.way,
                 bytes: transfer.bytes,
                 whole: package.size,

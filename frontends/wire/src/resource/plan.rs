@@ -60,6 +60,9 @@ pub struct PlanTransfer {
     /// What they run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// How they are reached: `agent`, `local` or `ssh`; older servers do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     /// `whole`, `chunks`, `delta`, or `nothing` where they have the very same package.
     pub way: String,
     /// How many bytes to each of them.
