@@ -41,6 +41,7 @@ const NEEDS: &[Need] = &[
         what_for: "the crash tests kill at system calls with it",
     },
     Need { program: "sudo", package: "sudo", what_for: "steps that run as another account" },
+    Need { program: "zstd", package: "zstd", what_for: "hosts apply patches of packages with it" },
 ];
 
 /// PostgreSQL's programs are not in the search path.

@@ -3,6 +3,7 @@ mod attempt;
 mod call;
 mod environment;
 mod failure;
+mod offer;
 mod progress;
 mod releases;
 mod reports;
@@ -16,14 +17,15 @@ use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
         ArtifactStore, AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock,
-        CollectRequest, ConfirmRequest, Confirmation, Executor, ExecutorCapabilities, Health,
-        HostRequest, KillReport, KillRequest, Observed, Piece, ProbeReport, ProbeRequest,
-        Resolution, ResolveRequest, StageReport, StageRequest,
+        CollectRequest, ConfirmRequest, Confirmation, Delivery, Executor, ExecutorCapabilities,
+        Health, HostRequest, KillReport, KillRequest, Observed, Piece, ProbeReport, ProbeRequest,
+        Resolution, ResolveRequest, StageReport, StageRequest, Transfer,
     },
     error::{BackendError, BackendResult, ErrorKind},
     host::{Connection, Host},
     spec::AbsolutePath,
 };
+use deploy_parts::Patches;
 use std::{sync::Arc, time::Duration};
 
 pub use attempt::ReleaseParts;
@@ -44,6 +46,7 @@ pub struct ShellExecutor<T> {
     artifacts: Releases,
     clock: Arc<dyn Clock>,
     reconnect_for: Duration,
+    patches: Option<offer::Known>,
 }
 
 impl<T: Transport> ShellExecutor<T> {
@@ -55,7 +58,16 @@ impl<T: Transport> ShellExecutor<T> {
             artifacts: Releases::new(store, Limits::PACKAGE),
             clock,
             reconnect_for: Duration::from_secs(300),
+            patches: None,
         }
+    }
+
+    /// With patches: to a host over SSH that has the package before, and `zstd`, what makes the one of the other is sent in place of
+    /// a package where that is shorter.
+    #[must_use]
+    pub fn with_patches(mut self, patches: Patches) -> Self {
+        self.patches = Some(offer::Known::new(patches));
+        self
     }
 
     /// With another patience for hosts that went away during an attempt; five minutes by default.
@@ -122,6 +134,10 @@ impl<T: Transport> Executor for ShellExecutor<T> {
         allow(permit, Action::HostExecute, &request.on, STAGE)?;
         Err(BackendError::new(ErrorKind::Unsupported, STAGE)
             .because("a host without an agent keeps nothing ahead of its attempts"))
+    }
+
+    async fn transfer(&self, host: &Host, delivery: &Delivery) -> BackendResult<Transfer> {
+        self.estimate(host, delivery).await
     }
 
     async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {

@@ -27,10 +27,27 @@ pub(super) fn transfer(transfer: &PlanTransfer) -> String {
     }
 }
 
-/// Such hosts give nothing to each other, which whoever knows hosts with agents would not expect.
+/// Nobody asks such hosts before an attempt, so it is said what they have to have. They give nothing to each other, which whoever knows
+/// hosts with agents would not expect.
 fn over_ssh(transfer: &PlanTransfer, hosts: &str) -> String {
     let whole = size(transfer.whole);
-    format!("{whole} to {hosts} over SSH: the whole package, once a host and not from host to host")
+    let from = transfer.from.as_deref().unwrap_or("the release before it");
+    match &*transfer.way {
+        "nothing" => {
+            format!(
+                "nothing instead of {whole} to {hosts} over SSH, if the package of {from} is still there"
+            )
+        }
+        "whole" => format!(
+            "{whole} to {hosts} over SSH: the whole package, once a host and not from host to host"
+        ),
+        way => {
+            let bytes = size(transfer.bytes);
+            format!(
+                "{bytes} instead of {whole} to {hosts} over SSH, by {way}, if zstd and the package of {from} are there; not from host to host"
+            )
+        }
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +77,17 @@ mod tests {
         );
         let many = transfer(&planned(Some("ssh"), "whole", 12));
         assert!(many.contains(" to each of 12 hosts over SSH: "), "{many}");
+    }
+
+    #[test]
+    fn a_plan_says_what_hosts_over_ssh_have_to_have_for_a_delta() {
+        let delta = transfer(&planned(Some("ssh"), "delta", 12));
+        assert!(delta.starts_with("9.0 MiB instead of 62.0 MiB to each of 12 hosts over SSH, by delta, if zstd and the package of web-1 are there; not from host to host"), "{delta}");
+        let same = transfer(&planned(Some("ssh"), "nothing", 1));
+        assert!(
+            same.ends_with(" to 1 host over SSH, if the package of web-1 is still there"),
+            "{same}"
+        );
     }
 
     #[test]
