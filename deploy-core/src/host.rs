@@ -54,6 +54,18 @@ pub enum Connection {
     Ssh(SshConnection),
 }
 
+impl Connection {
+    /// A stable, lower-case name of the way.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Local { .. } => "local",
+            Self::Ssh(_) => "ssh",
+        }
+    }
+}
+
 /// How to reach a host over SSH. What is `None` comes from `~/.ssh/config` or its defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

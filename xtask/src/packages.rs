@@ -42,6 +42,7 @@ const NEEDS: &[Need] = &[
     },
     Need { program: "zstd", package: "zstd", what_for: "packages are compressed by it" },
     Need { program: "sudo", package: "sudo", what_for: "steps that run as another account" },
+    Need { program: "zstd", package: "zstd", what_for: "hosts apply patches of packages with it" },
 ];
 
 /// PostgreSQL's programs are not in the search path.

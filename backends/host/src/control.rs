@@ -17,7 +17,7 @@ pub(crate) enum Control {
     Error { code: String, message: String },
     Exit(ExitRecord),
     Fenced { seen: u64 },
-    Have { bytes: u64 },
+    Have { bytes: u64, way: Way },
     Healthy,
     Killed,
     KillFailed { survivors: Vec<String> },
@@ -31,6 +31,17 @@ pub(crate) enum Control {
     Step { name: StepName },
     Unhealthy { code: i32 },
     Unsupported,
+}
+
+/// What a host wants of a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// What makes it of the package before it.
+    Patch,
+    /// Nothing: the tar in it is there.
+    Tree,
+    /// The package itself.
+    Whole,
 }
 
 /// Why an attempt left no exit record.
@@ -162,7 +173,10 @@ fn parse(body: &str) -> Result<Control, &'static str> {
         }
         "exit" => Control::Exit(exit_record(&fields)?),
         "fenced" => Control::Fenced { seen: fields.number("seen")? },
-        "have" => Control::Have { bytes: fields.number("bytes")? },
+        "have" => Control::Have {
+            bytes: fields.number("bytes")?,
+            way: way(fields.text_or_none("way")?.as_deref())?,
+        },
         "healthy" => Control::Healthy,
         "kill_failed" => Control::KillFailed { survivors: fields.list("survivors")? },
         "killed" => Control::Killed,
@@ -207,6 +221,15 @@ fn exit_record(fields: &Fields<'_>) -> Result<ExitRecord, &'static str> {
         log_length: fields.number("log_length")?,
         survivors: fields.list("survivors")?,
     })
+}
+
+fn way(text: Option<&str>) -> Result<Way, &'static str> {
+    match text {
+        None => Ok(Way::Whole),
+        Some("patch") => Ok(Way::Patch),
+        Some("tree") => Ok(Way::Tree),
+        Some(_) => Err("an unknown way"),
+    }
 }
 
 fn death_cause(text: &str) -> Result<DeathCause, &'static str> {

@@ -19,7 +19,9 @@ fn every_line_of_the_contract_is_understood() {
         survivors: Vec::new(),
     };
     let lines = [
-        ("have bytes=5", Control::Have { bytes: 5 }),
+        ("have bytes=5", Control::Have { bytes: 5, way: Way::Whole }),
+        ("have bytes=0 way=patch", Control::Have { bytes: 0, way: Way::Patch }),
+        ("have bytes=9 way=tree", Control::Have { bytes: 9, way: Way::Tree }),
         ("started pid=1 boot=ab-cd", Control::Started),
         ("attached state=running", Control::Attached),
         ("step index=0 name=pre_stop", Control::Step { name: StepName::PreStop }),
@@ -77,6 +79,7 @@ fn what_is_not_as_agreed_is_an_error() {
         "halted",
         "have",
         "have bytes=x",
+        "have bytes=1 way=up",
         "have bytes=1 bytes=2",
         "have bytes",
         "have  bytes=1",

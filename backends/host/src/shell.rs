@@ -29,9 +29,11 @@ pub(crate) fn start_command(
     token: &str,
     package: &str,
     offset: u64,
+    offer: Vec<String>,
 ) -> HostCommand {
     let arguments = [control, &generation.to_string(), token, package, &offset.to_string()];
-    HostCommand::new(BOOT.to_owned()).with_arguments(arguments.map(str::to_owned).into())
+    let arguments = arguments.into_iter().map(str::to_owned).chain(offer).collect();
+    HostCommand::new(BOOT.to_owned()).with_arguments(arguments)
 }
 
 /// Runs the launcher, which comes in on standard input.

@@ -329,12 +329,14 @@ fn any_control() -> impl Strategy<Value = Says> {
         Just("error code=no_space message=full"),
         Just("error code=bad_stream message="),
         Just("error code=bad_digest message="),
+        Just("error code=bad_patch message=no"),
         Just("error code=corrupt message="),
         Just("step index=0 name=install"),
         Just("healthy"),
         Just("no such word"),
     ];
-    let have = (0u64..500_000).prop_map(|it| format!("have bytes={it}"));
+    let way = prop_oneof![Just(""), Just(" way=patch"), Just(" way=tree"), Just(" way=up")];
+    let have = (0u64..500_000, way).prop_map(|(it, way)| format!("have bytes={it}{way}"));
     prop_oneof![3 => plain.prop_map(str::to_owned), 2 => have, 2 => exit].prop_map(Says::Control)
 }
 

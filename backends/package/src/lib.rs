@@ -38,6 +38,7 @@ pub mod framing;
 pub mod install;
 pub mod manifest;
 mod part;
+pub mod patch;
 pub mod publish;
 pub mod publisher;
 mod wire;

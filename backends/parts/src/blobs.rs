@@ -55,8 +55,13 @@ impl Blobs {
         let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            let meta = entry.metadata()?;
-            files.push((meta.modified()?, meta.len(), entry.path()));
+            match entry.metadata() {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                meta => {
+                    let meta = meta?;
+                    files.push((meta.modified()?, meta.len(), entry.path()));
+                }
+            }
         }
         files.sort();
         let newest = files.last().map(|it| it.0);
@@ -66,15 +71,18 @@ impl Blobs {
             if total <= budget || age < RECENT {
                 break;
             }
-            fs::remove_file(path)?;
-            total -= size;
+            match fs::remove_file(path) {
+                // Patches are kept by several processes, which may do the same at once.
+                Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+                _ => total -= size,
+            }
         }
         Ok(())
     }
 }
 
 /// It was used just now.
-fn touch(path: &Path) -> io::Result<()> {
+pub(crate) fn touch(path: &Path) -> io::Result<()> {
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let times = Timestamps { last_access: now, last_modification: now };
     Ok(utimensat(CWD, path, &times, AtFlags::empty())?)

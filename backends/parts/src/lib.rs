@@ -21,7 +21,9 @@
 mod blobs;
 mod error;
 mod making;
+mod patches;
 mod store;
 
 pub use error::PartsError;
+pub use patches::{Patches, TarPatch};
 pub use store::{PartStore, PartStoreOptions, Published};

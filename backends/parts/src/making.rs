@@ -30,7 +30,7 @@ const PIECE: usize = 256 << 10;
 /// How many times its packed size a package takes while its parts are made: its archive, its files, and what is made of them.
 const UNPACKED: u64 = 6;
 /// How much of the disk stays free, in bytes.
-const RESERVE: u64 = 1 << 30;
+pub(crate) const RESERVE: u64 = 1 << 30;
 
 /// An earlier version, of which the new one is to have a delta.
 pub(crate) struct Base {
@@ -73,8 +73,7 @@ impl Making<'_> {
     /// Whether there is room for packages of so many bytes, unpacked and cut: the disk is the server's own, and is left some of it.
     fn has_room(&self, packed: u64) -> Result<(), PartsError> {
         let keep = |source| PartsError::Keep { path: self.work.to_owned(), source };
-        let disk = statvfs(self.work).map_err(|err| keep(err.into()))?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let free = free_at(self.work).map_err(keep)?;
         let needed = packed.saturating_mul(UNPACKED).saturating_add(RESERVE);
         if free >= needed { Ok(()) } else { Err(PartsError::NoRoom { needed, free }) }
     }
@@ -93,6 +92,12 @@ impl Making<'_> {
         };
         flushed.map(|()| path)
     }
+}
+
+/// How many bytes the disk has left that a folder is on.
+pub(crate) fn free_at(folder: &Path) -> io::Result<u64> {
+    let disk = statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Copies what the store has under `digest` to the file `to`, by way of the folder `work`, if it is that.

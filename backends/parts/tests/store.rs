@@ -1,14 +1,9 @@
 //! Parts of what is in a store of artifacts.
-use deploy_core::{
-    access::{Action, Permit, Resource},
-    backend::{ArtifactKind, ArtifactStore as _, PutArtifact, authorize},
-    digest::Digest,
-    memory::{MemoryArtifactStore, MemoryAuthorizer, Rule},
-    spec::ArtifactRef,
-    time::Timestamp,
-};
+mod support;
+
+use deploy_core::{digest::Digest, spec::ArtifactRef};
 use deploy_package::{
-    archive::{Limits, PackedFile, pack_files},
+    archive::Limits,
     delta::Delta,
     install::{NewTree, Previous, unpack},
     manifest::Manifest,
@@ -21,58 +16,12 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+use support::{Packages, Tested, version};
 use tokio::io::AsyncReadExt as _;
 
-type Tested = Result<(), Box<dyn Error>>;
-
-struct Packages {
-    store: Arc<MemoryArtifactStore>,
-    permit: Permit,
-}
-
-impl Packages {
-    async fn new() -> Result<Self, Box<dyn Error>> {
-        let rules =
-            MemoryAuthorizer::new(vec![Rule::allow("ci".parse()?, [Action::ArtifactWrite])]);
-        let permit =
-            authorize(&rules, "ci".parse()?, Action::ArtifactWrite, Resource::System).await?;
-        Ok(Self { store: Arc::new(MemoryArtifactStore::new()), permit })
-    }
-
-    async fn put(&self, version: &str, bytes: &[u8]) -> Result<ArtifactRef, Box<dyn Error>> {
-        let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
-        let (web, kind, at) = ("web".parse()?, ArtifactKind::Package, Timestamp::from_millis(0));
-        let request = PutArtifact::new(digest, size, web, kind, version.parse()?, at);
-        self.store.put(&self.permit, request, &mut &*bytes).await?;
-        Ok(ArtifactRef::new(digest, size))
-    }
-
-    fn parts(&self, folder: &Path) -> Result<PartStore, Box<dyn Error>> {
-        let options = PartStoreOptions::default();
-        Ok(PartStore::open(folder, Arc::clone(&self.store) as _, options)?)
-    }
-}
-
-/// Bytes that no compression makes much shorter.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    };
-    std::iter::repeat_with(next).take(length).collect()
-}
-
-fn version(changed: u8) -> Result<Vec<u8>, Box<dyn Error>> {
-    let mut program = noise(1 << 20);
-    program.splice(500_000..500_001, [changed]);
-    let files = [
-        PackedFile { path: "bin/srv", executable: true, bytes: &program },
-        PackedFile { path: "etc/motd", executable: false, bytes: b"the same\n" },
-    ];
-    Ok(pack_files(files, Limits::PACKAGE, Vec::new())?)
+fn parts_of(packages: &Packages, folder: &Path) -> Result<PartStore, Box<dyn Error>> {
+    let options = PartStoreOptions::default();
+    Ok(PartStore::open(folder, Arc::clone(&packages.store) as _, options)?)
 }
 
 async fn read(parts: &PartStore, digest: Digest) -> Result<Vec<u8>, Box<dyn Error>> {
@@ -92,7 +41,7 @@ async fn a_host_gets_from_one_version_to_the_next_by_what_changed() -> Tested {
     let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
     let (old_bytes, new_bytes) = (version(1)?, version(2)?);
     let (old, new) = (packages.put("1", &old_bytes).await?, packages.put("2", &new_bytes).await?);
-    let parts = packages.parts(&folder.path().join("parts"))?;
+    let parts = parts_of(&packages, &folder.path().join("parts"))?;
 
     let published = parts.publish(new, Some(old)).await?;
     let manifest = Manifest::read(&*old_bytes, Limits::PACKAGE)?.manifest;
@@ -118,7 +67,7 @@ async fn what_was_removed_is_made_again_byte_for_byte() -> Tested {
     let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
     let old = packages.put("1", &version(1)?).await?;
     let new = packages.put("2", &version(2)?).await?;
-    let parts = packages.parts(folder.path())?;
+    let parts = parts_of(&packages, folder.path())?;
     let first = parts.publish(new, Some(old)).await?;
     assert!(read(&parts, first.list.digest).await?.len() as u64 == first.list.size);
     for blob in fs::read_dir(folder.path().join("blobs"))? {
@@ -126,7 +75,7 @@ async fn what_was_removed_is_made_again_byte_for_byte() -> Tested {
     }
     assert!(parts.open_part(&first.list.digest, 0).await?.is_none());
 
-    let again = packages.parts(folder.path())?.publish(new, Some(old)).await?;
+    let again = parts_of(&packages, folder.path())?.publish(new, Some(old)).await?;
     assert_eq!(again.list, first.list);
     for part in again.publication.parts() {
         read(&parts, part.digest).await?;
@@ -139,12 +88,12 @@ async fn lists_of_what_had_to_make_room_go_with_it() -> Tested {
     let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
     let [kept, gone] =
         [packages.put("1", &version(1)?).await?, packages.put("2", &version(2)?).await?];
-    let parts = packages.parts(folder.path())?;
+    let parts = parts_of(&packages, folder.path())?;
     parts.publish(kept, None).await?;
     let list = parts.publish(gone, None).await?.list.digest;
     fs::remove_file(folder.path().join("blobs").join(list.hex()))?;
     drop(parts);
-    let parts = packages.parts(folder.path())?;
+    let parts = parts_of(&packages, folder.path())?;
     let left = fs::read_dir(folder.path().join("publications"))?;
     let left: Vec<_> = left.map(|it| it.map(|it| it.file_name())).collect::<Result<_, _>>()?;
     assert_eq!(left, [format!("{}.new", kept.digest.hex()).as_str()]);
@@ -155,7 +104,7 @@ async fn lists_of_what_had_to_make_room_go_with_it() -> Tested {
 #[tokio::test]
 async fn what_is_no_package_has_no_parts() -> Tested {
     let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
-    let parts = packages.parts(folder.path())?;
+    let parts = parts_of(&packages, folder.path())?;
     let text = packages.put("1", b"no archive").await?;
     let refused = parts.publish(text, None).await.map(drop);
     assert_eq!(refused.as_ref().map_err(PartsError::code), Err("unpublishable"));
@@ -170,7 +119,7 @@ async fn what_is_no_package_has_no_parts() -> Tested {
 async fn many_who_want_the_same_have_it_made_once() -> Tested {
     let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
     let new = packages.put("1", &version(1)?).await?;
-    let parts = packages.parts(folder.path())?;
+    let parts = parts_of(&packages, folder.path())?;
     let all = (0..8).map(|_| {
         let parts = parts.clone();
         tokio::spawn(async move { parts.publish(new, None).await.map(|it| it.publication) })
@@ -189,7 +138,7 @@ async fn a_package_is_a_file_once_somebody_asks_for_it() -> Tested {
     let (packages, folder) = (Packages::new().await?, tempfile::tempdir()?);
     let bytes = version(1)?;
     let package = packages.put("1.0.0", &bytes).await?;
-    let parts = packages.parts(folder.path())?;
+    let parts = parts_of(&packages, folder.path())?;
     let all = twice(&parts, package.digest).await?;
     assert!(all.iter().all(|it| fs::read(it).is_ok_and(|it| it == bytes)), "{all:?}");
 

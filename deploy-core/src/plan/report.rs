@@ -33,14 +33,14 @@ pub struct TransferReport {
     pub release: ReleaseId,
     /// What they run; `None` if that is nothing that is known.
     pub from: Option<ReleaseId>,
+    /// How they are reached: `agent`, `local` or `ssh`.
+    pub via: &'static str,
     /// By what.
     pub way: TransferWay,
     /// How many bytes to each of them.
     pub bytes: u64,
     /// How many bytes the package has.
     pub whole: u64,
-    /// Whether these hosts may have it from each other: those with an agent. To all others each byte goes over a connection of their own.
-    pub peers: bool,
 }
 
 /// By what a package gets to a host.

@@ -53,10 +53,10 @@ fn transfer(report: &TransferReport) -> wire::PlanTransfer {
         hosts: report.hosts,
         release: report.release.to_string(),
         from: report.from.as_ref().map(ToString::to_string),
+        via: Some(report.via.to_owned()),
         way: report.way.to_string(),
         bytes: report.bytes,
         whole: report.whole,
-        peers: report.peers,
     }
 }
 

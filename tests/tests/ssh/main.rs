@@ -11,6 +11,7 @@
 )]
 mod builds;
 mod crash;
+mod deltas;
 mod fleet;
 mod overload;
 mod real_service;

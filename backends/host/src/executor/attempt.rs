@@ -2,7 +2,11 @@
 //!
 //! What all hosts of a release share is built once and shared; a host of its own costs a few hundred bytes. The launcher comes last, so that a
 //! stream that was cut can have started nothing.
-use super::{environment::environment, failure::invalid};
+use super::{
+    environment::environment,
+    failure::invalid,
+    offer::{Offer, assignments},
+};
 use crate::{
     descriptor::{Bundle, Descriptor, Script},
     duration::whole_seconds,
@@ -117,6 +121,8 @@ pub(super) struct AttemptParts {
     pub(super) package: Option<Digest>,
     /// How large it is.
     pub(super) package_size: u64,
+    /// What may be sent in place of it.
+    pub(super) offer: Option<Offer>,
     /// After so long every step is over, or nobody watches it.
     pub(super) longest: Duration,
 }
@@ -126,10 +132,14 @@ impl AttemptParts {
         request: &AttemptRequest,
         deploy_path: &str,
         parts: &ReleaseParts,
+        offer: Option<Offer>,
     ) -> BackendResult<Self> {
         let package = request.release.package.filter(|_| request.keeps_release);
         let mut own = Segment::new();
-        let attempt = attempt_file(request, deploy_path, parts, package.map(|it| it.digest))?;
+        let mut attempt = attempt_file(request, deploy_path, parts, package.map(|it| it.digest))?;
+        for (name, value) in assignments(offer.as_ref()) {
+            assign(&mut attempt, name, &value);
+        }
         own.file("attempt", attempt.as_bytes(), false);
         own.file("env", env_file(request, &parts.descriptor)?.as_bytes(), false);
         own.pipe("alive");
@@ -141,6 +151,7 @@ impl AttemptParts {
             tail: TAIL.clone(),
             package: package.map(|it| it.digest),
             package_size: package.map_or(0, |it| it.size),
+            offer,
             longest: longest(request),
         })
     }
@@ -150,9 +161,8 @@ impl AttemptParts {
         self.package.map_or_else(|| "-".to_owned(), |it| it.hex())
     }
 
-    /// The header of the entry that holds the package from byte `have` on, and what fills up its last block.
-    pub(super) fn package_frame(&self, have: u64) -> (Vec<u8>, Vec<u8>) {
-        let size = self.package_size.saturating_sub(have);
+    /// The header of the entry that holds `size` bytes of a package or a patch, and what fills up its last block.
+    pub(super) fn package_frame(size: u64) -> (Vec<u8>, Vec<u8>) {
         let header = header("package.chunk", EntryType::Regular, 0o600, size);
         let used = usize::try_from(size % BLOCK as u64).unwrap_or(0);
         (header.as_bytes().to_vec(), vec![0; (BLOCK - used) % BLOCK])

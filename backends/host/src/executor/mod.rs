@@ -3,6 +3,7 @@ mod attempt;
 mod call;
 mod environment;
 mod failure;
+mod offer;
 mod progress;
 mod releases;
 mod reports;
@@ -16,15 +17,16 @@ use deploy_core::{
     access::{Action, Permit, Resource},
     backend::{
         ArtifactStore, AttemptLog, AttemptReport, AttemptRequest, CheckRequest, Clock,
-        CollectRequest, ConfirmRequest, Confirmation, Executor, ExecutorCapabilities, Health,
-        HostRequest, KillReport, KillRequest, Observed, Piece, ProbeReport, ProbeRequest,
-        Resolution, ResolveRequest, StageReport, StageRequest,
+        CollectRequest, ConfirmRequest, Confirmation, Delivery, Executor, ExecutorCapabilities,
+        Health, HostRequest, KillReport, KillRequest, Observed, Piece, ProbeReport, ProbeRequest,
+        Resolution, ResolveRequest, StageReport, StageRequest, Transfer,
     },
     error::{BackendError, BackendResult, ErrorKind},
     host::{Connection, Host},
     plan::DiskRoom,
     spec::AbsolutePath,
 };
+use deploy_parts::Patches;
 use std::{sync::Arc, time::Duration};
 
 pub use attempt::ReleaseParts;
@@ -45,6 +47,7 @@ pub struct ShellExecutor<T> {
     artifacts: Releases,
     clock: Arc<dyn Clock>,
     reconnect_for: Duration,
+    patches: Option<offer::Known>,
 }
 
 impl<T: Transport> ShellExecutor<T> {
@@ -56,7 +59,16 @@ impl<T: Transport> ShellExecutor<T> {
             artifacts: Releases::new(store, Limits::PACKAGE),
             clock,
             reconnect_for: Duration::from_secs(300),
+            patches: None,
         }
+    }
+
+    /// With patches: to a host over SSH that has the package before, and `zstd`, what makes the one of the other is sent in place of
+    /// a package where that is shorter.
+    #[must_use]
+    pub fn with_patches(mut self, patches: Patches) -> Self {
+        self.patches = Some(offer::Known::new(patches));
+        self
     }
 
     /// With another patience for hosts that went away during an attempt; five minutes by default.
@@ -134,6 +146,10 @@ impl<T: Transport> Executor for ShellExecutor<T> {
         allow(permit, Action::HostObserve, &attempt.on, ROOM)?;
         Err(BackendError::new(ErrorKind::Unsupported, ROOM)
             .because("a host without an agent is not asked before its attempts"))
+    }
+
+    async fn transfer(&self, host: &Host, delivery: &Delivery) -> BackendResult<Transfer> {
+        self.estimate(host, delivery).await
     }
 
     async fn collect(&self, permit: &Permit, request: &CollectRequest) -> BackendResult<Piece> {

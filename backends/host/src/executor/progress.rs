@@ -39,6 +39,8 @@ pub(super) struct Progress {
     pub(super) maybe_started: bool,
     /// A package on the host was damaged, and is sent anew.
     resent: bool,
+    /// Why no patch is sent, where one could not be used.
+    pub(super) refused: Option<String>,
     /// How much of the package the host had.
     pub(super) have: u64,
     /// How often the whole log did not come although nothing was cut.
@@ -56,6 +58,7 @@ impl Progress {
             attached: false,
             maybe_started: false,
             resent: false,
+            refused: None,
             have: 0,
             short_logs: 0,
             trouble_since: None,
@@ -115,6 +118,13 @@ pub(super) fn conclude(control: Control, attempt: &Attempt<'_>, progress: &mut P
         Control::Error { code, message } if code == "bad_digest" && !progress.resent => {
             progress.resent = true;
             return Next::Again(failure::of_host(OPERATION, &code, &message));
+        }
+        // Nothing has come of the patch, and the whole package can still come.
+        Control::Error { code, message } if code == "bad_patch" && progress.refused.is_none() => {
+            progress.have = 0;
+            let why = failure::of_host(OPERATION, &code, &message);
+            progress.refused = Some(message);
+            return Next::Again(why);
         }
         // What was sent was cut on its way, so nothing has come of it.
         Control::Error { code, message } if code == "bad_stream" => {

@@ -62,6 +62,13 @@ impl<V> Cache<V> {
     }
 }
 
+/// A package that may be unpacked on hosts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checked {
+    /// The SHA-256 of the tar in it.
+    pub(super) tree: Digest,
+}
+
 /// What executors know of releases: their artifacts, each read and judged once.
 ///
 /// Of each kind the 64 that were asked for last are remembered.
@@ -70,7 +77,7 @@ pub struct Releases {
     store: Arc<dyn ArtifactStore>,
     limits: Limits,
     descriptors: Cache<ReleaseParts>,
-    packages: Cache<()>,
+    packages: Cache<Checked>,
 }
 
 impl Releases {
@@ -108,20 +115,26 @@ impl Releases {
     /// # Errors
     /// `InvalidInput` if it may not, `Corrupt` if it is not what its digest says; whatever keeps the store from giving it.
     pub async fn check_package(&self, package: ArtifactRef) -> BackendResult<()> {
-        let cell = self.packages.cell(package.digest);
-        let found = cell.get_or_try_init(|| self.read_package(package)).await?;
-        usable(found, "package", package.digest).map(|_| ())
+        self.checked(package).await.map(drop)
     }
 
-    async fn read_package(&self, package: ArtifactRef) -> BackendResult<Found<()>> {
+    /// As [`check_package`](Self::check_package), and what it found.
+    pub(super) async fn checked(&self, package: ArtifactRef) -> BackendResult<Arc<Checked>> {
+        let cell = self.packages.cell(package.digest);
+        let found = cell.get_or_try_init(|| self.read_package(package)).await?;
+        usable(found, "package", package.digest)
+    }
+
+    async fn read_package(&self, package: ArtifactRef) -> BackendResult<Found<Checked>> {
         let reader = self.store.open(&package.digest, 0).await?;
         let (limits, handle) = (self.limits, Handle::current());
-        let judged = blocking(move || archive::validate(Bridge { reader, handle }, limits)).await?;
+        let judged =
+            blocking(move || archive::digest_tar(Bridge { reader, handle }, limits)).await?;
         match judged {
-            Ok(summary)
+            Ok((summary, tree))
                 if summary.digest == package.digest && summary.packed_bytes == package.size =>
             {
-                Ok(Ok(Arc::new(())))
+                Ok(Ok(Arc::new(Checked { tree })))
             }
             Ok(_) => Err(BackendError::new(ErrorKind::Corrupt, "executor.package")
                 .with("digest", package.digest)

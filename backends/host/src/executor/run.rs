@@ -3,10 +3,10 @@ use super::{
     ShellExecutor,
     attempt::AttemptParts,
     call::{Call, Heard, Patience},
-    control_folder, deploy_path, failure,
+    control_folder, deploy_path, failure, offer,
     progress::{Attempt, FIRST_WAIT, Next, OPERATION, Progress, conclude, give_up, spread},
     reports::Identity,
-    upload::{Stopped, Upload},
+    upload::{Stopped, Upload, Wanted},
 };
 use crate::{
     control::Control,
@@ -41,6 +41,8 @@ enum End {
     Gone { why: BackendError, connected: bool },
     /// With a failure on this side.
     Stopped(BackendError),
+    /// Because a patch is no longer here. Nothing can have been started.
+    Unpatched(BackendError),
 }
 
 impl<T: Transport> ShellExecutor<T> {
@@ -70,6 +72,10 @@ impl<T: Transport> ShellExecutor<T> {
                     Next::Again(why) => why,
                 },
                 End::Stopped(err) => return Err(failure::doubtful(err, progress.doubt())),
+                End::Unpatched(why) => {
+                    progress.refused = Some("it is gone from where it was made".to_owned());
+                    why
+                }
                 End::Gone { why, connected } => give_up(why, connected, &progress)?,
             };
             if progress.mark() != mark || self.clock.now().since(began) >= LASTING {
@@ -86,12 +92,14 @@ impl<T: Transport> ShellExecutor<T> {
         deploy_path: &str,
     ) -> BackendResult<AttemptParts> {
         let release = self.artifacts.descriptor(request.release.descriptor.digest).await?;
-        let parts = AttemptParts::new(request, deploy_path, &release)?;
-        if let Some(package) = request.release.package.filter(|it| parts.package == Some(it.digest))
-        {
-            self.artifacts.check_package(package).await?;
-        }
-        Ok(parts)
+        let offer = match request.release.package.filter(|_| request.keeps_release) {
+            Some(package) => {
+                let checked = self.artifacts.checked(package).await?;
+                self.offer(request, checked.tree).await?
+            }
+            None => None,
+        };
+        AttemptParts::new(request, deploy_path, &release, offer)
     }
 
     async fn wait_to_reconnect(
@@ -130,6 +138,7 @@ impl<T: Transport> ShellExecutor<T> {
             identity.token,
             &package,
             progress.offset,
+            offer::words(&attempt.parts, progress.refused.as_deref()),
         );
         let (mut call, stdin) = match self.open(attempt, command).await {
             Ok(opened) => opened,
@@ -144,13 +153,14 @@ impl<T: Transport> ShellExecutor<T> {
         let upload = Upload {
             parts: &attempt.parts,
             artifacts: &self.artifacts,
+            patches: self.patches.as_ref(),
             clock: &*self.clock,
             patience: &patience,
             may_start: &may_start,
         };
         let send = async {
             match had.await {
-                Ok(have) => upload.send(&mut *stdin, have).await,
+                Ok(wanted) => upload.send(&mut *stdin, wanted).await,
                 Err(_) => Ok(()),
             }
         };
@@ -202,7 +212,7 @@ impl<T: Transport> ShellExecutor<T> {
         progress: &mut Progress,
         call: &mut Call<'_>,
         patience: &Patience,
-        mut have: Option<oneshot::Sender<u64>>,
+        mut have: Option<oneshot::Sender<Wanted>>,
     ) -> End {
         let mut answer = None;
         loop {
@@ -222,10 +232,10 @@ impl<T: Transport> ShellExecutor<T> {
                     }
                     progress.offset += bytes.len() as u64;
                 }
-                Heard::Control(Control::Have { bytes }) => {
+                Heard::Control(Control::Have { bytes, way }) => {
                     progress.have = progress.have.max(bytes);
                     // Who no longer waits for it has ended the upload.
-                    _ = have.take().map(|it| it.send(bytes));
+                    _ = have.take().map(|it| it.send(Wanted { way, have: bytes }));
                 }
                 Heard::Control(Control::Attached | Control::Started) => {
                     progress.attached = true;
@@ -260,6 +270,10 @@ async fn send_while_following(
     let stopped = async {
         match send.await {
             Err(Stopped::Store(err)) => End::Stopped(failure::harmless(err)),
+            Err(Stopped::Patch(err)) => {
+                let err = BackendError::new(ErrorKind::Unavailable, OPERATION).because(err);
+                End::Unpatched(err)
+            }
             Ok(()) | Err(Stopped::Host) => std::future::pending().await,
         }
     };

@@ -1,8 +1,10 @@
-# Receives one attempt: `sh -c '<this>' deploy CTL GENERATION TOKEN PACKAGE OFFSET`, a tar stream on stdin.
+# Receives one attempt: `sh -c '<this>' deploy CTL GENERATION TOKEN PACKAGE OFFSET TREE [PATCH BASE ROOM MEMORY | - WHY]`, a tar
+# stream on stdin. TREE, PATCH and BASE are digests: of the tar in the package, of what makes that of the package BASE, and what that
+# takes in KiB. TREE is `-` where the archive itself is wanted.
 # It travels in a command line, so it only unpacks; what decides anything is launcher.sh, which it unpacks and becomes.
 umask 022
 trap '' HUP
-c=$1 p=$4 i=$1/incoming.$3.$$ n=0
+c=$1 p=$4 i=$1/incoming.$3.$$ n=0 w=''
 fail() {
 	d=$c
 	while [ ! -e "${d:-/}" ]; do d=${d%/*}; done
@@ -22,15 +24,45 @@ done
 # shellcheck disable=SC2174
 mkdir -p -m 700 "$c" "$c/attempts" "$c/packages" "$i" 2>/dev/null || fail not_writable "cannot%20make%20the%20control%20folder"
 umask 077
-f=$c/packages/$p.tar.gz
+f=$c/packages/$p
+# try_patch BASE ROOM MEMORY: leaves in w `patch`, or why there cannot be one.
+try_patch() {
+	w='the package before it is not here'
+	[ -e "$c/packages/$1.tar.gz" ] || [ -e "$c/packages/$1.tree.gz" ] || return
+	w='there is no zstd here that can apply a patch'
+	zstd -H 2>/dev/null | grep -q patch-from || return
+	w='there is too little room here for a patch'
+	df -Pk "$c" 2>/dev/null | {
+		read -r _
+		read -r _ _ _ free _
+		[ "${free:-0}" -ge "$2" ]
+	} || return
+	w='there is too little memory here for a patch'
+	while read -r key free _; do
+		if [ "$key" = MemAvailable: ] && [ "$free" -ge "$3" ]; then w="patch"; fi
+	done </proc/meminfo
+}
+if [ "$p" = - ]; then
+	:
+elif [ "${6:--}" = - ] || [ -e "$f.tar.gz" ] || [ -e "$f.tar.gz.part" ]; then
+	f=$f.tar.gz
+elif [ -e "$f.tree.gz" ]; then
+	f=$f.tree.gz w=tree
+else
+	if [ "${7:--}" = - ]; then w=${8:-}; else try_patch "$8" "$9" "${10}"; fi
+	if [ "$w" = patch ]; then f=$c/packages/$7.patch; else f=$f.tar.gz; fi
+fi
 if [ "$p" != - ]; then
 	if [ -e "$f" ]; then n=$(wc -c <"$f"); elif [ -e "$f.part" ]; then n=$(wc -c <"$f.part"); fi
 	n=$((n))
 fi
-echo "deploy:have bytes=$n" >&2
+case $w in
+patch | tree) echo "deploy:have bytes=$n way=$w" >&2 ;;
+*) echo "deploy:have bytes=$n" >&2 ;;
+esac
 if tar -xof - -C "$i" && [ -f "$i/launcher.sh" ]; then
 	trap - HUP
-	set -- start "$c" "$2" "$3" "$p" "$5" "$n" "$i"
+	set -- start "$c" "$2" "$3" "$p" "$5" "$n" "$i" "$w"
 	# shellcheck source=backends/host/src/sh/launcher.sh
 	. "$i/launcher.sh"
 fi

@@ -2,7 +2,7 @@
 # The launcher: starts, watches, finds again and ends the attempts of one service on one host.
 # docs/host-contract.md is its contract. Called as
 #
-#     sh launcher.sh start CTL GENERATION TOKEN PACKAGE OFFSET HAVE INCOMING     (by boot.sh)
+#     sh launcher.sh start CTL GENERATION TOKEN PACKAGE OFFSET HAVE INCOMING WAY     (by boot.sh)
 #     sh -s -- attach CTL GENERATION OFFSET                                      (fed on stdin, as are those below)
 #     sh -s -- probe CTL GENERATION FENCE
 #     sh -s -- kill CTL GENERATION GRACE_SECONDS
@@ -414,7 +414,10 @@ step_environment() {
 	DEPLOY_GENERATION=$generation DEPLOY_PATH=$deploy_path DEPLOY_SHARED=$deploy_path/shared
 	DEPLOY_RELEASE_DIR='' DEPLOY_PACKAGE='' DEPLOY_PACKAGE_DIGEST=$package_digest
 	[ -z "$release" ] || DEPLOY_RELEASE_DIR=$deploy_path/releases/$release
-	[ -z "$package_digest" ] || DEPLOY_PACKAGE=$CTL/packages/$package_digest.tar.gz
+	if [ -n "$package_digest" ]; then
+		DEPLOY_PACKAGE=$CTL/packages/$package_digest.tar.gz
+		[ -e "$DEPLOY_PACKAGE" ] || [ ! -e "${DEPLOY_PACKAGE%.tar.gz}.tree.gz" ] || DEPLOY_PACKAGE=${DEPLOY_PACKAGE%.tar.gz}.tree.gz
+	fi
 	DEPLOY_DESCRIPTOR_DIR=$ATTEMPT/descriptor DEPLOY_LIB=$ATTEMPT/lib/deployutils.sh
 	DEPLOY_OUTPUT=$ATTEMPT/output
 	DEPLOY_ATTEMPT=$token.$index DEPLOY_KEEPS_RELEASE=${keeps_release:-yes}
@@ -857,24 +860,50 @@ verb_attach() {
 # ---------------------------------------------------------------------------------------------------------------------
 # start
 
-# package DIGEST HAVE: makes the package whole from what was on the host and what came. What goes on from here has just
+# package DIGEST HAVE WAY: makes the package whole from what was on the host and what came. What goes on from here has just
 # been compared with its digest, also where it has lain on the host for a while: nothing has to be durable for that.
+# WAY: `tree`, the tar in the package is here; `patch`, a patch makes that of the package before it; else the package itself
+# comes, and WAY says why no patch does. NOTE is what the attempt's log begins with.
 package() {
-	pk_file=$CTL/packages/$1.tar.gz pk_part=$CTL/packages/$1.tar.gz.part pk_chunk=$INCOMING/package.chunk
+	pk_tree=$CTL/packages/$1.tree.gz NOTE=''
+	pk_file=$CTL/packages/$1.tar.gz pk_digest=$1 pk_whole=$package_size pk_code=bad_digest
+	case $3 in
+	tree)
+		is_tree "$pk_tree" && return
+		rm -f "$pk_tree"
+		fail bad_digest "the package is not what its digest says"
+		;;
+	patch)
+		pk_file=$CTL/packages/$patch_digest.patch pk_digest=$patch_digest pk_whole=$patch_size pk_code=bad_patch
+		arrive "$2"
+		apply
+		NOTE="the package came as a patch of $patch_size bytes upon sha256 $patch_base$NL"
+		;;
+	*)
+		arrive "$2"
+		[ ! -e "$pk_tree" ] || rm -f "$pk_tree"
+		[ -z "$3" ] || NOTE="the package came whole: $3$NL"
+		;;
+	esac
+}
+
+# arrive HAVE: makes pk_file whole.
+arrive() {
+	pk_part=$pk_file.part pk_chunk=$INCOMING/package.chunk
 	if [ -e "$pk_file" ]; then
 		[ ! -s "$pk_chunk" ] || rm -f "$pk_chunk"
-		compare "$1" "$pk_file"
-	elif [ "$2" -eq 0 ] && [ ! -e "$pk_part" ]; then
+		compare "$pk_file"
+	elif [ "$1" -eq 0 ] && [ ! -e "$pk_part" ]; then
 		# It came at one go, and nobody else sees it before it is right.
 		[ -e "$pk_chunk" ] || fail bad_stream "no package came"
-		compare "$1" "$pk_chunk"
+		compare "$pk_chunk"
 		mv -f "$pk_chunk" "$pk_file" || fail not_writable "cannot write the package"
 	else
-		put_together "$1" "$2"
+		put_together "$1"
 	fi
 }
 
-# put_together DIGEST HAVE: a package that comes in pieces.
+# put_together HAVE: what comes in pieces.
 put_together() {
 	# Not under `lock`: a digest over gigabytes must not hold up a probe.
 	exec 9>>"$CTL/packages/lock"
@@ -882,29 +911,65 @@ put_together() {
 	if [ ! -e "$pk_file" ]; then
 		pk_size=0
 		[ ! -e "$pk_part" ] || pk_size=$(($(wc -c <"$pk_part")))
-		if [ -e "$pk_chunk" ] && [ "$pk_size" -eq 0 ] && [ "$2" -eq 0 ]; then
+		if [ -e "$pk_chunk" ] && [ "$pk_size" -eq 0 ] && [ "$1" -eq 0 ]; then
 			mv -f "$pk_chunk" "$pk_part"
-		elif [ -s "$pk_chunk" ] && [ "$pk_size" -ge "$2" ]; then
+		elif [ -s "$pk_chunk" ] && [ "$pk_size" -ge "$1" ]; then
 			# Somebody else may have brought a piece of it meanwhile: the same bytes, so ours go on behind them.
-			tail -c "+$((pk_size - $2 + 1))" "$pk_chunk" >>"$pk_part" || fail not_writable "cannot write the package"
+			tail -c "+$((pk_size - $1 + 1))" "$pk_chunk" >>"$pk_part" || fail not_writable "cannot write the package"
 		fi
 		[ -e "$pk_part" ] || fail bad_stream "no package came"
-		compare "$1" "$pk_part"
+		compare "$pk_part"
 		mv -f "$pk_part" "$pk_file" || fail not_writable "cannot write the package"
 	fi
 	rm -f "$pk_chunk"
 	exec 9>&-
 }
 
-# compare DIGEST FILE: is FILE the package? It goes if it never can be.
+# compare FILE: is FILE what was to come? It goes if it never can be.
 compare() {
-	cp_sum=$(sha256sum <"$2")
-	[ "${cp_sum%% *}" != "$1" ] || return 0
-	cp_size=$(($(wc -c <"$2")))
-	[ "$cp_size" -ge "$package_size" ] || [ "$2" = "$pk_file" ] ||
-		fail bad_stream "the package has $cp_size of $package_size bytes"
-	rm -f "$2"
-	fail bad_digest "the package is not what its digest says"
+	cp_sum=$(sha256sum <"$1")
+	[ "${cp_sum%% *}" != "$pk_digest" ] || return 0
+	cp_size=$(($(wc -c <"$1")))
+	[ "$cp_size" -ge "$pk_whole" ] || [ "$1" = "$pk_file" ] ||
+		fail bad_stream "the package has $cp_size of $pk_whole bytes"
+	rm -f "$1"
+	fail "$pk_code" "the package is not what its digest says"
+}
+
+# is_tree FILE: is the package's tar in FILE?
+is_tree() {
+	it_sum=$(gzip -dc <"$1" 2>/dev/null | sha256sum)
+	[ "${it_sum%% *}" = "$package_tree" ]
+}
+
+# apply: makes the package's tar of the package before it and the patch in pk_file. It stays compressed, as the package would have
+# been. Whatever keeps it from coming out right, the tar's digest says so; then the whole package is to come.
+apply() {
+	ap_base=$CTL/packages/$patch_base.tar.gz ap_tar=$INCOMING/base.tar ap_new=$INCOMING/tree.gz ap_said=$INCOMING/said
+	[ -e "$ap_base" ] || ap_base=$CTL/packages/$patch_base.tree.gz
+	{
+		tar_of "$ap_base" >"$ap_tar" &&
+			zstd -dcq --long=29 "--patch-from=$ap_tar" "$pk_file" | gzip -1 >"$ap_new"
+	} 2>"$ap_said"
+	rm -f "$ap_tar"
+	if is_tree "$ap_new"; then
+		mv -f "$ap_new" "$pk_tree" || fail not_writable "cannot write the package"
+		rm -f "$pk_file" "$ap_said"
+		return
+	fi
+	ap_why=''
+	{ IFS= read -r ap_why <"$ap_said"; } 2>/dev/null
+	rm -f "$pk_file"
+	fail bad_patch "a patch did not fit the package before it${ap_why:+ ($ap_why)}"
+}
+
+# tar_of FILE: prints the tar in a package, by whatever it is compressed.
+tar_of() {
+	case $(od -An -tx1 -N2 "$1" | tr -d ' ') in
+	1f8b) gzip -dc <"$1" ;;
+	28b5) zstd -dcq <"$1" ;;
+	*) cat <"$1" ;;
+	esac
 }
 
 # others GENERATION: no other attempt of the service may be alive, and of one that died nothing may be left.
@@ -930,11 +995,11 @@ prune() {
 		if [ ! -e "$ATTEMPT/ended" ] && started && alive; then continue; fi
 		rm -rf "$ATTEMPT"
 	done
-	for pr_one in "$CTL/packages"/*.tar.gz; do
+	for pr_one in "$CTL/packages"/*.tar.gz "$CTL/packages"/*.tree.gz; do
 		pr_digest=${pr_one##*/}
-		grep -qsF "${pr_digest%.tar.gz}" "$CTL/attempts"/*/attempt "$CTL"/incoming.*/attempt || rm -f "$pr_one"
+		grep -qsF "${pr_digest%%.*}" "$CTL/attempts"/*/attempt "$CTL"/incoming.*/attempt || rm -f "$pr_one"
 	done
-	find "$CTL/packages" -name '*.part' -mtime +7 -exec rm -f {} + 2>/dev/null
+	find "$CTL/packages" \( -name '*.part' -o -name '*.patch' \) -mtime +7 -exec rm -f {} + 2>/dev/null
 }
 
 # sweep: what starts that were killed left behind.
@@ -946,12 +1011,12 @@ sweep() {
 }
 
 verb_start() {
-	st_generation=$1 st_token=$2 st_package=$3 st_offset=$4 st_have=$5 INCOMING=$6
+	st_generation=$1 st_token=$2 st_package=$3 st_offset=$4 st_have=$5 INCOMING=$6 NOTE=''
 	# shellcheck source=/dev/null
 	[ -r "$INCOMING/attempt" ] && . "$INCOMING/attempt" || fail bad_stream "no attempt came"
 	[ "$token" = "$st_token" ] && [ "$generation" = "$st_generation" ] || fail bad_stream "the attempt is another one"
 	control_folder
-	[ "$st_package" = - ] || package "$st_package" "$st_have"
+	[ "$st_package" = - ] || package "$st_package" "$st_have" "$7"
 	lock
 	attempt "$st_generation"
 	if [ -e "$ATTEMPT" ]; then
@@ -980,7 +1045,7 @@ verb_start() {
 	attempt "$st_generation"
 	# The space for these is taken now, so that a full disk cannot hide how the attempt ended, or keep it from being ended.
 	{
-		printf '' >"$INCOMING/log" && printf '' >"$INCOMING/progress" && printf '' >"$INCOMING/started" &&
+		printf '%s' "$NOTE" >"$INCOMING/log" && printf '' >"$INCOMING/progress" && printf '' >"$INCOMING/started" &&
 			printf '%2000s\n' '' >"$INCOMING/exit" && printf '%200s\n' '' >"$INCOMING/now" &&
 			printf '%200s\n' '' >"$INCOMING/root" && printf '%200s\n' '' >"$INCOMING/verdict"
 	} 2>/dev/null || fail not_writable "cannot write $INCOMING"
@@ -1169,7 +1234,7 @@ usage() {
 main() {
 	VERB=${1:-} CTL=${2:-} INCOMING=''
 	case $VERB:$# in
-	__supervise:3 | __ask:7 | start:8 | attach:4 | probe:4 | kill:4 | collect:7 | check:3 | resolve:5) number "$3" || usage "$@" ;;
+	__supervise:3 | __ask:7 | start:9 | attach:4 | probe:4 | kill:4 | collect:7 | check:3 | resolve:5) number "$3" || usage "$@" ;;
 	observe:2) ;;
 	*) usage "$@" ;;
 	esac

@@ -8,6 +8,7 @@ mod error;
 mod header;
 mod input;
 mod pack;
+mod plain;
 pub(crate) mod tree;
 mod validate;
 pub(crate) mod walk;
@@ -15,6 +16,7 @@ pub(crate) mod walk;
 pub use encoding::Encoding;
 pub use error::{ArchiveError, Refusal, Rule};
 pub use pack::{PackedFile, pack_dir, pack_files, pack_tar};
+pub use plain::{digest_tar, validate_tar};
 pub use validate::{ArchiveFile, ArchiveSummary, read_files, validate};
 
 /// What an archive may be at most.

@@ -9,5 +9,6 @@ mod install;
 mod lab;
 mod manifest;
 mod parts;
+mod patches;
 #[cfg(test)]
 mod publisher;

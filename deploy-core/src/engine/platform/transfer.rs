@@ -40,10 +40,10 @@ impl Platform {
                 hosts: alike.hosts,
                 release: alike.release.clone(),
                 from: alike.from.cloned(),
+                via: alike.one.connection.as_str(),
                 way: transfer.way,
                 bytes: transfer.bytes,
                 whole: package.size,
-                peers: matches!(alike.one.connection, Connection::Agent),
             });
         }
         report.bytes = whole.saturating_sub(saved);

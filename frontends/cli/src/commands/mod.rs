@@ -28,3 +28,4 @@ pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod status;
 pub(crate) mod token;
+mod transfers;

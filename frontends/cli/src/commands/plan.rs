@@ -1,8 +1,8 @@
 use crate::{
     app::App,
-    commands::room,
+    commands::{room, transfers::transfer},
     files::{Source, write_whole},
-    output::{Output, list, plural, size, styles},
+    output::{Output, list, plural, styles},
     plane::Plane,
 };
 use clap::{Args, ValueHint};
@@ -10,7 +10,7 @@ use deploy_core::{
     digest::{Digest, digest_of},
     id::{ReleaseId, ServiceName},
 };
-use deploy_wire::{Exit, NewPlan, Plan, PlanHost, PlanTransfer, Problem, ProblemCode, SeenPlan};
+use deploy_wire::{Exit, NewPlan, Plan, PlanHost, Problem, ProblemCode, SeenPlan};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -169,32 +169,6 @@ fn differences(was: &Plan, is: &Plan) -> Vec<String> {
 fn by_host(plan: &Plan) -> BTreeMap<&str, (u32, &PlanHost)> {
     let targets = plan.waves.iter().flat_map(|wave| wave.targets.iter().map(|it| (wave.wave, it)));
     targets.map(|(wave, it)| (it.host.as_str(), (wave, it))).collect()
-}
-
-/// What is sent to hosts: `8.9 MiB instead of 62.7 MiB to each of 12 hosts that run web-1, by delta`.
-fn transfer(transfer: &PlanTransfer) -> String {
-    let hosts = plural(u64::from(transfer.hosts), "host");
-    let hosts = if transfer.hosts == 1 { hosts } else { format!("each of {hosts}") };
-    let whole = size(transfer.whole);
-    let running = match (&transfer.from, transfer.hosts) {
-        (Some(from), 1) => format!(" that runs {from}"),
-        (Some(from), _) => format!(" that run {from}"),
-        (None, _) => String::new(),
-    };
-    let apart = match !transfer.peers && transfer.hosts > 1 && transfer.bytes > 0 {
-        true => "; hosts without an agent have none of it from each other",
-        false => "",
-    };
-    match &*transfer.way {
-        "nothing" => {
-            format!("nothing instead of {whole} to {hosts}{running}: the package is there")
-        }
-        "whole" => format!("{whole} to {hosts}{running}: the whole package, once a host{apart}"),
-        way => {
-            let bytes = size(transfer.bytes);
-            format!("{bytes} instead of {whole} to {hosts}{running}, by {way}{apart}")
-        }
-    }
 }
 
 /// Shows a plan like a diff.

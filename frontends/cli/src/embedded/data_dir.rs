@@ -69,6 +69,12 @@ impl DataDir {
         self.path.join("parts")
     }
 
+    /// Where patches between packages are, which can all be made again. Any number of processes may be at them, and the parts are a
+    /// server's own.
+    pub(crate) fn patches(&self) -> PathBuf {
+        self.parts().join("patches")
+    }
+
     /// Where a server writes at which address machines enrol.
     pub(crate) fn agents_address(&self) -> PathBuf {
         self.path.join("agents.address")

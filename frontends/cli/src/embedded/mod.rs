@@ -26,6 +26,7 @@ use deploy_core::{
 };
 use deploy_host::executor::ShellExecutor;
 use deploy_operations::{Agents, LimitFile, Operations, Upkeep};
+use deploy_parts::Patches;
 use deploy_sql::{
     Database, OpenError, OpenReason, SqlAgentRegistry, SqlCredentialStore, SqlHostInventory,
     SqlJournal, SqlLeaseStore, SqlLogStore, SqlServiceRegistry,
@@ -123,8 +124,9 @@ pub(crate) async fn open_over(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let artifacts: Arc<dyn ArtifactStore> = Arc::<ObjectArtifactStore>::clone(&store);
     let transport = AnyTransport::new(SshTransport::new(ssh_options(global)));
-    let executor =
-        Arc::new(ShellExecutor::new(transport, Arc::clone(&artifacts), Arc::clone(&clock)));
+    let patches = Patches::new(data_dir.patches(), Arc::clone(&artifacts));
+    let executor = ShellExecutor::new(transport, Arc::clone(&artifacts), Arc::clone(&clock));
+    let executor = Arc::new(executor.with_patches(patches));
     let for_platform: Arc<dyn Executor> = Arc::<ShellExecutor<AnyTransport>>::clone(&executor);
     let upkeep = Arc::new(EmbeddedUpkeep { executor, store, hosts: hosts.clone() });
     let platform = Platform::new(Parts {

@@ -63,15 +63,15 @@ pub struct PlanTransfer {
     /// What they run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// How they are reached: `agent`, `local` or `ssh`; older servers do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     /// `whole`, `chunks`, `delta`, or `nothing` where they have the very same package.
     pub way: String,
     /// How many bytes to each of them.
     pub bytes: u64,
     /// How many bytes the package has.
     pub whole: u64,
-    /// Whether these hosts may have it from each other, as those with an agent do.
-    #[serde(default)]
-    pub peers: bool,
 }
 
 /// What the hosts of a plan say of the room that they have for it. Only those are asked that get a package.
