@@ -1,6 +1,6 @@
 //! What Prometheus is told.
 use deploy_core::{
-    id::ServiceName,
+    id::{HostName, ServiceName},
     repair::{Cause, Ledger},
 };
 use deploy_operations::AgentLinks;
@@ -38,6 +38,11 @@ struct RelayedBy {
     direction: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GivenBy {
+    giver: String,
+}
+
 /// What is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -49,6 +54,7 @@ pub(crate) struct Metrics {
     agents_connected: Gauge,
     agents_refused: Counter,
     blocks_given: Counter,
+    blocks_corrupt: Family<GivenBy, Counter>,
     relays_alive: Gauge,
     relay_bytes: Family<RelayedBy, Gauge>,
     owed: Family<OwedBy, Gauge>,
@@ -89,6 +95,12 @@ impl Metrics {
             "Bytes of blocks that hosts were given",
             given.clone(),
         );
+        let corrupt = Family::<GivenBy, Counter>::default();
+        registry.register(
+            "blocks_corrupt",
+            "Times that hosts have found somebody to give blocks that are wrong",
+            corrupt.clone(),
+        );
         Self {
             registry,
             requests,
@@ -100,6 +112,7 @@ impl Metrics {
             agents_connected: connected,
             agents_refused: refused,
             blocks_given: given,
+            blocks_corrupt: corrupt,
             relays_alive: relays,
             relay_bytes: relayed,
         }
@@ -111,6 +124,7 @@ impl Metrics {
         // These only grow, there as here.
         self.agents_refused.inner().store(links.refused(), Ordering::Relaxed);
         self.blocks_given.inner().store(links.given_bytes(), Ordering::Relaxed);
+        self.corrupt(&links.corrupt_blocks());
         let relays = links.relays().unwrap_or_default();
         self.relays_alive.set(i64::try_from(relays.len()).unwrap_or(i64::MAX));
         // Those that are gone leave nothing behind.
@@ -121,6 +135,13 @@ impl Metrics {
                 let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
                 self.relay_bytes.get_or_create(&by).set(bytes);
             }
+        }
+    }
+
+    fn corrupt(&self, found: &BTreeMap<HostName, u64>) {
+        for (giver, times) in found {
+            let by = GivenBy { giver: giver.to_string() };
+            self.blocks_corrupt.get_or_create(&by).inner().store(*times, Ordering::Relaxed);
         }
     }
 
@@ -149,5 +170,21 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gives_wrong_blocks_is_named() {
+        let metrics = Metrics::new();
+        let times = |times| BTreeMap::from([("fra-1".parse().unwrap(), times)]);
+        metrics.corrupt(&times(1));
+        metrics.corrupt(&times(3));
+        let text = metrics.text().unwrap();
+        let lines = text.lines().filter(|it| it.starts_with("deploy_blocks_corrupt"));
+        assert_eq!(lines.collect::<Vec<_>>(), [r#"deploy_blocks_corrupt_total{giver="fra-1"} 3"#]);
     }
 }

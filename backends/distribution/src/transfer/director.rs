@@ -1,8 +1,11 @@
 //! The scheduler as others reach it: one swarm a blob, and hosts that wait to be sent somewhere.
-use super::wire::{Endpoint, GivenBlock, Joining, NextAnswer, NextRequest, is_address};
+use super::{
+    found::Found,
+    wire::{Endpoint, GivenBlock, Joining, NextAnswer, NextRequest, is_address},
+};
 use crate::{
     block::{Bits, Blob},
-    schedule::{Assignment, Event, Newcomer, Policy, Role, Seat, Swarm},
+    schedule::{Assignment, Newcomer, Policy, Role, Seat, Swarm},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use deploy_core::{backend::Clock, id::HostName, telemetry::TARGET_BACKEND, time::Timestamp};
@@ -28,6 +31,7 @@ pub struct Director {
     seed: u64,
     any_address: bool,
     clock: Arc<dyn Clock>,
+    found: Arc<Found>,
     swarms: Mutex<BTreeMap<Blob, Arc<Mutex<Room>>>>,
 }
 
@@ -43,6 +47,7 @@ struct Room {
     any_address: bool,
     addresses: BTreeMap<Seat, String>,
     outboxes: BTreeMap<Seat, Outbox>,
+    found: Arc<Found>,
 }
 
 #[derive(Default)]
@@ -61,8 +66,8 @@ impl Director {
         seed: u64,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let swarms = Mutex::default();
-        Self { seeds, slots, policy, seed, any_address: false, clock, swarms }
+        let (found, swarms) = (Arc::default(), Mutex::default());
+        Self { seeds, slots, policy, seed, any_address: false, clock, found, swarms }
     }
 
     /// Sends hosts to each other at whatever `HOST:PORT` these announce.
@@ -75,6 +80,13 @@ impl Director {
     pub const fn with_any_address(mut self) -> Self {
         self.any_address = true;
         self
+    }
+
+    /// How often hosts have found somebody whom they were sent to here to give what is wrong, by who that was. The first of them to find it
+    /// out of a host is the last one sent there; a seed is found out by each.
+    #[must_use]
+    pub fn corrupt(&self) -> BTreeMap<HostName, u64> {
+        self.found.all()
     }
 
     /// Takes in what `host` says, which connects from the address `from`, and tells it what to fetch: at once if there is something, or else as soon as there is.
@@ -134,6 +146,7 @@ impl Director {
             any_address: self.any_address,
             addresses: BTreeMap::new(),
             outboxes: BTreeMap::new(),
+            found: Arc::clone(&self.found),
         };
         for seed in &self.seeds {
             let newcomer = Newcomer::new(seed.name.clone(), Role::Seed, Bits::all(blocks));
@@ -213,7 +226,7 @@ impl Room {
             outbox.given.push(assignment);
             outbox.filled.notify_one();
         }
-        self.swarm.take_events().iter().for_each(tell);
+        self.swarm.take_events().iter().for_each(|it| self.found.tell(it));
         let given = self.outboxes.get_mut(&seat).map(|it| std::mem::take(&mut it.given));
         let get = given.unwrap_or_default().into_iter().filter_map(|it| self.named(it)).collect();
         NextAnswer { known: true, get }
@@ -240,31 +253,6 @@ fn lock(room: &Mutex<Room>) -> MutexGuard<'_, Room> {
     room.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn tell(event: &Event) {
-    match event {
-        Event::Accused { source, by, block } => {
-            tracing::warn!(
-                target: TARGET_BACKEND,
-                source = %source, found_by = %by, block,
-                "a seed served corrupt data, as a host says"
-            );
-        }
-        Event::Quarantined { source, by, block } => {
-            tracing::warn!(
-                target: TARGET_BACKEND,
-                source = %source, found_by = %by, block,
-                "a host served corrupt data"
-            );
-        }
-        Event::Distrusted { host } => {
-            tracing::warn!(target: TARGET_BACKEND, host = %host, "a host accuses too many others");
-        }
-        Event::Lost { host } => {
-            tracing::debug!(target: TARGET_BACKEND, host = %host, "a host is gone from a swarm");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,19 +272,22 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn nobody_is_sent_to_a_host_that_says_it_is_elsewhere() {
-        let clock = Arc::new(SystemClock::new());
-        let seed = Endpoint::new("seed".parse().unwrap(), "10.0.0.9:7".to_owned());
-        let blob = Blob::new(BlobId::of(b"x"), 64 << 20).unwrap();
-        let joining = |had: &Bits, address: &str| Joining {
+    fn joining(had: &Bits, address: &str) -> Joining {
+        Joining {
             address: address.to_owned(),
             zone: None,
             rack: None,
             had: STANDARD.encode(had.to_bytes()),
             under_way: Vec::new(),
             slots: 64,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_sent_to_a_host_that_says_it_is_elsewhere() {
+        let clock = Arc::new(SystemClock::new());
+        let seed = Endpoint::new("seed".parse().unwrap(), "10.0.0.9:7".to_owned());
+        let blob = Blob::new(BlobId::of(b"x"), 64 << 20).unwrap();
         let (all, none) = (Bits::all(blob.blocks()), Bits::none(blob.blocks()));
         for (address, sent) in [("10.0.0.1:7", true), ("10.0.0.2:7", false), ("h1:7", false)] {
             let director =
@@ -312,5 +303,29 @@ mod tests {
             let of_first = given.iter().filter(|it| it.source.name.as_str() == "first").count();
             assert_eq!(of_first > 0, sent, "{address}: {given:?}");
         }
+    }
+
+    /// As hosts whose relays are all dead do of the server.
+    #[tokio::test]
+    async fn a_seed_is_sent_so_many_at_a_time_however_many_hosts_ask() {
+        const SLOTS: usize = 6;
+        let clock = Arc::new(SystemClock::new());
+        let seed = Endpoint::new("server".parse().unwrap(), "10.0.0.9:7".to_owned());
+        let seeds = vec![seed.clone()];
+        let director = Director::new(seeds, 6, Policy::default(), 1, Arc::clone(&clock) as _);
+        let blob = Blob::new(BlobId::of(b"x"), 64 << 20).unwrap();
+        let hosts: Vec<HostName> = (1..=12).map(|it| format!("h{it}").parse().unwrap()).collect();
+        let from: IpAddr = "10.0.0.1".parse().unwrap();
+        let mut under_way = Vec::new();
+        for (port, host) in (1..).zip(&hosts) {
+            let mut next = NextRequest::new(blob);
+            let mut joining = joining(&Bits::none(blob.blocks()), &format!("10.0.0.1:{port}"));
+            joining.slots = 0;
+            (next.joining, next.want) = (Some(joining), 8);
+            let given = director.next(host, from, next).await.get;
+            under_way.extend(given);
+        }
+        assert_eq!(under_way.len(), SLOTS);
+        assert!(under_way.iter().all(|it| it.source == seed), "{under_way:?}");
     }
 }

@@ -9,6 +9,7 @@ mod crowd;
 mod director;
 mod fetch;
 mod fetched;
+mod found;
 mod keep;
 mod lanes;
 mod limit;

@@ -133,6 +133,12 @@ impl BlockServer {
         self.served.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Who was found to give what is wrong, and how often, as [`Director::corrupt`] says. Nobody, where this is none's.
+    #[must_use]
+    pub fn corrupt(&self) -> Served {
+        self.director.as_ref().map(|it| it.corrupt()).unwrap_or_default()
+    }
+
     /// Serves until `stop` is ready, each connection by the newest configuration. Then connections are closed, whatever is under way.
     pub async fn serve(
         self: Arc<Self>,

@@ -50,6 +50,11 @@ async fn a_host_that_serves_garbage_costs_each_other_one_block_at_most() {
         wasted += wrong;
     }
     assert!(wasted > 0 || liar.running.blocks_given(&scene) == 0);
+    // Whoever was sent there has said so before it went on, and who it was is told by name.
+    let told: Vec<_> = origin.server.corrupt().into_keys().collect();
+    let liars: Vec<_> =
+        (wasted > 0).then(|| liar.running.endpoint.name.clone()).into_iter().collect();
+    assert_eq!(told, liars);
     lies.abort();
 }
 

@@ -49,6 +49,9 @@ pub trait AgentLinks: fmt::Debug + Send + Sync + 'static {
     /// How many bytes of blocks hosts were given so far, which they did not have from each other.
     fn given_bytes(&self) -> u64;
 
+    /// How often hosts have found somebody to give blocks that are wrong so far, by who that was.
+    fn corrupt_blocks(&self) -> BTreeMap<HostName, u64>;
+
     /// What the relays that are there say of themselves; `None` where that cannot be known.
     fn relays(&self) -> Option<BTreeMap<HostName, RelayWork>>;
 }
@@ -94,6 +97,10 @@ impl AgentLinks for LinksElsewhere {
 
     fn given_bytes(&self) -> u64 {
         0
+    }
+
+    fn corrupt_blocks(&self) -> BTreeMap<HostName, u64> {
+        BTreeMap::new()
     }
 
     fn relays(&self) -> Option<BTreeMap<HostName, RelayWork>> {

@@ -127,6 +127,10 @@ impl AgentLinks for ServerLinks {
         self.blocks.served().values().sum()
     }
 
+    fn corrupt_blocks(&self) -> BTreeMap<HostName, u64> {
+        self.blocks.corrupt()
+    }
+
     fn relays(&self) -> Option<BTreeMap<HostName, RelayWork>> {
         Some(self.relays.alive().into_iter().map(|it| (it.name.clone(), work_of(it))).collect())
     }
