@@ -26,7 +26,7 @@ const TOOLS: [Tool; 2] = [
     Tool { folder: "moto", pinned: "moto[server,s3]==5.2.5", tests: "artifacts in S3" },
 ];
 
-/// Installs them. Where one cannot be had it says so, and its tests are skipped.
+/// Installs them. Where one cannot be had it says so, and its tests are skipped; where `CI` is set, that is an error.
 pub(crate) fn provide() -> Done {
     let Some(builds) = builds() else { return Err("there is no folder of builds".to_owned()) };
     TOOLS.iter().try_for_each(|tool| tool.provide(&builds.join(tool.folder)))
@@ -39,6 +39,9 @@ impl Tool {
             return Ok(());
         }
         if let Err(why) = self.install(folder) {
+            if env::var_os("CI").is_some_and(|it| !it.is_empty() && it != "false") {
+                return Err(format!("{}, which is not skipped where CI is set: {why}", self.tests));
+            }
             return say(&format!("SKIPPED: {}: {why}\n", self.tests));
         }
         fs::write(&done, self.pinned).map_err(|err| format!("{}: {err}", done.display()))

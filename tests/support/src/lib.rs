@@ -6,6 +6,7 @@ pub mod real_service;
 pub mod releases;
 pub mod scripted;
 pub mod served;
+pub mod skip;
 pub mod sshd;
 pub mod strace;
 pub mod zoo;

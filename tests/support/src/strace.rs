@@ -1,4 +1,5 @@
 //! Processes that are killed just before they make a certain system call for a certain time.
+use crate::skip::skipped;
 use std::{
     collections::BTreeMap,
     env, fs, io,
@@ -71,7 +72,7 @@ pub fn is_there(what_for: &str) -> bool {
     strace.args(["-qq", "-o", "/dev/null", "true"]).stderr(Stdio::null());
     let there = strace.status().is_ok_and(|it| it.success());
     if !there {
-        eprintln!("SKIPPED: {what_for}: there is no strace, or it may not trace anything");
+        skipped(what_for, "there is no `strace`, or it may not trace anything");
     }
     there
 }

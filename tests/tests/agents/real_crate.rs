@@ -6,6 +6,7 @@ use crate::{
     source::{NAME, Repository, VERSIONS, toolchain},
     zone::{Zone, may_shape},
 };
+use deploy_test_support::skip::skipped;
 use serde_json::Value;
 use std::{
     fs,
@@ -111,7 +112,10 @@ fn run_version(hosts: &[TestHost], version: &str) {
 fn may_build(test: &str) -> bool {
     let builds = run("bwrap", &["--ro-bind", "/", "/", "--unshare-all", "true"]);
     if !builds {
-        eprintln!("SKIPPED {test}: bubblewrap is missing, or may not make sandboxes here");
+        skipped(
+            test,
+            "bubblewrap is missing (`cargo xtask packages`), or may not make sandboxes here",
+        );
     }
     builds
 }

@@ -1,6 +1,6 @@
 //! Schemathesis against the description that a server gives of itself.
 use crate::lab::Lab;
-use deploy_test_support::served::Served;
+use deploy_test_support::{served::Served, skip::skipped};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -27,8 +27,9 @@ const KNOWN: &str = r#"[parameters]
 #[test]
 fn whatever_is_sent_the_answer_is_one_that_is_described() {
     let Some(program) = schemathesis() else {
-        eprintln!(
-            "SKIPPED: the API against its description: `cargo xtask pypi` installs what it takes"
+        skipped(
+            "the API against its description",
+            "`cargo xtask pypi` installs schemathesis, which it takes",
         );
         return;
     };

@@ -9,7 +9,7 @@ use deploy_core::{
     digest::Digest,
     error::ErrorKind,
 };
-use deploy_test_support::programs::until;
+use deploy_test_support::{programs::until, skip::skipped};
 use object_store::{ObjectStore, ObjectStoreExt as _, aws::AmazonS3Builder, path::Path};
 use std::{
     env,
@@ -38,7 +38,7 @@ impl Server {
     /// `None`, and loudly, where there is no such server.
     pub(crate) fn start() -> Option<Self> {
         let Some(program) = moto() else {
-            eprintln!("SKIPPED: artifacts in S3: `cargo xtask pypi` installs what it takes");
+            skipped("artifacts in S3", "`cargo xtask pypi` installs moto, which it takes");
             return None;
         };
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -10,6 +10,7 @@ mod processes;
 mod sources;
 
 use deploy_core::backend::{BuildFault, BuildState, Builder as _, Isolation};
+use deploy_test_support::skip::skipped;
 use lab::{Lab, over, printing, recipe};
 
 /// Whether builds are kept from this machine here.
@@ -17,7 +18,10 @@ fn is_sandboxed(isolation: Isolation) -> bool {
     if isolation == Isolation::Sandbox {
         return true;
     }
-    eprintln!("SKIPPED: bubblewrap does not work here");
+    skipped(
+        "builds in a sandbox",
+        "bubblewrap is missing (`cargo xtask packages`), or may not make sandboxes here",
+    );
     false
 }
 
