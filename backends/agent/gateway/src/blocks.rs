@@ -211,8 +211,13 @@ impl Blocks {
             BlobFile::whole(&path, outboard).map_err(NotGiven::new)
         });
         let file = hashed.await.map_err(NotGiven::new)??;
-        let blob = file.blob();
-        self.0.shelf.add(Arc::new(file));
+        let (blob, file) = (file.blob(), Arc::new(file));
+        let given = self.0.given.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.shelf.add(Arc::clone(&file));
+        // Others may have taken its place while it was hashed.
+        if !given.artifacts.contains_key(&digest) {
+            self.0.shelf.remove_this(&file);
+        }
         Ok(blob)
     }
 

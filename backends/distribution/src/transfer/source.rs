@@ -66,6 +66,14 @@ impl Shelf {
         files.remove(&blob);
     }
 
+    /// The same for this very file: one that was added since in its place stays.
+    pub fn remove_this(&self, file: &Arc<BlobFile>) {
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.get(&file.blob()).is_some_and(|it| Arc::ptr_eq(it, file)) {
+            files.remove(&file.blob());
+        }
+    }
+
     fn find(&self, blob: Blob) -> Result<Arc<BlobFile>, SourceError> {
         let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         files.get(&blob).map(Arc::clone).ok_or(SourceError::Missing)

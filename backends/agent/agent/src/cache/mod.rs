@@ -243,8 +243,10 @@ impl Cache {
         let mut files: Vec<(Option<SystemTime>, SystemTime, PathBuf, u64)> = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            let (used, size) = weigh(&path)?;
-            files.push((since(&path), used, path, size));
+            // Another one may just be given its name, or be removed.
+            if let Some((used, size)) = if_there(weigh(&path))? {
+                files.push((since(&path), used, path, size));
+            }
         }
         files.sort();
         let fetched: Vec<_> = self.fetched().iter().map(|it| self.path(*it)).collect();
@@ -278,12 +280,17 @@ impl Cache {
     }
 }
 
-fn length(path: &Path) -> io::Result<u64> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(metadata.len()),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(0),
+/// `None` for what is not there.
+fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(err) => Err(err),
     }
+}
+
+fn length(path: &Path) -> io::Result<u64> {
+    Ok(if_there(fs::metadata(path))?.map_or(0, |it| it.len()))
 }
 
 /// When a file was used last, and how many bytes it has; of a folder, the files in it.
@@ -292,7 +299,7 @@ fn weigh(path: &Path) -> io::Result<(SystemTime, u64)> {
     let mut weight = (own.modified()?, if own.is_dir() { 0 } else { own.len() });
     if own.is_dir() {
         for entry in fs::read_dir(path)? {
-            let below = entry?.metadata()?;
+            let Some(below) = if_there(entry?.metadata())? else { continue };
             weight = (weight.0.max(below.modified()?), weight.1.saturating_add(below.len()));
         }
     }
@@ -301,17 +308,15 @@ fn weigh(path: &Path) -> io::Result<(SystemTime, u64)> {
 
 /// How much room is taken in a folder for blocks: what is noted of them does not count.
 fn taken_below(folder: &Path) -> io::Result<u64> {
-    let entries = match fs::read_dir(folder) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(0),
-        entries => entries?,
-    };
+    let Some(entries) = if_there(fs::read_dir(folder))? else { return Ok(0) };
     let mut taken = 0;
     for entry in entries {
         let entry = entry?;
         let path = entry.path();
         let extension = path.extension().and_then(OsStr::to_str);
         if !matches!(extension, Some("have" | "outboard")) {
-            taken = entry.metadata()?.len().max(taken);
+            let size = if_there(entry.metadata())?.map_or(0, |it| it.len());
+            taken = taken.max(size);
         }
     }
     Ok(taken)
@@ -320,10 +325,7 @@ fn taken_below(folder: &Path) -> io::Result<u64> {
 /// Removes a file, or a folder with all that is in it, if it is there.
 fn remove(path: &Path) -> io::Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
+    if_there(removed).map(drop)
 }
 
 /// Whether a file is the artifact. One that is not is removed.

@@ -90,7 +90,7 @@ impl OnShelf {
 impl Drop for OnShelf {
     fn drop(&mut self) {
         if let Some(shelf) = &self.0 {
-            shelf.remove(self.1.blob());
+            shelf.remove_this(&self.1);
         }
     }
 }
