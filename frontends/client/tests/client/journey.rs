@@ -84,8 +84,11 @@ async fn a_limit_is_set_listed_and_taken_back() {
     let lab = Lab::new().await;
     let client = lab.client();
     let asked = LimitSpec { mbit: 200, upload_mbit: None };
-    let set = client.set_limit("zone=eu/fra", &asked).await.unwrap();
+    let mut set = client.set_limit("zone=eu/fra", &asked).await.unwrap();
     assert_eq!((set.scope.as_str(), set.mbit), ("zone=eu/fra", 200));
+    // Whoever sets it is warned, and not everybody who looks at it.
+    let warnings = std::mem::take(&mut set.warnings);
+    assert!(warnings.iter().any(|it| it.contains("has no relay")), "{warnings:?}");
     assert_eq!(client.limits(&PageOf::default()).await.unwrap().items, [set]);
     let asked = LimitSpec { mbit: 200, upload_mbit: Some(1) };
     let refused = client.set_limit("origin", &asked).await.unwrap_err();

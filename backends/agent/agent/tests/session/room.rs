@@ -49,7 +49,7 @@ fn in_own_mounts(name: &str, test: impl Future<Output = ()>) {
 
 /// A lab whose services lie on a small file system of their own.
 async fn small(options: &str) -> (Lab, PathBuf, Memory) {
-    let lab = Lab::with_policy("").await;
+    let lab = Lab::with_policy("free_mib = 64\n").await;
     let folder = lab.fixture.dir.path().join("root/srv");
     fs::create_dir_all(&folder).unwrap();
     let disk = Memory::over(&folder, options).unwrap();
@@ -109,7 +109,7 @@ fn a_host_that_lacks_inodes_says_so_and_refuses() {
 
 #[tokio::test]
 async fn what_a_host_has_takes_no_room() {
-    let lab = Lab::with_policy("").await;
+    let lab = Lab::with_policy("free_mib = 64\n").await;
     let (one, two) = (lab.release("one", 1, PLAIN).await, lab.release("two", 2, PLAIN).await);
     let first = lab.room(&lab.attempt(&one, None)).await;
     lab.deploy(&one, None).await;
@@ -126,7 +126,7 @@ async fn what_a_host_has_takes_no_room() {
 
 #[tokio::test]
 async fn a_question_believes_what_is_installed_and_an_attempt_does_not() {
-    let lab = Lab::with_policy("").await;
+    let lab = Lab::with_policy("free_mib = 64\n").await;
     let (one, two) = (lab.release("one", 1, PLAIN).await, lab.release("two", 2, PLAIN).await);
     lab.deploy(&one, None).await;
     lab.deploy(&two, Some(&one)).await;
@@ -147,7 +147,7 @@ async fn a_question_believes_what_is_installed_and_an_attempt_does_not() {
 
 #[tokio::test]
 async fn what_the_host_would_refuse_for_something_else_is_told() {
-    let lab = Lab::with_policy("").await;
+    let lab = Lab::with_policy("free_mib = 64\n").await;
     let one = lab.release("one", 1, PLAIN).await;
     let mut elsewhere = lab.attempt(&one, None);
     elsewhere.on.deploy_path = "/etc/web".parse().unwrap();
