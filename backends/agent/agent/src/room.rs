@@ -63,9 +63,19 @@ impl Disk {
         self.free
     }
 
-    /// What `reserve` is of this one.
-    pub(crate) fn kept(&self, reserve: Reserve) -> Free {
-        reserve.of(self.size)
+    /// The same with so many more bytes free.
+    pub(crate) fn with(mut self, bytes: u64) -> Self {
+        self.free.bytes = self.free.bytes.saturating_add(bytes);
+        self
+    }
+
+    /// What `reserve` is of this one. What takes nothing, such as a way back to what is there, needs room for no more than what it writes about itself.
+    pub(crate) fn kept(&self, reserve: Reserve, needs: Needs) -> Free {
+        let mut kept = reserve.of(self.size);
+        if needs.bytes() == 0 && needs.inodes == 0 {
+            kept.bytes = kept.bytes.min(KEPT.0);
+        }
+        kept
     }
 
     /// Whether there is room for this, with `reserve` left; if not, what is lacking.
@@ -149,6 +159,17 @@ mod tests {
         }
         let said = Reserve { bytes: Some(3), inodes: 0 };
         assert_eq!(said.of(1 << 40), Free { bytes: 3, inodes: 0 });
+    }
+
+    #[test]
+    fn what_takes_nothing_needs_no_more_than_before() {
+        let disk = Disk { folder: "/".into(), id: 0, size: 1 << 40, free: NOTHING };
+        let reserve = Reserve { bytes: None, inodes: 7 };
+        let mut needs = Needs::default();
+        assert_eq!(disk.kept(reserve, needs), Free { bytes: KEPT.0, inodes: 7 });
+        needs.download = 1;
+        assert_eq!(disk.kept(reserve, needs), Free { bytes: KEPT.1, inodes: 7 });
+        assert_eq!(disk.with(5).free().bytes, 5);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::{
 use deploy_agent_protocol::v1::{self, answer::Kind as Answer, order::Kind as Order};
 use deploy_core::{
     backend::AttemptRequest,
+    digest::Digest,
     error::{BackendResult, ErrorKind},
     plan::DiskRoom,
 };
@@ -23,8 +24,9 @@ impl AgentExecutor {
                 "its agent is too old to say whether there is room: install a newer one",
             ));
         }
-        let (attempt, offers) = self.attempt(request, Duration::ZERO).await?;
-        session.offer(offers);
+        let (attempt, _) = self.attempt(request, Duration::ZERO).await?;
+        // Who may ask may not have anything else sent there.
+        session.offer(lists(&attempt));
         let order = Order::Room(v1::Room { attempt: Some(attempt) });
         let until = self.after(ANSWER_WITHIN);
         let answer = match session.order(order, ANSWER_WITHIN).await {
@@ -41,6 +43,14 @@ impl AgentExecutor {
             }
         }
     }
+}
+
+/// The lists of parts, by which the host reckons.
+fn lists(attempt: &v1::Attempt) -> Vec<Digest> {
+    let back = attempt.revert.as_deref().and_then(|it| it.back.as_deref());
+    let lists = [Some(attempt), back].into_iter().flatten();
+    let lists = lists.filter_map(|it| it.delivery.as_ref()?.publication.as_ref());
+    lists.filter_map(|it| <[u8; 32]>::try_from(&*it.digest).ok().map(Digest::from_bytes)).collect()
 }
 
 fn disk(disk: v1::DiskRoom) -> DiskRoom {

@@ -1,5 +1,5 @@
 //! `deploy artifact pull`: what is in the store, as a file.
-use super::artifact::ListedKind;
+use super::{artifact::ListedKind, release::demand_named};
 use crate::{
     app::App,
     fetch::fetch,
@@ -9,6 +9,7 @@ use crate::{
 use clap::{Args, ValueHint};
 use deploy_core::{
     backend::ArtifactKind,
+    digest::Digest,
     id::{RepositoryName, Version},
 };
 use deploy_operations::parse::field;
@@ -44,9 +45,11 @@ pub(crate) struct Pull {
 
 impl Pull {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Problem> {
-        let target = Target::of(self.into)?;
+        let target = Target::of(self.into.as_deref())?;
         let (plane, kind) = (app.plane().await?, self.kind.into());
         let found = plane.resolve(&self.named, kind, Some(&self.repository)).await?;
+        demand_named(&self.named, &found)?;
+        let stem = self.stem(&found)?;
         let failed = |err: &io::Error| io_problem(target.folder.display(), err);
         // Others may read it as far as the umask lets them: it is no secret.
         let draft = tempfile::Builder::new()
@@ -57,8 +60,8 @@ impl Pull {
         let place = target.folder.display().to_string();
         fetch(&*plane, &app.output, &found, copy, &place).await?;
         draft.as_file().sync_all().map_err(|err| failed(&err))?;
-        let file =
-            target.file(&found, kind, &beginning(draft.path()).map_err(|err| failed(&err))?)?;
+        let begins = beginning(draft.path()).map_err(|err| failed(&err))?;
+        let file = target.file(&stem, kind, &begins);
         draft.persist_noclobber(&file).map_err(|err| match err.error.kind() {
             io::ErrorKind::AlreadyExists => there(&file),
             _ => failed(&err.error),
@@ -75,6 +78,21 @@ impl Pull {
     }
 }
 
+impl Pull {
+    /// What a file of it is called, without its ending. What a server says is no path before it was read as what it is to be; and what is
+    /// in no list has a digest alone.
+    fn stem(&self, found: &Artifact) -> Result<String, Problem> {
+        if found.version.is_empty() {
+            let digest: Digest = field("digest", &found.digest)?;
+            let short: String = digest.hex().chars().take(12).collect();
+            return Ok(format!("{}-{short}", self.repository));
+        }
+        let repository: RepositoryName = field("repository", &found.repository)?;
+        let version: Version = field("version", &found.version)?;
+        Ok(format!("{repository}-{version}"))
+    }
+}
+
 /// Where a file is to be.
 struct Target {
     folder: PathBuf,
@@ -83,13 +101,13 @@ struct Target {
 }
 
 impl Target {
-    fn of(into: Option<PathBuf>) -> Result<Self, Problem> {
+    fn of(into: Option<&Path>) -> Result<Self, Problem> {
         let Some(into) = into else { return Ok(Self { folder: PathBuf::from("."), file: None }) };
         if into.is_dir() {
-            return Ok(Self { folder: into, file: None });
+            return Ok(Self { folder: into.to_owned(), file: None });
         }
         if into.symlink_metadata().is_ok() {
-            return Err(there(&into));
+            return Err(there(into));
         }
         if into.file_name().is_none() {
             let message = format!("`--into {}` is neither a file nor a folder", into.display());
@@ -97,22 +115,14 @@ impl Target {
         }
         let folder = into.parent().filter(|it| !it.as_os_str().is_empty());
         let folder = folder.unwrap_or_else(|| Path::new(".")).to_owned();
-        Ok(Self { folder, file: Some(into) })
+        Ok(Self { folder, file: Some(into.to_owned()) })
     }
 
     /// The file that an artifact which begins so becomes.
-    fn file(
-        &self,
-        artifact: &Artifact,
-        kind: ArtifactKind,
-        beginning: &[u8],
-    ) -> Result<PathBuf, Problem> {
+    fn file(&self, stem: &str, kind: ArtifactKind, beginning: &[u8]) -> PathBuf {
         if let Some(file) = &self.file {
-            return Ok(file.clone());
+            return file.clone();
         }
-        // What a server says is no path before it was read as what it is to be.
-        let repository: RepositoryName = field("repository", &artifact.repository)?;
-        let version: Version = field("version", &artifact.version)?;
         let archive = match beginning {
             [0x1f, 0x8b, ..] => "tar.gz",
             [0x28, 0xb5, 0x2f, 0xfd] => "tar.zst",
@@ -123,8 +133,8 @@ impl Target {
             ArtifactKind::Provenance => "provenance.json".to_owned(),
             _ => archive.to_owned(),
         };
-        let name = format!("{repository}-{version}.{ending}");
-        Ok(if self.folder == Path::new(".") { name.into() } else { self.folder.join(name) })
+        let name = format!("{stem}.{ending}");
+        if self.folder == Path::new(".") { name.into() } else { self.folder.join(name) }
     }
 }
 

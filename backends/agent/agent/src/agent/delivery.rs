@@ -159,14 +159,16 @@ impl Host {
             (Disk::of(state).map_err(failing)?, Disk::of(deploy_path).map_err(failing)?);
         let reserve = self.options.policy.reserve();
         let taken = |folder: &Path, disk: Disk, needs| {
-            let (reserve, folder) = (disk.kept(reserve), folder.to_owned());
+            let (reserve, folder) = (disk.kept(reserve, needs), folder.to_owned());
             Taken { folder, disk, needs, reserve }
         };
+        // It is made once something is fetched.
+        let made = self.cache.spare(missing).map_err(failing)?;
         if disk.is_same(&service) {
             there.download = missing;
-            return Ok(vec![taken(deploy_path, service, there)]);
+            return Ok(vec![taken(deploy_path, service.with(made), there)]);
         }
-        Ok(vec![taken(state, disk, here), taken(deploy_path, service, there)])
+        Ok(vec![taken(state, disk.with(made), here), taken(deploy_path, service, there)])
     }
 
     /// Why there is no room: what is lacking now for what these take, where a disk was found to be full.

@@ -246,7 +246,8 @@ impl HostSide for JournaledHost {
     }
 
     async fn room(&self, room: v1::Room, artifacts: &dyn FetchArtifact) -> v1::answer::Kind {
-        answers::or_refused(self.host.room(room, artifacts).await)
+        let artifacts = self.host.rates.paced(artifacts, "");
+        answers::or_refused(self.host.room(room, &artifacts).await)
     }
 
     async fn collect(&self, collect: v1::Collect) -> v1::answer::Kind {

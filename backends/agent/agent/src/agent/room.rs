@@ -19,6 +19,7 @@ impl Host {
         let spec = Spec::parse(attempt)?;
         let (_, said) = self.permitted(&spec).await?;
         let wanted = self.wanted(&spec, &said, Trees::Believed, artifacts).await;
+        let _held = self.cache.hold(&wanted.artifacts);
         let missing = self.missing(&wanted.artifacts)?;
         let taken = self.takes(&spec.place, &wanted.packages(), missing)?;
         Ok(Kind::RoomLeft(RoomLeft { disks: taken.iter().map(disk).collect() }))

@@ -196,10 +196,10 @@ impl Host {
         artifacts: &dyn FetchArtifact,
     ) -> Result<Prepared, Refused> {
         let wanted = self.wanted(spec, said, Trees::Verified, artifacts).await;
-        let missing = self.missing(&wanted.artifacts)?;
-        self.has_room_for(&spec.place, &wanted.packages(), missing)?;
         // What comes later must not take the place of what has come.
         let _held = self.cache.hold(&wanted.artifacts);
+        let missing = self.missing(&wanted.artifacts)?;
+        self.has_room_for(&spec.place, &wanted.packages(), missing)?;
         let packages = [wanted.package.clone(), wanted.back_package.clone()];
         let made = self.make(spec, account, packages, artifacts).await;
         made.map_err(|why| {

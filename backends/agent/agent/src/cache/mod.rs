@@ -16,7 +16,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::SystemTime,
@@ -158,7 +158,11 @@ impl Cache {
                 remove(&folder)?;
                 return Ok(true);
             }
-            Ok(None) => return Ok(false),
+            Ok(None) => {
+                // What is there without a list of its hashes is of no use.
+                remove(&folder)?;
+                return Ok(false);
+            }
             Ok(Some(_wrong)) => "what came is not the artifact".to_owned(),
             Err(NotTaken::Away(source)) => return Err(FetchError::Fetch { digest, source }),
             Err(why) => match why.no_room() {
@@ -236,6 +240,21 @@ impl Cache {
     /// Removes what was not used for the longest time until the rest fits beside what is `coming`, and what is pinned after all else. What
     /// came of artifacts that nobody fetches now is like all else. What an attempt uses it has under a name of its own.
     fn evict(&self, newest: Option<&Path>, coming: u64) -> io::Result<()> {
+        for (path, _) in self.too_much(newest, coming)? {
+            remove(&path)?;
+            self.forget(&path);
+        }
+        Ok(())
+    }
+
+    /// How many bytes will be removed to make room for what is `coming`.
+    pub(crate) fn spare(&self, coming: u64) -> io::Result<u64> {
+        let _alone = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.too_much(None, coming)?.iter().map(|it| it.1).sum())
+    }
+
+    /// What has to go for that, and how many bytes each is.
+    fn too_much(&self, newest: Option<&Path>, coming: u64) -> io::Result<Vec<(PathBuf, u64)>> {
         // By the clock that the files go by.
         touch(&self.folder)?;
         let pinned = self.pins.at(fs::metadata(&self.folder)?.modified()?)?;
@@ -251,17 +270,15 @@ impl Cache {
         files.sort();
         let fetched: Vec<_> = self.fetched().iter().map(|it| self.path(*it)).collect();
         let mut total = files.iter().fold(coming, |sum, it| sum.saturating_add(it.3));
+        let mut gone = Vec::new();
         for (_, _, path, size) in files {
-            if total <= self.limit {
-                break;
-            }
-            if Some(&*path) != newest && !fetched.contains(&path.with_extension("")) {
-                remove(&path)?;
-                self.forget(&path);
+            let stays = Some(&*path) == newest || fetched.contains(&path.with_extension(""));
+            if total > self.limit && !stays {
                 total -= size;
+                gone.push((path, size));
             }
         }
-        Ok(())
+        Ok(gone)
     }
 
     /// What is here no longer is given to nobody.
@@ -315,7 +332,8 @@ fn taken_below(folder: &Path) -> io::Result<u64> {
         let path = entry.path();
         let extension = path.extension().and_then(OsStr::to_str);
         if !matches!(extension, Some("have" | "outboard")) {
-            let size = if_there(entry.metadata())?.map_or(0, |it| it.len());
+            // Where room cannot be taken beforehand, a file is as long as it will be and has less.
+            let size = if_there(entry.metadata())?.map_or(0, |it| it.len().min(it.blocks() * 512));
             taken = taken.max(size);
         }
     }

@@ -181,6 +181,11 @@ async fn what_is_coming_has_room_made_for_it_before_it_comes() {
     for (bytes, seconds) in [(old, 30), (kept, 20)] {
         age(&cache.get(artifact(bytes), &source(bytes, &[])).await.unwrap(), seconds);
     }
+    assert_eq!(cache.spare(5).unwrap(), 0);
+    assert_eq!(cache.spare(10).unwrap(), 10, "the oldest will go");
+    let held = cache.hold(&[artifact(old)]);
+    assert_eq!(cache.spare(30).unwrap(), 10, "what somebody holds will not");
+    drop(held);
     // It breaks before all of it is there.
     cache.get(artifact(new), &source(new, &[7])).await.unwrap_err();
     assert_eq!([old, kept].map(|it| file(&dir, artifact(it)).exists()), [false, true]);

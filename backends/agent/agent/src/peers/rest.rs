@@ -62,13 +62,18 @@ fn begun(folder: &Path, size: u64) -> Result<Option<BlobFile>, BlobFileError> {
     Ok(None)
 }
 
-/// The runs of blocks that are not had.
+/// What is under way when a stream is given up, in bytes: what HTTP/2 has sent ahead of whoever reads. So much that is had is read over rather than
+/// that a stream more is begun.
+const AHEAD: u64 = 2 << 20;
+
+/// The runs of blocks that are not had, with the few between them that are.
 fn gaps(file: &BlobFile) -> Vec<Range<u32>> {
     let had = file.had();
+    let near = u32::try_from(AHEAD / file.blob().block_size()).unwrap_or(0);
     let mut gaps: Vec<Range<u32>> = Vec::new();
     for number in (0..file.blob().blocks()).filter(|it| !had.contains(*it)) {
         match gaps.last_mut() {
-            Some(gap) if gap.end == number => gap.end = number + 1,
+            Some(gap) if number - gap.end <= near => gap.end = number + 1,
             _ => gaps.push(number..number + 1),
         }
     }

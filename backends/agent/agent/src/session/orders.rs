@@ -171,7 +171,10 @@ impl Work {
                 staged = host.stage(stage, &self.artifacts) => staged,
                 () = self.wanted.unwanted() => return,
             },
-            Some(order::Kind::Room(room)) => host.room(room, &self.artifacts).await,
+            Some(order::Kind::Room(room)) => select! {
+                said = host.room(room, &self.artifacts) => said,
+                () = self.wanted.unwanted() => return,
+            },
             Some(order::Kind::Collect(collect)) => host.collect(collect).await,
             Some(order::Kind::Check(check)) => host.check(check).await,
             Some(order::Kind::Resolve(resolve)) => host.resolve(resolve).await,

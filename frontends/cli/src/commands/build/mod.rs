@@ -113,8 +113,9 @@ impl BuildCommand {
     async fn build(self, app: &App, builds: &dyn BuildPlane) -> Result<Exit, Problem> {
         // Before anything is built: nobody waits for a build to hear that the password is wrong.
         let signers = self.signers.open()?;
+        let service = self.service.ok_or_else(|| usage("which service is to be built?"))?;
         let asked = NewBuild {
-            service: self.service.map(|it| it.to_string()).unwrap_or_default(),
+            service: service.to_string(),
             revision: self.revision.unwrap_or_default(),
             then: None,
             on: self.hosts.on.as_ref().map(ToString::to_string),
@@ -141,7 +142,9 @@ impl BuildCommand {
             signed: None,
         };
         let published = match signers {
-            Some(signers) => publish_signed(app, builds, &build, publication, &signers).await?,
+            Some(signers) => {
+                publish_signed(app, builds, &service, &build, publication, &signers).await?
+            }
             None => builds.publish(&id_of(&build)?, &publication).await?,
         };
         app.output.result(&published, |output| show_published(output, &published));

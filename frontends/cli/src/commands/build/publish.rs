@@ -15,6 +15,7 @@ use deploy_wire::{Artifact, Build, Problem, ProblemCode, Publication, PublishedB
 pub(super) async fn publish_signed(
     app: &App,
     builds: &dyn BuildPlane,
+    service: &ServiceName,
     build: &Build,
     publication: Publication,
     signers: &Signers,
@@ -24,10 +25,17 @@ pub(super) async fn publish_signed(
     let pushed = builds.publish(&id, &pushed).await?;
     let package = made(build, &pushed, "package", build.package.as_deref())?;
     let descriptor = made(build, &pushed, "descriptor", build.descriptor.as_deref())?;
-    let (service, version): (ServiceName, Version) =
-        (field("service", &build.service)?, field("version", &package.version)?);
+    let version: Version = field("version", &package.version)?;
+    // Whoever has built does not choose what is signed.
+    if build.service != service.as_str() {
+        return Err(not_asked(build, "service", &build.service));
+    }
+    if publication.version.as_ref().is_some_and(|it| *it != package.version) {
+        return Err(not_asked(build, "version", &package.version));
+    }
+    app.output.note(format_args!("signing {service} {version}"));
     let plane = app.plane().await?;
-    let parts = Parts { plane: &*plane, output: &app.output, service: &service, version: &version };
+    let parts = Parts { plane: &*plane, output: &app.output, service, version: &version };
     let (descriptor, _) = parts.descriptor(&descriptor.digest).await?;
     let mut package = parts.package(&package.digest).await?;
     let statement = parts.statement(&descriptor, &mut package).await?;
@@ -54,6 +62,13 @@ fn made<'a>(
             .with_hint("nothing was signed: build again")
             .with_context("build", &build.id)
     })
+}
+
+fn not_asked(build: &Build, what: &str, said: &str) -> Problem {
+    let message = format!("build {} is of {what} `{said}`, which was not asked for", build.id);
+    Problem::new(ProblemCode::Corrupt, message)
+        .with_hint("nothing was signed: whoever builds says other than was asked")
+        .with_context("build", &build.id)
 }
 
 /// Tells what became of a build.

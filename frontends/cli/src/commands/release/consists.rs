@@ -109,9 +109,7 @@ impl Parts<'_> {
             }
             Err(problem) => return Err(problem),
         };
-        if named.starts_with("sha256:") && !found.digest.starts_with(named) {
-            return Err(another(named, &found.digest));
-        }
+        demand_named(named, &found)?;
         let is_named = found.digest == named || found.version == named;
         let meant = (!is_named).then(|| found.version.clone());
         let digest = found.digest.clone();
@@ -156,9 +154,13 @@ impl Parts<'_> {
 }
 
 /// A store is not believed what a digest means that somebody has named.
-fn another(named: &str, found: &str) -> Problem {
-    let message = format!("the store says that {named} is {found}, which is another artifact");
-    Problem::new(ProblemCode::Corrupt, message).with_context("digest", named)
+pub(crate) fn demand_named(named: &str, found: &Artifact) -> Result<(), Problem> {
+    if !named.starts_with("sha256:") || found.digest.starts_with(named) {
+        return Ok(());
+    }
+    let digest = &found.digest;
+    let message = format!("the store says that {named} is {digest}, which is another artifact");
+    Err(Problem::new(ProblemCode::Corrupt, message).with_context("digest", named))
 }
 
 fn unknown(named: &str, kind: ArtifactKind, repository: &RepositoryName) -> Problem {

@@ -3,7 +3,7 @@ mod consists;
 mod create;
 mod look;
 
-pub(crate) use consists::Parts;
+pub(crate) use consists::{Parts, demand_named};
 pub(crate) use create::ParameterArgs;
 
 use crate::app::App;
