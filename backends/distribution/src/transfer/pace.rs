@@ -12,6 +12,8 @@ const FIRST_STALL: Duration = Duration::from_secs(10);
 const WITHIN: Duration = Duration::from_secs(20);
 /// The same while nobody knows what is usual.
 const FIRST_WITHIN: Duration = Duration::from_secs(60);
+/// So many have to be late, and nothing to come meanwhile, before nothing may come for twice as long: a few are sources that are gone.
+const MANY: u32 = 16;
 /// How often that is doubled at most: up to an hour and more.
 const MOST_DOUBLINGS: u32 = 6;
 
@@ -23,16 +25,19 @@ pub(super) struct Pace {
     usual: Option<Duration>,
     doublings: u32,
     doubled_at: Option<Timestamp>,
+    /// How many were late since one came.
+    late: u32,
 }
 
 impl Pace {
     pub(super) fn came_in(&mut self, took: Duration) {
         self.usual = Some(self.usual.map_or(took, |it| (it * 7 + took) / 8));
-        self.doublings = 0;
+        (self.doublings, self.late) = (0, 0);
     }
 
     /// One was given up now, after so long.
     pub(super) fn was_late(&mut self, took: Duration, now: Timestamp) {
+        self.late = self.late.saturating_add(1);
         let counts = self.doubled_at.is_none_or(|it| now.since(it) >= took);
         if counts {
             self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
@@ -43,7 +48,8 @@ impl Pace {
     /// How long nothing may come.
     pub(super) fn stall(&self) -> Duration {
         let once = self.usual.map_or(FIRST_STALL, |it| (it * 4).max(STALL));
-        once.saturating_mul(1 << self.doublings).min(once.max(LONGEST_STALL))
+        let doublings = (self.late / MANY).min(MOST_DOUBLINGS);
+        once.saturating_mul(1 << doublings).min(once.max(LONGEST_STALL))
     }
 
     /// How long all of it may take.
@@ -62,6 +68,9 @@ mod tests {
         let mut pace = Pace::default();
         pace.came_in(Duration::from_millis(100));
         assert_eq!((pace.stall(), pace.within()), (STALL, WITHIN));
+        (1..MANY).for_each(|_| pace.was_late(STALL, Timestamp::from_millis(1)));
+        assert_eq!(pace.stall(), STALL);
+        pace.came_in(Duration::from_millis(100));
         // The link is slow from now on: 200 seconds a block.
         let slow = Duration::from_secs(200);
         let (mut late, mut now) = (0, Timestamp::from_millis(0));
