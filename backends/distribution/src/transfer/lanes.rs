@@ -30,8 +30,9 @@ use tokio::{
 const MOST_UNDER_WAY: u64 = 24 << 20;
 /// How many blocks may be under way: at least, so that a link is never idle, and at most.
 const AHEAD: (u64, u64) = (2, 16);
-/// For how long a limit of ours may let blocks be under way that are asked for at once: whoever gives them does not wait for ever.
-const SLOWED: u64 = 4;
+/// How much may be under way where a limit of ours holds, in milliseconds of it: enough that nobody is waited for. A block lies in the buffers of
+/// its connection as soon as it is asked for, so more at a time come in bursts; and whoever gives them does not wait for ever.
+const SLOWED_MS: u64 = 300;
 /// How many blocks are taken of one answer, and how many may wait until others have come: more than a scheduler that knows its
 /// business gives to two requests at once.
 const MOST_GIVEN: usize = 64;
@@ -393,7 +394,7 @@ impl<'a> Lanes<'a> {
             .into_iter()
             .chain(own)
             .min()
-            .map_or(most, |it| (it.get().saturating_mul(SLOWED) / block).max(1));
+            .map_or(most, |it| (it.get().saturating_mul(SLOWED_MS) / 1_000 / block).max(1));
         usize::try_from(ahead.min(slowed)).unwrap_or(1)
     }
 

@@ -68,7 +68,7 @@ mod tests {
         let mut pace = Pace::default();
         pace.came_in(Duration::from_millis(100));
         assert_eq!((pace.stall(), pace.within()), (STALL, WITHIN));
-        (1..MANY).for_each(|_| pace.was_late(STALL, Timestamp::from_millis(1)));
+        (1..MANY).for_each(|_| pace.was_late(STALL, Timestamp::from_millis(0)));
         assert_eq!(pace.stall(), STALL);
         pace.came_in(Duration::from_millis(100));
         // The link is slow from now on: 200 seconds a block.
