@@ -95,7 +95,7 @@ impl<T: Transport> ShellExecutor<T> {
         let offer = match request.release.package.filter(|_| request.keeps_release) {
             Some(package) => {
                 let checked = self.artifacts.checked(package).await?;
-                self.offer(request, checked.tree).await?
+                self.offer(request, &checked).await?
             }
             None => None,
         };
