@@ -10,13 +10,14 @@ mod support;
 use async_trait::async_trait;
 use deploy_core::{
     access::{Action, Permit},
-    backend::{ArtifactStore, AttemptReport, AttemptRequest, Delivery, Executor as _},
+    backend::{ArtifactStore, AttemptReport, AttemptRequest, Clock, Delivery, Executor as _},
     conformance::sample,
     error::BackendResult,
     host::{Connection, Host, SshConnection},
     memory::{MemoryArtifactStore, SystemClock},
     plan::{PlannedRelease, TransferWay},
     spec::Direction,
+    time::Timestamp,
 };
 use deploy_host::{
     executor::ShellExecutor,
@@ -25,10 +26,13 @@ use deploy_host::{
 use deploy_local::LocalTransport;
 use deploy_parts::Patches;
 use std::{
-    fs,
-    os::unix::fs::symlink,
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use support::{CutTransport, Fixture, Log, run};
@@ -54,6 +58,26 @@ impl Transport for Far {
     }
 }
 
+/// A clock for which the minute that an attempt waits for a patch is over at once. Counts these.
+#[derive(Debug)]
+struct Hasty(SystemClock, Arc<AtomicUsize>);
+
+#[async_trait]
+impl Clock for Hasty {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        let minute = Duration::from_secs(50)..=Duration::from_secs(60);
+        if minute.contains(&at.since(self.now())) {
+            self.1.fetch_add(1, Ordering::SeqCst);
+        } else {
+            self.0.sleep_until(at).await;
+        }
+    }
+}
+
 struct Lab {
     fixture: Fixture,
     executor: ShellExecutor<CutTransport<Far>>,
@@ -62,12 +86,16 @@ struct Lab {
 
 impl Lab {
     async fn new() -> Self {
+        Self::with_clock(SystemClock::new()).await
+    }
+
+    async fn with_clock(clock: impl Clock) -> Self {
         let fixture = Fixture::new();
         let store: Arc<dyn ArtifactStore> = Arc::<MemoryArtifactStore>::clone(&fixture.store);
-        let patches = Patches::new(fixture.dir.path().join("patches"), Arc::clone(&store));
+        let patches = patches_of(&fixture);
         let transport =
             CutTransport::new(Far(LocalTransport::new()), Arc::clone(&fixture.scissors));
-        let executor = ShellExecutor::new(transport, store, Arc::new(SystemClock::new()))
+        let executor = ShellExecutor::new(transport, store, Arc::new(clock))
             .with_reconnect_for(Duration::from_secs(20))
             .with_patches(patches);
         let permit = fixture.permit(Action::HostExecute).await;
@@ -125,6 +153,11 @@ impl Lab {
     }
 }
 
+fn patches_of(fixture: &Fixture) -> Patches {
+    let store = Arc::<MemoryArtifactStore>::clone(&fixture.store);
+    Patches::new(fixture.dir.path().join("patches"), store)
+}
+
 /// Bytes that do not get smaller, and are others for each seed.
 fn noise(seed: u64, count: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -137,6 +170,15 @@ fn noise(seed: u64, count: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(count).collect()
 }
 
+/// A zstd that ends the launcher which has called it: the folder of that is named after it.
+const ENDS_ITS_SESSION: &str = "#!/bin/sh
+for it; do
+    case $it in
+    -H) echo --patch-from ;;
+    --patch-from=*) it=${it%/*} && kill -s KILL \"${it##*.}\" ;;
+    esac
+done
+";
 const PLAIN: &str = "format = 1\n[steps.verify]\nenabled = false\n";
 const WANTS_ARCHIVE: &str =
     "format = 1\n[steps.verify]\nenabled = false\n[steps.install]\nscript = 'install.sh'\n";
@@ -189,6 +231,8 @@ fn a_plan_knows_what_a_patch_comes_to_and_to_whom_none_goes() {
         let size = archive.package.unwrap().size;
         let archive = to(&archive).with_previous(one.package);
         assert_eq!(way(&far, &archive).await, (TransferWay::Whole, size));
+        let again = archive.with_previous(Some(archive.package));
+        assert_eq!(way(&far, &again).await, (TransferWay::Whole, size));
 
         // What is sent is what was planned.
         lab.run(&lab.upgrade(1, &one, None)).await;
@@ -196,6 +240,32 @@ fn a_plan_knows_what_a_patch_comes_to_and_to_whom_none_goes() {
         let (log, _) = lab.run(&lab.upgrade(2, &two, Some(&one))).await;
         assert!(log.contains(&format!("as a patch of {bytes} bytes")), "{log}");
         assert!(lab.sent() - without < bytes + WITHOUT_PACKAGE);
+    });
+}
+
+#[test]
+fn what_was_not_made_in_time_is_waited_for_once_and_used_when_it_is_made() {
+    run(async {
+        let waits = Arc::<AtomicUsize>::default();
+        let lab = Lab::with_clock(Hasty(SystemClock::new(), Arc::clone(&waits))).await;
+        let [one, two] = [lab.release(1, PLAIN, 1).await, lab.release(2, PLAIN, 5_000).await];
+        lab.run(&lab.upgrade(1, &one, None)).await;
+        let (_, sent) = lab.run(&lab.upgrade(2, &two, Some(&one))).await;
+        assert!(sent > WHOLE as u64 - WITHOUT_PACKAGE, "{sent}");
+        lab.run(&lab.upgrade(3, &two, Some(&one))).await;
+        assert_eq!(waits.load(Ordering::SeqCst), 1);
+
+        // Another process has made it meanwhile.
+        patches_of(&lab.fixture)
+            .patch(two.package.unwrap(), one.package.unwrap())
+            .await
+            .unwrap()
+            .unwrap();
+        let upgrade = Delivery::new(two.descriptor, two.package.unwrap());
+        let upgrade = upgrade.with_previous(one.package);
+        let transfer = lab.executor.transfer(&lab.far_host(), &upgrade).await.unwrap();
+        assert_eq!(transfer.way, TransferWay::Delta);
+        assert_eq!(waits.load(Ordering::SeqCst), 1);
     });
 }
 
@@ -284,5 +354,29 @@ fn where_a_patch_is_gone_the_whole_comes_in_the_same_attempt() {
         let (log, sent) = lab.run(&lab.upgrade(2, &two, Some(&one))).await;
         assert!(sent > WHOLE as u64 - WITHOUT_PACKAGE, "{sent}");
         assert!(log.starts_with("the package came whole: it is gone"), "{log}");
+    });
+}
+
+/// As where all of a session is ended because memory runs out.
+#[test]
+fn where_applying_a_patch_ends_the_session_the_whole_comes_in_the_same_attempt() {
+    run(async {
+        let lab = Lab::new().await;
+        let [one, two] = [lab.release(1, PLAIN, 1).await, lab.release(2, PLAIN, 5_000).await];
+        lab.run(&lab.upgrade(1, &one, None)).await;
+        let bin = lab.fixture.dir.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        fs::write(bin.join("zstd"), ENDS_ITS_SESSION).unwrap();
+        fs::set_permissions(bin.join("zstd"), Permissions::from_mode(0o755)).unwrap();
+        *lab.fixture.scissors.prefix.lock().unwrap() = format!("PATH='{}':$PATH; ", bin.display());
+        let (log, sent) = lab.run(&lab.upgrade(2, &two, Some(&one))).await;
+        assert!(sent > WHOLE as u64 - WITHOUT_PACKAGE, "{sent}");
+        assert!(
+            log.starts_with("the package came whole: the connection ended while it was applied"),
+            "{log}"
+        );
+        let left = fs::read_dir(lab.fixture.path(".deploy")).unwrap();
+        let left: Vec<_> = left.map(|it| it.unwrap().file_name()).collect();
+        assert!(left.iter().all(|it| !it.to_str().unwrap().contains("incoming")), "{left:?}");
     });
 }

@@ -37,6 +37,12 @@ pub enum PartsError {
         /// How many there are.
         free: u64,
     },
+    /// There is too little memory for it.
+    #[error("making a patch takes more memory than the {free} bytes that are left for it")]
+    NoMemory {
+        /// How many bytes there are.
+        free: u64,
+    },
     /// The folder of the parts fails.
     #[error("the parts in `{}` cannot be kept", .path.display())]
     Keep {
@@ -57,6 +63,7 @@ impl PartsError {
             Self::OtherPackage { .. } => "other_package",
             Self::Unpublishable { .. } => "unpublishable",
             Self::NoRoom { .. } => "no_room_for_parts",
+            Self::NoMemory { .. } => "no_memory_for_parts",
             Self::Keep { .. } => "parts_not_kept",
         }
     }

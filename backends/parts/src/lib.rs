@@ -21,6 +21,7 @@
 mod blobs;
 mod error;
 mod making;
+mod memory;
 mod patches;
 mod store;
 

@@ -3,6 +3,7 @@ use crate::{
     PartsError,
     blobs::{Blobs, touch},
     making::{RESERVE, free_at},
+    memory,
 };
 use deploy_core::{
     backend::{ArtifactReader, ArtifactStore},
@@ -33,6 +34,8 @@ const BUDGET: u64 = 4 << 30;
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// A draft that is so old belongs to nobody: a patch is in memory until all of it is written.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3_600);
+/// How much memory making a patch takes beside the two tars and the patch.
+const TABLES: u64 = 64 << 20;
 /// How what is known of two packages is written.
 const FORMAT: &str = "1";
 
@@ -60,6 +63,8 @@ struct Inner {
     limits: Limits,
     /// One at a time: each has two packages in memory.
     making: Arc<Mutex<()>>,
+    /// How many bytes of memory may still be taken.
+    memory: fn() -> u64,
 }
 
 impl Patches {
@@ -67,14 +72,15 @@ impl Patches {
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>, packages: Arc<dyn ArtifactStore>) -> Self {
         let (folder, limits, making) = (folder.into(), Limits::PACKAGE, Arc::default());
-        Self(Arc::new(Inner { packages, folder, limits, making }))
+        let memory = memory::available;
+        Self(Arc::new(Inner { packages, folder, limits, making, memory }))
     }
 
     /// The patch that makes `package` of `base`. It is made if it is not there: that reads both, and takes some seconds for each
     /// hundred megabytes. `None` if the package by itself is no longer than the patch, or the two are too large.
     ///
     /// # Errors
-    /// If a package cannot be read, is none, or there is no room.
+    /// If a package cannot be read, is none, or there is no room on the disk or in memory.
     pub async fn patch(
         &self,
         package: ArtifactRef,
@@ -124,12 +130,13 @@ impl Patches {
         if let Some(known) = self.look(package, base).await? {
             return Ok(known);
         }
+        let memory = self.blocking(move |inner| inner.afford(package, base)).await?;
         let [old, new] = [base, package].map(|it| it.digest);
         let (old, new) = (self.0.packages.open(&old, 0).await, self.0.packages.open(&new, 0).await);
         let bridge = |reader| Bridge { reader, handle: Handle::current() };
         let old = bridge(old.map_err(PartsError::Package)?);
         let new = bridge(new.map_err(PartsError::Package)?);
-        let made = self.blocking(move |inner| inner.make(package, new, base, old)).await?;
+        let made = self.blocking(move |inner| inner.make(package, new, base, old, memory)).await?;
         tracing::info!(
             package = %package.digest, bytes = made.map(|it| it.patch.size), "a patch of a package was made"
         );
@@ -176,18 +183,38 @@ impl Inner {
         Ok(known)
     }
 
+    /// How much memory there is for two tars and a patch. There has to be room on the disk for a patch as long as the package, and
+    /// memory for what the packages have packed, which is the least that they can have.
+    fn afford(&self, package: ArtifactRef, base: ArtifactRef) -> Result<u64, PartsError> {
+        let free = fs::create_dir_all(&self.folder).and_then(|()| free_at(&self.folder));
+        let free = free.map_err(|err| self.failed(err))?;
+        let needed = RESERVE.saturating_add(package.size);
+        if free < needed {
+            return Err(PartsError::NoRoom { needed, free });
+        }
+        let free = (self.memory)().saturating_sub(TABLES);
+        if free < base.size.saturating_add(package.size) {
+            return Err(PartsError::NoMemory { free });
+        }
+        Ok(free)
+    }
+
     fn make(
         &self,
         package: ArtifactRef,
         new: impl Read,
         base: ArtifactRef,
         old: impl Read,
+        memory: u64,
     ) -> Result<Option<TarPatch>, PartsError> {
-        let Some(old) = self.tar(base, old, LARGEST_PAIR)? else {
+        let Some(old) = self.tar(base, old, LARGEST_PAIR, memory)? else {
             return self.keep(package, base, None);
         };
         let from_bytes = old.bytes().len() as u64;
-        let Some(new) = self.tar(package, new, LARGEST_PAIR.saturating_sub(from_bytes))? else {
+        let most = LARGEST_PAIR.saturating_sub(from_bytes);
+        // A patch is about as long as the tar that it makes where the two have nothing in common.
+        let memory = memory.saturating_sub(from_bytes) / 2;
+        let Some(new) = self.tar(package, new, most, memory)? else {
             return self.keep(package, base, None);
         };
         let unpublishable = |source| PartsError::Unpublishable { package: package.digest, source };
@@ -200,18 +227,20 @@ impl Inner {
         self.keep(package, base, Some((made, &bytes)))
     }
 
-    /// The tar in a package; `None` if it has more than `most` bytes.
+    /// The tar in a package, if there is as much `memory`; `None` if it has more than `most` bytes.
     fn tar(
         &self,
         package: ArtifactRef,
         archive: impl Read,
         most: u64,
+        memory: u64,
     ) -> Result<Option<Tar>, PartsError> {
         let asked = package.digest;
-        let tar = Tar::read(archive, self.limits, most)
+        let tar = Tar::read(archive, self.limits, most.min(memory))
             .map_err(|source| PartsError::Unpublishable { package: asked, source })?;
         match tar.as_ref().map(|it| it.archive().digest) {
             Some(found) if found != asked => Err(PartsError::OtherPackage { asked, found }),
+            None if memory < most => Err(PartsError::NoMemory { free: memory }),
             _ => Ok(tar),
         }
     }
@@ -228,11 +257,6 @@ impl Inner {
             fs::create_dir_all(self.folder.join(folder)).map_err(|err| self.failed(err))?;
         }
         if let Some((made, bytes)) = made {
-            let free = free_at(&self.folder).map_err(|err| self.failed(err))?;
-            let needed = RESERVE.saturating_add(made.patch.size);
-            if free < needed {
-                return Err(PartsError::NoRoom { needed, free });
-            }
             let written = self.write(bytes, &blobs.path(made.patch.digest));
             written.and_then(|()| blobs.sync()).map_err(|err| self.failed(err))?;
         }
@@ -313,5 +337,61 @@ struct Bridge {
 impl Read for Bridge {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.handle.block_on(self.reader.read(buffer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deploy_core::{
+        access::{Action, Resource},
+        backend::{ArtifactKind, PutArtifact, authorize},
+        memory::{MemoryArtifactStore, MemoryAuthorizer, Rule},
+        time::Timestamp,
+    };
+    use deploy_package::archive::{PackedFile, pack_files};
+    use std::error::Error;
+
+    /// A package of 400,000 zeros, and one more byte.
+    async fn put(store: &MemoryArtifactStore, last: u8) -> Result<ArtifactRef, Box<dyn Error>> {
+        let mut bytes = vec![0; 400_000];
+        bytes.push(last);
+        let file = PackedFile { path: "zeros", executable: false, bytes: &bytes };
+        let bytes = pack_files([file], Limits::PACKAGE, Vec::new())?;
+        let rules =
+            MemoryAuthorizer::new(vec![Rule::allow("ci".parse()?, [Action::ArtifactWrite])]);
+        let permit =
+            authorize(&rules, "ci".parse()?, Action::ArtifactWrite, Resource::System).await?;
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        let (web, kind, at) = ("web".parse()?, ArtifactKind::Package, Timestamp::from_millis(0));
+        let request = PutArtifact::new(digest, size, web, kind, last.to_string().parse()?, at);
+        store.put(&permit, request, &mut &*bytes).await?;
+        Ok(ArtifactRef::new(digest, size))
+    }
+
+    #[tokio::test]
+    async fn where_memory_is_short_there_is_no_patch_and_that_is_not_remembered()
+    -> Result<(), Box<dyn Error>> {
+        let (store, folder) = (Arc::new(MemoryArtifactStore::new()), tempfile::tempdir()?);
+        let (old, new) = (put(&store, 1).await?, put(&store, 2).await?);
+        let patches = |memory| {
+            Patches(Arc::new(Inner {
+                packages: Arc::<MemoryArtifactStore>::clone(&store),
+                folder: folder.path().to_owned(),
+                limits: Limits::PACKAGE,
+                making: Arc::default(),
+                memory,
+            }))
+        };
+        // Not for the packages; for these, and not for the tar of one; for that, and not for both and what may come of them.
+        let too_little: [fn() -> u64; 3] = [|| TABLES, || TABLES + 300_000, || TABLES + 1_100_000];
+        for memory in too_little {
+            let short = patches(memory);
+            let refused = short.patch(new, old).await;
+            assert_eq!(refused.as_ref().map_err(PartsError::code), Err("no_memory_for_parts"));
+            assert_eq!(short.look(new, old).await?, None);
+        }
+        assert!(patches(|| TABLES + 1_300_000).patch(new, old).await?.is_some());
+        Ok(())
     }
 }

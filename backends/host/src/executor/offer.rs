@@ -1,6 +1,6 @@
 //! What a host may be sent in place of a package: nothing, where it has the tar in it, or a patch upon the package before it.
-use super::{ShellExecutor, attempt::AttemptParts};
-use crate::transport::Transport;
+use super::{ShellExecutor, attempt::AttemptParts, releases::Checked};
+use crate::{archive::Encoding, transport::Transport};
 use deploy_core::{
     backend::{ArtifactReader, AttemptRequest, Delivery, Transfer},
     digest::Digest,
@@ -38,6 +38,8 @@ const LONGEST_REASON: usize = 200;
 pub(super) struct Offer {
     /// The SHA-256 of the tar in the package.
     pub(super) tree: Digest,
+    /// What the package wraps that in.
+    pub(super) encoding: Encoding,
     pub(super) patch: Option<Upon>,
 }
 
@@ -48,7 +50,7 @@ pub(super) struct Upon {
     pub(super) patch: TarPatch,
 }
 
-/// Patches, and which of them could not be made.
+/// Patches, and which of them could not be made, or not in time.
 #[derive(Debug)]
 pub(super) struct Known {
     patches: Patches,
@@ -87,8 +89,8 @@ impl Offer {
             (None, None) => {}
             (Some(Upon { base, patch }), None) => {
                 let TarPatch { patch, from_bytes, tar_bytes, .. } = patch;
-                // What is kept of it is compressed again, not as well as the package may have been.
-                let room = from_bytes + patch.size + package_size + package_size / 2 + SLACK;
+                let kept = kept(self.encoding, package_size, tar_bytes);
+                let room = from_bytes + patch.size + kept + SLACK;
                 let memory = from_bytes + tar_bytes + SLACK;
                 let kib = |bytes: u64| bytes.div_ceil(1 << 10).to_string();
                 words.extend([patch.digest.hex(), base.hex(), kib(room), kib(memory)]);
@@ -98,18 +100,25 @@ impl Offer {
     }
 }
 
+/// What is kept of a tar on a host at most, where it is compressed again: not as well as the package may have been, and not as zstd does.
+fn kept(encoding: Encoding, package_size: u64, tar_bytes: u64) -> u64 {
+    match encoding {
+        Encoding::TarGz => tar_bytes.min(package_size + package_size / 2),
+        _ => tar_bytes,
+    }
+}
+
 /// A host's words, as they may stand in a command.
 fn plain(why: &str) -> String {
     why.chars().filter(|it| !it.is_control()).take(LONGEST_REASON).collect()
 }
 
 impl<T: Transport> ShellExecutor<T> {
-    /// What the attempt's host may be sent in place of its package, whose tar has the digest `tree`. A descriptor that wants the
-    /// archive gets that.
+    /// What the attempt's host may be sent in place of its package. A descriptor that wants the archive gets that.
     pub(super) async fn offer(
         &self,
         request: &AttemptRequest,
-        tree: Digest,
+        &Checked { tree, encoding }: &Checked,
     ) -> BackendResult<Option<Offer>> {
         let Some(delivery) = request.delivery().filter(|_| self.is_far(&request.on.host)) else {
             return Ok(None);
@@ -119,7 +128,7 @@ impl<T: Transport> ShellExecutor<T> {
             return Ok(None);
         }
         let patch = self.patch_of(&delivery, BEFORE_AN_ATTEMPT).await;
-        Ok(Some(Offer { tree, patch }))
+        Ok(Some(Offer { tree, encoding, patch }))
     }
 
     /// What it takes, if the host has what it was seen to run, and what applies a patch.
@@ -132,11 +141,11 @@ impl<T: Transport> ShellExecutor<T> {
         if !self.is_far(host) {
             return Ok(whole);
         }
-        if delivery.previous.is_some_and(|it| it.digest == delivery.package.digest) {
-            return Ok(Transfer::new(TransferWay::Nothing, 0));
-        }
         if !self.artifacts.descriptor(delivery.descriptor.digest).await?.takes_trees() {
             return Ok(whole);
+        }
+        if delivery.previous.is_some_and(|it| it.digest == delivery.package.digest) {
+            return Ok(Transfer::new(TransferWay::Nothing, 0));
         }
         let patch = self.patch_of(delivery, FOR_A_PLAN).await;
         Ok(patch.map_or(whole, |it| Transfer::new(TransferWay::Delta, it.patch.patch.size)))
@@ -166,6 +175,10 @@ impl<T: Transport> ShellExecutor<T> {
             made = known.patches.patch(package, base) => made,
             () = self.clock.sleep_until(now.after(within)) => {
                 tracing::info!(target: TARGET_BACKEND, package = %package.digest, "a patch is not made yet, and a package travels whole");
+                // One wait is enough for all attempts; whoever comes once it is made gets it. A plan waits for less than they do.
+                if within >= BEFORE_AN_ATTEMPT {
+                    known.note(pair, self.clock.now());
+                }
                 return None;
             }
         };
@@ -198,4 +211,17 @@ pub(super) fn assignments(offer: Option<&Offer>) -> [(&'static str, String); 4] 
         ("patch_size", patched.map_or(0, |it| it.size).to_string()),
         ("patch_base", patch.map_or_else(String::new, |it| it.base.hex())),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_zstd_made_small_may_be_as_large_as_the_tar_once_gzip_has_it() {
+        assert_eq!(kept(Encoding::TarZst, 100, 1_000), 1_000);
+        assert_eq!(kept(Encoding::Tar, 1_000, 1_000), 1_000);
+        assert_eq!(kept(Encoding::TarGz, 100, 1_000), 150);
+        assert_eq!(kept(Encoding::TarGz, 900, 1_000), 1_000);
+    }
 }

@@ -4,7 +4,7 @@ use super::{
     failure,
     reports::{self, Identity},
 };
-use crate::control::Control;
+use crate::control::{Control, Way};
 use deploy_core::{
     backend::{AttemptLog, AttemptReport, HostRequest},
     digest::Digest,
@@ -41,6 +41,8 @@ pub(super) struct Progress {
     resent: bool,
     /// Why no patch is sent, where one could not be used.
     pub(super) refused: Option<String>,
+    /// What the host has wanted of the package.
+    pub(super) way: Way,
     /// How much of the package the host had.
     pub(super) have: u64,
     /// How often the whole log did not come although nothing was cut.
@@ -59,6 +61,7 @@ impl Progress {
             maybe_started: false,
             resent: false,
             refused: None,
+            way: Way::Whole,
             have: 0,
             short_logs: 0,
             trouble_since: None,
@@ -69,6 +72,16 @@ impl Progress {
     /// Something may run on the host.
     pub(super) const fn doubt(&self) -> bool {
         self.attached || self.maybe_started
+    }
+
+    /// After a connection that ended once everything had gone to the host, and of which nothing came: if that was a patch, applying it
+    /// may be what ended it, and it is not sent again.
+    pub(super) fn give_up_patch(&mut self) {
+        if self.way == Way::Patch && !self.attached {
+            self.have = 0;
+            self.refused
+                .get_or_insert_with(|| "the connection ended while it was applied".to_owned());
+        }
     }
 
     /// What tells two states apart between which something came of connecting.

@@ -1,7 +1,7 @@
 //! What is worked out once for an artifact and then shared by all attempts.
 use super::{attempt::ReleaseParts, failure::invalid};
 use crate::{
-    archive::{self, ArchiveError, Limits},
+    archive::{self, ArchiveError, Encoding, Limits},
     descriptor,
 };
 use deploy_core::{
@@ -67,6 +67,8 @@ impl<V> Cache<V> {
 pub(super) struct Checked {
     /// The SHA-256 of the tar in it.
     pub(super) tree: Digest,
+    /// What that is wrapped in.
+    pub(super) encoding: Encoding,
 }
 
 /// What executors know of releases: their artifacts, each read and judged once.
@@ -134,7 +136,7 @@ impl Releases {
             Ok((summary, tree))
                 if summary.digest == package.digest && summary.packed_bytes == package.size =>
             {
-                Ok(Ok(Arc::new(Checked { tree })))
+                Ok(Ok(Arc::new(Checked { tree, encoding: summary.encoding })))
             }
             Ok(_) => Err(BackendError::new(ErrorKind::Corrupt, "executor.package")
                 .with("digest", package.digest)

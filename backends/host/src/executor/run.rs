@@ -73,6 +73,7 @@ impl<T: Transport> ShellExecutor<T> {
                 },
                 End::Stopped(err) => return Err(failure::doubtful(err, progress.doubt())),
                 End::Unpatched(why) => {
+                    progress.have = 0;
                     progress.refused = Some("it is gone from where it was made".to_owned());
                     why
                 }
@@ -95,7 +96,7 @@ impl<T: Transport> ShellExecutor<T> {
         let offer = match request.release.package.filter(|_| request.keeps_release) {
             Some(package) => {
                 let checked = self.artifacts.checked(package).await?;
-                self.offer(request, checked.tree).await?
+                self.offer(request, &checked).await?
             }
             None => None,
         };
@@ -169,6 +170,7 @@ impl<T: Transport> ShellExecutor<T> {
         // Once the host has answered, that is known, and not a doubt.
         if matches!(end, End::Gone { .. }) && may_start.load(Ordering::SeqCst) {
             progress.maybe_started = true;
+            progress.give_up_patch();
         }
         end
     }
@@ -233,7 +235,7 @@ impl<T: Transport> ShellExecutor<T> {
                     progress.offset += bytes.len() as u64;
                 }
                 Heard::Control(Control::Have { bytes, way }) => {
-                    progress.have = progress.have.max(bytes);
+                    (progress.way, progress.have) = (way, progress.have.max(bytes));
                     // Who no longer waits for it has ended the upload.
                     _ = have.take().map(|it| it.send(Wanted { way, have: bytes }));
                 }

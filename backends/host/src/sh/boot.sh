@@ -25,6 +25,10 @@ done
 mkdir -p -m 700 "$c" "$c/attempts" "$c/packages" "$i" 2>/dev/null || fail not_writable "cannot%20make%20the%20control%20folder"
 umask 077
 f=$c/packages/$p
+# What starts that were killed left behind may be what takes the room.
+for d in "$c"/incoming.*; do
+	[ "$d" = "$i" ] || [ -d "/proc/${d##*.}" ] || rm -rf "$d"
+done
 # try_patch BASE ROOM MEMORY: leaves in w `patch`, or why there cannot be one.
 try_patch() {
 	w='the package before it is not here'
@@ -62,7 +66,7 @@ patch | tree) echo "deploy:have bytes=$n way=$w" >&2 ;;
 esac
 if tar -xof - -C "$i" && [ -f "$i/launcher.sh" ]; then
 	trap - HUP
-	set -- start "$c" "$2" "$3" "$p" "$5" "$n" "$i" "$w"
+	set -- start "$c" "$2" "$3" "$p" "$5" "$n" "$i" "$w" "${10:-0}"
 	# shellcheck source=backends/host/src/sh/launcher.sh
 	. "$i/launcher.sh"
 fi

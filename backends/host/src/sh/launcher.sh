@@ -2,7 +2,7 @@
 # The launcher: starts, watches, finds again and ends the attempts of one service on one host.
 # docs/host-contract.md is its contract. Called as
 #
-#     sh launcher.sh start CTL GENERATION TOKEN PACKAGE OFFSET HAVE INCOMING WAY     (by boot.sh)
+#     sh launcher.sh start CTL GENERATION TOKEN PACKAGE OFFSET HAVE INCOMING WAY MEMORY     (by boot.sh)
 #     sh -s -- attach CTL GENERATION OFFSET                                      (fed on stdin, as are those below)
 #     sh -s -- probe CTL GENERATION FENCE
 #     sh -s -- kill CTL GENERATION GRACE_SECONDS
@@ -860,10 +860,10 @@ verb_attach() {
 # ---------------------------------------------------------------------------------------------------------------------
 # start
 
-# package DIGEST HAVE WAY: makes the package whole from what was on the host and what came. What goes on from here has just
+# package DIGEST HAVE WAY MEMORY: makes the package whole from what was on the host and what came. What goes on from here has just
 # been compared with its digest, also where it has lain on the host for a while: nothing has to be durable for that.
 # WAY: `tree`, the tar in the package is here; `patch`, a patch makes that of the package before it; else the package itself
-# comes, and WAY says why no patch does. NOTE is what the attempt's log begins with.
+# comes, and WAY says why no patch does. MEMORY is what a patch takes, in KiB. NOTE is what the attempt's log begins with.
 package() {
 	pk_tree=$CTL/packages/$1.tree.gz NOTE=''
 	pk_file=$CTL/packages/$1.tar.gz pk_digest=$1 pk_whole=$package_size pk_code=bad_digest
@@ -876,12 +876,11 @@ package() {
 	patch)
 		pk_file=$CTL/packages/$patch_digest.patch pk_digest=$patch_digest pk_whole=$patch_size pk_code=bad_patch
 		arrive "$2"
-		apply
+		apply "$4"
 		NOTE="the package came as a patch of $patch_size bytes upon sha256 $patch_base$NL"
 		;;
 	*)
 		arrive "$2"
-		[ ! -e "$pk_tree" ] || rm -f "$pk_tree"
 		[ -z "$3" ] || NOTE="the package came whole: $3$NL"
 		;;
 	esac
@@ -936,21 +935,23 @@ compare() {
 	fail "$pk_code" "the package is not what its digest says"
 }
 
-# is_tree FILE: is the package's tar in FILE?
+# is_tree FILE: is the package's tar in FILE, and all of FILE as gzip wrote it?
 is_tree() {
-	it_sum=$(gzip -dc <"$1" 2>/dev/null | sha256sum)
+	it_sum=$({ gzip -dc <"$1" || echo bad; } 2>/dev/null | sha256sum)
 	[ "${it_sum%% *}" = "$package_tree" ]
 }
 
-# apply: makes the package's tar of the package before it and the patch in pk_file. It stays compressed, as the package would have
+# apply MEMORY: makes the package's tar of the package before it and the patch in pk_file. It stays compressed, as the package would have
 # been. Whatever keeps it from coming out right, the tar's digest says so; then the whole package is to come.
 apply() {
 	ap_base=$CTL/packages/$patch_base.tar.gz ap_tar=$INCOMING/base.tar ap_new=$INCOMING/tree.gz ap_said=$INCOMING/said
 	[ -e "$ap_base" ] || ap_base=$CTL/packages/$patch_base.tree.gz
-	{
-		tar_of "$ap_base" >"$ap_tar" &&
+	# Where memory runs out after all, the kernel is to end this, and not what the host is there for.
+	(
+		{ echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null
+		tar_of "$ap_base" >"$ap_tar" && has_memory "$1" &&
 			zstd -dcq --long=29 "--patch-from=$ap_tar" "$pk_file" | gzip -1 >"$ap_new"
-	} 2>"$ap_said"
+	) 2>"$ap_said"
 	rm -f "$ap_tar"
 	if is_tree "$ap_new"; then
 		mv -f "$ap_new" "$pk_tree" || fail not_writable "cannot write the package"
@@ -961,6 +962,15 @@ apply() {
 	{ IFS= read -r ap_why <"$ap_said"; } 2>/dev/null
 	rm -f "$pk_file"
 	fail bad_patch "a patch did not fit the package before it${ap_why:+ ($ap_why)}"
+}
+
+# has_memory KIB: has the host so much? It had when the patch was offered, which may be long ago.
+has_memory() {
+	while read -r hm_key hm_free _ && [ "$hm_key" != MemAvailable: ]; do :; done </proc/meminfo
+	[ "${hm_free:-0}" -ge "$1" ] || {
+		echo "there is too little memory here by now" >&2
+		return 1
+	}
 }
 
 # tar_of FILE: prints the tar in a package, by whatever it is compressed.
@@ -1002,21 +1012,13 @@ prune() {
 	find "$CTL/packages" \( -name '*.part' -o -name '*.patch' \) -mtime +7 -exec rm -f {} + 2>/dev/null
 }
 
-# sweep: what starts that were killed left behind.
-sweep() {
-	for sw_dir in "$CTL"/incoming.*; do
-		[ "$sw_dir" != "$INCOMING" ] && [ -d "$sw_dir" ] || continue
-		[ -d "/proc/${sw_dir##*.}" ] || rm -rf "$sw_dir"
-	done
-}
-
 verb_start() {
 	st_generation=$1 st_token=$2 st_package=$3 st_offset=$4 st_have=$5 INCOMING=$6 NOTE=''
 	# shellcheck source=/dev/null
 	[ -r "$INCOMING/attempt" ] && . "$INCOMING/attempt" || fail bad_stream "no attempt came"
 	[ "$token" = "$st_token" ] && [ "$generation" = "$st_generation" ] || fail bad_stream "the attempt is another one"
 	control_folder
-	[ "$st_package" = - ] || package "$st_package" "$st_have" "$7"
+	[ "$st_package" = - ] || package "$st_package" "$st_have" "$7" "$8"
 	lock
 	attempt "$st_generation"
 	if [ -e "$ATTEMPT" ]; then
@@ -1042,6 +1044,10 @@ verb_start() {
 		say fenced "seen=$FENCE"
 		return
 	fi
+	# No attempt is alive that could be using the tree, and this one uses the package itself.
+	if [ -e "$CTL/packages/$st_package.tar.gz" ] && [ -e "$CTL/packages/$st_package.tree.gz" ]; then
+		rm -f "$CTL/packages/$st_package.tree.gz"
+	fi
 	attempt "$st_generation"
 	# The space for these is taken now, so that a full disk cannot hide how the attempt ended, or keep it from being ended.
 	{
@@ -1060,7 +1066,6 @@ verb_start() {
 	setsid -f "$@" 3>&2 >/dev/null 2>&1 6>&- 7>&- || { setsid "$@" 3>&2 >/dev/null 2>&1 6>&- 7>&- & }
 	exec 8>&- 9>&-
 	prune
-	sweep
 	attempt "$st_generation"
 	follow "$st_offset" fresh
 }
@@ -1234,7 +1239,7 @@ usage() {
 main() {
 	VERB=${1:-} CTL=${2:-} INCOMING=''
 	case $VERB:$# in
-	__supervise:3 | __ask:7 | start:9 | attach:4 | probe:4 | kill:4 | collect:7 | check:3 | resolve:5) number "$3" || usage "$@" ;;
+	__supervise:3 | __ask:7 | start:10 | attach:4 | probe:4 | kill:4 | collect:7 | check:3 | resolve:5) number "$3" || usage "$@" ;;
 	observe:2) ;;
 	*) usage "$@" ;;
 	esac

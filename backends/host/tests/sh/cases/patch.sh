@@ -106,8 +106,11 @@ case_a_cut_patch_is_resumed() {
 	"$zstd" -q --long=29 --patch-from=old.tar new.tar -o patch
 	PATCH=$(digest patch)
 	bring 5 old
+	# What a start left behind that was killed takes room, and goes before that is judged.
+	mkdir "$CTL/incoming.x.999999999"
 	bring 6 new 200000
 	last_says 'error code=bad_stream'
+	never [ -e "$CTL/incoming.x.999999999" ]
 	part=$(wc -c <"$CTL/packages/$PATCH.patch.part")
 	[ "$part" -gt 50000 ]
 	bring 6 new
@@ -155,6 +158,38 @@ case_a_zstd_that_fails_has_the_whole_come() {
 	refused_then_whole
 }
 
+# The host had it when it said what it wants, and has it no longer.
+case_memory_that_is_gone_by_then_has_the_whole_come() {
+	versions
+	bring 5 old
+	cp -r "$SCRIPTS" scripts
+	sed 's|</proc/meminfo|<meminfo|' "$SCRIPTS/launcher.sh" >scripts/launcher.sh
+	SCRIPTS=$T/scripts
+	printf '%s\n' 'MemFree: 5 kB' 'MemAvailable: 99 kB' 'Buffers: 999 kB' >meminfo
+	bring 6 new
+	last_says 'error .*(there%20is%20too%20little%20memory%20here%20by%20now)'
+	refused_then_whole
+}
+
+case_a_patch_is_what_the_kernel_ends_first() {
+	versions
+	bring 5 old
+	rm bin/zstd
+	{
+		printf '#!/bin/sh\ncase $1 in -H) ;; *) cat /proc/self/oom_score_adj >>"%s/score" ;; esac\n' "$T"
+		printf 'exec "%s" "$@"\n' "$zstd"
+	} >bin/zstd
+	chmod +x bin/zstd
+	bring 6 new
+	came way=patch 2
+	same "$(cat score)" 1000
+	supervisor_score=$(cat /proc/self/oom_score_adj)
+	new 7
+	echo 'cat /proc/self/oom_score_adj' | step run 10
+	start
+	same "$(cat out)" "$supervisor_score"
+}
+
 case_a_damaged_patch_has_the_whole_come() {
 	versions
 	bring 5 old
@@ -197,6 +232,41 @@ case_a_damaged_tree_is_made_again() {
 	same "$(packages)" "$OLD.tar.gz"
 	bring 7 new
 	came way=patch 2
+}
+
+# What ends a gzip file is compared by gzip alone, and whoever unpacks it would fail on that.
+case_a_tree_whose_end_is_damaged_is_made_again() {
+	versions
+	bring 5 old
+	bring 6 new
+	came way=patch 2
+	size=$(wc -c <"$CTL/packages/$NEW.tree.gz")
+	printf '\0\0\0\0' | dd of="$CTL/packages/$NEW.tree.gz" bs=1 seek=$((size - 8)) conv=notrunc 2>/dev/null
+	bring 7 new
+	last_says 'error code=bad_digest'
+	bring 7 new
+	came way=patch 2
+}
+
+case_a_tree_stays_while_an_attempt_runs_that_uses_it() {
+	versions
+	bring 5 old
+	bring 6 new
+	came way=patch 2
+	new 7 "package_digest=$NEW" "package_size=$(wc -c <new.tar.gz)" "package_tree=$TREE"
+	echo 'until [ -e "$DEPLOY_PATH/go" ]; do sleep 0.05 2>/dev/null || sleep 1; done; gzip -dc <"$DEPLOY_PACKAGE" >unpacked && echo whole' | step run 60
+	stream | boot "$CTL" 7 "$(token_of 7)" "$NEW" 0 "$TREE" >out.7 2>err.7 &
+	eventually begun 7 0
+	new 8 "package_digest=$NEW" "package_size=$(wc -c <new.tar.gz)"
+	echo : | step run 10
+	cp new.tar.gz "$STAGE/package.chunk"
+	stream package.chunk | boot "$CTL" 8 "$(token_of 8)" "$NEW" 0 - >out 2>err
+	last_says 'busy generation=7'
+	same "$(packages)" "$(printf '%s\n' "$OLD.tar.gz" "$NEW.tar.gz" "$NEW.tree.gz" | sort)"
+	: >app/go
+	wait
+	last_says 'exit .*outcome=succeeded' err.7
+	same "$(cat out.7)" whole
 }
 
 # One who wants the archive itself does not take its tar for it.
