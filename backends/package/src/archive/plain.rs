@@ -8,11 +8,11 @@ use deploy_core::digest::Digest;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read};
 
-/// As [`validate`](super::validate), and gives `tar` every byte of the tar in it, in order. What was given counts once this has
+/// As [`validate`](super::validate()), and gives `tar` every byte of the tar in it, in order. What was given counts once this has
 /// ended well: before that, nothing is known to be in order. This blocks.
 ///
 /// # Errors
-/// As [`validate`](super::validate), and whatever `tar` fails with.
+/// As [`validate`](super::validate()), and whatever `tar` fails with.
 pub fn validate_tar(
     archive: impl Read,
     limits: Limits,
@@ -21,10 +21,10 @@ pub fn validate_tar(
     Walk::new(Decoded::new(archive, limits)?, limits).run(&mut Plain(tar))
 }
 
-/// As [`validate`](super::validate), and gives the SHA-256 of the tar in it. This blocks.
+/// As [`validate`](super::validate()), and gives the SHA-256 of the tar in it. This blocks.
 ///
 /// # Errors
-/// As [`validate`](super::validate).
+/// As [`validate`](super::validate()).
 pub fn digest_tar(
     archive: impl Read,
     limits: Limits,
