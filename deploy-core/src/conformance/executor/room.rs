@@ -48,8 +48,9 @@ pub async fn asking_for_room_takes_none<H: ExecutorHarness>(harness: &H) {
     assert_eq!(scene.run(&attempt).await.unwrap().0, AttemptReport::Succeeded);
     assert_eq!(scene.observed().await.release, Some(name("one")));
     let after = scene.room(&later).await.unwrap();
-    let size = attempt.release.descriptor.size;
-    assert_eq!(needed(&before) - needed(&after), size, "what is there is counted");
+    let (size, less) = (attempt.release.descriptor.size, needed(&before) - needed(&after));
+    // Of a host that needs nothing any more less may have to stay free.
+    assert!(less >= size, "what is there is counted: {less} of {size}");
     assert_eq!(scene.observed().await.fence, Seq::new(1));
 }
 
