@@ -2,7 +2,7 @@
 //!
 //! The agent chooses the way and fetches; the process of the step that installs, as the service's own account, writes the tree. So nothing
 //! but that account writes into its folders, and what it writes counts against the step's time and stands in its log.
-use crate::room::{Disk, NOTHING};
+use crate::disk::{Disk, NOTHING};
 use deploy_core::{digest::Digest, id::ReleaseId};
 use deploy_package::{
     Manifest, PackageError, PartUse,

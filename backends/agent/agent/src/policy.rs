@@ -1,5 +1,5 @@
 //! `host.toml`: what this host lets be done to it, whoever asks. Nothing that comes over the network can change it.
-use crate::{process::cgroup::Choice, room::Reserve, spec::Spec};
+use crate::{disk::Reserve, process::cgroup::Choice, spec::Spec};
 use deploy_agent_identity::HostPort;
 use deploy_core::{
     digest::Digest,

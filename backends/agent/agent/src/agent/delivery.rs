@@ -5,8 +5,8 @@ use super::{
 };
 use crate::{
     FetchArtifact,
+    disk::{Disk, shares_blocks},
     package::{self, By, PackageTree},
-    room::{Disk, shares_blocks},
     spec::{Artifact, DeliverySpec, Place},
 };
 use deploy_agent_protocol::v1::{Refusal, Refused};

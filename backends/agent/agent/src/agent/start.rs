@@ -11,9 +11,9 @@ use crate::{
     account::Account,
     attempt::{Acceptance, NotAccepted},
     cache::FetchError,
+    disk::{self, Disk},
     package::{self, PackageTree},
     publishers::{self, Said},
-    room::{self, Disk},
     spec::{Artifact, DeliverySpec, Spec},
 };
 use deploy_agent_protocol::v1::{Accepted, Attempt, Refusal, Refused};
@@ -341,7 +341,7 @@ impl Host {
     /// A full disk is called that, whatever it broke.
     pub(super) fn not_written(&self, err: &io::Error) -> Refused {
         match err.kind() {
-            _ if room::is_full(err) => {
+            _ if disk::is_full(err) => {
                 refused(Refusal::NoSpace, no_room(&self.options.state, err), 0)
             }
             io::ErrorKind::InvalidData => refused(Refusal::Artifact, err, 0),

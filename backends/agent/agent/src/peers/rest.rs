@@ -12,6 +12,10 @@ use std::{
     sync::Arc,
 };
 
+/// So much that is had already is read over, in bytes, rather than that another stream is begun: HTTP/2 sends that much ahead of whoever reads, and
+/// it is lost with the stream.
+const READ_OVER: u64 = 2 << 20;
+
 /// Fetches whatever is missing among the blocks in `folder`, and says where the whole is then; `None` if none were ever begun there. What
 /// comes is compared with the root of the blocks, and not yet with the digest.
 pub(crate) async fn complete(
@@ -62,14 +66,10 @@ fn begun(folder: &Path, size: u64) -> Result<Option<BlobFile>, BlobFileError> {
     Ok(None)
 }
 
-/// What is under way when a stream is given up, in bytes: what HTTP/2 has sent ahead of whoever reads. So much that is had is read over rather than
-/// that a stream more is begun.
-const AHEAD: u64 = 2 << 20;
-
 /// The runs of blocks that are not had, with the few between them that are.
 fn gaps(file: &BlobFile) -> Vec<Range<u32>> {
     let had = file.had();
-    let near = u32::try_from(AHEAD / file.blob().block_size()).unwrap_or(0);
+    let near = u32::try_from(READ_OVER / file.blob().block_size()).unwrap_or(0);
     let mut gaps: Vec<Range<u32>> = Vec::new();
     for number in (0..file.blob().blocks()).filter(|it| !had.contains(*it)) {
         match gaps.last_mut() {
