@@ -143,6 +143,13 @@ impl Lab {
         (log.text(), (self.sent() - before).saturating_sub(WITHOUT_PACKAGE))
     }
 
+    /// The same for one whose package has to go whole; gives its log.
+    async fn run_whole(&self, request: &AttemptRequest) -> String {
+        let (log, sent) = self.run(request).await;
+        assert!(sent > WHOLE as u64 - WITHOUT_PACKAGE, "{sent}");
+        log
+    }
+
     fn sent(&self) -> u64 {
         self.fixture.scissors.sent.load(Ordering::SeqCst)
     }
@@ -295,8 +302,7 @@ fn where_the_package_before_is_damaged_the_whole_comes_in_the_same_attempt() {
         let mut bytes = fs::read(lab.package(&one, "tar")).unwrap();
         bytes.iter_mut().skip(100_000).take(100_000).for_each(|it| *it ^= 1);
         fs::write(lab.package(&one, "tar"), &bytes).unwrap();
-        let (log, sent) = lab.run(&lab.upgrade(2, &two, Some(&one))).await;
-        assert!(sent > WHOLE as u64 - WITHOUT_PACKAGE, "{sent}");
+        let log = lab.run_whole(&lab.upgrade(2, &two, Some(&one))).await;
         let first = log.lines().next().unwrap_or_default();
         assert!(
             first.starts_with("the package came whole: a patch did not fit the package before it"),
@@ -320,8 +326,7 @@ fn a_host_without_zstd_gets_the_whole() {
             }
         }
         *lab.fixture.scissors.prefix.lock().unwrap() = format!("PATH='{}'; ", bin.display());
-        let (log, sent) = lab.run(&lab.upgrade(2, &two, Some(&one))).await;
-        assert!(sent > WHOLE as u64 - WITHOUT_PACKAGE, "{sent}");
+        let log = lab.run_whole(&lab.upgrade(2, &two, Some(&one))).await;
         assert!(log.starts_with("the package came whole: there is no zstd here"), "{log}");
     });
 }
@@ -333,8 +338,7 @@ fn a_descriptor_that_wants_the_archive_gets_it() {
         let one = lab.release(1, PLAIN, 1).await;
         let two = lab.release(2, WANTS_ARCHIVE, 5_000).await;
         lab.run(&lab.upgrade(1, &one, None)).await;
-        let (log, sent) = lab.run(&lab.upgrade(2, &two, Some(&one))).await;
-        assert!(sent > WHOLE as u64 - WITHOUT_PACKAGE, "{sent}");
+        let log = lab.run_whole(&lab.upgrade(2, &two, Some(&one))).await;
         assert!(!log.contains("the package came"), "{log}");
         let digest = two.package.unwrap().digest;
         let there = fs::read(lab.package(&two, "tar")).unwrap();
@@ -351,8 +355,7 @@ fn where_a_patch_is_gone_the_whole_comes_in_the_same_attempt() {
         lab.run(&lab.upgrade(1, &one, None)).await;
         let blobs = lab.fixture.dir.path().join("patches/blobs");
         *lab.fixture.scissors.prefix.lock().unwrap() = format!("rm -rf '{}'; ", blobs.display());
-        let (log, sent) = lab.run(&lab.upgrade(2, &two, Some(&one))).await;
-        assert!(sent > WHOLE as u64 - WITHOUT_PACKAGE, "{sent}");
+        let log = lab.run_whole(&lab.upgrade(2, &two, Some(&one))).await;
         assert!(log.starts_with("the package came whole: it is gone"), "{log}");
     });
 }
@@ -369,8 +372,7 @@ fn where_applying_a_patch_ends_the_session_the_whole_comes_in_the_same_attempt()
         fs::write(bin.join("zstd"), ENDS_ITS_SESSION).unwrap();
         fs::set_permissions(bin.join("zstd"), Permissions::from_mode(0o755)).unwrap();
         *lab.fixture.scissors.prefix.lock().unwrap() = format!("PATH='{}':$PATH; ", bin.display());
-        let (log, sent) = lab.run(&lab.upgrade(2, &two, Some(&one))).await;
-        assert!(sent > WHOLE as u64 - WITHOUT_PACKAGE, "{sent}");
+        let log = lab.run_whole(&lab.upgrade(2, &two, Some(&one))).await;
         assert!(
             log.starts_with("the package came whole: the connection ended while it was applied"),
             "{log}"
